@@ -1,0 +1,51 @@
+"""PGPC: pseudo-label guided pixel contrast for domain adaptive semantic segmentation.
+
+The public names are loaded when first used, so that ``import pgpc`` and the command line's help stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgpc import contrast
+    from pgpc.config import Config, override
+    from pgpc.models import build_model, load_weights
+    from pgpc.presets import preset
+    from pgpc.training import NonFiniteLoss, Result, evaluate, train
+
+_HOMES = {
+    "Config": "pgpc.config",
+    "NonFiniteLoss": "pgpc.training",
+    "Result": "pgpc.training",
+    "build_model": "pgpc.models",
+    "evaluate": "pgpc.training",
+    "load_weights": "pgpc.models",
+    "override": "pgpc.config",
+    "preset": "pgpc.presets",
+    "train": "pgpc.training",
+}
+
+__all__ = [
+    "Config",
+    "NonFiniteLoss",
+    "Result",
+    "build_model",
+    "contrast",
+    "evaluate",
+    "load_weights",
+    "override",
+    "preset",
+    "train",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "contrast":
+        return importlib.import_module("pgpc.contrast")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'pgpc' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Self-training on the target: EMA teacher, pseudo-labels, ClassMix, feature distance."""

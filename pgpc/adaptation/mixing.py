@@ -1,0 +1,155 @@
+"""ClassMix and the augmentation of mixed images (DACS).
+
+Which classes are pasted and how an image is perturbed is drawn on the host, per image of the global batch, so that the
+result does not depend on how many processes share the batch and the device is never waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pgpc import distributed
+from pgpc.classes import IGNORE_INDEX
+from pgpc.data.transforms import MEAN, STD
+
+_BLUR_SIGMA = (0.15, 1.15)
+_BLUR_RADIUS = 6  # more than 5 sigma; the published kernels are wider, but hold nothing there
+
+
+class Mixed(NamedTuple):
+    """Mixed images and their targets.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` normalised.
+        labels: ``(B, H, W)`` int64.
+        weight: ``(B, H, W)`` float32, per-pixel weight of the loss.
+        pasted: ``(B, H, W)`` bool, True where the pixel comes from the source.
+    """
+
+    images: Tensor
+    labels: Tensor
+    weight: Tensor
+    pasted: Tensor
+
+
+def choose_classes(source_labels: Tensor, num_classes: int, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """For each image, half of the classes (rounded up) of the whole source batch.
+
+    "Ignore" counts as a class, and a chosen class need not be in the image it is chosen for.
+
+    Args:
+        source_labels: ``(B, H, W)`` train ids of this process's images.
+        num_classes: C.
+        rngs: one generator per image.
+
+    Returns:
+        ``(B, C + 1)`` bool; the last column is "ignore".
+    """
+    labels = torch.where(source_labels == IGNORE_INDEX, num_classes, source_labels)
+    count = torch.bincount(labels.flatten(), minlength=num_classes + 1)[: num_classes + 1]
+    present = distributed.all_reduce_sum(count) > 0  # (C + 1,)
+    keys = torch.from_numpy(np.stack([rng.random(num_classes + 1) for rng in rngs])).to(labels.device)
+    place = torch.where(present, keys, 2.0).argsort(dim=1).argsort(dim=1)  # absent classes come last
+    return place < (present.sum() + 1) // 2
+
+
+def class_mix(
+    source_images: Tensor, source_labels: Tensor, target_images: Tensor, target_labels: Tensor, target_weight: Tensor,
+    chosen: Tensor,
+) -> Mixed:
+    """Paste the source pixels of the chosen classes onto the target images.
+
+    Args:
+        source_images: ``(B, 3, H, W)``.
+        source_labels: ``(B, H, W)``.
+        target_images: ``(B, 3, H, W)``.
+        target_labels: ``(B, H, W)`` pseudo-labels.
+        target_weight: ``(B, H, W)`` weight of the pseudo-labels; pasted pixels get 1.
+        chosen: ``(B, C + 1)`` from :func:`choose_classes`.
+    """
+    column = torch.where(source_labels == IGNORE_INDEX, chosen.shape[1] - 1, source_labels)
+    pasted = chosen.gather(1, column.flatten(1)).view_as(source_labels)
+    return Mixed(
+        images=torch.where(pasted[:, None], source_images, target_images),
+        labels=torch.where(pasted, source_labels, target_labels),
+        weight=torch.where(pasted, 1.0, target_weight),
+        pasted=pasted,
+    )
+
+
+def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Colour jitter, then Gaussian blur, with fresh factors for each image.
+
+    Args:
+        images: ``(B, 3, H, W)`` normalised.
+        jitter: half-width of the perturbations; 0 leaves the colours alone.
+        blur: whether to blur, sigma ~ U(0.15, 1.15) pixels.
+        rngs: one generator per image.
+
+    Returns:
+        ``(B, 3, H, W)`` normalised.
+    """
+    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
+    std = torch.tensor(STD, device=images.device).view(3, 1, 1)
+    out = []
+    for image, rng in zip(images, rngs):
+        if jitter > 0:
+            image = (color_jitter((image * std + mean).div(255).clamp(0, 1), jitter, rng) * 255 - mean) / std
+        if blur:
+            image = gaussian_blur(image, rng.uniform(*_BLUR_SIGMA))
+        out.append(image)
+    return torch.stack(out)
+
+
+def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast, saturation and hue of one image, in random order.
+
+    Brightness is *added* and contrast *multiplied* (about zero, not about the mean), as in the implementation that the
+    published results were made with.
+
+    Args:
+        image: ``(3, H, W)`` RGB in [0, 1].
+        strength: offsets lie in [-strength, strength], factors in [1 - strength, 1 + strength]; the hue turns by up to
+            `strength` of the full circle.
+        rng: draws the factors and the order.
+    """
+    brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4).tolist()
+    adjust = (
+        lambda x: (x + brightness).clamp(0, 1),
+        lambda x: (x * (1 + contrast)).clamp(0, 1),
+        lambda x: _turn_and_stretch(x, 0.0, 1 + saturation),
+        lambda x: _turn_and_stretch(x, hue, 1.0),
+    )
+    for i in rng.permutation(len(adjust)):
+        image = adjust[i](image)
+    return image
+
+
+def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur one image ``(3, H, W)`` with reflected borders."""
+    x = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=image.device, dtype=image.dtype)
+    kernel = torch.exp(-(x**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+    padded = F.pad(image[None], [_BLUR_RADIUS] * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, kernel[:, :, None, :], groups=3), kernel[:, :, :, None], groups=3)[0]
+
+
+def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:
+    """Turn the hue by `turn` of the full circle and multiply the saturation of HSV, clamped to [0, 1]."""
+    value, argmax = rgb.max(dim=0)
+    chroma = value - rgb.amin(dim=0)
+    r, g, b = rgb
+    safe = chroma.clamp(min=1e-8)
+    sector = torch.stack([(g - b) / safe, (b - r) / safe + 2, (r - g) / safe + 4]).gather(0, argmax[None])[0]
+    hue = (sector / 6 + turn) % 1.0
+    saturation = (chroma / value.clamp(min=1e-8) * stretch).clamp(0, 1)
+    # RGB of (h, s, v): v - v s max(0, min(k, 4 - k, 1)) with k = (n + 6 h) mod 6 for n = 5, 3, 1.
+    k = (torch.tensor([5.0, 3.0, 1.0], device=rgb.device).view(3, 1, 1) + 6 * hue) % 6
+    return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
+

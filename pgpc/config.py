@@ -1,0 +1,421 @@
+"""The configuration of one training run: frozen, keyword-only dataclasses, validated when made.
+
+``Config`` is a tree of one dataclass per concern. It is plain data: it can be compared, hashed, written as JSON and
+read back. Vary it with :func:`override`, which takes dotted keys and re-validates everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pgpc.data.streets import StreetsConfig
+from pgpc.models.config import ModelConfig
+
+STREETS_SOURCE = "streets:source"
+STREETS_TARGET = "streets:target"
+
+
+def _check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
+    if not condition:
+        raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Where images come from and how they reach the network."""
+
+    source: str = STREETS_SOURCE
+    """Folder of packed shards of the labelled domain, or "streets:source" for the embedded pair."""
+    target: str = STREETS_TARGET
+    """Folder of packed shards of the unlabelled domain (train split) and its evaluation split, or "streets:target"."""
+    eval_split: str = "val"
+    """Split of the target that is scored."""
+    streets: StreetsConfig = field(default_factory=StreetsConfig)
+    """Size and seed of the embedded pair; used only where source or target name it."""
+    source_size: tuple[int, int] = (1280, 720)
+    """Width and height of the box that source images are resized into, aspect ratio kept."""
+    target_size: tuple[int, int] = (1024, 512)
+    """The same for target images, in training and in evaluation."""
+    crop: int = 512
+    """Side of the square training crop in pixels."""
+    crop_max_share: float = 0.75
+    """A source crop in which one class covers this share or more is redrawn, up to 10 times; 1 turns it off."""
+    rare_class_sampling: bool = True
+    """Draw source images by class, rare classes more often (DAFormer, section "Rare Class Sampling")."""
+    rare_class_temperature: float = 0.01
+    """Temperature T of P(c) = softmax((1 - f_c) / T); smaller means rarer classes are drawn more often."""
+    rare_class_min_pixels: int = 3000
+    """An image is in the pool of class c when it holds more than this many pixels of c at native size."""
+    rare_class_min_crop_ratio: float = 0.5
+    """A crop drawn for class c must hold more than this times `rare_class_min_pixels`; up to 10 redraws."""
+    loader_workers: int = 4
+    """Processes that decode images beside the training process; 0 decodes in the training process."""
+
+    def __post_init__(self) -> None:
+        for name in ("source_size", "target_size"):
+            size = getattr(self, name)
+            _check(
+                len(size) == 2 and min(size) >= 32,
+                f"data.{name} must be (width, height), each at least 32",
+                size,
+            )
+        _check(
+            self.crop >= 32 and self.crop % 32 == 0,
+            "data.crop must be a positive multiple of 32 (the encoder's coarsest stride)",
+            self.crop,
+        )
+        _check(0 < self.crop_max_share <= 1, "data.crop_max_share must lie in (0, 1]", self.crop_max_share)
+        _check(self.rare_class_temperature > 0, "data.rare_class_temperature must be > 0", self.rare_class_temperature)
+        _check(self.rare_class_min_pixels >= 0, "data.rare_class_min_pixels must be >= 0", self.rare_class_min_pixels)
+        _check(
+            self.rare_class_min_crop_ratio >= 0,
+            "data.rare_class_min_crop_ratio must be >= 0",
+            self.rare_class_min_crop_ratio,
+        )
+        _check(self.loader_workers >= 0, "data.loader_workers must be >= 0", self.loader_workers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptationConfig:
+    """Self-training on the target: EMA teacher, pseudo-labels, ClassMix, feature distance."""
+
+    enabled: bool = True
+    """Whether the target is used at all; off is the source-only baseline."""
+    target_weight: float = 1.0
+    """lambda_t of Eq. 6, the weight of the loss on mixed images."""
+    ema_decay: float = 0.999
+    """alpha of the teacher's exponential moving average, reached from below as min(1 - 1/(t+1), alpha)."""
+    confidence: float = 0.968
+    """kappa of Eq. 3: the pseudo-label weight is the share of pixels at least this confident."""
+    ignore_top: int = 15
+    """Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artefacts)."""
+    ignore_bottom: int = 120
+    """Rows at the bottom of a target crop whose pseudo-labels get weight 0 (the bonnet of the car)."""
+    jitter_probability: float = 0.8
+    """Probability that the mixed images of a step are colour-jittered."""
+    jitter_strength: float = 0.2
+    """Half-width of the brightness, contrast, saturation and hue perturbations."""
+    blur_probability: float = 0.5
+    """Probability that the mixed images of a step are blurred, sigma ~ U(0.15, 1.15) pixels."""
+    feature_distance_weight: float = 0.005
+    """Weight of the distance between the encoder's last features and those of the frozen initial encoder on thing
+    classes; 0 turns it off, which is right where the encoder starts from random weights."""
+    feature_distance_share: float = 0.75
+    """A cell of the coarse label map counts when one class covers at least this share of it."""
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.target_weight < math.inf, "adaptation.target_weight must be finite and >= 0", self.target_weight
+        )
+        _check(0 <= self.ema_decay < 1, "adaptation.ema_decay must lie in [0, 1)", self.ema_decay)
+        _check(0 < self.confidence < 1, "adaptation.confidence must lie in (0, 1)", self.confidence)
+        _check(self.ignore_top >= 0, "adaptation.ignore_top must be >= 0", self.ignore_top)
+        _check(self.ignore_bottom >= 0, "adaptation.ignore_bottom must be >= 0", self.ignore_bottom)
+        _check(
+            0 <= self.jitter_probability <= 1,
+            "adaptation.jitter_probability must lie in [0, 1]",
+            self.jitter_probability,
+        )
+        _check(0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength)
+        _check(0 <= self.blur_probability <= 1, "adaptation.blur_probability must lie in [0, 1]", self.blur_probability)
+        _check(
+            0 <= self.feature_distance_weight < math.inf,
+            "adaptation.feature_distance_weight must be finite and >= 0",
+            self.feature_distance_weight,
+        )
+        _check(
+            0.5 < self.feature_distance_share <= 1,
+            "adaptation.feature_distance_share must lie in (0.5, 1]",
+            self.feature_distance_share,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContrastConfig:
+    """The paper's contribution: anchors, positives, negatives and InfoNCE (Eqs. 5-11)."""
+
+    enabled: bool = True
+    """Whether the contrastive loss is part of the training; off is the base."""
+    r: int = 4
+    """Eq. 11: a target pixel is a negative of class c when c is not among the teacher's r most probable classes."""
+    eta: float = 0.5
+    """Share of target pixels, those of lowest entropy, that may become anchors (Eqs. 7, 8)."""
+    weight: float = 0.1
+    """lambda_c of Eq. 6."""
+    anchors: int = 256
+    """M of Eq. 5: anchors per class and step, drawn with replacement."""
+    negatives: int = 512
+    """N of Eq. 5: negatives per anchor, drawn with replacement."""
+    temperature: float = 0.5
+    """tau of Eq. 5."""
+    start: int = 20_000
+    """First iteration (0-based) with the loss."""
+    fill: int = 500
+    """The memory is filled during this many iterations before `start`."""
+    dim: int = 256
+    """Length of the projected, L2-normalised pixel features."""
+    hidden: int = 256
+    """Width of the projection head's hidden layer."""
+    bank_size: int = 4096
+    """Rows that the memory keeps per class; the oldest are overwritten."""
+    quota: int = 256
+    """Most rows that one step adds per class, over all processes."""
+    pool: int = 4096
+    """Rows per class from which the anchors of one step draw their negatives; itself drawn from the whole memory."""
+    positive: Literal["source_prototype", "target_prototype"] = "source_prototype"
+    """Which domain's memory the prototype of Eq. 9 is the mean of (SP and TP in Table 6)."""
+    negative: tuple[Literal["source", "target"], ...] = ("source", "target")
+    """Where negatives come from: source pixels (Eq. 10, SN), target pixels (Eq. 11, TN), or both, half and half."""
+    anchor_view: Literal["target", "mixed"] = "target"
+    """Anchors are the student's features of the clean target image (one more pass), or of the mixed image."""
+    reliable_by: Literal["entropy", "confidence"] = "entropy"
+    """What ranks target pixels by reliability (Table 7)."""
+    reliable_per: Literal["image", "batch", "class"] = "image"
+    """Over what the share `eta` is taken (Table 7): each image, the batch, or each pseudo-class of an image."""
+
+    def __post_init__(self) -> None:
+        _check(self.r >= 1, "contrast.r must be >= 1", self.r, "The paper uses 4.")
+        _check(0 < self.eta <= 1, "contrast.eta must lie in (0, 1]", self.eta, "The paper uses 0.5.")
+        _check(0 <= self.weight < math.inf, "contrast.weight must be finite and >= 0", self.weight)
+        for name in ("anchors", "negatives", "dim", "hidden", "bank_size", "quota", "pool"):
+            _check(getattr(self, name) >= 1, f"contrast.{name} must be >= 1", getattr(self, name))
+        _check(
+            self.quota <= self.bank_size,
+            f"contrast.quota must not exceed contrast.bank_size ({self.bank_size})",
+            self.quota,
+        )
+        _check(self.temperature > 0, "contrast.temperature must be > 0", self.temperature)
+        _check(self.start >= 0, "contrast.start must be >= 0", self.start)
+        _check(self.fill >= 0, "contrast.fill must be >= 0", self.fill)
+        _check(
+            len(self.negative) > 0 and len(set(self.negative)) == len(self.negative),
+            "contrast.negative must name 'source', 'target' or both, each once",
+            self.negative,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """AdamW, and a learning rate that warms up linearly and decays to zero."""
+
+    lr: float = 6e-5
+    """Learning rate of the encoder before warm-up and decay."""
+    head_factor: float = 10.0
+    """The decoder and the projection head learn at `lr` times this."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's moment decays."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay; 0 on the encoder's normalisation layers."""
+    warmup: int = 1500
+    """Iterations of linear warm-up; the decay acts during them too."""
+    warmup_ratio: float = 1e-6
+    """Share of the learning rate at iteration 0."""
+    power: float = 1.0
+    """Exponent of the polynomial decay (1 - t/T)^power."""
+
+    def __post_init__(self) -> None:
+        _check(0 < self.lr < math.inf, "optimizer.lr must be finite and > 0", self.lr)
+        _check(0 < self.head_factor < math.inf, "optimizer.head_factor must be finite and > 0", self.head_factor)
+        _check(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            "optimizer.betas must be two numbers in [0, 1)",
+            self.betas,
+        )
+        _check(self.weight_decay >= 0, "optimizer.weight_decay must be >= 0", self.weight_decay)
+        _check(self.warmup >= 0, "optimizer.warmup must be >= 0", self.warmup)
+        _check(0 < self.warmup_ratio <= 1, "optimizer.warmup_ratio must lie in (0, 1]", self.warmup_ratio)
+        _check(self.power > 0, "optimizer.power must be > 0", self.power)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """Length, batch and bookkeeping of a run."""
+
+    iterations: int = 40_000
+    """T, the number of optimiser steps; also the horizon of the learning rate."""
+    batch_size: int = 2
+    """Images per domain and step over all processes; each of W processes takes batch_size / W of them."""
+    eval_interval: int = 4_000
+    """Iterations between evaluations; a checkpoint is written at each, and at the end."""
+    log_interval: int = 50
+    """Iterations between points of the training curves."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the networks' activations; losses are always float32."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch_size", "eval_interval", "log_interval"):
+            _check(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Everything that determines a run. Two runs with equal configs and equal data are equal."""
+
+    name: str = "custom"
+    """The preset this came from; a label, never parsed."""
+    seed: int = 0
+    """Seed of initial weights, sampling, augmentation and drawing."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        _check(self.seed >= 0, "seed must be >= 0", self.seed)
+        _check(
+            self.contrast.r < self.model.num_classes,
+            f"contrast.r must be smaller than model.num_classes ({self.model.num_classes}), or no pixel is a negative",
+            self.contrast.r,
+            "The paper uses 4 of 19.",
+        )
+        _check(
+            not self.contrast.enabled or self.adaptation.enabled,
+            "contrast.enabled needs adaptation.enabled, since anchors come from the teacher's pseudo-labels",
+            self.contrast.enabled,
+            "Set contrast.enabled=false or adaptation.enabled=true.",
+        )
+        rows = self.adaptation.ignore_top + self.adaptation.ignore_bottom
+        _check(
+            not self.adaptation.enabled or rows < self.data.crop,
+            f"adaptation.ignore_top + adaptation.ignore_bottom must leave rows of a crop of {self.data.crop}",
+            rows,
+        )
+
+
+def override(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A copy of `config` with some values changed; everything is validated again.
+
+    Args:
+        config: the config to start from.
+        changes: dotted key to value, e.g. ``{"contrast.eta": 0.4}``. Strings are converted to the field's type
+            (``"0.4"``, ``"true"``, ``"source,target"``, ``"none"``), so that command-line text can be passed as is.
+
+    Raises:
+        ValueError: a key that does not exist (the message lists near ones) or a value that its field refuses.
+    """
+    # All changes are applied to plain data before anything is validated, so that values which are valid only together
+    # (contrast.quota and contrast.bank_size, say) can be given in any order.
+    tree = dataclasses.asdict(config)
+    for key, value in changes.items():
+        *parents, leaf = _resolve(key)
+        node = tree
+        for name in parents:
+            node = node[name]
+        node[leaf] = value
+    return from_dict(tree)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """`config` as nested plain data that :func:`from_dict` and JSON take."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """The config that :func:`to_dict` gave.
+
+    Raises:
+        ValueError: an unknown key or a value that its field refuses.
+    """
+    return _build(Config, tree, "")
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """`config` as dotted key -> value, in the order of the fields."""
+    flat: dict[str, Any] = {}
+
+    def visit(node: Any, prefix: str) -> None:
+        for f in dataclasses.fields(node):
+            value = getattr(node, f.name)
+            if dataclasses.is_dataclass(value):
+                visit(value, f"{prefix}{f.name}.")
+            else:
+                flat[prefix + f.name] = value
+
+    visit(config, "")
+    return flat
+
+
+def _resolve(key: str) -> list[str]:
+    """The path of a dotted key that names a value, not a group."""
+    path = key.split(".")
+    cls: Any = Config
+    for i, name in enumerate(path):
+        fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
+        if name not in fields:
+            break
+        cls = typing.get_type_hints(cls)[name]
+        if i == len(path) - 1 and not dataclasses.is_dataclass(cls):
+            return path
+    known = list(flatten(Config()))
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or [k for k in known if k.endswith(path[-1])][:3]
+    hint = f"Did you mean {', '.join(near)}?" if near else "`pgpc show streets` lists all keys."
+    raise ValueError(f"Unknown config key {key!r}. {hint}")
+
+
+def _build(cls: Any, tree: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for name, value in tree.items():
+        if name not in hints:
+            _resolve(prefix + name)
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = _build(hints[name], value, f"{prefix}{name}.")
+        else:
+            values[name] = _coerce(value, hints[name], prefix + name)
+    return cls(**values)
+
+
+def _coerce(value: Any, kind: Any, key: str) -> Any:
+    """`value` as the type `kind`; text is parsed.
+
+    Raises:
+        ValueError: the value is not of that type.
+    """
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ValueError(f"{key} must be one of {', '.join(map(repr, args))}, but got {value!r}.")
+    if origin in (typing.Union, types.UnionType):  # only "X | None" is used
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return _coerce(value, next(a for a in args if a is not type(None)), key)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            raise ValueError(f"{key} must be a list (on the command line: a,b), but got {value!r}.")
+        items = [i.strip() if isinstance(i, str) else i for i in items]
+        item_kinds = [args[0]] * len(items) if len(args) == 2 and args[1] is Ellipsis else list(args)
+        if len(items) != len(item_kinds):
+            raise ValueError(f"{key} must have {len(item_kinds)} items, but got {value!r}.")
+        return tuple(_coerce(i, k, key) for i, k in zip(items, item_kinds))
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise ValueError(f"{key} must be true or false, but got {value!r}.")
+    if kind is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError(f"{key} must be text, but got {value!r}.")
+    assert kind in (int, float), f"config field {key} has a type that cannot be converted: {kind}"
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+        converted = int(value) if isinstance(value, (int, str)) and kind is int else kind(number)
+    except (TypeError, ValueError, OverflowError):
+        number, converted = math.nan, math.nan
+    if math.isnan(number) or converted != number:
+        noun = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{key} must be {noun}, but got {value!r}.")
+    return converted

@@ -1,0 +1,111 @@
+"""Which target pixels the teacher is sure of, and which classes it is sure a pixel does not belong to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of the per-pixel class distribution (Eq. 7).
+
+    Args:
+        logits: ``(B, C, H, W)`` unnormalised scores.
+
+    Returns:
+        ``(B, H, W)`` float32 in nats, in [0, log C].
+    """
+    log_p = logits.float().log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def reliable(
+    logits: Tensor,
+    share: float,
+    *,
+    by: Literal["entropy", "confidence"] = "entropy",
+    per: Literal["image", "batch", "class"] = "image",
+) -> Tensor:
+    """The pixels whose predictions are most certain (section 3.2, Table 7).
+
+    The threshold gamma_t is set such that the fraction `share` of the scores lies strictly below it. Where several
+    pixels tie at the threshold none of them is taken, so that a constant image has no reliable pixel.
+
+    Args:
+        logits: ``(B, C, H, W)`` unnormalised scores of the teacher.
+        share: eta, the fraction of pixels taken, in (0, 1].
+        by: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
+        per: what the fraction is of: the pixels of each "image", of the whole "batch", or those of each predicted
+            "class" of each image.
+
+    Returns:
+        ``(B, H, W)`` bool.
+
+    Raises:
+        ValueError: `share`, `by` or `per` is not one of the above.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie in (0, 1], but got {share!r}.")
+    if by == "entropy":
+        score = entropy(logits)
+    elif by == "confidence":
+        score = -logits.float().softmax(dim=1).amax(dim=1)
+    else:
+        raise ValueError(f"by must be 'entropy' or 'confidence', but got {by!r}.")
+
+    b, h, w = score.shape
+    if per == "image":
+        return _lowest(score.reshape(b, h * w), share).reshape(b, h, w)
+    if per == "batch":
+        return _lowest(score.reshape(1, b * h * w), share).reshape(b, h, w)
+    if per == "class":
+        group = logits.argmax(dim=1).reshape(b, h * w)
+        return _lowest_per_group(score.reshape(b, h * w), group, logits.shape[1], share).reshape(b, h, w)
+    raise ValueError(f"per must be 'image', 'batch' or 'class', but got {per!r}.")
+
+
+def rank_negatives(probabilities: Tensor, r: int) -> Tensor:
+    """For which classes a target pixel is a negative (Eq. 11): those not among its `r` most probable ones.
+
+    The order O of Eq. 11 counts from 0 for the most probable class to C-1 for the least.
+
+    Args:
+        probabilities: ``(B, C, H, W)``; logits give the same result, only their order counts.
+        r: number of top ranks that are spared, in [1, C-1].
+
+    Returns:
+        ``(B, C, H, W)`` bool: True where O(c) >= r. Exactly C - r classes of each pixel.
+
+    Raises:
+        ValueError: `r` outside its range.
+    """
+    num_classes = probabilities.shape[1]
+    if not 1 <= r < num_classes:
+        raise ValueError(f"r must lie in [1, {num_classes - 1}] for {num_classes} classes, but got {r!r}.")
+    top = probabilities.topk(r, dim=1).indices
+    return torch.ones_like(probabilities, dtype=torch.bool).scatter_(1, top, False)
+
+
+def _lowest(score_GP: Tensor, share: float) -> Tensor:
+    """In each row, the `share` of entries that lie strictly below the threshold."""
+    num = score_GP.shape[1]
+    taken = round(share * num)
+    if taken == num:
+        return torch.ones_like(score_GP, dtype=torch.bool)
+    threshold = score_GP.kthvalue(taken + 1, dim=1, keepdim=True).values
+    return score_GP < threshold
+
+
+def _lowest_per_group(score_BP: Tensor, group_BP: Tensor, num_groups: int, share: float) -> Tensor:
+    """Like `_lowest`, within the entries of each group of each row; ties are broken by position."""
+    order = score_BP.argsort(dim=1, stable=True)
+    order = order.gather(1, group_BP.gather(1, order).argsort(dim=1, stable=True))  # by group, then by score
+    group = group_BP.gather(1, order)
+    count = torch.zeros(*score_BP.shape[:1], num_groups, dtype=torch.long, device=score_BP.device)
+    count.scatter_add_(1, group, torch.ones_like(group))
+    first = count.cumsum(dim=1) - count
+    position = torch.arange(group.shape[1], device=group.device) - first.gather(1, group)
+    taken = position < (share * count).round().gather(1, group)
+    return torch.zeros_like(taken).scatter_(1, order, taken)

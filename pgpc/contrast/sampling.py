@@ -1,0 +1,135 @@
+"""Drawing pixels and memory rows: which candidates become anchors, memory rows and negatives.
+
+Candidates are given as one boolean mask per class. All shapes are fixed by the configuration, never by how many
+candidates there are, so nothing here makes the host wait for the device.
+
+With several processes each holds some of the images of the global batch. Draws are made among the candidates of *all*
+processes, by generators that are equal on all of them: W processes with B/W images draw what one with B images draws.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pgpc import distributed
+
+
+class Draw(NamedTuple):
+    """Pixels drawn for each class from the global batch.
+
+    Attributes:
+        pixel: ``(C, N)`` index into this process's pixels; meaningless where `mine` is False.
+        mine: ``(C, N)`` bool, whether this process holds the pixel.
+        total: ``(C,)`` how many candidates the class has over all processes.
+    """
+
+    pixel: Tensor
+    mine: Tensor
+    total: Tensor
+
+
+def draw_with_replacement(candidates: Tensor, num: int, generator: torch.Generator) -> Draw:
+    """Draw `num` candidates per class, uniformly and independently.
+
+    Args:
+        candidates: ``(C, P)`` bool over this process's P pixels.
+        num: how many to draw per class.
+        generator: on the candidates' device, in the same state on all processes.
+    """
+    first, total = _share_of_candidates(candidates)
+    u = torch.rand(candidates.shape[0], num, generator=generator, device=candidates.device)
+    ordinal = (u * total[:, None]).long().clamp(max=(total[:, None] - 1).clamp(min=0))  # u * total may round up to total
+    return _locate(candidates, ordinal, total[:, None].expand_as(ordinal) > 0, first, total)
+
+
+def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Draw:
+    """Draw up to `quota` candidates per class, spread evenly over the batch: all of them where there are fewer.
+
+    The candidates of a class, in order, are cut into `quota` stretches of equal length, and one is drawn from each.
+    The result is without replacement up to neighbours at a cut, which may coincide. The first
+    ``min(total, quota)`` draws of a class are the meant ones; ``mine`` is False for the rest.
+
+    Args:
+        candidates: ``(C, P)`` bool over this process's P pixels.
+        quota: most draws per class.
+        generator: on the candidates' device, in the same state on all processes.
+    """
+    first, total = _share_of_candidates(candidates)
+    j = torch.arange(quota, device=candidates.device)
+    u = torch.rand(candidates.shape[0], quota, generator=generator, device=candidates.device)
+    # In double precision: a float32 cannot tell neighbouring ordinals of a large batch apart.
+    stretch = ((j + u.double()) * (total[:, None] / quota)).long().clamp(max=(total[:, None] - 1).clamp(min=0))
+    ordinal = torch.where(total[:, None] <= quota, j, stretch)
+    return _locate(candidates, ordinal, j < total[:, None], first, total)
+
+
+def gather_rows(features: Tensor, draw: Draw) -> Tensor:
+    """The features of drawn pixels, brought together from all processes.
+
+    Args:
+        features: ``(P, D)`` of this process's pixels, without gradient.
+        draw: N pixels per class.
+
+    Returns:
+        ``(C, N, D)``, equal on all processes; zero where nothing was drawn. One collective of fixed size.
+    """
+    rows = torch.where(draw.mine[..., None], features[draw.pixel], 0.0)
+    return distributed.all_reduce_sum(rows)  # each row comes from one process only, so the sum is exact
+
+
+def draw_other_classes(filled: Tensor, size: int, num: int, generator: torch.Generator) -> Tensor:
+    """Draw memory rows of *other* classes, for each class (Eq. 10: source pixels whose label is not c).
+
+    Args:
+        filled: ``(C,)`` rows in use of each class.
+        size: S, rows that the memory has per class.
+        num: how many to draw for each class, with replacement, uniformly over all rows of all other classes.
+        generator: on `filled`'s device.
+
+    Returns:
+        ``(C, num)`` index into the memory flattened to ``(C * S, D)``; row 0 where no other class has any.
+    """
+    num_classes = filled.shape[0]
+    before = filled.cumsum(0) - filled
+    others = filled.sum() - filled
+    u = torch.rand(num_classes, num, generator=generator, device=filled.device, dtype=torch.double)
+    k = (u * others[:, None]).long().clamp(max=(others[:, None] - 1).clamp(min=0))
+    k = torch.where(k >= before[:, None], k + filled[:, None], k)  # step over the class's own rows
+    owner = torch.searchsorted(filled.cumsum(0), k, right=True).clamp(max=num_classes - 1)
+    row = owner * size + k - before[owner]
+    return torch.where(others[:, None] > 0, row, 0)
+
+
+def draw_own_class(filled: Tensor, size: int, num: int, generator: torch.Generator) -> Tensor:
+    """Draw memory rows of the class itself, for each class, with replacement.
+
+    Args:
+        filled: ``(C,)`` rows in use of each class.
+        size: S, rows that the memory has per class.
+        num: how many to draw for each class.
+        generator: on `filled`'s device.
+
+    Returns:
+        ``(C, num)`` index into the memory flattened to ``(C * S, D)``.
+    """
+    u = torch.rand(filled.shape[0], num, generator=generator, device=filled.device, dtype=torch.double)
+    k = (u * filled[:, None]).long().clamp(max=(filled[:, None] - 1).clamp(min=0))
+    return torch.arange(filled.shape[0], device=filled.device)[:, None] * size + k
+
+
+def _share_of_candidates(candidates: Tensor) -> tuple[Tensor, Tensor]:
+    """The ordinal of this process's first candidate of each class, and the number over all processes: ``(C,)`` each."""
+    counts = distributed.all_gather(candidates.sum(dim=1))  # (W, C)
+    return counts[: distributed.rank()].sum(dim=0), counts.sum(dim=0)
+
+
+def _locate(candidates: Tensor, ordinal: Tensor, wanted: Tensor, first: Tensor, total: Tensor) -> Draw:
+    """The pixels that hold the candidates with the given global ordinals."""
+    local = ordinal - first[:, None]
+    seen = candidates.cumsum(dim=1)  # (C, P): how many candidates up to and including each pixel
+    mine = wanted & (local >= 0) & (local < seen[:, -1:])
+    pixel = torch.searchsorted(seen, (local + 1).contiguous()).clamp(0, candidates.shape[1] - 1)
+    return Draw(pixel, mine, total)

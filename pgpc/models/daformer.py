@@ -1,0 +1,104 @@
+"""The DAFormer decoder.
+
+Source: Hoyer et al., "DAFormer: Improving Network Architectures and Training Strategies for Domain-Adaptive
+Semantic Segmentation", CVPR 2022, the section on context-aware feature fusion. Module names equal those of
+its checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_DILATIONS = (1, 6, 12, 18)
+
+
+class Embedding(nn.Module):
+    """Linear map of every pixel's feature vector; (B, C_in, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(in_channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvBNReLU(nn.Module):
+    """Convolution that keeps the map's size, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, **options: int) -> None:
+        super().__init__()
+        # Without bias: the batch norm has one.
+        self.conv = nn.Conv2d(in_channels, channels, kernel, padding="same", bias=False, **options)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(x)), inplace=True)
+
+
+class SeparableConv(nn.Module):
+    """Dilated 3x3 convolution of every channel by itself, then a 1x1 convolution across channels."""
+
+    def __init__(self, in_channels: int, channels: int, *, dilation: int) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvBNReLU(in_channels, in_channels, 3, dilation=dilation, groups=in_channels)
+        self.pointwise_conv = ConvBNReLU(in_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class ContextFusion(nn.Module):
+    """Four branches of growing dilation, fused by a 3x3 convolution; (B, C_in, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.aspp_modules = nn.ModuleList(
+            ConvBNReLU(in_channels, channels, 1)
+            if dilation == 1
+            else SeparableConv(in_channels, channels, dilation=dilation)
+            for dilation in _DILATIONS
+        )
+        self.bottleneck = ConvBNReLU(len(_DILATIONS) * channels, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+
+
+class DAFormerHead(nn.Module):
+    """Four feature maps -> class logits at the size of the first map.
+
+    Args:
+        in_channels: channels of the feature maps, finest first.
+        channels: width of the embeddings and of the fusion.
+        num_classes: C, channels of the logits.
+        dropout: probability of dropping a whole channel before the classifier, in [0, 1).
+    """
+
+    def __init__(self, in_channels: Sequence[int], *, channels: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.embed_layers = nn.ModuleList(Embedding(c, channels) for c in in_channels)
+        self.fuse_layer = ContextFusion(len(in_channels) * channels, channels)
+        self.dropout = nn.Dropout2d(dropout)
+        self.conv_seg = nn.Conv2d(channels, num_classes, 1)
+        for module in self.fuse_layer.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.conv_seg.weight, std=0.01)
+        nn.init.zeros_(self.conv_seg.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Feature maps [(B, C_i, H_i, W_i)], finest first -> logits (B, num_classes, H_1, W_1)."""
+        size = features[0].shape[2:]
+        embedded = []
+        for embed, feature in zip(self.embed_layers, features, strict=True):
+            x = embed(feature)
+            if x.shape[2:] != size:
+                x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            embedded.append(x)
+        fused = self.fuse_layer(torch.cat(embedded, dim=1))
+        return self.conv_seg(self.dropout(fused))

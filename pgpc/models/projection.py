@@ -1,0 +1,43 @@
+"""The projection head: from encoder features to the space in which pixels are contrasted; training only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """Four feature maps -> one unit vector per stride-4 pixel.
+
+    The function is: resize all maps bilinearly to the first one's size, concatenate, 1x1 convolution to
+    `hidden`, batch norm, ReLU, 1x1 convolution to `dim`, divide by the L2 norm. The last convolution has no
+    ReLU behind it, so that cosines can be negative.
+
+    Args:
+        in_channels: channels of the feature maps, finest first.
+        hidden: channels between the two convolutions.
+        dim: D, channels of the projections.
+    """
+
+    def __init__(self, in_channels: Sequence[int], hidden: int, dim: int) -> None:
+        super().__init__()
+        # A 1x1 convolution of a concatenation is the sum of one 1x1 convolution per part, and it commutes
+        # with bilinear resizing (both are linear; one acts on channels, the other on positions). So each
+        # level is convolved at its own resolution: the coarse levels, which have most of the channels, cost 4
+        # to 64 times less.
+        self.levels = nn.ModuleList(nn.Conv2d(c, hidden, 1, bias=False) for c in in_channels)
+        self.bn = nn.BatchNorm2d(hidden)
+        self.out = nn.Conv2d(hidden, dim, 1)
+        for level in self.levels:
+            # The fan-out of the one convolution that the levels stand for.
+            nn.init.kaiming_normal_(level.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Feature maps [(B, C_i, H_i, W_i)], finest first -> unit vectors along D, (B, D, H_1, W_1)."""
+        size = features[0].shape[2:]
+        x = self.levels[0](features[0])
+        for level, feature in zip(self.levels[1:], features[1:], strict=True):
+            x = x + F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
+        return F.normalize(self.out(F.relu(self.bn(x))), dim=1)

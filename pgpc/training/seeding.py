@@ -1,0 +1,31 @@
+"""Random numbers as a function of (seed, purpose, position), so that no generator's state has to be carried along."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+
+
+def derive(seed: int, purpose: str, *position: int) -> int:
+    """A 64-bit seed that depends on all arguments."""
+    entropy = [seed, zlib.crc32(purpose.encode()), *position]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+
+def numpy_generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
+    """A numpy generator of its own for one purpose at one position."""
+    return np.random.default_rng(derive(seed, purpose, *position))
+
+
+def torch_generator(device: torch.device, seed: int, purpose: str, *position: int) -> torch.Generator:
+    """A torch generator of its own for one purpose at one position."""
+    generator = torch.Generator(device)
+    generator.manual_seed(derive(seed, purpose, *position) % 2**63)
+    return generator
+
+
+def seed_everything(seed: int, purpose: str, *position: int) -> None:
+    """Seed torch's global generators, which initial weights, dropout and stochastic depth draw from."""
+    torch.manual_seed(derive(seed, purpose, *position) % 2**63)

@@ -1,0 +1,134 @@
+"""One trial: a Tune function that runs `pgpc.train` as a Ray Train job of its own.
+
+Tune's actor asks for next to no resources; the Train controller that it starts asks for the workers. pgpc (torch, timm)
+is imported in the workers only: the actor and the controller would pay seconds for it at every trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
+FAILED = "failed"  # a trial that cannot succeed says so under this key instead of raising, or Tune would run it again
+TUNE_CPUS = 0.001
+RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often
+
+WORKER_ENV = {
+    # Reports are handed over at this interval, by default 2 s each.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Train gives its controller this variable; with the same on the whole job the controller can be an idle process.
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """The processes of one trial and what each of them occupies."""
+
+    count: int
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.count} workers x {self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+
+
+class FailFast(ray.train.UserCallback):
+    """Ends a Train run at an error that would only repeat itself; lost processes are left to Train's own retries."""
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        from pgpc.training import NonFiniteLoss
+
+        for _, error in sorted(worker_exceptions.items()):
+            cause = _cause(error)
+            if isinstance(cause, (NonFiniteLoss, ValueError)):
+                # Raising here makes it an error of the controller, which Train does not retry.
+                raise RuntimeError(describe(cause))
+
+
+def run_trial(spec: dict[str, Any]) -> None:
+    """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`."""
+    from ray.train.torch import TorchTrainer
+
+    workers = Workers(**spec["workers"])
+    directory = Path(spec["directory"])
+    _drop_torn_snapshot(directory)
+    resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={"config": spec["config"], "directory": str(directory)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            # Named after the trial, so that a trial that starts again finds its own checkpoints.
+            name=directory.name,
+            storage_path=str(directory.parent),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+            failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+            callbacks=[TuneReportCallback(), FailFast()],
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        tune.report({FAILED: describe(error)})
+
+
+def train_loop(spec: dict[str, Any]) -> None:
+    """What each Train worker runs."""
+    import pgpc
+
+    def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
+        checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
+        ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
+
+    config = pgpc.from_dict(json.loads(spec["config"]))
+    checkpoint = ray.train.get_checkpoint()
+    with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
+        pgpc.train(
+            config, out=Path(spec["directory"]), resume=Path(resume) if resume else None, on_report=on_report
+        )
+
+
+def describe(error: BaseException) -> str:
+    """One line that names the first cause of `error`: what a worker raised, where one did."""
+    if isinstance(error, ray.train.WorkerGroupError):
+        causes = [_cause(e) for _, e in sorted(error.worker_failures.items())]
+        # When one process is lost, the others fail in the middle of a collective: name the one that was lost.
+        lost = [c for c in causes if isinstance(c, ray.exceptions.RayError)]
+        return describe((lost or causes)[0]) if causes else str(error)
+    if isinstance(error, ray.train.ControllerError):
+        return describe(error.controller_failure)
+    text = str(error).strip()
+    if type(error) is RuntimeError and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The exception that user code raised, out of what Train wraps around it for its journey."""
+    return getattr(error, "_base_exc", error)
+
+
+def _drop_torn_snapshot(directory: Path) -> None:
+    """Removes Train's list of checkpoints where a kill has cut it short; Train would refuse the trial for ever.
+
+    Train overwrites the list in place, so there is a moment in which it is not JSON. The trial then starts afresh.
+    """
+    snapshot = directory / "checkpoint_manager_snapshot.json"
+    try:
+        json.loads(snapshot.read_text())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        snapshot.unlink()

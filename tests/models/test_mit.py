@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from pgpc.models.mit import Attention, DropPath, PatchEmbed
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameters_of_b5():
+    with torch.device("meta"):
+        encoder = timm.create_model("mit_b5", features_only=True)
+    assert _count(encoder) == 81_443_008
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("mit_b0", 3.32), ("mit_b1", 13.15), ("mit_b2", 24.20), ("mit_b3", 44.07), ("mit_b4", 60.84)],
+)
+def test_parameters_of_the_smaller_ones(name, millions):
+    with torch.device("meta"):
+        assert round(_count(timm.create_model(name, features_only=True)) / 1e6, 2) == millions
+
+
+def test_feature_info():
+    info = timm.create_model("mit_b0", features_only=True).feature_info
+    assert info.reduction() == [4, 8, 16, 32]
+    assert info.channels() == [32, 64, 160, 256]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((64, 96), [(16, 24), (8, 12), (4, 6), (2, 3)]),
+        ((65, 101), [(17, 26), (9, 13), (5, 7), (3, 4)]),
+        ((33, 47), [(9, 12), (5, 6), (3, 3), (2, 2)]),
+    ],
+)
+def test_feature_sizes_are_rounded_up(size, expected):
+    encoder = timm.create_model("mit_b0", features_only=True).eval()
+    with torch.no_grad():
+        features = encoder(torch.zeros(1, 3, *size))
+    assert [tuple(f.shape[2:]) for f in features] == expected
+    assert [f.shape[1] for f in features] == [32, 64, 160, 256]
+
+
+def test_classifier():
+    model = timm.create_model("mit_b0", num_classes=10).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        features = model.forward_features(images)
+        assert features.shape == (2, 256, 2, 2)
+        torch.testing.assert_close(model(images), model.head(features.mean((2, 3))))
+        assert model.forward_head(features, pre_logits=True).shape == (2, 256)
+    model.reset_classifier(0)
+    assert model(images).shape == (2, 256)
+
+
+def test_classifier_and_encoder_share_names():
+    classifier = set(timm.create_model("mit_b0").state_dict())
+    encoder = set(timm.create_model("mit_b0", features_only=True).state_dict())
+    assert classifier - encoder == {"head.weight", "head.bias"}
+    assert encoder < classifier
+
+
+def test_attention_equals_the_written_out_form():
+    torch.manual_seed(0)
+    layer = Attention(12, num_heads=3, reduction=2).double()
+    x = torch.randn(2, 4, 6, 12, dtype=torch.float64)
+    context = layer.norm(layer.sr(x.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2))
+    assert context.shape == (2, 2 * 3, 12)
+    out = []
+    k_all, v_all = layer.kv(context).split(12, dim=-1)
+    for head in range(3):
+        part = slice(4 * head, 4 * head + 4)
+        q, k, v = layer.q(x).flatten(1, 2)[..., part], k_all[..., part], v_all[..., part]
+        out.append((q @ k.transpose(1, 2) / 2).softmax(-1) @ v)  # sqrt(4 channels per head) = 2
+    torch.testing.assert_close(layer(x), layer.proj(torch.cat(out, -1)).view(2, 4, 6, 12))
+
+
+def test_drop_path_rises_linearly_over_all_blocks():
+    model = timm.create_model("mit_b0", drop_path_rate=0.7)
+    blocks = [block for i in range(1, 5) for block in getattr(model, f"block{i}")]
+    rates = [block.drop_path.drop_prob if isinstance(block.drop_path, DropPath) else 0 for block in blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+
+
+def test_norms_have_the_epsilons_of_the_released_models():
+    model = timm.create_model("mit_b0")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            inner = name.startswith("patch_embed") or name.endswith("attn.norm")
+            assert module.eps == (1e-5 if inner else 1e-6), name
+
+
+def test_initial_weights():
+    torch.manual_seed(0)
+    model = timm.create_model("mit_b0")
+    assert model.block4[0].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    # Fan-out of a depthwise 3x3 convolution is 9, of the last patch embedding 9 * 256.
+    assert model.block4[0].mlp.dwconv.dwconv.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.03)
+    assert model.patch_embed4.proj.weight.std().item() == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
+    assert not any(p.any() for name, p in model.named_parameters() if name.endswith("bias"))
+
+
+def test_patch_embedding_is_channels_last():
+    assert PatchEmbed(3, 8, kernel=7, stride=4)(torch.zeros(2, 3, 30, 41)).shape == (2, 8, 11, 8)
+
+
+def test_registered_names():
+    assert timm.list_models("mit_b*") == [f"mit_b{i}" for i in range(6)]
+    assert timm.get_pretrained_cfg("mit_b0").classifier == "head"
+    assert not timm.is_model_pretrained("mit_b0"), "the weights' licence forbids to fetch them unasked"
