@@ -72,8 +72,12 @@ def write_parquet(rows: list[Row], path: Path) -> None:
 
 def ranked(rows: list[Row]) -> list[Row]:
     """Best first: complete trials by their mIoU, then the others by how far they came."""
-    return sorted(rows, key=lambda r: (r["status"] != "complete", -r["iterations"], -(r[METRIC] or 0), r["trial"])
-                  if r["status"] != "complete" else (False, 0, -r[METRIC], r["trial"]))
+
+    def order(row: Row) -> tuple[bool, int, float, str]:
+        complete = row["status"] == "complete"
+        return not complete, 0 if complete else -row["iterations"], -(row[METRIC] or 0.0), row["trial"]
+
+    return sorted(rows, key=order)
 
 
 def best(rows: list[Row]) -> Row | None:
@@ -91,7 +95,9 @@ def keep_best(row: Row, target: Path) -> None:
     directory = Path(row["directory"])
     checkpoints = sorted(directory.glob("checkpoint_*/checkpoint.pt"))
     if not checkpoints:
-        raise FileNotFoundError(f"The best trial has no checkpoint: nothing matches {directory}/checkpoint_*/checkpoint.pt")
+        raise FileNotFoundError(
+            f"The best trial has no checkpoint: nothing matches {directory}/checkpoint_*/checkpoint.pt"
+        )
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -108,25 +114,37 @@ def table(rows: list[Row], params: list[str]) -> str:
         rows: of `collect`.
         params: dotted keys, a column each, headed by what follows the last dot.
     """
-    head = ["rank", "trial", "status", METRIC, *(key.rpartition(".")[2] for key in params), "iterations", "seconds"]
+    head = [
+        "rank",
+        "trial",
+        "status",
+        METRIC,
+        *(key.rpartition(".")[2] for key in params),
+        "iterations",
+        "seconds",
+    ]
     body, rank = [], 0
     for row in ranked(rows):
         is_ranked = row["kind"] == "search" and row["status"] == "complete"
         rank += is_ranked
-        body.append([
-            str(rank) if is_ranked else "-",
-            row["trial"],
-            row["status"],
-            _number(row[METRIC], ".2f"),
-            *(_number(row.get(key), ".3g") for key in params),
-            str(row["iterations"]),
-            _number(row["seconds"], ".0f"),
-        ])
+        body.append(
+            [
+                str(rank) if is_ranked else "-",
+                row["trial"],
+                row["status"],
+                _number(row[METRIC], ".2f"),
+                *(_number(row.get(key), ".3g") for key in params),
+                str(row["iterations"]),
+                _number(row["seconds"], ".0f"),
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(head, *body)]
     left = {1, 2}
     lines = [head, ["-" * w for w in widths], *body]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))).rstrip()
+        "  ".join(
+            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
+        ).rstrip()
         for line in lines
     )
 

@@ -84,7 +84,12 @@ def open_studies(
     """The study of the search and that of the reference, in one storage; made where they do not exist."""
     storage = optuna.storages.RDBStorage(url)
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", sampler=sampler, pruner=pruner, load_if_exists=True
+        storage=storage,
+        study_name=name,
+        direction="maximize",
+        sampler=sampler,
+        pruner=pruner,
+        load_if_exists=True,
     )
     reference = optuna.create_study(
         storage=storage, study_name=f"{name}-reference", direction="maximize", load_if_exists=True
@@ -104,6 +109,8 @@ class Run:
     prune: bool = False
     error: str = ""
     reported: bool = False
+    steps: set[int] = field(default_factory=set)
+    """Iterations whose value the study holds already."""
 
     @property
     def iteration(self) -> int:
@@ -154,15 +161,12 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Tune asks for a trial: the reference first, then what was interrupted, then new ones."""
-        trial = self._next()
-        if trial is None:
+        run = self._next()
+        if run is None:
             return Searcher.FINISHED
-        is_reference = trial.study is self._reference
-        label = REFERENCE_LABEL if is_reference else f"{trial.number:04d}"
-        run = Run(label=label, trial=trial, metrics=dict(trial.user_attrs.get("metrics", {})))
         self._runs[trial_id] = run
         self._on_event("started", run)
-        return self._make_spec(label, dict(trial.params))
+        return self._make_spec(run.label, run.trial.params)
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
         """Takes a trial's report into the study; says whether the trial is to be stopped."""
@@ -171,8 +175,9 @@ class StudySearcher(Searcher):
         resumed = again or (not run.reported and run.iteration > 0)
         run.metrics, run.reported = metrics, True
         trial, step, value = run.trial, run.iteration, metrics[METRIC]
-        if step not in self._frozen(run).intermediate_values and not math.isnan(value):
+        if step not in run.steps and not math.isnan(value):
             trial.report(value, step)
+            run.steps.add(step)
         trial.set_user_attr("metrics", metrics)
         self._on_event("resumed" if resumed else "reported", run)
         if trial.study is self._study and step < self._iterations:
@@ -186,7 +191,9 @@ class StudySearcher(Searcher):
         if not final:
             self._on_event("restarted", run)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Tune has ended a trial. Not called for those that a stopped sweep leaves unfinished: they stay RUNNING."""
         run = self._runs.pop(trial_id)
         value = run.metrics.get(METRIC, math.nan)
@@ -200,7 +207,8 @@ class StudySearcher(Searcher):
             self._on_event("complete", run)
             return
         run.error = failure or (
-            f"{METRIC} is not a number" if run.iteration >= self._iterations
+            f"{METRIC} is not a number"
+            if run.iteration >= self._iterations
             else f"ended at iteration {run.iteration} of {self._iterations} without saying why"
         )
         run.trial.set_user_attr("error", run.error)
@@ -213,23 +221,32 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state."""
 
-    def _next(self) -> optuna.Trial | None:
+    def _next(self) -> Run | None:
         if self._reference_pending:
             self._reference_pending = False
             left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            return self._again(self._reference, left[0]) if left else self._reference.ask()
+            return self._again(self._reference, left[0]) if left else self._new(self._reference)
         if self._interrupted:
             return self._again(self._study, self._interrupted.pop(0))
         started = [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-        if len(started) >= self._num_trials:
-            return None
-        return self._complete_params(self._study.ask())
+        return self._new(self._study) if len(started) < self._num_trials else None
 
-    def _again(self, study: optuna.Study, frozen: FrozenTrial) -> optuna.Trial:
-        trial = optuna.Trial(study, frozen._trial_id)
-        return self._complete_params(trial) if study is self._study else trial
+    def _new(self, study: optuna.Study) -> Run:
+        return self._run(study, study.ask())
 
-    def _complete_params(self, trial: optuna.Trial) -> optuna.Trial:
+    def _again(self, study: optuna.Study, left: FrozenTrial) -> Run:
+        run = self._run(study, optuna.Trial(study, left._trial_id))
+        run.metrics = dict(left.user_attrs.get("metrics", {}))
+        run.steps = set(left.intermediate_values)
+        return run
+
+    def _run(self, study: optuna.Study, trial: optuna.Trial) -> Run:
+        if study is self._reference:
+            return Run(label=REFERENCE_LABEL, trial=trial)
+        self._complete_params(trial)
+        return Run(label=f"{trial.number:04d}", trial=trial)
+
+    def _complete_params(self, trial: optuna.Trial) -> None:
         """Gives `trial` the parameters that it lacks: all if it is new, some if its driver died while asking."""
         for key, d in self._space.items():
             if isinstance(d, CategoricalDistribution):
@@ -238,10 +255,6 @@ class StudySearcher(Searcher):
                 trial.suggest_int(key, d.low, d.high, log=d.log)
             else:
                 trial.suggest_float(key, d.low, d.high, log=d.log)
-        return trial
-
-    def _frozen(self, run: Run) -> FrozenTrial:
-        return run.trial.study._storage.get_trial(run.trial._trial_id)
 
 
 class PrunerScheduler(FIFOScheduler):

@@ -18,7 +18,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
 FAILED = "failed"  # a trial that cannot succeed says so under this key instead of raising, or Tune would run it again
-TUNE_CPUS = 0.001
+# What Tune's own process of a trial occupies: Tune wants something, and any share of a CPU, however small, would leave no
+# room for 2 workers on a machine of 2 cores.
+TRIAL_RESOURCES = {"cpu": 0, "memory": 1}
 RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often
 
 WORKER_ENV = {
@@ -87,12 +89,13 @@ def run_trial(spec: dict[str, Any]) -> None:
 def train_loop(spec: dict[str, Any]) -> None:
     """What each Train worker runs."""
     import pgpc
+    from pgpc.config import from_dict
 
     def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
         checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
-    config = pgpc.from_dict(json.loads(spec["config"]))
+    config = from_dict(json.loads(spec["config"]))
     checkpoint = ray.train.get_checkpoint()
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
         pgpc.train(

@@ -165,8 +165,12 @@ class Averages:
             self._steps[name] = self._steps.get(name, 0) + 1
 
     def result(self) -> dict[str, float]:
-        """The means over the steps that had the scalar. Losses are this process's; the others' differ little."""
-        means = {name: (value / self._steps[name]).tolist() for name, value in self._sums.items()}
+        """The means over the steps that had the scalar, and over processes."""
+        processes = distributed.world_size()
+        means = {
+            name: (distributed.all_reduce_sum(value / self._steps[name]) / processes).tolist()
+            for name, value in self._sums.items()
+        }
         anchors = means.pop("anchors", [])
         return {**means, **_per_class("anchors", anchors)}
 

@@ -49,10 +49,18 @@ class Golden:
 
     shapes: dict[str, list[int]]
     arrays: dict[str, np.ndarray]
-    train_step: dict
+    pieces: dict
 
     def checkpoint(self) -> dict[str, torch.Tensor]:
         return {name: _weight(name, tuple(shape)) for name, shape in self.shapes.items()}
+
+    @property
+    def train_step(self) -> dict:
+        return self.pieces["train_step"]
+
+    @staticmethod
+    def normal(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.from_numpy(_normal(name, shape))
 
     @staticmethod
     def images(name: str, shape: tuple[int, int, int, int]) -> torch.Tensor:
@@ -80,5 +88,5 @@ def golden() -> Golden:
         return Golden(
             shapes=json.loads((FOLDER / "daformer_b0.shapes.json").read_text()),
             arrays=dict(arrays),
-            train_step=json.loads((FOLDER / "train_step.json").read_text()),
+            pieces=json.loads((FOLDER / "pieces.json").read_text()),
         )

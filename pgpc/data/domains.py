@@ -1,0 +1,144 @@
+"""From the config's name of a domain to its shards: a packed folder, or one side of the embedded pair."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pgpc.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
+from pgpc.data.pack import pack
+from pgpc.data.shards import ShardError, Shards
+from pgpc.data.streets import StreetsConfig, write_streets
+
+log = logging.getLogger(__name__)
+
+STREETS_VERSION = 1
+"""Counts changes of the embedded pair's pictures and of the shard format; old caches are then not used."""
+
+_STREETS = {STREETS_SOURCE: ("source", "gta5"), STREETS_TARGET: ("target", "cityscapes")}
+
+
+class Domains(NamedTuple):
+    """The splits that a run reads.
+
+    Attributes:
+        source: labelled train split.
+        target: train split, used without labels.
+        scored: labelled split of the target that is evaluated.
+    """
+
+    source: Shards
+    target: Shards
+    scored: Shards
+
+
+def open_shards(where: str, data: DataConfig, split: str) -> Shards:
+    """Open one split of a domain. The embedded pair is generated when it is first asked for.
+
+    The embedded pair lies in ``streets-{hash}`` below ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else
+    ``~/.cache/pgpc``: shards in ``source`` and ``target``, and the pictures and labels to look at in ``raw``.
+
+    Args:
+        where: a folder of shards, "streets:source" or "streets:target".
+        data: its `streets` says which pair.
+        split: name of the split.
+
+    Raises:
+        ValueError: `where` names no side of the embedded pair; shards that are missing or damaged; a cache
+            that cannot be written.
+    """
+    if not where.startswith("streets:"):
+        return Shards.open(Path(where).expanduser(), split)
+    if where not in _STREETS:
+        raise ValueError(f"The sides of the embedded pair are {' and '.join(_STREETS)}, but got {where!r}.")
+    pair = _streets(data.streets)
+    try:
+        return Shards.open(pair / _STREETS[where][0], split)
+    except ShardError as error:
+        # Nobody packed this folder, so the remedy of the message alone would mislead.
+        raise ShardError(
+            f"{error} If files of the embedded pair are damaged, delete {pair}: it is generated anew."
+        ) from error
+
+
+def check_pair(data: DataConfig) -> Domains:
+    """Open all that a run reads, so that errors come before anything is trained.
+
+    Raises:
+        ValueError: as :func:`open_shards`; a source or an evaluation split without labels; classes that
+            differ.
+    """
+    domains = Domains(
+        open_shards(data.source, data, "train"),
+        open_shards(data.target, data, "train"),
+        open_shards(data.target, data, data.eval_split),
+    )
+    for shards in (domains.source, domains.scored):
+        shards.check_labelled()
+    if domains.source.classes != domains.scored.classes:
+        raise ValueError(
+            f"Source and target must have the same classes, but {data.source} has "
+            f"{domains.source.num_classes} ({', '.join(domains.source.classes)}) and {data.target} has "
+            f"{domains.scored.num_classes} ({', '.join(domains.scored.classes)}). Pack both with the same "
+            "version."
+        )
+    return domains
+
+
+def _streets(config: StreetsConfig) -> Path:
+    """Folder of the embedded pair, generated if it is not there."""
+    fields = json.dumps([STREETS_VERSION, dataclasses.asdict(config)], sort_keys=True)
+    cache = _cache_folder()
+    folder = cache / f"streets-{hashlib.sha256(fields.encode()).hexdigest()[:16]}"
+    if folder.is_dir():  # complete, for it appears by a rename; a cache on a read-only disk is fine
+        return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / f"{folder.name}.lock"):
+            if not folder.is_dir():  # another process may have made it while this one waited
+                _generate(config, folder)
+    except OSError as error:
+        raise ValueError(
+            f"The embedded pair is generated into a cache on disk, but {cache} cannot be written: {error}. "
+            "Set the environment variable PGPC_CACHE to a folder that can be."
+        ) from error
+    return folder
+
+
+def _generate(config: StreetsConfig, folder: Path) -> None:
+    """Write and pack the pair; `folder` appears when all is there. The caller holds the lock."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    count = config.num_source + config.num_target + config.num_val
+    log.info("Generating the embedded pair of domains, %d images, once, into %s", count, folder)
+    try:
+        write_streets(config, partial / "raw")
+        for side, layout in _STREETS.values():
+            pack(layout, partial / "raw" / side, partial / side)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _cache_folder() -> Path:
+    if named := os.environ.get("PGPC_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the operating system lets go of it when the process ends, however it ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

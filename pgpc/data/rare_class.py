@@ -1,0 +1,107 @@
+"""Rare class sampling: source images are drawn by class, rare classes more often.
+
+Hoyer et al., "DAFormer", CVPR 2022, section "Rare Class Sampling for Source Domain".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class RareClasses:
+    """What drawing by class needs.
+
+    Attributes:
+        probabilities: ``(C,)`` float64, sums to 1; 0 for classes that cannot be drawn.
+        pools: per class the indices of the images that hold enough of it; empty where the probability is 0.
+    """
+
+    probabilities: np.ndarray
+    pools: tuple[np.ndarray, ...]
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """A class by its probability, then an image of its pool uniformly: (class, image index)."""
+        drawn = int(rng.choice(len(self.probabilities), p=self.probabilities))
+        return drawn, int(rng.choice(self.pools[drawn]))
+
+
+def class_probabilities(
+    class_pixels: np.ndarray, temperature: float, drawable: np.ndarray | None = None
+) -> np.ndarray:
+    """P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labelled pixels.
+
+    Args:
+        class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
+        temperature: T > 0; smaller means that rare classes are drawn more often.
+        drawable: ``(C,)`` bool, the classes that may be drawn; all that occur when None. The probability of
+            the others moves to these in proportion, while f_c stays the share in all pixels.
+
+    Returns:
+        ``(C,)`` float64 that sum to 1 within float32's precision; 0 for classes that do not occur or are not drawable.
+
+    Raises:
+        ValueError: there is no class to draw.
+    """
+    totals = class_pixels.sum(axis=0)
+    drawn = totals > 0 if drawable is None else (totals > 0) & drawable
+    if not drawn.any():
+        raise ValueError(
+            "Rare class sampling needs images with labelled pixels, but no class has any. Check the labels."
+        )
+    # In float32, as the published implementation: with T = 0.01 float64 would give figures that differ by 1e-6.
+    frequency = torch.from_numpy(totals) / totals.sum()
+    probabilities = np.zeros(len(totals))
+    probabilities[drawn] = torch.softmax((1 - frequency[torch.from_numpy(drawn)]) / temperature, dim=0)
+    return probabilities
+
+
+def pools(class_pixels: np.ndarray, min_pixels: int) -> tuple[np.ndarray, ...]:
+    """Per class of ``(N, C)`` counts, the sorted indices of the images with more than `min_pixels` of it."""
+    return tuple(np.flatnonzero(column > min_pixels) for column in class_pixels.T)
+
+
+def rare_classes(
+    class_pixels: np.ndarray, temperature: float, min_pixels: int, names: Sequence[str]
+) -> RareClasses:
+    """Prepare drawing by class.
+
+    A class that occurs but has an empty pool cannot be drawn: the others take over its probability in
+    proportion, and a warning names it. (The published implementation stops with an error.)
+
+    Args:
+        class_pixels: ``(N, C)`` int64 at native size.
+        temperature: T > 0.
+        min_pixels: an image is in the pool of a class when it holds more pixels of it than this.
+        names: of the classes, for messages.
+
+    Raises:
+        ValueError: all pools are empty.
+    """
+    images = pools(class_pixels, min_pixels)
+    filled = np.array([len(pool) > 0 for pool in images])
+    if not filled.any():
+        raise ValueError(
+            f"Rare class sampling draws images with more than data.rare_class_min_pixels={min_pixels} pixels "
+            f"of a class, but the most that any image has of one class is {class_pixels.max(initial=0)}. "
+            "Lower data.rare_class_min_pixels or set data.rare_class_sampling=false."
+        )
+    left_out = [
+        name
+        for name, has_pool, total in zip(names, filled, class_pixels.sum(axis=0))
+        if total and not has_pool
+    ]
+    if left_out:
+        log.warning(
+            "No source image has more than data.rare_class_min_pixels=%d pixels of %s; rare class sampling "
+            "draws the other classes instead.", min_pixels, ", ".join(left_out),
+        )  # fmt: skip
+    probabilities = class_probabilities(class_pixels, temperature, filled)
+    return RareClasses(probabilities / probabilities.sum(), images)

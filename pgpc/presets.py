@@ -1,0 +1,109 @@
+"""Named configs: the embedded pair "streets", and tasks x bases x with or without PGPC of the paper."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pgpc.config import Config, override
+
+_BASES: dict[str, dict[str, Any]] = {
+    # Nothing but labelled source images, drawn uniformly.
+    "source-only": {
+        "adaptation.enabled": False,
+        "data.rare_class_sampling": False,
+    },
+    # Self-training with ClassMix alone.
+    "dacs": {
+        "data.rare_class_sampling": False,
+        "adaptation.feature_distance_weight": 0.0,
+    },
+    # Self-training, rare class sampling, feature distance: the defaults.
+    "daformer": {},
+}
+"""What a base changes in its task."""
+
+_GTA5_CITYSCAPES: dict[str, Any] = {
+    "data.source": "shards/gta5",
+    "data.target": "shards/cityscapes",
+    "contrast.enabled": False,
+}
+
+_STREETS: dict[str, Any] = {
+    "contrast.enabled": False,
+    # Images are used at their native size, and crops are as high as an image.
+    "data.source_size": (256, 128),
+    "data.target_size": (256, 128),
+    "data.crop": 128,
+    # Thresholds in pixels, scaled with the area of the crop from 512 x 512.
+    "data.rare_class_min_pixels": 3000 * 128**2 // 512**2,
+    "data.loader_workers": 0,
+    # Narrow, and without a pretrained encoder to stay close to.
+    "model.encoder": "mit_b0",
+    "model.head_channels": 32,
+    "adaptation.feature_distance_weight": 0.0,
+    # No bonnet and no rectification artefacts in the pictures.
+    "adaptation.ignore_top": 0,
+    "adaptation.ignore_bottom": 0,
+    # A short training: everything that is counted in iterations shrinks with it.
+    "adaptation.ema_decay": 0.97,
+    "optimizer.lr": 6e-4,
+    "optimizer.warmup": 10,
+    "contrast.start": 80,
+    "contrast.fill": 10,
+    "contrast.dim": 64,
+    "contrast.hidden": 64,
+    "contrast.bank_size": 512,
+    "contrast.quota": 32,
+    "contrast.pool": 512,
+    "training.iterations": 200,
+    "training.batch_size": 4,
+    "training.eval_interval": 50,
+    "training.log_interval": 10,
+}
+
+_TASKS = {"gta5-cityscapes": _GTA5_CITYSCAPES, "streets": _STREETS}
+
+
+def preset(name: str) -> Config:
+    """A named config.
+
+    Args:
+        name: ``"streets"`` (PGPC on DAFormer on the embedded pair), or ``"{task}/{base}"`` with ``"+pgpc"`` added for
+            the contrast; ``"streets/oracle"`` trains on the labels of the target, as an upper bound.
+
+    Raises:
+        ValueError: no preset has this name; the message lists the known ones.
+    """
+    makers = _presets()
+    if name not in makers:
+        near = difflib.get_close_matches(name, makers, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"Unknown preset {name!r}. {hint}Known presets: {', '.join(makers)}.")
+    return override(makers[name](), {"name": name})
+
+
+def preset_names() -> list[str]:
+    """The names that :func:`preset` takes."""
+    return list(_presets())
+
+
+def _presets() -> Mapping[str, Callable[[], Config]]:
+    makers: dict[str, Callable[[], Config]] = {"streets": lambda: _make("streets", "daformer", pgpc=True)}
+    for task in _TASKS:
+        for base in _BASES:
+            makers[f"{task}/{base}"] = lambda task=task, base=base: _make(task, base, pgpc=False)
+            if base != "source-only":
+                makers[f"{task}/{base}+pgpc"] = lambda task=task, base=base: _make(task, base, pgpc=True)
+    makers["streets/oracle"] = lambda: override(
+        _make("streets", "source-only", pgpc=False), {"data.source": "streets:target"}
+    )
+    return makers
+
+
+def _make(task: str, base: str, *, pgpc: bool) -> Config:
+    changes = {**_TASKS[task], **_BASES[base]}
+    if pgpc:
+        changes["contrast.enabled"] = True
+    return override(Config(), changes)

@@ -1,0 +1,121 @@
+"""Starting or joining a Ray cluster, and whether a sweep fits into it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+
+import ray
+from ray.util.state import list_actors
+
+from sweeps.trial import WORKER_ENV, Workers
+
+NO_CLUSTER = (
+    "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
+    "machine of the cluster, or leave --address out to use this machine alone."
+)
+STATE_API_TIMEOUT = 60.0
+"""Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
+
+
+def connect(address: str | None) -> None:
+    """Joins the cluster at `address`, or starts one on this machine that ends with this process.
+
+    Raises:
+        ValueError: there is no cluster at the address, or it cannot free the workers of stopped trials.
+    """
+    if address and address != "auto":
+        _check_reachable(address)
+    env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else True,
+            log_to_driver=False,
+            logging_level="CRITICAL",
+            runtime_env={"env_vars": env},
+        )
+    except ConnectionError as error:
+        raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
+    _check_state_api()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself takes minutes to find out that nobody is there."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ValueError(f"--address takes HOST:PORT of a Ray head node, or auto, but got {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
+
+
+def _check_state_api() -> None:
+    """A stopped trial's workers are freed by a helper of Ray Train that asks the State API, which the dashboard answers.
+
+    Where nothing answers, the workers stay and the next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
+    """
+    deadline = time.monotonic() + STATE_API_TIMEOUT
+    while True:
+        try:
+            list_actors(limit=1, timeout=10)
+            return
+        except (
+            Exception
+        ) as error:  # whatever it is: connection, HTTP, protocol; the dashboard may still be starting
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    "Ray's State API must answer, or the workers of a stopped trial are never freed, but it does not "
+                    f"({type(error).__name__}: {error}). Install `ray[default]` on the head node and start it with its "
+                    "dashboard (`ray start --head --include-dashboard=true`)."
+                ) from None
+            time.sleep(1)
+
+
+def nodes() -> list[dict[str, float]]:
+    """Resources of every node that is alive."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def default_workers(
+    nodes: Sequence[dict[str, float]], count: int, cpus: float | None, gpus: float | None
+) -> Workers:
+    """The workers of a trial where flags leave something open.
+
+    A worker takes one GPU where the cluster has any, with that GPU's share of the CPUs (at most 8, for loading data);
+    without GPUs it takes one CPU.
+    """
+    cluster_gpus = sum(n.get("GPU", 0) for n in nodes)
+    if gpus is None:
+        gpus = 1 if cluster_gpus else 0
+    if cpus is None:
+        share = (
+            sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if gpus and cluster_gpus else 1
+        )
+        cpus = max(1, min(8, int(share * gpus) if gpus else 1))
+    return Workers(count=count, cpus=cpus, gpus=gpus)
+
+
+def trial_slots(nodes: Sequence[dict[str, float]], workers: Workers) -> int:
+    """How many trials fit at the same time.
+
+    Raises:
+        ValueError: not even one.
+    """
+    places = 0
+    for node in nodes:
+        fits = [node.get("CPU", 0) // workers.cpus] if workers.cpus else []
+        fits += [node.get("GPU", 0) // workers.gpus] if workers.gpus else []
+        places += int(min(fits))
+    if places >= workers.count:
+        return places // workers.count
+    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+    has = f"{len(nodes)} node{'s' * (len(nodes) != 1)} with {cpus:g} CPUs and {gpus:g} GPUs in all"
+    remedy = "--gpus-per-worker 0 to train on CPUs, " if workers.gpus > gpus / workers.count else ""
+    raise ValueError(
+        f"A trial asks for {workers}, but the cluster has {has}, which has room for {places} such workers. "
+        f"Use {remedy}fewer --workers, or fewer --cpus-per-worker."
+    )

@@ -1,0 +1,76 @@
+"""What a sweep says while it runs: one line per event."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+
+import optuna
+
+from sweeps.search import METRIC, REFERENCE_LABEL, Run
+
+
+def duration(seconds: float) -> str:
+    """``m:ss``, or ``h:mm:ss`` from an hour on."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class Terminal:
+    """Writes the lines. Knows the best complete trial so far, to set each report beside it."""
+
+    def __init__(self, iterations: int, best: tuple[str, float] | None = None):
+        """`best` is the label and mIoU of the best trial of an earlier driver of the same sweep."""
+        self._start = time.monotonic()
+        self._iterations = iterations
+        self._best = best
+
+    def say(self, text: str) -> None:
+        """One line, after the time since the start."""
+        print(f"[{duration(time.monotonic() - self._start):>7}] {text}", flush=True)
+
+    def event(self, event: str, run: Run) -> None:
+        """One line for an event of `StudySearcher`."""
+        progress = f"iteration {run.iteration}/{self._iterations}"
+        score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
+        if event == "complete" and run.label != REFERENCE_LABEL:
+            if self._best is None or run.metrics[METRIC] > self._best[1]:
+                self._best = (run.label, run.metrics[METRIC])
+        text = {
+            "started": f"started   {_params(run)}"
+            + (f"   (from iteration {run.iteration})" if run.iteration else ""),
+            "reported": f"{progress}  {score}{self._beside()}",
+            "resumed": f"goes on from {progress}",
+            "restarted": f"lost: {run.error}; it is started again",
+            "complete": f"complete  {score}{self._beside()}",
+            "pruned": f"pruned at {progress}  {score}",
+            "failed": f"FAILED    {run.error}",
+        }[event]
+        self.say(f"{run.label}  {text}")
+
+    def _beside(self) -> str:
+        return f"   best {self._best[1]:.2f} ({self._best[0]})" if self._best else ""
+
+
+def silence() -> None:
+    """Keeps Ray's, Tune's and Optuna's own messages off the terminal. To be called before Ray is imported further."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    # The trials write TensorBoard themselves, into their own directories.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+
+
+def _params(run: Run) -> str:
+    if run.label == REFERENCE_LABEL:
+        return "the reference, without contrast"
+    values = {key.rpartition(".")[2]: value for key, value in run.trial.params.items()}
+    return "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())

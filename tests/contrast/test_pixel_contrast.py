@@ -1,0 +1,151 @@
+"""The whole of the contrast on small inputs whose result is known."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pgpc.classes import IGNORE_INDEX
+from pgpc.config import ContrastConfig
+from pgpc.contrast import PixelContrast
+
+C, D = 6, 8
+CONFIG = ContrastConfig(r=2, anchors=16, negatives=32, bank_size=64, quota=32, pool=256, dim=D)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def unit(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=generator(seed)), dim=1)
+
+
+def filled_contrast(config=CONFIG, *, logits=None, seed=0):
+    """A memory after one step on random features; source labels hold classes 0..4 and ignored pixels."""
+    contrast = PixelContrast(config, C)
+    labels = torch.randint(0, 5, (2, 8, 8), generator=generator(seed))
+    labels[:, 0] = IGNORE_INDEX
+    contrast.remember_source(unit(2, D, 8, 8), labels, generator(1))
+    logits = torch.randn(2, C, 8, 8, generator=generator(2)) if logits is None else logits
+    usable = torch.ones(2, 8, 8, dtype=torch.bool)
+    contrast.remember_target(unit(2, D, 8, 8, seed=3), logits, logits.argmax(1), usable, usable, generator(4))
+    return contrast
+
+
+def rows_of(features, mask):
+    return {tuple(row) for row in features.permute(0, 2, 3, 1)[mask].tolist()}
+
+
+def test_memory_holds_source_pixels_of_the_class_and_no_ignored_ones():
+    features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
+    labels[0, :2] = IGNORE_INDEX
+    contrast = PixelContrast(CONFIG, C)
+    contrast.remember_source(features, labels, generator())
+    for c in range(C):
+        held = {tuple(row) for row in contrast.source.rows[c, : contrast.source.filled[c]].tolist()}
+        assert held == rows_of(features, labels == c)
+
+
+def test_target_negatives_of_a_class_are_all_usable_pixels_that_rank_it_at_r_or_lower():
+    config = dataclasses.replace(CONFIG, quota=64)
+    features, logits = unit(1, D, 6, 6), torch.randn(1, C, 6, 6, generator=generator(5))
+    usable = torch.ones(1, 6, 6, dtype=torch.bool)
+    usable[:, :2] = False
+    contrast = PixelContrast(config, C)
+    nothing_reliable = torch.zeros_like(usable)  # Eq. 11 has no entropy term
+    contrast.remember_target(features, logits, logits.argmax(1), usable, nothing_reliable, generator())
+    rank = (logits[:, None] > logits[:, :, None]).sum(2)
+    for c in range(C):
+        held = {tuple(row) for row in contrast.target_negatives.rows[c, : contrast.target_negatives.filled[c]].tolist()}
+        assert held == rows_of(features, (rank[:, c] >= 2) & usable)
+
+
+def test_the_negatives_of_a_class_are_half_source_pixels_of_others_half_target_pixels():
+    contrast = filled_contrast()
+    pool, has = contrast._negatives(generator())
+    assert has.all()
+    for c in range(C):
+        others = torch.cat([contrast.source.rows[k, : contrast.source.filled[k]] for k in range(C) if k != c])
+        target = contrast.target_negatives.rows[c, : contrast.target_negatives.filled[c]]
+        others, target = ({tuple(r) for r in rows.tolist()} for rows in (others, target))
+        assert all(tuple(r) in others for r in pool[c, :128].tolist())
+        assert all(tuple(r) in target for r in pool[c, 128:].tolist())
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_one_side_gives_all_negatives_where_the_other_is_off(side):
+    contrast = filled_contrast(dataclasses.replace(CONFIG, negative=(side,)))
+    pool, _ = contrast._negatives(generator())
+    target = {tuple(r) for c in range(C) for r in contrast.target_negatives.rows[c].tolist()}
+    assert all((tuple(r) in target) == (side == "target") for r in pool[0].tolist())
+
+
+def test_the_prototype_is_the_mean_of_the_source_memory_and_pulls_the_anchors():
+    """Descending the loss moves the anchors of a class towards the prototype of that class, and of no other."""
+    contrast = filled_contrast(dataclasses.replace(CONFIG, weight=1.0))
+    free = torch.randn(1, D, 8, 8, generator=generator(7)).requires_grad_()
+    labels = torch.full((1, 8, 8), 3)
+    every = torch.ones(1, 8, 8, dtype=torch.bool)
+    optimizer = torch.optim.SGD([free], lr=20.0)
+    prototype = F.normalize(contrast.source.prototypes(), dim=1)
+    before = (F.normalize(free, dim=1) * prototype[3].view(1, D, 1, 1)).sum(1).mean().item()
+    for i in range(50):
+        optimizer.zero_grad()
+        contrast.loss(F.normalize(free, dim=1), labels, every, generator(i))[0].backward()
+        optimizer.step()
+    after = (F.normalize(free, dim=1) * prototype[3].view(1, D, 1, 1)).sum(1).mean().item()
+    assert after > before + 0.3
+
+
+def test_only_reliable_pixels_of_valid_classes_get_a_gradient():
+    contrast = filled_contrast()
+    features = unit(2, D, 8, 8, seed=9).requires_grad_()
+    labels = torch.randint(0, C, (2, 8, 8), generator=generator(8))  # class 5 has no source prototype
+    sure = torch.zeros(2, 8, 8, dtype=torch.bool)
+    sure[0, :4] = True
+    loss, anchors = contrast.loss(features, labels, sure, generator())
+    loss.backward()
+    touched = features.grad.abs().sum(1) > 0
+    assert loss > 0
+    assert not touched[~sure].any()
+    assert not touched[labels == 5].any()
+    assert touched.any()
+    assert anchors.tolist() == [int((sure & (labels == c)).sum()) for c in range(C)]
+
+
+def test_the_mean_runs_over_valid_classes_only():
+    """Classes with anchors all alike: the loss does not shrink because other classes are absent."""
+    contrast = filled_contrast()
+    features = unit(1, D, 8, 8, seed=9)
+    every = torch.ones(1, 8, 8, dtype=torch.bool)
+    halves = torch.where(torch.arange(8)[:, None] < 4, 1, 2).expand(1, 8, 8)
+    one, other, both = (
+        contrast.loss(features, label, mask, generator())[0]
+        for label, mask in ((halves, halves == 1), (halves, halves == 2), (halves, every))
+    )
+    assert both.item() == pytest.approx((one.item() + other.item()) / 2, rel=1e-5)
+
+
+def test_nothing_to_contrast_is_exactly_zero_with_a_graph():
+    empty = PixelContrast(CONFIG, C)
+    features = unit(1, D, 8, 8).requires_grad_()
+    labels, every = torch.zeros(1, 8, 8, dtype=torch.long), torch.ones(1, 8, 8, dtype=torch.bool)
+    for contrast, reliable in ((empty, every), (filled_contrast(), ~every)):
+        loss, _ = contrast.loss(features, labels, reliable, generator())
+        (gradient,) = torch.autograd.grad(loss, features)
+        assert loss.item() == 0.0
+        assert not gradient.any()
+
+
+def test_target_prototypes_come_from_reliable_target_pixels():
+    config = dataclasses.replace(CONFIG, positive="target_prototype", quota=64)
+    contrast = PixelContrast(config, C)
+    features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
+    usable, sure = torch.ones(1, 6, 6, dtype=torch.bool), torch.rand(1, 6, 6, generator=generator()) < 0.5
+    logits = F.one_hot(labels, C).permute(0, 3, 1, 2).float()
+    contrast.remember_target(features, logits, labels, usable, sure, generator())
+    for c in range(C):
+        held = {tuple(row) for row in contrast.target.rows[c, : contrast.target.filled[c]].tolist()}
+        assert held == rows_of(features, (labels == c) & sure)

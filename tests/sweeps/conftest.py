@@ -1,0 +1,135 @@
+"""Runs the sweep's command as a user does: a process of its own, with a Ray cluster of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "sweeps" / "run_ablation.py"
+MARK = "PGPC_TEST_DRIVER"
+
+TINY = {
+    "data.streets.num_source": 8,
+    "data.streets.num_target": 8,
+    "data.streets.num_val": 2,
+    "data.streets.height": 64,
+    "data.streets.width": 64,
+    "data.source_size": "64,64",
+    "data.target_size": "64,64",
+    "data.crop": 64,
+    "data.rare_class_sampling": "false",
+    "model.head_channels": 16,
+    "contrast.start": 2,
+    "contrast.fill": 1,
+    "optimizer.warmup": 1,
+    "training.iterations": 12,
+    "training.batch_size": 2,
+    "training.eval_interval": 3,
+    "training.log_interval": 3,
+}
+"""Changes to the preset "streets" that make a training of seconds."""
+
+
+TINY_FLAGS = [text for key, value in TINY.items() for text in ("--set", f"{key}={value}")]
+
+
+class Driver:
+    """A running `run_ablation.py`, in a session of its own, as in a terminal of its own."""
+
+    def __init__(self, arguments: list[str], log: Path):
+        self.log = log
+        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        name, _, value = self._mark.partition("=")
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, name: value, "OMP_NUM_THREADS": "1"},
+            )
+
+    @property
+    def output(self) -> str:
+        """All that it has said so far."""
+        return self.log.read_text()
+
+    def wait_for(self, pattern: str, timeout: float = 120) -> re.Match[str]:
+        """Returns when its output matches."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            match = re.search(pattern, self.output, flags=re.MULTILINE)
+            if match:
+                return match
+            assert self.process.poll() is None, f"ended before it said {pattern!r}:\n{self.output}"
+            time.sleep(0.05)
+        raise AssertionError(f"did not say {pattern!r} within {timeout} s:\n{self.output}")
+
+    def wait(self, timeout: float = 240) -> int:
+        """Its exit code."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end within {timeout} s:\n{self.output}") from None
+
+    def interrupt(self) -> None:
+        """Ctrl-C, which a terminal sends to all processes of the session."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def family(self, title: str = "") -> list[int]:
+        """Process ids of all that it has started and that live, itself excluded, with `title` in their title."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and self._mark.encode() in (entry / "environ").read_bytes():
+                    if title.encode() in (entry / "cmdline").read_bytes():
+                        found.append(int(entry.name))
+            except OSError:  # it has ended meanwhile, or is not ours
+                continue
+        return [pid for pid in found if pid != self.process.pid]
+
+    def leaves_nothing(self, timeout: float = 30) -> bool:
+        """Whether every process that it has started ends within the time."""
+        deadline = time.monotonic() + timeout
+        while self.family() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return not self.family()
+
+    def end(self) -> None:
+        """Kills it and all that it has started."""
+        for pid in [self.process.pid, *self.family()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Driver]]:
+    """Starts the command with these arguments; whatever is left of it is killed when the tests end."""
+    folder = tmp_path_factory.mktemp("drivers")
+    drivers: list[Driver] = []
+
+    def begin(*arguments: object) -> Driver:
+        drivers.append(Driver([str(a) for a in arguments], folder / f"{len(drivers)}.log"))
+        return drivers[-1]
+
+    yield begin
+    for driver in drivers:
+        driver.end()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Flags that make every training one of seconds."""
+    return TINY_FLAGS

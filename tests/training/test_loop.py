@@ -1,0 +1,165 @@
+"""Whole runs: interrupted against uninterrupted, reports, checkpoints, what is left on disk."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import pgpc
+from pgpc.classes import CLASS_NAMES
+from pgpc.config import flatten, from_dict
+from pgpc.training.state import read_checkpoint
+
+
+class Stop(Exception):
+    pass
+
+
+def keep_checkpoints(folder, *, stop_at=None):
+    """A callback that keeps every checkpoint under its iteration, and may end the run there."""
+    reports = []
+
+    def on_report(metrics, checkpoint):
+        reports.append((metrics, checkpoint))
+        if checkpoint is not None:
+            (checkpoint / "checkpoint.pt").rename(folder / f"{metrics['iteration']}.pt")
+        if metrics["iteration"] == stop_at:
+            raise Stop
+
+    return on_report, reports
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def learnt(path):
+    state = torch.load(path, weights_only=True)
+    return {k: state[k] for k in ("step", "student", "teacher", "contrast", "optimizer")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny):
+    """An uninterrupted tiny run: its config, folder, reports and result."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = tiny()
+    on_report, reports = keep_checkpoints(folder)
+    return config, folder, reports, pgpc.train(config, out=folder, on_report=on_report)
+
+
+def test_reports_come_at_every_evaluation_with_all_metrics(whole):
+    config, folder, reports, result = whole
+    assert [m["iteration"] for m, _ in reports] == [2, 4]
+    final, _ = reports[-1]
+    assert result.metrics == final
+    assert 0 <= final["mIoU"] <= 100
+    scores = [final[f"IoU/{name}"] for name in CLASS_NAMES if f"IoU/{name}" in final]
+    assert final["mIoU"] == pytest.approx(sum(scores) / len(scores))
+    for name in ("loss/source", "loss/target", "loss/contrast", "anchors/road", "memory/source",
+                 "memory/target_negatives", "pseudo_label_weight", "learning_rate", "images_per_second", "seconds"):
+        assert isinstance(final[name], float), name
+    assert from_dict(json.loads((folder / "config.json").read_text())) == config
+
+
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path):
+    config, folder, reports, _ = whole
+    on_report, _ = keep_checkpoints(tmp_path, stop_at=2)
+    with pytest.raises(Stop):
+        pgpc.train(config, out=tmp_path, on_report=on_report)
+    (tmp_path / "2.pt").rename(tmp_path / "checkpoint.pt")
+    torch.manual_seed(99)  # whatever the global generator holds, it plays no part
+    on_report, resumed = keep_checkpoints(tmp_path)
+    pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    assert equal(learnt(folder / "4.pt"), learnt(tmp_path / "4.pt"))
+    assert [m["iteration"] for m, _ in resumed] == [2, 4]
+    assert resumed[0][1] is None  # the old report once more, for a driver that never got it
+    assert resumed[1][0]["mIoU"] == reports[1][0]["mIoU"]
+
+
+def test_a_finished_run_resumed_does_nothing_but_report_again(whole, tmp_path):
+    config, folder, reports, _ = whole
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())
+    on_report, again = keep_checkpoints(tmp_path)
+    result = pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    assert again == [(reports[-1][0], None)]
+    assert result.metrics == reports[-1][0]
+
+
+def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
+    _, folder, reports, _ = whole
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    assert {"train/loss/contrast", "train/anchors/road", "train/memory/source", "train/learning_rate",
+            "train/images_per_second", "eval/mIoU", "eval/IoU/road"} <= set(tags["scalars"])  # fmt: skip
+    assert [e.step for e in events.Scalars("train/loss/source")] == [1, 2, 3, 4]
+    assert [e.value for e in events.Scalars("eval/mIoU")] == pytest.approx([m["mIoU"] for m, _ in reports])
+    assert len(tags["images"]) == 3
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_another_config_is_refused_on_resuming(whole, tmp_path):
+    config, folder, _, _ = whole
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())
+    other = pgpc.override(config, {"contrast.eta": 0.4})
+    with pytest.raises(ValueError, match=r"contrast.eta: 0.5 there, 0.4 here"):
+        pgpc.train(other, out=tmp_path, resume=tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no checkpoint"])
+def test_a_damaged_checkpoint_is_refused_in_words(whole, tmp_path, damage):
+    _, folder, _, _ = whole
+    (tmp_path / "checkpoint.pt").write_bytes(damage((folder / "4.pt").read_bytes()))
+    with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read as a checkpoint"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny):
+    config = tiny("streets/daformer", {"optimizer.lr": 1e30, "optimizer.warmup": 0})
+    with pytest.raises(pgpc.NonFiniteLoss, match=r"loss/\w+ became infinite or NaN .* Lower optimizer.lr"):
+        pgpc.train(config, out=tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_labels_of_the_targets_train_split_play_no_part(tmp_path, tiny, monkeypatch):
+    """Reading one is made an error; a run with it ends as ever."""
+    from pgpc.data.shards import Shards
+
+    read = Shards.label_bytes
+    domains = []
+
+    def label_bytes(self, index):
+        domains.append((self.folder.name, self.split))
+        return read(self, index)
+
+    monkeypatch.setattr(Shards, "label_bytes", label_bytes)
+    pgpc.train(tiny(changes={"training.iterations": 1}), out=tmp_path)
+    assert set(domains) == {("source", "train"), ("target", "val")}
+
+
+def test_the_command_trains_and_scores_the_same(tmp_path, tiny):
+    values = {k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in flatten(tiny()).items()}
+    settings = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]
+    out = str(tmp_path / "run")
+
+    def command(*arguments):
+        return subprocess.run([sys.executable, "-m", "pgpc", *arguments], capture_output=True, text=True, timeout=240)
+
+    first = command("train", *settings, "--out", out)
+    assert first.returncode == 0, first.stderr
+    assert "mIoU" in first.stderr
+    again = command("train", *settings, "--out", out)
+    assert again.returncode == 2
+    assert "Add --resume" in again.stderr
+    assert "Traceback" not in again.stderr
+    scored = command("evaluate", "--checkpoint", out)
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)["mIoU"] == pytest.approx(read_checkpoint(tmp_path / "run")["metrics"]["mIoU"], abs=1e-3)

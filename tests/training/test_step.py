@@ -1,0 +1,120 @@
+"""The step on real batches: what it computes, what it changes, what it leaves alone."""
+
+import itertools
+
+import pytest
+import torch
+
+from pgpc.data.domains import open_shards
+from pgpc.data.loader import training_batches
+from pgpc.training.state import TrainingState
+from pgpc.training.step import cross_entropy, train_step
+
+
+def run(config, steps):
+    """A state after some steps, and the scalars of each."""
+    state = TrainingState(config, torch.device("cpu"))
+    source = open_shards(config.data.source, config.data, "train")
+    target = open_shards(config.data.target, config.data, "train") if config.adaptation.enabled else None
+    batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
+    return state, [train_step(state, batch) for batch in itertools.islice(batches, steps)]
+
+
+def test_cross_entropy_counts_ignored_pixels_in_the_denominator(golden):
+    logits = torch.zeros(1, 2, 2, 2)
+    labels = torch.tensor([[[0, 255], [255, 255]]])
+    assert cross_entropy(logits, labels).item() == pytest.approx(torch.tensor(2.0).log().item() / 4)
+    half = torch.full((1, 2, 2), 0.5)
+    assert cross_entropy(logits, labels, half).item() == pytest.approx(torch.tensor(2.0).log().item() / 8)
+
+
+def test_losses_appear_when_the_config_says(tiny):
+    _, logs = run(tiny(changes={"contrast.start": 2}), 4)
+    assert ["loss/contrast" in log for log in logs] == [False, False, True, True]
+    assert all(log["loss/contrast"] > 0 for log in logs[2:])
+    assert all({"loss/source", "loss/target", "pseudo_label_weight"} <= log.keys() for log in logs)
+
+
+def test_the_memory_fills_before_the_loss_starts(tiny):
+    filled = []
+    for steps in (1, 2, 3):
+        state, _ = run(tiny(changes={"contrast.start": 3, "contrast.fill": 2}), steps)
+        filled.append(int(state.contrast.source.filled.sum()))
+    assert filled[0] == 0 < filled[1] < filled[2]
+
+
+def test_until_the_contrast_starts_pgpc_is_its_base(tiny):
+    """The switch of the contrast changes no draw: the networks are equal until the loss has a gradient."""
+    ours, _ = run(tiny(changes={"contrast.start": 3, "contrast.fill": 1}), 3)
+    base, _ = run(tiny("streets/daformer"), 3)
+    for name, value in base.student.segmenter.named_parameters():
+        assert torch.equal(value, ours.student.segmenter.get_parameter(name)), name
+
+
+def test_the_contrast_changes_the_encoder(tiny):
+    ours, _ = run(tiny(), 3)
+    weightless, _ = run(tiny(changes={"contrast.weight": 0.0}), 3)
+    name = "encoder.patch_embed1.proj.weight"
+    assert not torch.equal(ours.student.segmenter.get_parameter(name), weightless.student.segmenter.get_parameter(name))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_teacher_lags_by_one_step(tiny, steps):
+    """The update comes first and uses the student of the step before; at step 0 it copies the initial student."""
+    state, _ = run(tiny(), steps)
+    initial = TrainingState(state.config, torch.device("cpu"))
+    if steps == 1:
+        for p, q in zip(state.teacher.parameters(), initial.student.parameters()):
+            assert torch.equal(p, q)
+    different = [not torch.equal(p, q) for p, q in zip(state.teacher.parameters(), state.student.parameters())]
+    assert any(different)
+
+
+def test_memory_comes_from_the_teacher(tiny):
+    """With the student's projection head spoilt after the teacher's update, what enters the memory does not change."""
+    config = tiny(changes={"adaptation.ema_decay": 0.999})
+    clean, _ = run(config, 1)
+    state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batch = next(training_batches(config, source, target, rank=0, world_size=1, start_step=0))
+    state.config = config
+    train_step(state, batch)
+    before = state.contrast.source.rows.clone()
+    assert torch.equal(before, clean.contrast.source.rows)
+    assert (before.norm(dim=-1)[state.contrast.source.filled > 0, 0] - 1).abs().max() < 1e-5
+
+
+def test_source_only_never_opens_the_target(tiny):
+    state, logs = run(tiny("streets/source-only"), 2)
+    assert state.teacher is None
+    assert [set(log) for log in logs] == [{"loss/source"}] * 2
+
+
+def test_anchors_on_the_mixed_image_need_no_extra_pass(tiny, monkeypatch):
+    passes = []
+    config = tiny(changes={"contrast.anchor_view": "mixed"})
+    state = TrainingState(config, torch.device("cpu"))
+    state.student.register_forward_hook(lambda *_: passes.append(1))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
+    train_step(state, next(batches))
+    passes.clear()
+    log = train_step(state, next(batches))
+    assert len(passes) == 2  # source and mixed
+    assert log["loss/contrast"] > 0
+
+
+def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny):
+    changes = {"adaptation.feature_distance_weight": 1.0, "model.drop_path": 0.0, "optimizer.warmup": 0}
+    config = tiny("streets/daformer", changes)
+    state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    person = torch.full((2, 64, 64), 11)
+    batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
+    distances = [
+        train_step(state, batch._replace(source_labels=person))["loss/feature_distance"].item()
+        for batch in itertools.islice(batches, 3)
+    ]
+    assert distances[0] == 0.0
+    assert distances[1] > 0
+    assert distances[2] > 0
