@@ -284,6 +284,13 @@ class Config:
             self.contrast.enabled,
             "Set contrast.enabled=false or adaptation.enabled=true.",
         )
+        _check(
+            not self.contrast.enabled or self.contrast.start < self.training.iterations,
+            f"contrast.start must be smaller than training.iterations ({self.training.iterations}), "
+            "or the contrast never begins",
+            self.contrast.start,
+            "The paper starts after a third of the iterations.",
+        )
         rows = self.adaptation.ignore_top + self.adaptation.ignore_bottom
         _check(
             not self.adaptation.enabled or rows < self.data.crop,

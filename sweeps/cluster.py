@@ -6,8 +6,10 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import ray
+from ray._private.state import state as cluster_state
 from ray.util.state import list_actors
 
 from sweeps.trial import WORKER_ENV, Workers
@@ -28,7 +30,12 @@ def connect(address: str | None) -> None:
     """
     if address and address != "auto":
         _check_reachable(address)
+    if not address:
+        # When this process is killed, what is left of its cluster ends after this time without a head, by default 60 s.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
+    if "PGPC_CACHE" in os.environ:
+        env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:
         ray.init(
             address=address or "local",
@@ -63,9 +70,7 @@ def _check_state_api() -> None:
         try:
             list_actors(limit=1, timeout=10)
             return
-        except (
-            Exception
-        ) as error:  # whatever it is: connection, HTTP, protocol; the dashboard may still be starting
+        except Exception as error:  # whatever it is: connection, HTTP, protocol; the dashboard may still be starting
             if time.monotonic() > deadline:
                 raise ValueError(
                     "Ray's State API must answer, or the workers of a stopped trial are never freed, but it does not "
@@ -76,13 +81,20 @@ def _check_state_api() -> None:
 
 
 def nodes() -> list[dict[str, float]]:
-    """Resources of every node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """Resources of every node: of those that are alive, or, where an autoscaler can start more, of all it can start."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    config = cluster_state.get_cluster_config()
+    groups = config.node_group_configs if config else []
+    scaled = [dict(group.resources) for group in groups for _ in range(_count(group.max_count))]
+    return max(alive, scaled, key=lambda nodes: sum(n.get("GPU", 0) * 1e6 + n.get("CPU", 0) for n in nodes))
 
 
-def default_workers(
-    nodes: Sequence[dict[str, float]], count: int, cpus: float | None, gpus: float | None
-) -> Workers:
+def _count(maximum: int) -> int:
+    """The number of nodes that an autoscaler may start; it says -1 for any."""
+    return 1000 if maximum < 0 else maximum
+
+
+def default_workers(nodes: Sequence[dict[str, float]], count: int, cpus: float | None, gpus: float | None) -> Workers:
     """The workers of a trial where flags leave something open.
 
     A worker takes one GPU where the cluster has any, with that GPU's share of the CPUs (at most 8, for loading data);
@@ -92,9 +104,7 @@ def default_workers(
     if gpus is None:
         gpus = 1 if cluster_gpus else 0
     if cpus is None:
-        share = (
-            sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if gpus and cluster_gpus else 1
-        )
+        share = sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if gpus and cluster_gpus else 1
         cpus = max(1, min(8, int(share * gpus) if gpus else 1))
     return Workers(count=count, cpus=cpus, gpus=gpus)
 

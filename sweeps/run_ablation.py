@@ -26,12 +26,15 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from ray import tune
 
 import pgpc
-from pgpc.config import Config, from_dict, to_dict
+from pgpc.config import Config, flatten, from_dict, to_dict
 from pgpc.data.domains import check_pair
 from sweeps import cluster, flags, results, search
 from sweeps.space import Space, own_values, search_space, trial_config
 from sweeps.terminal import Terminal, silence
 from sweeps.trial import RESTARTS, TRIAL_RESOURCES, Workers, run_trial
+
+PATHS = ("data.source", "data.target", "model.pretrained")
+"""Config keys that name files or folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +95,10 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
     check_pair(config.data)
     cluster.connect(chosen["address"])
     nodes = cluster.nodes()
-    workers = cluster.default_workers(
-        nodes, chosen["workers"], chosen["cpus_per_worker"], chosen["gpus_per_worker"]
-    )
+    workers = cluster.default_workers(nodes, chosen["workers"], chosen["cpus_per_worker"], chosen["gpus_per_worker"])
     slots = cluster.trial_slots(nodes, workers)
     if (chosen["concurrency"] or 0) > slots:
-        raise ValueError(
-            f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}."
-        )
+        raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}.")
     write_sweep(sweep)
     return sweep, workers, chosen["concurrency"] or min(slots, chosen["trials"])
 
@@ -110,7 +109,7 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
     changes = flags.parse_changes(chosen["set"])
     if chosen["seed"] is not None:
         changes["seed"] = chosen["seed"]
-    config = pgpc.override(pgpc.preset(chosen["preset"]), changes)
+    config = _absolute(pgpc.override(pgpc.preset(chosen["preset"]), changes))
     chosen["seed"] = config.seed
     name = chosen["name"] or f"{chosen['preset'].replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
     if Path(name).name != name:
@@ -122,9 +121,7 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
         raise ValueError(
             f"The sweep {name!r} exists in {folder.parent}. Go on with --resume {name}, or choose another --name."
         )
-    return Sweep(
-        folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[]
-    )
+    return Sweep(folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[])
 
 
 def resumed_sweep(given: dict[str, Any]) -> Sweep:
@@ -152,6 +149,18 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
         config=from_dict(stored["config"]),
         space={key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()},
         runs=stored["runs"],
+    )
+
+
+def _absolute(config: Config) -> Config:
+    """The config with its files named in a way that holds in the workers, whose working directory is another."""
+    paths = {key: value for key, value in flatten(config).items() if key in PATHS and value}
+    return pgpc.override(
+        config,
+        {
+            key: value if value.startswith("streets:") else str(Path(value).expanduser().absolute())
+            for key, value in paths.items()
+        },
     )
 
 
@@ -245,9 +254,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int) -> int:
         }
 
     found = results.best(rows())
-    terminal = Terminal(
-        config.training.iterations, best=(found["trial"], found[search.METRIC]) if found else None
-    )
+    terminal = Terminal(config.training.iterations, best=(found["trial"], found[search.METRIC]) if found else None)
     print(
         f"Sweep {sweep.folder.name}: {chosen['trials']} trials of {chosen['preset']}, {config.training.iterations} iterations "
         f"each, {workers}, {concurrency} at a time; search {chosen['search']}, scheduler {chosen['scheduler']}\n"
@@ -271,9 +278,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int) -> int:
     return finish(sweep, study, rows(), signals)
 
 
-def execute(
-    searcher: search.StudySearcher, interruption: search.Interruption, concurrency: int, folder: Path
-) -> None:
+def execute(searcher: search.StudySearcher, interruption: search.Interruption, concurrency: int, folder: Path) -> None:
     """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
     shutil.rmtree(folder / "tune", ignore_errors=True)
     tune.Tuner(
@@ -298,9 +303,7 @@ def execute(
 
 
 @contextlib.contextmanager
-def stop_gracefully(
-    interruption: search.Interruption, terminal: Terminal, received: list[int]
-) -> Iterator[None]:
+def stop_gracefully(interruption: search.Interruption, terminal: Terminal, received: list[int]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM asks the sweep to stop; the second one leaves at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -191,9 +191,7 @@ class StudySearcher(Searcher):
         if not final:
             self._on_event("restarted", run)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tune has ended a trial. Not called for those that a stopped sweep leaves unfinished: they stay RUNNING."""
         run = self._runs.pop(trial_id)
         value = run.metrics.get(METRIC, math.nan)

@@ -41,8 +41,7 @@ class Terminal:
             if self._best is None or run.metrics[METRIC] > self._best[1]:
                 self._best = (run.label, run.metrics[METRIC])
         text = {
-            "started": f"started   {_params(run)}"
-            + (f"   (from iteration {run.iteration})" if run.iteration else ""),
+            "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
             "reported": f"{progress}  {score}{self._beside()}",
             "resumed": f"goes on from {progress}",
             "restarted": f"lost: {run.error}; it is started again",

@@ -98,9 +98,7 @@ def train_loop(spec: dict[str, Any]) -> None:
     config = from_dict(json.loads(spec["config"]))
     checkpoint = ray.train.get_checkpoint()
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
-        pgpc.train(
-            config, out=Path(spec["directory"]), resume=Path(resume) if resume else None, on_report=on_report
-        )
+        pgpc.train(config, out=Path(spec["directory"]), resume=Path(resume) if resume else None, on_report=on_report)
 
 
 def describe(error: BaseException) -> str:

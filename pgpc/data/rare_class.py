@@ -45,7 +45,8 @@ def class_probabilities(
             the others moves to these in proportion, while f_c stays the share in all pixels.
 
     Returns:
-        ``(C,)`` float64 that sum to 1 within float32's precision; 0 for classes that do not occur or are not drawable.
+        ``(C,)`` float64 that sum to 1 within float32's precision; 0 for classes that do not occur or are not
+        drawable.
 
     Raises:
         ValueError: there is no class to draw.
@@ -56,10 +57,12 @@ def class_probabilities(
         raise ValueError(
             "Rare class sampling needs images with labelled pixels, but no class has any. Check the labels."
         )
-    # In float32, as the published implementation: with T = 0.01 float64 would give figures that differ by 1e-6.
-    frequency = torch.from_numpy(totals) / totals.sum()
+    # In float32 and by rising frequency, as the published implementation: dividing by T = 0.01 makes rounding
+    # visible (float64 differs by 6e-7), and the order of summation too, on some processors.
+    order = [c for c in np.argsort(totals, kind="stable") if drawn[c]]
+    frequency = torch.from_numpy(totals[order]) / totals.sum()
     probabilities = np.zeros(len(totals))
-    probabilities[drawn] = torch.softmax((1 - frequency[torch.from_numpy(drawn)]) / temperature, dim=0)
+    probabilities[order] = torch.softmax((1 - frequency) / temperature, dim=0)
     return probabilities
 
 

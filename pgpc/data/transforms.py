@@ -35,7 +35,7 @@ _SHIFT = (-torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 def decode_image(data: bytes) -> np.ndarray:
     """An encoded image as ``(H, W, 3)`` uint8 RGB."""
     with Image.open(io.BytesIO(data)) as image:
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def decode_label(data: bytes) -> np.ndarray:

@@ -37,7 +37,7 @@ def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Ada
         {"params": [p for p in encoder.parameters() if id(p) in norms], "factor": 1.0, "weight_decay": 0.0},
         {"params": [p for p in student.parameters() if id(p) not in of_encoder], "factor": config.head_factor},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

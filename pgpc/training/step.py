@@ -54,9 +54,11 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
 
     with distributed.no_sync(student):  # labelled source images: Eq. 1, and thing features stay near the initial ones
         source = student(batch.source_images)
-        log["loss/source"] = cross_entropy(source.logits, batch.source_labels)
-        log["loss/feature_distance"] = _feature_distance(state, batch, source.features[-1])
-        (log["loss/source"] + adaptation.feature_distance_weight * log["loss/feature_distance"]).backward()
+        loss = log["loss/source"] = cross_entropy(source.logits, batch.source_labels)
+        if state.initial_encoder is not None:
+            log["loss/feature_distance"] = _feature_distance(state, batch, source.features[-1])
+            loss = loss + adaptation.feature_distance_weight * log["loss/feature_distance"]
+        loss.backward()
         del source
 
     with torch.no_grad():  # the teacher's view of the target images: Eqs. 2 and 3
@@ -112,8 +114,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) 
 
 
 def _feature_distance(state: TrainingState, batch: Batch, features: Tensor) -> Tensor:
-    if state.initial_encoder is None:
-        return features.new_zeros(())
     with torch.no_grad():
         initial = state.initial_encoder(batch.source_images)[-1]
     return feature_distance(

@@ -36,6 +36,7 @@ class Student(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(config.model)
+        self._low_precision = config.training.precision == "bfloat16"
         contrast = config.contrast
         self.projection: ProjectionHead | None = None
         if contrast.enabled:
@@ -43,9 +44,10 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor, *, decode: bool = True, project: bool = False) -> Outputs:
         """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), projections (`project`), or both."""
-        features = self.segmenter.encoder(images)
-        logits = self.segmenter.decode(features) if decode else None
-        projections = self.projection(features) if project else None
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._low_precision):
+            features = self.segmenter.encoder(images)
+            logits = self.segmenter.decode(features) if decode else None
+            projections = self.projection(features) if project else None
         if logits is not None and torch.is_grad_enabled() and self.projection is not None and not project:
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.

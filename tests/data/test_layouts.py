@@ -19,7 +19,9 @@ def _touch(root: Path, *names: str) -> None:
 
 def test_gta5_is_found_recursively_and_sorted(tmp_path: Path) -> None:
     _touch(tmp_path, "images/b/00002.png", "images/00001.png", "images/00003.png", "images/.hidden.png")
-    _touch(tmp_path, "labels/b/00002.png", "labels/00001.png", "labels/00003_labelTrainIds.png", "images/x.txt")
+    _touch(
+        tmp_path, "labels/b/00002.png", "labels/00001.png", "labels/00003_labelTrainIds.png", "images/x.txt"
+    )
     items = GTA5.scan(tmp_path, "train")
     assert [item.name for item in items] == ["00001", "00003", "b/00002"]
     assert [item.label.relative_to(tmp_path).as_posix() for item in items] == [
@@ -35,7 +37,9 @@ def test_raw_labels_are_preferred_to_train_ids_beside_them(tmp_path: Path) -> No
 def test_cityscapes_takes_each_split_from_its_folder(tmp_path: Path) -> None:
     for split, city, ids in (("train", "aachen", "labelIds"), ("val", "ulm", "labelTrainIds")):
         stem = f"{city}/{city}_000000_000019"
-        _touch(tmp_path, f"leftImg8bit/{split}/{stem}_leftImg8bit.png", f"gtFine/{split}/{stem}_gtFine_{ids}.png")
+        _touch(
+            tmp_path, f"leftImg8bit/{split}/{stem}_leftImg8bit.png", f"gtFine/{split}/{stem}_gtFine_{ids}.png"
+        )
     for split, city in (("train", "aachen"), ("val", "ulm")):
         (item,) = CITYSCAPES.scan(tmp_path, split)
         assert item.name == f"{city}/{city}_000000_000019"

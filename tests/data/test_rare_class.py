@@ -9,7 +9,7 @@ import pytest
 
 from pgpc.data.rare_class import class_probabilities, pools, rare_classes
 
-# Pixel counts of 12 images (class: count), and the probabilities that the public implementation gives for them.
+# Pixel counts of 12 images (class: count), and the probabilities that the public implementation gives.
 STATISTICS = [
     {1: 76, 2: 7956, 5: 61, 18: 27693, 0: 64, 17: 9542, 6: 825, 10: 25},
     {12: 6048, 18: 54622, 13: 39517, 5: 72, 1: 280, 10: 11, 15: 36, 17: 5438},
@@ -88,7 +88,9 @@ def test_classes_and_images_are_drawn_with_their_probabilities() -> None:
     # Four standard deviations of a share in 6000 draws are below 0.026.
     np.testing.assert_allclose(frequency, prepared.probabilities, atol=0.026)
     images_of_c = draws[draws[:, 0] == 2, 1]
-    np.testing.assert_allclose(np.bincount(images_of_c, minlength=3) / len(images_of_c), [0.5, 0.5, 0], atol=0.05)
+    np.testing.assert_allclose(
+        np.bincount(images_of_c, minlength=3) / len(images_of_c), [0.5, 0.5, 0], atol=0.05
+    )
     assert set(draws[draws[:, 0] == 1, 1]) == {1}
 
 

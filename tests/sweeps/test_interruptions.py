@@ -1,4 +1,7 @@
-"""One sweep that meets all mishaps in turn, in real processes: kill -9 of the driver, Ctrl-C, kill -9 of a worker."""
+"""One sweep that meets all mishaps in turn, in real processes: kill -9 of the driver, Ctrl-C, kill -9 of a worker.
+
+What it leaves behind in the end is what any sweep leaves behind, so that is looked at here, too.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +9,184 @@ import json
 import os
 import re
 import signal
-import sqlite3
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import pgpc
+from pgpc.config import from_dict
 
 pytestmark = pytest.mark.timeout(420)
-
-LAST = 12
-
-
-def iterations(output: str, trial: str) -> list[int]:
-    """The iterations that a driver reported of a trial, in order."""
-    return [int(i) for i in re.findall(rf"{trial}  iteration (\d+)/", output)]
+STEPS = [3, 6, 9, 12]
 
 
 @pytest.fixture(scope="module")
-def sweep(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Three drivers after each other on one sweep of two trials and the reference, and what each of them said."""
+def sweep(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said."""
     storage = tmp_path_factory.mktemp("storage")
-    folder = storage / "hardy"
     first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
     first.wait_for("0000  iteration 3/")
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
-    first_left_nothing = first.leaves_nothing()
+    clean = [first.leaves_nothing()]
 
     second = start("--storage", storage, "--resume", "hardy")
     second.wait_for("0000  (goes on|iteration)")
     second.interrupt()
     second_code = second.wait(60)
-    second_left_nothing = second.leaves_nothing()
+    clean.append(second.leaves_nothing())
 
     third = start("--storage", storage, "--resume")
     third.wait_for("0001  iteration 3/")
     os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
     third_code = third.wait()
+    clean.append(third.leaves_nothing())
     return {
-        "folder": folder,
-        "first": first.output,
-        "first left nothing": first_left_nothing,
-        "second": second.output,
-        "second code": second_code,
-        "second left nothing": second_left_nothing,
-        "third": third.output,
-        "third code": third_code,
-        "third left nothing": third.leaves_nothing(),
+        "folder": storage / "hardy",
+        "outputs": [first.output, second.output, third.output],
+        "codes": [second_code, third_code],
+        "clean": clean,
     }
 
 
-def test_x(sweep):
-    for k, v in sweep.items():
-        print("=====", k)
-        print(v)
-    assert 0
+@pytest.fixture(scope="module")
+def study(sweep: dict[str, Any]) -> optuna.Study:
+    """The sweep's study, as Optuna's own tools open it."""
+    return optuna.load_study(study_name="hardy", storage=f"sqlite:///{sweep['folder'] / 'study.db'}")
+
+
+def reported(output: str, trial: str) -> list[int]:
+    """Iterations that a driver reported of a trial, in order, those included that it went on from."""
+    return [int(i) for i in re.findall(rf"{trial}  (?:goes on from )?iteration (\d+)/", output)]
+
+
+def test_exit_codes(sweep: dict[str, Any]) -> None:
+    assert sweep["codes"] == [130, 0], sweep["outputs"]
+
+
+def test_no_process_is_left(sweep: dict[str, Any]) -> None:
+    assert sweep["clean"] == [True, True, True]
+
+
+def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:
+    first, second, third = sweep["outputs"]
+    assert "base  complete" in first
+    assert "base  started" not in second + third
+
+
+def test_interrupted_trial_goes_on_from_its_checkpoint(sweep: dict[str, Any]) -> None:
+    first, second, third = (reported(output, "0000") for output in sweep["outputs"])
+    assert first == [3]
+    # A driver may miss what was trained while it was dying, but nothing is trained twice.
+    assert second and second[0] in (3, 6), sweep["outputs"][1]
+    assert third and third[0] >= second[-1], sweep["outputs"][2]
+    assert third == STEPS[STEPS.index(third[0]) :]
+
+
+def test_killed_worker_costs_no_trial(sweep: dict[str, Any]) -> None:
+    steps = reported(sweep["outputs"][2], "0001")
+    assert "0001  goes on from iteration" in sweep["outputs"][2]
+    assert sorted(set(steps)) == STEPS and len(steps) == 5, steps
+
+
+def test_resume_command_is_printed(sweep: dict[str, Any]) -> None:
+    assert "--resume hardy --storage" in sweep["outputs"][1]
+    assert "--resume" not in sweep["outputs"][2]
+
+
+def test_number_of_trials_holds(study: optuna.Study) -> None:
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+
+
+def test_study_has_the_curve_of_every_trial(study: optuna.Study) -> None:
+    for trial in study.trials:
+        assert set(trial.intermediate_values) <= set(STEPS)
+        assert trial.value == trial.intermediate_values[12]
+
+
+def test_first_trial_is_the_presets(study: optuna.Study) -> None:
+    config = pgpc.preset("streets").contrast
+    assert study.trials[0].params == {
+        "contrast.r": config.r,
+        "contrast.eta": config.eta,
+        "contrast.weight": config.weight,
+        "contrast.anchors": config.anchors,
+        "contrast.negatives": config.negatives,
+    }
+
+
+def test_parquet_has_a_row_per_trial(sweep: dict[str, Any], study: optuna.Study) -> None:
+    rows = pq.read_table(sweep["folder"] / "results.parquet").to_pylist()
+    assert [(r["trial"], r["kind"], r["status"], r["iterations"]) for r in rows] == [
+        ("base", "reference", "complete", 12),
+        ("0000", "search", "complete", 12),
+        ("0001", "search", "complete", 12),
+    ]
+    assert [r["mIoU"] for r in rows[1:]] == [trial.value for trial in study.trials]
+    assert rows[0]["contrast.r"] is None and rows[1]["contrast.r"] == 4
+    assert all(r["seconds"] > 0 and r["IoU/road"] >= 0 and Path(r["directory"]).is_dir() for r in rows)
+
+
+def test_best_is_the_best_complete_trial(sweep: dict[str, Any], study: optuna.Study) -> None:
+    best = sweep["folder"] / "best"
+    config = from_dict(json.loads((best / "config.json").read_text()))
+    assert config.contrast.eta == study.best_trial.params["contrast.eta"]
+    assert (best / "checkpoint.pt").stat().st_size > 0
+
+
+def test_sweep_file_says_how_it_came_about(sweep: dict[str, Any]) -> None:
+    stored = json.loads((sweep["folder"] / "sweep.json").read_text())
+    assert len(stored["runs"]) == 3
+    assert "--name hardy" in stored["runs"][0]["command"]
+    assert {"python", "torch", "ray", "optuna"} <= set(stored["runs"][0]["versions"])
+    assert stored["seed"] == 0 and set(stored["space"]) == set(
+        stored["flags"]["space"] if "space" in stored["flags"] else stored["space"]
+    )
+
+
+def test_tensorboard_has_one_run_per_trial_over_http(sweep: dict[str, Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(sweep["folder"] / "trials"),
+        "--port",
+        str(port),
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs", timeout=10) as answer:
+                    runs = json.load(answer)
+            except OSError:
+                runs = []
+            if sorted(runs) == ["0000", "0001", "base"]:
+                return
+            assert time.monotonic() < deadline, runs
+            time.sleep(0.5)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_events_cover_the_whole_trial(sweep: dict[str, Any]) -> None:
+    events = EventAccumulator(str(sweep["folder"] / "trials" / "0000"))
+    events.Reload()
+    assert {event.step for event in events.Scalars("eval/mIoU")} == set(STEPS)

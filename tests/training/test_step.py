@@ -118,3 +118,14 @@ def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny):
     assert distances[0] == 0.0
     assert distances[1] > 0
     assert distances[2] > 0
+
+
+def test_bfloat16_activations_give_float32_losses_and_nearly_the_same_values(tiny):
+    _, full = run(tiny(), 2)
+    state, half = run(tiny(changes={"training.precision": "bfloat16"}), 2)
+    for name in ("loss/source", "loss/target", "loss/contrast"):
+        if name in half[-1]:
+            assert half[-1][name].dtype == torch.float32
+            assert half[-1][name].item() == pytest.approx(full[-1][name].item(), rel=0.1)
+    assert "loss/contrast" in half[-1]
+    assert all(p.dtype == torch.float32 for p in state.student.parameters())

@@ -1,0 +1,149 @@
+"""From names in the config to shards: folders, and the embedded pair in its cache."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pgpc.config import DataConfig
+from pgpc.data import domains
+from pgpc.data.domains import check_pair, open_shards
+from pgpc.data.shards import ShardError, verify
+from pgpc.data.streets import StreetsConfig
+
+STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
+DATA = DataConfig(streets=STREETS)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _pair(cache: Path) -> Path:
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    return folder
+
+
+def test_the_embedded_pair_is_generated_once(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        source = open_shards("streets:source", DATA, "train")
+        target = open_shards("streets:target", DATA, "train")
+        val = open_shards("streets:target", DATA, "val")
+    assert (len(source), len(target), len(val)) == (3, 2, 2)
+    (record,) = caplog.records
+    assert "7 images, once" in record.getMessage()
+    assert sorted(path.name for path in _pair(cache).iterdir()) == ["raw", "source", "target"]
+    assert len(list((_pair(cache) / "raw/source/images").iterdir())) == 3
+    verify(_pair(cache) / "source")
+    verify(_pair(cache) / "target")
+
+
+def test_other_settings_get_another_folder(cache: Path) -> None:
+    open_shards("streets:source", DATA, "train")
+    first = _pair(cache)
+    open_shards(
+        "streets:source", DataConfig(streets=StreetsConfig(**{**_fields(STREETS), "seed": 6})), "train"
+    )
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 2 and first.is_dir()
+
+
+def _fields(config: StreetsConfig) -> dict[str, int]:
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def test_callers_that_come_at_once_generate_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The lock belongs to an open file, so that threads exclude each other as processes do.
+    calls, write = [], domains.write_streets
+    monkeypatch.setattr(domains, "write_streets", lambda *arguments: calls.append(1) or write(*arguments))
+    with ThreadPoolExecutor(4) as threads:
+        shards = list(threads.map(lambda _: open_shards("streets:source", DATA, "train"), range(4)))
+    assert [len(opened) for opened in shards] == [3] * 4
+    assert calls == [1]
+
+
+def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
+    open_shards("streets:source", DATA, "train")
+    folder = _pair(cache)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(folder)
+    (partial / "raw/source/images").mkdir(parents=True)
+    (partial / "raw/source/images/99999.png").write_bytes(b"half a pict")
+    assert len(open_shards("streets:source", DATA, "train")) == 3
+    assert not partial.exists()
+
+
+def test_generation_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(domains, "pack", full)
+    with pytest.raises(
+        ValueError, match=r"No space left on device\. Set the environment variable PGPC_CACHE"
+    ):
+        open_shards("streets:source", DATA, "train")
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "file/cache"))
+    with pytest.raises(ValueError, match="cannot be written: .*PGPC_CACHE"):
+        open_shards("streets:source", DATA, "train")
+
+
+def test_a_pair_that_exists_needs_no_writing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_shards("streets:source", DATA, "train")
+    monkeypatch.setattr(domains, "_locked", lambda path: pytest.fail("took the lock"))
+    assert len(open_shards("streets:target", DATA, "val")) == 2
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PGPC_CACHE", "a")
+    monkeypatch.setenv("XDG_CACHE_HOME", "b")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert domains._cache_folder() == Path("a")
+    monkeypatch.delenv("PGPC_CACHE")
+    assert domains._cache_folder() == Path("b/pgpc")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert domains._cache_folder() == tmp_path / ".cache/pgpc"
+
+
+def test_damage_in_the_cache_says_what_to_delete(cache: Path) -> None:
+    open_shards("streets:source", DATA, "train")
+    path = _pair(cache) / "source/train-00000.arrow"
+    os.truncate(path, 100)
+    with pytest.raises(ShardError, match=f"truncated.* delete {_pair(cache)}"):
+        open_shards("streets:source", DATA, "train")
+
+
+def test_names_and_folders(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="are streets:source and streets:target, but got 'streets:val'"):
+        open_shards("streets:val", DATA, "train")
+    with pytest.raises(ShardError, match="has none. Pack a data set"):
+        open_shards(str(tmp_path / "nowhere"), DATA, "train")
+    open_shards("streets:source", DATA, "train")
+    assert len(open_shards(str(_pair(cache) / "source"), DATA, "train")) == 3
+
+
+def test_check_pair(cache: Path) -> None:
+    pair = check_pair(DATA)
+    assert (len(pair.source), len(pair.target), len(pair.scored)) == (3, 2, 2)
+    assert (pair.target.split, pair.scored.split) == ("train", "val")
+    with pytest.raises(ShardError, match="'test' was asked for"):
+        check_pair(DataConfig(streets=STREETS, eval_split="test"))
+
+
+def test_check_pair_compares_classes(cache: Path, tmp_path: Path) -> None:
+    check_pair(DATA)
+    folder = Path(shutil.copytree(_pair(cache) / "target", tmp_path / "target"))
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"road"', '"street"'))
+    with pytest.raises(ValueError, match=r"same classes, .* \(street, sidewalk"):
+        check_pair(DataConfig(streets=STREETS, target=str(folder)))

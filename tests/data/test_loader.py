@@ -1,0 +1,311 @@
+"""Loading: batches depend on seed, step and place; target labels stay unread; nothing is scored twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pgpc.classes import CLASSES, IGNORE_INDEX
+from pgpc.config import Config, override
+from pgpc.data.loader import Batch, SampleError, TrainingData, evaluation_samples, training_batches
+from pgpc.data.pack import pack
+from pgpc.data.shards import Shards
+from pgpc.data.streets import StreetsConfig, write_streets
+from pgpc.data.transforms import MEAN, STD
+
+STREETS = StreetsConfig(num_source=6, num_target=5, num_val=5, height=64, width=128, seed=1)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pair")
+    write_streets(STREETS, root / "raw")
+    pack("gta5", root / "raw/source", root / "source")
+    pack("cityscapes", root / "raw/target", root / "target")
+    return root
+
+
+@pytest.fixture(scope="module")
+def source(pair: Path) -> Shards:
+    return Shards.open(pair / "source", "train")
+
+
+@pytest.fixture(scope="module")
+def target(pair: Path) -> Shards:
+    return Shards.open(pair / "target", "train")
+
+
+def _config(**changes: Any) -> Config:
+    config = override(Config(), {
+        "data.source_size": (128, 64), "data.target_size": (128, 64), "data.crop": 64,
+        "data.loader_workers": 0,
+        "data.rare_class_min_pixels": 40, "training.batch_size": 4, "training.iterations": 5,
+        "adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0, "contrast.enabled": False,
+    })  # fmt: skip
+    return override(config, changes)
+
+
+def _equal(a: Batch, b: Batch) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_shapes_and_types(source: Shards, target: Shards) -> None:
+    batches = list(training_batches(_config(), source, target))
+    assert len(batches) == 5
+    for batch in batches:
+        assert batch.source_images.shape == batch.target_images.shape == (4, 3, 64, 64)
+        assert batch.source_labels.shape == batch.target_valid.shape == (4, 64, 64)
+        assert batch.source_images.dtype == batch.target_images.dtype == torch.float32
+        assert (batch.source_labels.dtype, batch.target_valid.dtype) == (torch.int64, torch.bool)
+        assert batch.target_valid.all()
+        assert ((batch.source_labels < 19) | (batch.source_labels == IGNORE_INDEX)).all()
+    assert not _equal(batches[0], batches[1])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_batches(source: Shards, target: Shards, workers: int) -> None:
+    here = training_batches(_config(), source, target)
+    there = training_batches(_config(**{"data.loader_workers": workers}), source, target)
+    assert all(_equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_processes_share_the_batch_of_one(source: Shards, target: Shards) -> None:
+    alone = training_batches(_config(), source, target)
+    first = training_batches(_config(), source, target, rank=0, world_size=2)
+    second = training_batches(_config(), source, target, rank=1, world_size=2)
+    for whole, a, b in zip(alone, first, second, strict=True):
+        assert _equal(whole, Batch(*(torch.cat(parts) for parts in zip(a, b, strict=True))))
+
+
+def test_resuming_equals_skipping(source: Shards, target: Shards) -> None:
+    whole = list(training_batches(_config(), source, target))
+    resumed = list(training_batches(_config(), source, target, start_step=3))
+    assert all(_equal(a, b) for a, b in zip(whole[3:], resumed, strict=True))
+    assert list(training_batches(_config(), source, target, start_step=5)) == []
+
+
+def test_source_and_target_are_drawn_independently(source: Shards) -> None:
+    config = _config(**{"data.rare_class_sampling": False, "data.crop_max_share": 1.0})
+    for batch in training_batches(config, source, source):
+        assert not torch.equal(batch.source_images, batch.target_images)
+
+
+def test_seeds_give_other_batches(source: Shards, target: Shards) -> None:
+    a = next(training_batches(_config(), source, target))
+    b = next(training_batches(_config(seed=1), source, target))
+    assert not torch.equal(a.source_images, b.source_images) and not torch.equal(
+        a.target_images, b.target_images
+    )
+
+
+def test_the_target_does_not_depend_on_how_the_source_is_drawn(source: Shards, target: Shards) -> None:
+    a = next(training_batches(_config(), source, target))
+    b = next(training_batches(_config(**{"data.rare_class_sampling": False}), source, target))
+    assert torch.equal(a.target_images, b.target_images) and not torch.equal(a.source_images, b.source_images)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_global_random_state_is_left_alone(source: Shards, target: Shards, workers: int) -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    next(training_batches(_config(**{"data.loader_workers": workers}), source, target))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+def test_crops_are_parts_of_the_pictures(pair: Path, source: Shards, target: Shards) -> None:
+    """Image and label are cut and mirrored alike: a crop lies in one picture, and its label at that place."""
+    raw = {Path(p).stem: np.array(Image.open(p)) for p in (pair / "raw/source/images").iterdir()}
+    ids = {Path(p).stem: np.array(Image.open(p)) for p in (pair / "raw/source/labels").iterdir()}
+    raw_ids = np.array([c.cityscapes_id for c in CLASSES])
+    batch = next(training_batches(_config(), source, target))
+    for image, label in zip(batch.source_images, batch.source_labels, strict=True):
+        pixels = np.rint(image.permute(1, 2, 0).numpy() * STD + MEAN).astype(np.uint8)
+        matches = [
+            (name, left, step)
+            for name in raw
+            for left in range(65)
+            for step in (1, -1)
+            if np.array_equal(raw[name][:, left : left + 64][:, ::step], pixels)
+        ]
+        assert len(matches) == 1
+        name, left, step = matches[0]
+        label_there = ids[name][:, left : left + 64][:, ::step]
+        labelled = label.numpy() != IGNORE_INDEX
+        assert np.array_equal(label_there[labelled], raw_ids[label.numpy()[labelled]])
+        assert not np.isin(label_there[~labelled], raw_ids).any()
+
+
+def test_uniform_drawing_without_rare_class_sampling(
+    source: Shards, target: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: dict[Path, list[int]] = {source.folder: [], target.folder: []}
+    read = Shards.image_bytes
+    monkeypatch.setattr(
+        Shards, "image_bytes", lambda self, row: rows[self.folder].append(row) or read(self, row)
+    )
+    config = _config(**{"data.rare_class_sampling": False, "training.iterations": 150})
+    for _ in training_batches(config, source, target):
+        pass
+    for shards in (source, target):
+        share = np.bincount(rows[shards.folder], minlength=len(shards)) / 600
+        np.testing.assert_allclose(share, 1 / len(shards), atol=0.07)  # four standard deviations
+
+
+def _write_source(root: Path, labels: list[np.ndarray]) -> Shards:
+    """Grey pictures with these raw-id labels, in GTA5's layout."""
+    for folder in ("images", "labels"):
+        (root / f"raw/{folder}").mkdir(parents=True)
+    for number, label in enumerate(labels):
+        grey = np.full((*label.shape, 3), number, dtype=np.uint8)
+        Image.fromarray(grey).save(root / f"raw/images/{number}.png")
+        Image.fromarray(label).save(root / f"raw/labels/{number}.png")
+    pack("gta5", root / "raw", root / "packed")
+    return Shards.open(root / "packed", "train")
+
+
+def test_source_images_are_drawn_by_class(tmp_path: Path) -> None:
+    # Three pictures of road, one half rider. With a high T both classes are drawn equally often.
+    road = np.full((64, 64), 7, dtype=np.uint8)
+    rider = road.copy()
+    rider[:, 32:] = 25
+    shards = _write_source(tmp_path, [road, road, road, rider])
+    config = _config(
+        **{"data.rare_class_temperature": 1e4, "data.crop_max_share": 1.0, "training.iterations": 150}
+    )
+    grey = torch.cat([b.source_images[:, 0, 0, 0] for b in training_batches(config, shards, None)])
+    drawn = np.bincount(np.rint(grey.numpy() * STD[0] + MEAN[0]).astype(int), minlength=4) / 600
+    # Rider (1/2) only in the last; road (1/2) in each of four.
+    np.testing.assert_allclose(drawn, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.08)
+
+
+def test_crops_are_redrawn_until_they_hold_enough_of_the_class(tmp_path: Path) -> None:
+    # 10 columns of rider at the left end of 512. Crops of 64 have 449 places; 5 of them hold more than the 5
+    # columns that are enough.
+    label = np.full((64, 512), 7, dtype=np.uint8)
+    label[:, :10] = 25
+    shards = _write_source(tmp_path, [label])
+    changes = {
+        "data.source_size": (512, 64), "data.crop_max_share": 1.0, "data.rare_class_min_pixels": 639,
+        "data.rare_class_min_crop_ratio": 320 / 639, "data.rare_class_temperature": 0.001,
+        "training.iterations": 250,
+    }  # fmt: skip
+    batches = training_batches(_config(**changes), shards, None)
+    counts = torch.cat([(batch.source_labels == 12).sum((1, 2)) for batch in batches])
+    accepted = (counts > 320).float().mean().item()
+    # Eleven draws, each enough with 5/449: 1 - (444/449)^11 = 0.116; a single draw would give 0.011.
+    assert accepted == pytest.approx(1 - (444 / 449) ** 11, abs=0.041)
+
+
+def test_small_images_are_padded(tmp_path: Path, target: Shards) -> None:
+    label = np.full((48, 40), 7, dtype=np.uint8)
+    label[:, 20:] = 11
+    shards = _write_source(tmp_path, [label])
+    changes = {"data.source_size": (48, 40), "data.target_size": (96, 48), "data.rare_class_min_pixels": 10}
+    batch = next(training_batches(_config(**changes), shards, target))
+    assert (batch.source_labels[:, :48, :40] != IGNORE_INDEX).all()
+    assert (batch.source_labels[:, 48:] == IGNORE_INDEX).all() and (
+        batch.source_labels[:, :, 40:] == IGNORE_INDEX
+    ).all()
+    assert (
+        batch.source_images[:, :, 48:].abs().max() == 0 and batch.source_images[:, :, :, 40:].abs().max() == 0
+    )
+    assert batch.target_valid[:, :48].all() and not batch.target_valid[:, 48:].any()
+    assert batch.target_images[:, :, 48:].abs().max() == 0
+
+
+def test_without_target(source: Shards) -> None:
+    batch = next(training_batches(_config(), source, None))
+    assert batch.target_images is None and batch.target_valid is None
+    assert batch.to(torch.device("cpu")).target_images is None
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_target_labels_are_never_read(
+    pair: Path, source: Shards, target: Shards, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(training_batches(_config(), source, target))
+
+    # Poison every byte of the labels and of the counts made from them, on disk.
+    folder = Path(shutil.copytree(pair / "target", tmp_path / "target"))
+    path = folder / "train-00000.arrow"
+    data = bytearray(path.read_bytes())
+    for row in range(len(target)):
+        label = target.label_bytes(row)
+        data[(place := data.index(label)) : place + len(label)] = b"\xff" * len(label)
+    counts = target.class_pixels.tobytes()
+    data[(place := data.index(counts)) : place + len(counts)] = b"\xff" * len(counts)
+    path.write_bytes(data)
+    poisoned = Shards.open(folder, "train")
+    assert (poisoned.class_pixels == -1).all()
+    assert set(poisoned.label_bytes(0)) == {255}
+
+    # And no label is so much as asked for.
+    read = Shards.label_bytes
+
+    def guarded(self: Shards, row: int) -> bytes | None:
+        assert self.folder != folder, "a target label was read"
+        return read(self, row)
+
+    monkeypatch.setattr(Shards, "label_bytes", guarded)
+    batches = training_batches(_config(**{"data.loader_workers": workers}), source, poisoned)
+    assert all(_equal(a, b) for a, b in zip(expected, batches, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_name_the_sample(
+    source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Shards.image_bytes
+    monkeypatch.setattr(
+        Shards, "image_bytes", lambda self, row: read(self, row)[:-300] if row == 3 else read(self, row)
+    )
+    config = _config(**{"data.loader_workers": workers, "training.iterations": 50})
+    with pytest.raises(
+        SampleError, match=r"Image of '.*' \(split 'train' of .*could not be read: .*Pack|pack"
+    ):
+        list(training_batches(config, source, target))
+
+
+def test_settings_that_do_not_fit_are_refused_at_once(source: Shards, target: Shards) -> None:
+    with pytest.raises(ValueError, match=r"processes \(3\), but got 4\. Set training.batch_size=6"):
+        training_batches(_config(), source, target, rank=0, world_size=3)
+    with pytest.raises(ValueError, match=r"classes of the source \(19\), but got 16"):
+        training_batches(_config(**{"model.num_classes": 16}), source, target)
+    with pytest.raises(ValueError, match="min_pixels=100000"):
+        training_batches(_config(**{"data.rare_class_min_pixels": 100000}), source, target)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_image_is_scored_once(pair: Path, workers: int) -> None:
+    val = Shards.open(pair / "target", "val")
+    data = _config(**{"data.loader_workers": workers, "data.target_size": (64, 32)}).data
+    shares = [list(evaluation_samples(val, data, rank=rank, world_size=2)) for rank in range(2)]
+    assert [sample.name for sample in shares[0]] == val.names[0::2]
+    assert [sample.name for sample in shares[1]] == val.names[1::2]
+    for image, label, name in shares[0]:
+        assert image.shape == (1, 3, 32, 64) and image.dtype == torch.float32
+        assert label.shape == (64, 128) and label.dtype == np.uint8  # native size
+        counts = [(label == c).sum() for c in range(19)]
+        assert counts == val.class_pixels[val.names.index(name)].tolist()
+        torch.from_numpy(label)
+
+
+def test_more_processes_than_images(pair: Path) -> None:
+    val = Shards.open(pair / "target", "val")
+    data = _config(**{"data.loader_workers": 2}).data
+    assert [len(list(evaluation_samples(val, data, rank=rank, world_size=6))) for rank in range(6)] == [
+        1
+    ] * 5 + [0]
+
+
+def test_training_data_is_addressed_by_step(source: Shards, target: Shards) -> None:
+    data = TrainingData(_config(), source, target, rank=0, world_size=1)
+    assert _equal(data[1_000_000], data[1_000_000])

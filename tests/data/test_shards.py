@@ -1,0 +1,163 @@
+"""Shards: reading without copying, and damage that is noticed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from pgpc.data.pack import pack
+from pgpc.data.shards import ShardError, Shards, verify
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of 64 x 48 in Cityscapes' layout, four of them in the train split."""
+    root = tmp_path_factory.mktemp("shards")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for kind in ("leftImg8bit", "gtFine"):
+            (root / f"raw/{kind}/{split}/ulm").mkdir(parents=True)
+        for number in range(count):
+            stem = f"{split}/ulm/ulm_{number:06d}_000019"
+            image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(image).save(root / f"raw/leftImg8bit/{stem}_leftImg8bit.png")
+            label = rng.choice([0, 7, 11], (48, 64)).astype(np.uint8)
+            Image.fromarray(label).save(root / f"raw/gtFine/{stem}_gtFine_labelIds.png")
+    pack("cityscapes", root / "raw", root / "packed")
+    return root / "packed"
+
+
+@pytest.fixture
+def folder(packed: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(packed, tmp_path / "packed"))
+
+
+def test_splits_are_opened_by_name(packed: Path) -> None:
+    train, val = Shards.open(packed, "train"), Shards.open(packed, "val")
+    assert (len(train), len(val)) == (4, 2)
+    assert val.names == ["ulm/ulm_000000_000019", "ulm/ulm_000001_000019"]
+    assert train.class_pixels.shape == (4, 19) and train.class_pixels.dtype == np.int64
+    assert train.num_classes == 19 and train.classes[0] == "road"
+    with pytest.raises(ShardError, match="has the splits train, val, but 'test'"):
+        Shards.open(packed, "test")
+
+
+def test_opening_maps_and_does_not_copy(packed: Path) -> None:
+    before = pa.total_allocated_bytes()
+    shards = Shards.open(packed, "train")
+    pixels = shards.class_pixels
+    assert pa.total_allocated_bytes() == before
+    image = shards._table["image"][0].as_buffer()
+    assert image.size == len(shards.image_bytes(0))
+    assert pa.total_allocated_bytes() == before
+    assert pixels[:, :3].sum() > 0
+
+
+def test_pickles_are_small_and_open_again(packed: Path) -> None:
+    shards = Shards.open(packed, "train")
+    _ = shards.names, shards.class_pixels
+    data = pickle.dumps(shards)
+    assert len(data) < 1000
+    again = pickle.loads(data)
+    assert again.names == shards.names and again.image_bytes(3) == shards.image_bytes(3)
+
+
+def test_intact_shards_verify(packed: Path) -> None:
+    progress = []
+    verify(packed, lambda *p: progress.append(p))
+    assert progress == [(done, 6) for done in range(1, 7)]
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match="manifest.json, but .* has none. Pack"):
+        Shards.open(tmp_path, "train")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": 1, "classes": [], "splits": []}'])
+def test_damaged_manifest(folder: Path, text: str) -> None:
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(ShardError, match="manifest.json is damaged"):
+        Shards.open(folder, "train")
+
+
+def test_another_version(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
+    with pytest.raises(ShardError, match="must be of version 1, .* says 2"):
+        Shards.open(folder, "train")
+
+
+def test_truncated_file(folder: Path) -> None:
+    path = folder / "train-00000.arrow"
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ShardError, match=f"truncated: {size - 100} bytes, the manifest says {size}. Pack"):
+        Shards.open(folder, "train")
+    Shards.open(folder, "val")
+    with pytest.raises(ShardError, match="truncated"):
+        verify(folder)
+
+
+def test_missing_file(folder: Path) -> None:
+    (folder / "val-00000.arrow").unlink()
+    with pytest.raises(ShardError, match="val-00000.arrow is missing"):
+        Shards.open(folder, "val")
+
+
+def test_damaged_footer(folder: Path) -> None:
+    path = folder / "train-00000.arrow"
+    data = bytearray(path.read_bytes())
+    data[-60:] = bytes(60)
+    path.write_bytes(data)
+    with pytest.raises(ShardError, match="train-00000.arrow is damaged"):
+        Shards.open(folder, "train")
+
+
+def test_files_of_another_split_are_noticed(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["splits"]["train"]["files"][0]["rows"] = 5
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ShardError, match="other rows or columns"):
+        Shards.open(folder, "train")
+
+
+def test_one_flipped_bit_in_an_image_is_found_by_verify(folder: Path) -> None:
+    path = folder / "train-00000.arrow"
+    data = bytearray(path.read_bytes())
+    image = Shards.open(folder, "train").image_bytes(2)
+    data[data.index(image) + len(image) // 2] ^= 1
+    path.write_bytes(data)
+    Shards.open(folder, "train")  # not looked at when opened
+    with pytest.raises(ShardError) as caught:
+        verify(folder)
+    assert "train-00000.arrow: the contents changed" in str(caught.value)
+
+
+def test_damaged_offsets_do_not_crash_verify(folder: Path) -> None:
+    path = folder / "train-00000.arrow"
+    data = bytearray(path.read_bytes())
+    shards = Shards.open(folder, "train")
+    sizes = [len(shards.image_bytes(i)) for i in range(4)]
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64).tobytes()
+    place = data.index(offsets)
+    data[place + 8 : place + 16] = np.int64(1 << 60).tobytes()
+    path.write_bytes(data)
+    with pytest.raises(ShardError, match="(?s)contents changed.*is damaged"):
+        verify(folder)
+
+
+def test_unlabelled_rows_are_noticed_where_labels_are_needed(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["splits"]["val"]["labelled"] = 1
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ShardError, match="1 of 2 have none"):
+        Shards.open(folder, "val").check_labelled()
+    Shards.open(folder, "train").check_labelled()
