@@ -61,9 +61,9 @@ def _check_reachable(address: str) -> None:
 
 
 def _check_state_api() -> None:
-    """A stopped trial's workers are freed by a helper of Ray Train that asks the State API, which the dashboard answers.
+    """A stopped trial's workers are freed by a helper of Ray Train that asks the State API, which the dashboard serves.
 
-    Where nothing answers, the workers stay and the next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
+    Where nothing answers, they stay and the next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
     """
     deadline = time.monotonic() + STATE_API_TIMEOUT
     while True:

@@ -13,7 +13,7 @@ DEFAULTS: Mapping[str, Any] = {
     "preset": "streets",
     "set": [],
     "seed": None,
-    "trials": 8,
+    "trials": 6,
     "time_budget": None,
     "search": "tpe",
     "scheduler": "asha",
@@ -30,7 +30,7 @@ IDENTITY = ("preset", "set", "seed", "search", "scheduler", "workers")
 """Flags that make a sweep what it is: a resumed sweep keeps them. The others may be given anew."""
 
 EXAMPLES = """examples:
-  python sweeps/run_ablation.py                                    the embedded streets, 8 trials, minutes on a laptop
+  python sweeps/run_ablation.py                                    the embedded streets, 6 trials, minutes on a laptop
   python sweeps/run_ablation.py --trials 40 --time-budget 2h --name first
   python sweeps/run_ablation.py --resume first --trials 60         go on after Ctrl-C, a crash, or for more trials
   python sweeps/run_ablation.py --set training.iterations=400 --set contrast.eta=0.5
@@ -56,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--set",
         action="append",
         metavar="KEY=VALUE",
-        help="change one value of the config, e.g. training.iterations=400; repeatable. A parameter of the search that is "
-        "set here keeps this value in all trials. `pgpc show PRESET` lists all keys",
+        help="change one value of the config, e.g. training.iterations=400; repeatable. A parameter of the search that "
+        "is set here keeps this value in all trials. `pgpc show PRESET` lists all keys",
     )
     what.add_argument(
         "--seed",
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--trials",
         type=_positive,
         metavar="N",
-        help="trials of the search, failed ones included (default: 8)",
+        help="trials of the search, failed ones included (default: 6)",
     )
     search.add_argument(
         "--time-budget",
@@ -116,8 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="NAME",
-        help="go on with the sweep NAME, or with the newest: finished trials are kept, interrupted ones continue from their "
-        "last checkpoint. Flags that are not given are those of the first time",
+        help="go on with the sweep NAME, or with the newest: finished trials are kept, interrupted ones continue from "
+        "their last checkpoint. Flags that are not given are those of the first time",
     )
     return parser
 

@@ -32,8 +32,8 @@ def trials_folder(results: Path) -> Path:
 def collect(study: optuna.Study, reference: optuna.Study, *, results: Path, seed: int) -> list[Row]:
     """One row per trial that was started, the reference first, then by number.
 
-    A row holds `LEADING`, the parameters under their dotted keys, and the last value of every other metric. The metrics of
-    a trial that was pruned or failed are those of its last report.
+    A row holds `LEADING`, the parameters under their dotted keys, and the last value of every other metric. The
+    metrics of a trial that was pruned or failed are those of its last report.
     """
     rows = []
     for kind, source in (("reference", reference), ("search", study)):

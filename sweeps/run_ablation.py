@@ -20,9 +20,9 @@ from ray import tune
 
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
-from sweeps import cluster, flags, results, search, sweep
+from sweeps import cluster, flags, results, search
 from sweeps.space import own_values, trial_config
-from sweeps.sweep import Sweep
+from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
 from sweeps.terminal import Terminal, silence
 from sweeps.trial import RESTARTS, TRIAL_RESOURCES, Workers, run_trial
 
@@ -34,30 +34,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
         try:
-            this, workers, concurrency = prepare(given, stack)
+            sweep, workers, concurrency = prepare(given, stack)
         except ValueError as error:
             print(f"run_ablation.py: error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130
-        return run(this, workers, concurrency)
+        return run(sweep, workers, concurrency)
 
 
 def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, Workers, int]:
-    """Checks all that can be checked before a worker starts, cheap things first, and writes this.json.
+    """Checks all that can be checked before a worker starts, cheap things first, and writes sweep.json.
 
     Raises:
         ValueError: the user must change something; the message says what.
     """
-    this = sweep.resumed(given) if "resume" in given else sweep.new(given)
-    chosen, config = this.flags, this.config
+    sweep = resumed_sweep(given) if "resume" in given else new_sweep(given)
+    chosen, config = sweep.flags, sweep.config
     if config.training.batch_size % chosen["workers"]:
         raise ValueError(
             f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
             f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
         )
     search.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
-    stack.enter_context(sweep.own_folder(this))
+    stack.enter_context(own_folder(sweep))
     check_pair(config.data)
     cluster.connect(chosen["address"])
     nodes = cluster.nodes()
@@ -65,51 +65,52 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
     slots = cluster.trial_slots(nodes, workers)
     if (chosen["concurrency"] or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}.")
-    sweep.write(this)
-    return this, workers, chosen["concurrency"] or min(slots, chosen["trials"])
+    write_sweep(sweep)
+    return sweep, workers, chosen["concurrency"] or min(slots, chosen["trials"])
 
 
-def run(this: Sweep, workers: Workers, concurrency: int) -> int:
+def run(sweep: Sweep, workers: Workers, concurrency: int) -> int:
     """Runs what is left of the sweep and writes its results; returns the exit code."""
-    chosen, config = this.flags, this.config
-    url = search.study_url(this.folder)
+    chosen, config = sweep.flags, sweep.config
+    url = search.study_url(sweep.folder)
     # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
     sampler = search.make_sampler(
-        chosen["search"], seed=config.seed + 1000 * len(this.runs), num_trials=chosen["trials"]
+        chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=chosen["trials"]
     )
     pruner = search.make_pruner(chosen["scheduler"], config)
-    study, reference = search.open_studies(url, this.folder.name, sampler, pruner)
+    study, reference = search.open_studies(url, sweep.folder.name, sampler, pruner)
 
     def rows() -> list[results.Row]:
-        return results.collect(study, reference, results=this.folder, seed=config.seed)
+        return results.collect(study, reference, results=sweep.folder, seed=config.seed)
 
     def on_event(event: str, trial: search.Run) -> None:
         terminal.event(event, trial)
         if event in ("complete", "pruned", "failed"):
-            results.write_parquet(rows(), this.folder / "results.parquet")
+            results.write_parquet(rows(), sweep.folder / "results.parquet")
 
     def make_spec(label: str, params: dict[str, Any]) -> dict[str, Any]:
         return {
             "label": label,
             "config": json.dumps(to_dict(trial_config(config, params))),
-            "directory": str(results.trials_folder(this.folder) / label),
+            "directory": str(results.trials_folder(sweep.folder) / label),
             "workers": asdict(workers),
         }
 
     found = results.best(rows())
     terminal = Terminal(config.training.iterations, best=(found["trial"], found[search.METRIC]) if found else None)
     print(
-        f"Sweep {this.folder.name}: {chosen['trials']} trials of {chosen['preset']}, {config.training.iterations} iterations "
-        f"each, {workers}, {concurrency} at a time; search {chosen['search']}, scheduler {chosen['scheduler']}\n"
-        f"Results in {this.folder}\nTo watch: tensorboard --logdir {results.trials_folder(this.folder)}",
+        f"Sweep {sweep.folder.name}: {chosen['trials']} trials of {chosen['preset']}, "
+        f"{config.training.iterations} iterations each, {workers}, {concurrency} at a time; "
+        f"search {chosen['search']}, scheduler {chosen['scheduler']}\n"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {results.trials_folder(sweep.folder)}",
         flush=True,
     )
     interruption = search.Interruption(chosen["time_budget"])
     searcher = search.StudySearcher(
         study,
         reference,
-        space=this.space,
-        initial=own_values(config, this.space),
+        space=sweep.space,
+        initial=own_values(config, sweep.space),
         num_trials=chosen["trials"],
         iterations=config.training.iterations,
         make_spec=make_spec,
@@ -117,8 +118,8 @@ def run(this: Sweep, workers: Workers, concurrency: int) -> int:
     )
     signals: list[int] = []
     with stop_gracefully(interruption, terminal, signals):
-        execute(searcher, interruption, concurrency, this.folder)
-    return finish(this, study, rows(), signals)
+        execute(searcher, interruption, concurrency, sweep.folder)
+    return finish(sweep, study, rows(), signals)
 
 
 def execute(searcher: search.StudySearcher, interruption: search.Interruption, concurrency: int, folder: Path) -> None:
@@ -167,24 +168,28 @@ def stop_gracefully(interruption: search.Interruption, terminal: Terminal, recei
             signal.signal(number, handler)
 
 
-def finish(this: Sweep, study: optuna.Study, rows: list[results.Row], signals: list[int]) -> int:
+def finish(sweep: Sweep, study: optuna.Study, rows: list[results.Row], signals: list[int]) -> int:
     """Writes the last results and says where everything is; returns the exit code."""
-    results.write_parquet(rows, this.folder / "results.parquet")
+    results.write_parquet(rows, sweep.folder / "results.parquet")
     best = results.best(rows)
     if best:
-        results.keep_best(best, this.folder / "best")
+        try:
+            results.keep_best(best, sweep.folder / "best")
+        except FileNotFoundError as error:
+            print(error, file=sys.stderr)
+            best = None
     searched = [row for row in rows if row["kind"] == "search"]
     failed = [row for row in rows if row["status"] == "failed"]
-    unfinished = len(searched) < this.flags["trials"] or any(row["status"] == "interrupted" for row in rows)
-    print(f"\n{results.table(rows, list(this.space))}\n")
+    unfinished = len(searched) < sweep.flags["trials"] or any(row["status"] == "interrupted" for row in rows)
+    print(f"\n{results.table(rows, list(sweep.space))}\n")
     for row in failed:
         print(f"{row['trial']} failed: {row['error']}")
     places = {
-        "rows": this.folder / "results.parquet",
-        "curves": f"tensorboard --logdir {results.trials_folder(this.folder)}",
-        "study": search.study_url(this.folder),
-        "best": this.folder / "best" / "checkpoint.pt" if best else None,
-        "resume": this.resume_command if unfinished else None,
+        "rows": sweep.folder / "results.parquet",
+        "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
+        "study": search.study_url(sweep.folder),
+        "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
+        "resume": sweep.resume_command if unfinished else None,
     }
     print("\n".join(f"{name:<7} {place}" for name, place in places.items() if place), flush=True)
     if signals:

@@ -39,8 +39,8 @@ def search_space(config: Config, fixed: Collection[str] = ()) -> Space:
     """
     if not config.contrast.enabled:
         raise ValueError(
-            "A sweep searches the contrast's parameters, so contrast.enabled must be true, but got False. The reference "
-            "row 'base' is the run without it; for that run alone use `pgpc train`."
+            "A sweep searches the contrast's parameters, so contrast.enabled must be true, but got False. The "
+            "reference row 'base' is the run without it; for that run alone use `pgpc train`."
         )
     values = flatten(config)
     space = {

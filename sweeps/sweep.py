@@ -53,7 +53,7 @@ class Sweep:
         return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
 
 
-def new(given: dict[str, Any]) -> Sweep:
+def new_sweep(given: dict[str, Any]) -> Sweep:
     """The sweep that the flags describe."""
     chosen = flags.merge(given, None)
     changes = flags.parse_changes(chosen["set"])
@@ -74,7 +74,7 @@ def new(given: dict[str, Any]) -> Sweep:
     return Sweep(folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[])
 
 
-def resumed(given: dict[str, Any]) -> Sweep:
+def resumed_sweep(given: dict[str, Any]) -> Sweep:
     """The sweep that `--resume` names (by name, or by its folder), or the newest."""
     storage = Path(given.get("storage", flags.DEFAULTS["storage"])).expanduser().absolute()
     name = given["resume"] or given.get("name")
@@ -123,10 +123,11 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
     """
     try:
         results.trials_folder(sweep.folder).mkdir(parents=True, exist_ok=True)
-        lock = open(sweep.folder / ".lock", "w")
+        lock = (sweep.folder / ".lock").open("w")
     except OSError as error:
         raise ValueError(
-            f"The results folder must be writable, but {sweep.folder} is not ({error.strerror}). Choose another --storage."
+            f"The results folder must be writable, but {sweep.folder} is not ({error.strerror}). "
+            "Choose another --storage."
         ) from None
     with lock:
         try:
@@ -142,7 +143,7 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
                 shutil.rmtree(sweep.folder, ignore_errors=True)
 
 
-def write(sweep: Sweep) -> None:
+def write_sweep(sweep: Sweep) -> None:
     """Adds this driver to sweep.json."""
     this = {
         "command": shlex.join(["python", *sys.argv]),

@@ -38,8 +38,7 @@ class Terminal:
         progress = f"iteration {run.iteration}/{self._iterations}"
         score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
         if event == "complete" and run.label != REFERENCE_LABEL:
-            if self._best is None or run.metrics[METRIC] > self._best[1]:
-                self._best = (run.label, run.metrics[METRIC])
+            self._best = max(self._best or ("", -math.inf), (run.label, run.metrics[METRIC]), key=lambda b: b[1])
         text = {
             "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
             "reported": f"{progress}  {score}{self._beside()}",

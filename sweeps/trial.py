@@ -18,8 +18,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
 FAILED = "failed"  # a trial that cannot succeed says so under this key instead of raising, or Tune would run it again
-# What Tune's own process of a trial occupies: Tune wants something, and any share of a CPU, however small, would leave no
-# room for 2 workers on a machine of 2 cores.
+# What Tune's own process of a trial occupies: Tune wants something, and any share of a CPU, however small, would leave
+# no room for 2 workers on a machine of 2 cores.
 TRIAL_RESOURCES = {"cpu": 0, "memory": 1}
 RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often
 
@@ -58,7 +58,10 @@ class FailFast(ray.train.UserCallback):
 
 
 def run_trial(spec: dict[str, Any]) -> None:
-    """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`."""
+    """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`.
+
+    A training that fails leaves its traceback in error.txt.
+    """
     from ray.train.torch import TorchTrainer
 
     workers = Workers(**spec["workers"])
@@ -83,6 +86,7 @@ def run_trial(spec: dict[str, Any]) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
+        (directory / "error.txt").write_text(f"{error}\n")
         tune.report({FAILED: describe(error)})
 
 

@@ -50,7 +50,7 @@ def test_text_is_converted_to_the_fields_type():
         ({"adaptation.ignore_bottom": 600}, r"must leave rows of a crop of 512"),
         ({"model.architecture": "unet"}, r"model.architecture must be one of 'daformer', but got 'unet'"),
         ({"optimizer.lr": "inf"}, r"optimizer.lr must be finite"),
-        ({"training.iterations": 20_000}, r"contrast.start must be smaller than training.iterations \(20000\).*got 20000"),
+        ({"training.iterations": 20_000}, r"contrast.start must be smaller than training.iterations"),
         ({"training.iterations": 0}, r"training.iterations must be >= 1, but got 0"),
     ],
 )

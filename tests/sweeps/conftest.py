@@ -90,9 +90,9 @@ class Driver:
         found = []
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdecimal() and self._mark.encode() in (entry / "environ").read_bytes():
-                    if title.encode() in (entry / "cmdline").read_bytes():
-                        found.append(int(entry.name))
+                ours = entry.name.isdecimal() and self._mark.encode() in (entry / "environ").read_bytes()
+                if ours and title.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
             except OSError:  # it has ended meanwhile, or is not ours
                 continue
         return [pid for pid in found if pid != self.process.pid]

@@ -150,9 +150,8 @@ def test_sweep_file_says_how_it_came_about(sweep: dict[str, Any]) -> None:
     assert len(stored["runs"]) == 3
     assert "--name hardy" in stored["runs"][0]["command"]
     assert {"python", "torch", "ray", "optuna"} <= set(stored["runs"][0]["versions"])
-    assert stored["seed"] == 0 and set(stored["space"]) == set(
-        stored["flags"]["space"] if "space" in stored["flags"] else stored["space"]
-    )
+    assert stored["seed"] == 0 and stored["config"]["training"]["iterations"] == 12
+    assert list(stored["space"]) == [f"contrast.{name}" for name in ("r", "eta", "weight", "anchors", "negatives")]
 
 
 def test_tensorboard_has_one_run_per_trial_over_http(sweep: dict[str, Any]) -> None:

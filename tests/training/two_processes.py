@@ -48,7 +48,10 @@ def pieces():
     distance.backward()
 
     contrast = PixelContrast(
-        ContrastConfig(r=2, anchors=32, negatives=16, bank_size=40, quota=24, pool=64, dim=D, positive="target_prototype"), C
+        ContrastConfig(
+            r=2, anchors=32, negatives=16, bank_size=40, quota=24, pool=64, dim=D, positive="target_prototype"
+        ),
+        C,
     )
     student = student[mine].requires_grad_()
     for step in range(3):

@@ -1,0 +1,174 @@
+"""What a user does wrong is said in one message; what goes wrong in a trial costs that trial only."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+import pgpc
+from sweeps import flags, run_ablation
+from sweeps.space import own_values, search_space
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "street"], "Unknown preset 'street'. Did you mean 'streets'?"),
+        (["--set", "contrast.etta=1"], "Unknown config key 'contrast.etta'"),
+        (["--set", "contrast.r=19"], "contrast.r must be smaller than model.num_classes (19)"),
+        (["--set", "contrast.eta=0"], "contrast.eta must lie in (0, 1]"),
+        (["--set", "contrast.eta"], "--set takes KEY=VALUE"),
+        (["--set", "contrast.enabled=false"], "contrast.enabled must be true"),
+        (["--workers", "3"], "training.batch_size (4) must be divisible by --workers"),
+        (["--name", "a/b"], "--name must be a plain name"),
+        (["--resume", "absent"], "There is no sweep 'absent'"),
+        (["--resume"], "There is no sweep to resume"),
+        (["--set", "data.source=nowhere"], "nowhere"),
+        (["--address", "127.0.0.1:1"], "No Ray cluster answers at '127.0.0.1:1'"),
+        (["--address", "ray://host:10001"], "--address takes HOST:PORT"),
+    ],
+)
+def test_user_errors_are_one_message(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--address" in arguments:
+        arguments = [*arguments, "--set", "data.streets.num_source=2", "--set", "data.streets.num_target=2"]
+    assert run_ablation.main(["--storage", str(tmp_path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("run_ablation.py: error: ") and message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "a sweep that has not started leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--trials", "0"], ["--time-budget", "soon"], ["--search", "luck"], ["--gpus-per-worker", "1.5"]]
+)
+def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_ablation.main(arguments)
+    assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+def test_sampler_that_lacks_its_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run_ablation.main(["--storage", str(tmp_path), "--search", "cmaes"]) == 2
+    assert "pip install cmaes" in capsys.readouterr().err
+
+
+def test_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert run_ablation.main(["--storage", str(tmp_path / "file")]) == 2
+    assert "must be writable" in capsys.readouterr().err
+
+
+def write_sweep(folder: Path) -> None:
+    """The sweep.json of a sweep with the default flags."""
+    config = pgpc.preset("streets")
+    space = {k: json.loads(optuna.distributions.distribution_to_json(d)) for k, d in search_space(config).items()}
+    stored = {
+        "runs": [],
+        "flags": {**flags.DEFAULTS, "seed": 0},
+        "space": space,
+        "config": run_ablation.to_dict(config),
+    }
+    folder.mkdir()
+    (folder / "sweep.json").write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "old"], "exists in"),
+        (["--resume", "old", "--preset", "streets/daformer+pgpc"], "keeps its --preset, which was 'streets'"),
+        (["--resume", "old", "--set", "contrast.eta=0.4"], "keeps its --set"),
+        (["--resume", "--seed", "5"], "keeps its --seed, which was 0"),
+        (["--resume", "old", "--name", "new"], "Give one of them"),
+    ],
+)
+def test_resuming_keeps_what_the_sweep_is(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path / "old")
+    assert run_ablation.main(["--storage", str(tmp_path), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "old" / "sweep.json").exists()
+
+
+def test_two_drivers_on_one_sweep_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path / "old")
+    with (tmp_path / "old" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run_ablation.main(["--storage", str(tmp_path), "--resume"]) == 2
+    assert "Another process is running the sweep" in capsys.readouterr().err
+
+
+def test_flags_of_a_resumed_sweep_are_the_first_ones_unless_given() -> None:
+    stored = {**flags.DEFAULTS, "trials": 40, "search": "random"}
+    merged = flags.merge({"trials": 60}, stored)
+    assert (merged["trials"], merged["search"], merged["workers"]) == (60, "random", 2)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_times(text: str, expected: float) -> None:
+    assert flags.seconds(text) == expected
+
+
+def test_more_than_the_cluster_has_is_refused_before_a_worker_starts(
+    start: Callable[..., Any], tiny: list[str], tmp_path: Path
+) -> None:
+    driver = start("--storage", tmp_path, "--gpus-per-worker", 50, *tiny)
+    assert driver.wait(90) == 2
+    assert "asks for 2 workers x 1 CPU and 50 GPU, but the cluster has" in driver.output
+    assert "Use --gpus-per-worker 0" in driver.output
+    assert driver.leaves_nothing() and not list(tmp_path.iterdir())
+
+
+def test_non_finite_loss_is_a_failed_trial_and_the_sweep_ends(
+    start: Callable[..., Any], tiny: list[str], tmp_path: Path
+) -> None:
+    driver = start("--storage", tmp_path, "--name", "nan", "--trials", 1, *tiny, "--set", "optimizer.lr=1e30")
+    assert driver.wait() == 1, driver.output
+    for trial in ("base", "0000"):
+        assert re.search(rf"{trial}  FAILED +NonFiniteLoss: \S+ became infinite or NaN", driver.output), driver.output
+        assert driver.output.count(f"{trial}  started") == 1, "it would only fail again"
+    assert "Traceback" in (tmp_path / "nan" / "trials" / "0000" / "error.txt").read_text()
+
+
+def test_pruned_trials_free_their_workers_for_the_next(
+    start: Callable[..., Any], tiny: list[str], tmp_path: Path
+) -> None:
+    # An earlier trial of the study was unbeatable at ASHA's first rung, so that each new one is stopped there.
+    changes = flags.parse_changes(tiny[1::2])
+    config = pgpc.override(pgpc.preset("streets"), changes)
+    space = search_space(config)
+    (tmp_path / "pruned").mkdir()
+    url = f"sqlite:///{tmp_path}/pruned/study.db"
+    study = optuna.create_study(study_name="pruned", storage=url, direction="maximize")
+    for _ in range(4):
+        study.add_trial(
+            create_trial(
+                state=TrialState.PRUNED,
+                params=own_values(config, space),
+                distributions=space,
+                intermediate_values={6: 100.0},
+                system_attrs={"completed_rung_0": 100.0},
+            )
+        )
+    reference = optuna.create_study(study_name="pruned-reference", storage=url, direction="maximize")
+    reference.add_trial(create_trial(value=1.0))
+
+    driver = start("--storage", tmp_path, "--name", "pruned", "--trials", 6, *tiny)
+    assert driver.wait() == 0, driver.output
+    assert re.findall(r"(\d{4})  pruned at iteration (\d+)/12", driver.output) == [("0004", "6"), ("0005", "6")]
+    assert driver.leaves_nothing()
