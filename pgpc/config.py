@@ -124,7 +124,9 @@ class AdaptationConfig:
             "adaptation.jitter_probability must lie in [0, 1]",
             self.jitter_probability,
         )
-        _check(0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength)
+        _check(
+            0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength
+        )
         _check(0 <= self.blur_probability <= 1, "adaptation.blur_probability must lie in [0, 1]", self.blur_probability)
         _check(
             0 <= self.feature_distance_weight < math.inf,

@@ -104,8 +104,8 @@ def default_workers(nodes: Sequence[dict[str, float]], count: int, cpus: float |
     if gpus is None:
         gpus = 1 if cluster_gpus else 0
     if cpus is None:
-        share = sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if gpus and cluster_gpus else 1
-        cpus = max(1, min(8, int(share * gpus) if gpus else 1))
+        share = sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if cluster_gpus else 0
+        cpus = max(1, min(8, int(share * gpus)))
     return Workers(count=count, cpus=cpus, gpus=gpus)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.search import SAMPLERS, SCHEDULERS
+from sweeps.algorithms import SAMPLERS, SCHEDULERS
 
 DEFAULTS: Mapping[str, Any] = {
     "preset": "streets",

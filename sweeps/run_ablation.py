@@ -20,7 +20,7 @@ from ray import tune
 
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
-from sweeps import cluster, flags, results, search
+from sweeps import algorithms, cluster, flags, results, search
 from sweeps.space import own_values, trial_config
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
 from sweeps.terminal import Terminal, silence
@@ -56,7 +56,7 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
             f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
             f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
         )
-    search.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
+    algorithms.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
     stack.enter_context(own_folder(sweep))
     check_pair(config.data)
     cluster.connect(chosen["address"])
@@ -74,10 +74,10 @@ def run(sweep: Sweep, workers: Workers, concurrency: int) -> int:
     chosen, config = sweep.flags, sweep.config
     url = search.study_url(sweep.folder)
     # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
-    sampler = search.make_sampler(
+    sampler = algorithms.make_sampler(
         chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=chosen["trials"]
     )
-    pruner = search.make_pruner(chosen["scheduler"], config)
+    pruner = algorithms.make_pruner(chosen["scheduler"], config)
     study, reference = search.open_studies(url, sweep.folder.name, sampler, pruner)
 
     def rows() -> list[results.Row]:

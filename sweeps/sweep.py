@@ -85,7 +85,7 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
     if not files:
         known = ", ".join(sorted(file.parent.name for file in storage.glob("*/sweep.json"))) or "none"
         raise ValueError(
-            f"There is no sweep {name or 'to resume'!r} in {storage} (there: {known}). See --storage and --name."
+            f"There is no sweep {repr(name) if name else 'to resume'} in {storage} (there: {known}). See --storage and --name."
         )
     file = max(files, key=lambda f: f.stat().st_mtime)
     stored = json.loads(file.read_text())

@@ -54,7 +54,7 @@ class FailFast(ray.train.UserCallback):
             cause = _cause(error)
             if isinstance(cause, (NonFiniteLoss, ValueError)):
                 # Raising here makes it an error of the controller, which Train does not retry.
-                raise RuntimeError(describe(cause))
+                raise error
 
 
 def run_trial(spec: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def describe(error: BaseException) -> str:
         lost = [c for c in causes if isinstance(c, ray.exceptions.RayError)]
         return describe((lost or causes)[0]) if causes else str(error)
     if isinstance(error, ray.train.ControllerError):
-        return describe(error.controller_failure)
+        return describe(_cause(error.controller_failure))
     text = str(error).strip()
     if type(error) is RuntimeError and text:
         return text

@@ -25,7 +25,9 @@ class PseudoLabels(NamedTuple):
 
 
 @torch.no_grad()
-def pseudo_labels(logits: Tensor, valid: Tensor, *, confidence: float, ignore_top: int, ignore_bottom: int) -> PseudoLabels:
+def pseudo_labels(
+    logits: Tensor, valid: Tensor, *, confidence: float, ignore_top: int, ignore_bottom: int
+) -> PseudoLabels:
     """Turn the teacher's scores into labels and weights (Eqs. 2, 3).
 
     The share q of pixels whose maximum probability reaches `confidence` is taken over all pixels of the step's batch,

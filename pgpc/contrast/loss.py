@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of anchors against one positive per class and sampled negatives, averaged over anchors and classes (Eq. 5).
+    """InfoNCE of anchors against one positive per class and sampled negatives, the mean of all (Eq. 5).
 
     All features must be L2-normalised: their dot products are the cosine similarities of Eq. 5.
 

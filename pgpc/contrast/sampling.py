@@ -41,7 +41,8 @@ def draw_with_replacement(candidates: Tensor, num: int, generator: torch.Generat
     """
     first, total = _share_of_candidates(candidates)
     u = torch.rand(candidates.shape[0], num, generator=generator, device=candidates.device)
-    ordinal = (u * total[:, None]).long().clamp(max=(total[:, None] - 1).clamp(min=0))  # u * total may round up to total
+    # Clamped, since u * total may round up to total.
+    ordinal = (u * total[:, None]).long().clamp(max=(total[:, None] - 1).clamp(min=0))
     return _locate(candidates, ordinal, total[:, None].expand_as(ordinal) > 0, first, total)
 
 

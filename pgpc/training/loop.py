@@ -49,7 +49,9 @@ class Result:
     out: Path
 
 
-def train(config: Config, *, out: Path | str, resume: Path | str | None = None, on_report: OnReport | None = None) -> Result:
+def train(
+    config: Config, *, out: Path | str, resume: Path | str | None = None, on_report: OnReport | None = None
+) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
 
     Args:
@@ -87,7 +89,7 @@ def train(config: Config, *, out: Path | str, resume: Path | str | None = None, 
         if rank == 0:
             out.mkdir(parents=True, exist_ok=True)
             (out / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
-            pictured = list(itertools.islice(evaluation_samples(scored, config.data, rank=0, world_size=1), NUM_PICTURES))
+            pictured = list(itertools.islice(evaluation_samples(scored, config.data), NUM_PICTURES))
             tracker = Tracker(out, config, step=state.step, samples=pictured)
         try:
             _run(state, batches, scored, device, tracker, out, on_report)

@@ -71,7 +71,11 @@ def test_stays_finite_in_half_precision_and_at_low_temperature():
 
 @pytest.mark.parametrize(
     ("shapes", "temperature"),
-    [(((2, 4, 6), (2, 5), (2, 9, 6)), 0.5), (((2, 4, 6), (2, 6), (3, 9, 6)), 0.5), (((2, 4, 6), (2, 6), (2, 9, 6)), 0.0)],
+    [
+        (((2, 4, 6), (2, 5), (2, 9, 6)), 0.5),
+        (((2, 4, 6), (2, 6), (3, 9, 6)), 0.5),
+        (((2, 4, 6), (2, 6), (2, 9, 6)), 0.0),
+    ],
 )
 def test_bad_arguments_are_refused(shapes, temperature):
     with pytest.raises(ValueError, match=r"but got"):

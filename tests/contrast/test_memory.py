@@ -12,7 +12,7 @@ def test_push_and_prototype_by_hand():
     assert bank.prototypes().tolist() == [[0.5, 0.5], [0.0, 0.0]]
     bank.push(torch.tensor([[[0.0, 3.0], [0.0, 6.0]], [[1.0, 1.0], [9.0, 9.0]]]), torch.tensor([2, 1]))
     assert bank.filled.tolist() == [3, 1]
-    torch.testing.assert_close(bank.prototypes(), torch.tensor([[0.0, 10 / 3], [1.0, 1.0]]))  # (1, 0), the oldest, is gone
+    torch.testing.assert_close(bank.prototypes(), torch.tensor([[0.0, 10 / 3], [1.0, 1.0]]))  # (1, 0) is gone
 
 
 def test_equals_one_queue_per_class():

@@ -91,7 +91,9 @@ def test_a_constant_image_has_no_reliable_pixel():
     assert not reliable(torch.zeros(1, 19, 4, 4), 0.5).any()
 
 
-@pytest.mark.parametrize("arguments", [{"share": 0.0}, {"share": 1.5}, {"share": 0.5, "by": "luck"}, {"share": 0.5, "per": "day"}])
+@pytest.mark.parametrize(
+    "arguments", [{"share": 0.0}, {"share": 1.5}, {"share": 0.5, "by": "luck"}, {"share": 0.5, "per": "day"}]
+)
 def test_bad_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match=r"must"):
         reliable(torch.randn(1, 3, 4, 4), **arguments)

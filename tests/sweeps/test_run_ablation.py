@@ -29,7 +29,10 @@ pytestmark = pytest.mark.timeout(240)
         (["--set", "contrast.eta=0"], "contrast.eta must lie in (0, 1]"),
         (["--set", "contrast.eta"], "--set takes KEY=VALUE"),
         (["--set", "contrast.enabled=false"], "contrast.enabled must be true"),
-        (["--workers", "3"], "training.batch_size (4) must be divisible by --workers"),
+        (
+            ["--workers", "3", "--set", "training.batch_size=4"],
+            "training.batch_size (4) must be divisible by --workers",
+        ),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),

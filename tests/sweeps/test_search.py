@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 import pgpc
-from sweeps import search
+from sweeps import algorithms, search
 from sweeps.space import own_values, search_space
 
 CONFIG = pgpc.override(
@@ -27,7 +27,7 @@ class Bench:
         self.study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=search.make_pruner(scheduler, CONFIG),
+            pruner=algorithms.make_pruner(scheduler, CONFIG),
         )
         self.reference = optuna.create_study(direction="maximize")
         self.events: list[tuple[str, str]] = []
@@ -180,7 +180,7 @@ def test_score_that_is_no_number_fails_the_trial() -> None:
 
 def test_first_rung_is_after_a_quarter_of_the_iterations_with_contrast() -> None:
     config = pgpc.override(CONFIG, {"contrast.start": 60})
-    pruner = search.make_pruner("asha", config)
+    pruner = algorithms.make_pruner("asha", config)
     assert pruner._min_resource == 70
 
 
