@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pgpc.config import Config, flatten, override
+from pgpc.config import Config, flatten, override, parse_settings
 from pgpc.presets import preset, preset_names
 
 
@@ -29,21 +29,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)
         sys.exit(130)
-
-
-def parse_settings(settings: Sequence[str]) -> dict[str, str]:
-    """``["contrast.eta=0.4"]`` to ``{"contrast.eta": "0.4"}``.
-
-    Raises:
-        ValueError: text without "=".
-    """
-    changes = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"A setting is KEY=VALUE, for example contrast.eta=0.4, but got {setting!r}.")
-        changes[key.strip()] = value.strip()
-    return changes
 
 
 def _parser() -> argparse.ArgumentParser:

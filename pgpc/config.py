@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -322,6 +322,18 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
             node = node[name]
         node[leaf] = value
     return from_dict(tree)
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+    """``["contrast.eta=0.4"]``, as typed on a command line, to ``{"contrast.eta": "0.4"}`` for :func:`override`.
+
+    Raises:
+        ValueError: text without "=".
+    """
+    for setting in settings:
+        if "=" not in setting:
+            raise ValueError(f"--set takes KEY=VALUE, for example contrast.eta=0.4, but got {setting!r}.")
+    return {key.strip(): value.strip() for key, _, value in (setting.partition("=") for setting in settings)}
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -138,18 +138,6 @@ def merge(given: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[st
     return {**DEFAULTS, **(stored or {}), **given}
 
 
-def parse_changes(assignments: list[str]) -> dict[str, str]:
-    """``["a.b=1"]`` as ``{"a.b": "1"}``.
-
-    Raises:
-        ValueError: an assignment without "=".
-    """
-    for text in assignments:
-        if "=" not in text:
-            raise ValueError(f"--set takes KEY=VALUE, e.g. contrast.eta=0.4, but got {text!r}.")
-    return {key.strip(): value.strip() for key, _, value in (text.partition("=") for text in assignments)}
-
-
 def seconds(text: str) -> float:
     """``"900"``, ``"900s"``, ``"30m"`` or ``"1.5h"`` in seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())

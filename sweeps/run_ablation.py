@@ -20,6 +20,7 @@ from ray import tune
 
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
+from pgpc.models import check_model
 from sweeps import algorithms, cluster, flags, results, search
 from sweeps.space import own_values, trial_config
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
@@ -56,6 +57,7 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
             f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
             f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
         )
+    check_model(config.model)
     algorithms.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
     stack.enter_context(own_folder(sweep))
     check_pair(config.data)

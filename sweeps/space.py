@@ -11,7 +11,7 @@ from pgpc.config import Config, flatten, override
 
 Space = dict[str, BaseDistribution]
 
-# The five parameters of the paper's Tables 8 and 9, around the values that the paper settles on.
+# What the paper's Tables 9 to 12 vary, around the values that it settles on.
 DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
     "contrast.r": IntDistribution(2, 8),
     "contrast.eta": FloatDistribution(0.1, 0.9),

@@ -21,7 +21,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
-from pgpc.config import Config, flatten, from_dict, to_dict
+from pgpc.config import Config, flatten, from_dict, parse_settings, to_dict
 from sweeps import flags, results
 from sweeps.space import Space, search_space
 
@@ -56,7 +56,7 @@ class Sweep:
 def new_sweep(given: dict[str, Any]) -> Sweep:
     """The sweep that the flags describe."""
     chosen = flags.merge(given, None)
-    changes = flags.parse_changes(chosen["set"])
+    changes = parse_settings(chosen["set"])
     if chosen["seed"] is not None:
         changes["seed"] = chosen["seed"]
     config = _absolute(pgpc.override(pgpc.preset(chosen["preset"]), changes))
@@ -84,9 +84,8 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
     files = [file for file in files if file.is_file()]
     if not files:
         known = ", ".join(sorted(file.parent.name for file in storage.glob("*/sweep.json"))) or "none"
-        raise ValueError(
-            f"There is no sweep {repr(name) if name else 'to resume'} in {storage} (there: {known}). See --storage and --name."
-        )
+        what = repr(name) if name else "to resume"
+        raise ValueError(f"There is no sweep {what} in {storage} (there: {known}). See --storage and --name.")
     file = max(files, key=lambda f: f.stat().st_mtime)
     stored = json.loads(file.read_text())
     chosen = flags.merge(given, stored["flags"])

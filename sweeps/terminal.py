@@ -43,7 +43,7 @@ class Terminal:
             "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
             "reported": f"{progress}  {score}{self._beside()}",
             "resumed": f"goes on from {progress}",
-            "restarted": f"lost: {run.error}; it is started again",
+            "restarted": f"{run.error}; it is started again",
             "complete": f"complete  {score}{self._beside()}",
             "pruned": f"pruned at {progress}  {score}",
             "failed": f"FAILED    {run.error}",

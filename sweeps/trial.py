@@ -60,7 +60,7 @@ class FailFast(ray.train.UserCallback):
 def run_trial(spec: dict[str, Any]) -> None:
     """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`.
 
-    A training that fails leaves its traceback in error.txt.
+    A training that fails leaves all that is known of its error in error.txt.
     """
     from ray.train.torch import TorchTrainer
 

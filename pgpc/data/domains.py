@@ -16,13 +16,16 @@ from typing import NamedTuple
 
 from pgpc.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
 from pgpc.data.pack import pack
-from pgpc.data.shards import ShardError, Shards
+from pgpc.data.shards import ShardError, Shards, changed_files
 from pgpc.data.streets import StreetsConfig, write_streets
 
 log = logging.getLogger(__name__)
 
 STREETS_VERSION = 1
 """Counts changes of the embedded pair's pictures and of the shard format; old caches are then not used."""
+
+_CHECKED_BYTES = 2**30
+"""Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""
 
 _STREETS = {STREETS_SOURCE: ("source", "gta5"), STREETS_TARGET: ("target", "cityscapes")}
 
@@ -84,6 +87,9 @@ def check_pair(data: DataConfig) -> Domains:
     )
     for shards in (domains.source, domains.scored):
         shards.check_labelled()
+        if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
+            remedy = f"Pack it again; if it is the embedded pair, delete {shards.folder.parent}."
+            raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
     if domains.source.classes != domains.scored.classes:
         raise ValueError(
             f"Source and target must have the same classes, but {data.source} has "

@@ -57,7 +57,7 @@ class EvaluationSample(NamedTuple):
     name: str
 
 
-class SampleError(RuntimeError):
+class SampleError(ValueError):
     """An image or label that could not be read during training or evaluation."""
 
 

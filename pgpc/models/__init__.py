@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pgpc.models.config import ARCHITECTURES, ModelConfig
     from pgpc.models.daformer import DAFormerHead
     from pgpc.models.projection import ProjectionHead
-    from pgpc.models.segmenter import STRIDES, Segmenter, build_model
+    from pgpc.models.segmenter import STRIDES, Segmenter, build_model, check_model
     from pgpc.models.weights import LoadReport, load_encoder, load_weights
 
 _HOMES = {
@@ -23,6 +23,7 @@ _HOMES = {
     "STRIDES": "segmenter",
     "Segmenter": "segmenter",
     "build_model": "segmenter",
+    "check_model": "segmenter",
     "LoadReport": "weights",
     "load_encoder": "weights",
     "load_weights": "weights",
@@ -37,6 +38,7 @@ __all__ = [
     "ProjectionHead",
     "Segmenter",
     "build_model",
+    "check_model",
     "load_encoder",
     "load_weights",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -61,6 +62,7 @@ def build_model(config: ModelConfig) -> Segmenter:
         ValueError: timm has no such encoder, or it gives other feature maps than four at strides 4, 8, 16,
             32; or the file of weights does not fit it.
     """
+    check_model(config)
     encoder, channels = _build_encoder(config.encoder, config.drop_path)
     decode_head = _HEADS[config.architecture](
         channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
@@ -71,16 +73,29 @@ def build_model(config: ModelConfig) -> Segmenter:
     return model
 
 
-def _build_encoder(name: str, drop_path: float) -> tuple[nn.Module, list[int]]:
+def check_model(config: ModelConfig) -> None:
+    """Find, without building it, what would keep a network from being built.
+
+    Raises:
+        ValueError: timm has no such encoder, or there is no file of its weights.
+    """
     # Here and not above: timm takes seconds to import, which only building a network is worth.
     import timm
 
     import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
 
+    name = config.encoder
+    if config.pretrained and not Path(config.pretrained).is_file():
+        raise ValueError(f"model.pretrained must name a file of encoder weights, but got {config.pretrained!r}.")
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5)
         hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists the known ones."
         raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
+
+
+def _build_encoder(name: str, drop_path: float) -> tuple[nn.Module, list[int]]:
+    import timm
+
     options = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     try:
         # The last four maps: convolutional networks often have one more at stride 2.

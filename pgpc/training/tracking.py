@@ -38,7 +38,8 @@ class Tracker:
         from torch.utils.tensorboard.summary import hparams
 
         self._samples = samples
-        self._writer = SummaryWriter(str(folder), purge_step=step or None)
+        # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
         values = {
             key: value if isinstance(value, (bool, int, float)) else str(value)
             for key, value in flatten(config).items()
@@ -62,6 +63,7 @@ class Tracker:
             picture = np.concatenate([_photo(image, label.shape), colourise(label), colourise(prediction)])
             self._writer.add_image(f"input, label, prediction/{name}", picture, step, dataformats="HWC")
         model.train(was_training)
+        self._writer.flush()  # an evaluation's points outlive a process that is killed
 
     def close(self) -> None:
         """Flush and close the event file."""

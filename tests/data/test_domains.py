@@ -147,3 +147,13 @@ def test_check_pair_compares_classes(cache: Path, tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"road"', '"street"'))
     with pytest.raises(ValueError, match=r"same classes, .* \(street, sidewalk"):
         check_pair(DataConfig(streets=STREETS, target=str(folder)))
+
+
+def test_check_pair_finds_a_flipped_bit(cache: Path) -> None:
+    check_pair(DATA)
+    path = _pair(cache) / "target/val-00000.arrow"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ShardError, match=r"target is damaged\. .*\n.*val-00000.arrow: the contents changed"):
+        check_pair(DATA)
