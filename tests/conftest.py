@@ -90,3 +90,11 @@ def golden() -> Golden:
             arrays=dict(arrays),
             pieces=json.loads((FOLDER / "pieces.json").read_text()),
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """The embedded pair is made below a temporary folder, once for all tests; never in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -33,14 +33,6 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """The embedded pair is made below a temporary folder, once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PGPC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
 def tiny():
     """Make a tiny config: ``tiny()``, or ``tiny("streets/daformer", {"seed": 1})``."""
