@@ -77,7 +77,8 @@ def test_memory_comes_from_the_teacher(tiny):
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
     given = []
-    state.teacher.projection.register_forward_hook(lambda _, __, out: given.append(out.permute(0, 2, 3, 1).flatten(0, 2)))
+    head = state.teacher.projection
+    head.register_forward_hook(lambda _, __, out: given.append(out.permute(0, 2, 3, 1).flatten(0, 2)))
     for batch in itertools.islice(batches, 3):
         train_step(state, batch)
     given = {tuple(row) for out in given for row in out.tolist()}
