@@ -88,6 +88,13 @@ def test_memory_comes_from_the_teacher(tiny):
         assert all(tuple(row) in given for row in held.tolist())
 
 
+@pytest.mark.parametrize("eta", [0.2, 0.7])
+def test_eta_is_the_share_of_pixels_that_may_be_anchors(tiny, eta):
+    _, logs = run(tiny(changes={"contrast.eta": eta, "adaptation.ignore_bottom": 0}), 2)
+    # Of 2 x 16 x 16 pixels at stride 4, which are every 4th of those that eta is the exact share of.
+    assert logs[-1]["anchors"].sum().item() == pytest.approx(eta * 512, rel=0.25)
+
+
 def test_source_only_never_opens_the_target(tiny):
     state, logs = run(tiny("streets/source-only"), 2)
     assert state.teacher is None
