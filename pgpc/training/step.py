@@ -91,6 +91,11 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         log["loss/contrast"], log["anchors"] = state.contrast.loss(output.projections, view.labels, shown, draws)
         loss = loss + config.weight * log["loss/contrast"]
     loss.backward()
+    if not contrasting and state.student.projection is not None:
+        # It took part in the averaging with gradients of zero. With these the optimiser would count steps that were
+        # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
+        for parameter in state.student.projection.parameters():
+            parameter.grad = None
     return _finish(state, log)
 
 

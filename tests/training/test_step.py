@@ -51,6 +51,17 @@ def test_until_the_contrast_starts_pgpc_is_its_base(tiny):
         assert torch.equal(value, ours.student.segmenter.get_parameter(name)), name
 
 
+def test_the_optimiser_leaves_the_projection_head_alone_until_the_contrast_starts(tiny):
+    config = tiny(changes={"contrast.start": 2, "contrast.fill": 1})
+    initial = TrainingState(config, torch.device("cpu")).student.projection.out.weight
+    before, _ = run(config, 2)
+    assert torch.equal(before.student.projection.out.weight, initial)
+    after, _ = run(config, 3)
+    state = after.optimizer.state[after.student.projection.out.weight]
+    assert state["step"] == 1
+    assert not torch.equal(after.student.projection.out.weight, initial)
+
+
 def test_the_contrast_changes_the_encoder(tiny):
     ours, _ = run(tiny(), 3)
     weightless, _ = run(tiny(changes={"contrast.weight": 0.0}), 3)
