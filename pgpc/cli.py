@@ -103,7 +103,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from pgpc.training.student import Student
 
     state = read_checkpoint(arguments.checkpoint)
-    config = from_dict(json.loads(state["config"]))
+    # The checkpoint has all weights; the file of the initial ones may be on another machine.
+    config = override(from_dict(json.loads(state["config"])), {"model.pretrained": ""})
     student = Student(config)
     student.load_state_dict(state["student"])
     scored = open_shards(config.data.target, config.data, config.data.eval_split)

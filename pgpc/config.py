@@ -181,7 +181,8 @@ class ContrastConfig:
     reliable_by: Literal["entropy", "confidence"] = "entropy"
     """What ranks target pixels by reliability (Table 7)."""
     reliable_per: Literal["image", "batch", "class"] = "image"
-    """Over what the share `eta` is taken (Table 7): each image, the batch, or each pseudo-class of an image."""
+    """Over what the share `eta` is taken (Table 7): each image, the images of one process, or each pseudo-class of an
+    image."""
 
     def __post_init__(self) -> None:
         _check(self.r >= 1, "contrast.r must be >= 1", self.r, "The paper uses 4.")
@@ -194,7 +195,7 @@ class ContrastConfig:
             f"contrast.quota must not exceed contrast.bank_size ({self.bank_size})",
             self.quota,
         )
-        _check(self.temperature > 0, "contrast.temperature must be > 0", self.temperature)
+        _check(0 < self.temperature < math.inf, "contrast.temperature must be finite and > 0", self.temperature)
         _check(self.start >= 0, "contrast.start must be >= 0", self.start)
         _check(self.fill >= 0, "contrast.fill must be >= 0", self.fill)
         _check(
@@ -231,7 +232,7 @@ class OptimizerConfig:
             "optimizer.betas must be two numbers in [0, 1)",
             self.betas,
         )
-        _check(self.weight_decay >= 0, "optimizer.weight_decay must be >= 0", self.weight_decay)
+        _check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay must be finite and >= 0", self.weight_decay)
         _check(self.warmup >= 0, "optimizer.warmup must be >= 0", self.warmup)
         _check(0 < self.warmup_ratio <= 1, "optimizer.warmup_ratio must lie in (0, 1]", self.warmup_ratio)
         _check(self.power > 0, "optimizer.power must be > 0", self.power)
@@ -259,7 +260,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run. Two runs with equal configs and equal data are equal."""
+    """Everything that determines a run. On CPUs two runs of equal configs, data and numbers of processes are equal."""
 
     name: str = "custom"
     """The preset this came from; a label, never parsed."""
@@ -275,7 +276,7 @@ class Config:
     def __post_init__(self) -> None:
         _check(self.seed >= 0, "seed must be >= 0", self.seed)
         _check(
-            self.contrast.r < self.model.num_classes,
+            not self.contrast.enabled or self.contrast.r < self.model.num_classes,
             f"contrast.r must be smaller than model.num_classes ({self.model.num_classes}), or no pixel is a negative",
             self.contrast.r,
             "The paper uses 4 of 19.",

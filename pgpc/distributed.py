@@ -31,11 +31,13 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 def local_device() -> torch.device:
     """The device of this process: its GPU where there is one, else the CPU."""
-    if not torch.cuda.is_available():
+    # A group that exists already, on gloo, was made by somebody who wants the CPU although there may be GPUs.
+    if not torch.cuda.is_available() or (dist.is_initialized() and dist.get_backend() == "gloo"):
         return torch.device("cpu")
-    # Under Ray each process sees its own GPUs only; under torchrun it sees them all and is told its number.
-    local_rank = int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count()
-    return torch.device("cuda", local_rank)
+    # torchrun and Ray Train both tell each process its number on the machine.
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    torch.cuda.set_device(device)  # or every process would also keep a context on the first GPU
+    return device
 
 
 def rank() -> int:

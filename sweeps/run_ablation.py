@@ -21,6 +21,7 @@ from ray import tune
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
+from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, flags, results, search
 from sweeps.space import own_values, trial_config
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack.callback(ray.shutdown)
         try:
             sweep, workers, concurrency = prepare(given, stack)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             print(f"run_ablation.py: error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
@@ -58,12 +59,18 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
             f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
         )
     check_model(config.model)
+    check_feature_distance(config)
     algorithms.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
     stack.enter_context(own_folder(sweep))
     check_pair(config.data)
     cluster.connect(chosen["address"])
     nodes = cluster.nodes()
     workers = cluster.default_workers(nodes, chosen["workers"], chosen["cpus_per_worker"], chosen["gpus_per_worker"])
+    if 0 < workers.gpus < 1 and workers.count > 1:
+        raise ValueError(
+            f"Workers of one trial cannot share a GPU, but got --gpus-per-worker {workers.gpus:g} with "
+            f"--workers {workers.count}. Use --workers 1, or whole GPUs."
+        )
     slots = cluster.trial_slots(nodes, workers)
     if (chosen["concurrency"] or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}.")

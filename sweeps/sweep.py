@@ -62,7 +62,7 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
     config = _absolute(pgpc.override(pgpc.preset(chosen["preset"]), changes))
     chosen["seed"] = config.seed
     name = chosen["name"] or f"{chosen['preset'].replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".", ".."):
         raise ValueError(
             f"--name must be a plain name without folders, but got {name!r}. Use --storage for the folder."
         )
@@ -70,6 +70,10 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
     if (folder / "sweep.json").exists():
         raise ValueError(
             f"The sweep {name!r} exists in {folder.parent}. Go on with --resume {name}, or choose another --name."
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"A new sweep needs a folder of its own, but {folder} holds other files. Choose another --name."
         )
     return Sweep(folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[])
 
@@ -87,10 +91,15 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
         what = repr(name) if name else "to resume"
         raise ValueError(f"There is no sweep {what} in {storage} (there: {known}). See --storage and --name.")
     file = max(files, key=lambda f: f.stat().st_mtime)
-    stored = json.loads(file.read_text())
+    try:
+        stored = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} must be what a sweep wrote, but it is damaged: {error}.") from None
     chosen = flags.merge(given, stored["flags"])
     # The folder may have been moved since; and what was said for one run does not hold for the next.
-    chosen.update(storage=given.get("storage", flags.DEFAULTS["storage"]), name=file.parent.name, resume=None)
+    here = given.get("storage", flags.DEFAULTS["storage"])
+    found = here if file.parent.parent == storage else str(file.parent.parent)
+    chosen.update(storage=found, name=file.parent.name, resume=None)
     chosen["time_budget"] = given.get("time_budget")
     return Sweep(
         folder=file.parent,
@@ -120,6 +129,7 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
     Raises:
         ValueError: it cannot be written, or another driver holds it.
     """
+    made = not sweep.folder.exists()
     try:
         results.trials_folder(sweep.folder).mkdir(parents=True, exist_ok=True)
         lock = (sweep.folder / ".lock").open("w")
@@ -138,7 +148,7 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
         try:
             yield
         finally:
-            if not sweep.file.exists():
+            if made and not sweep.file.exists():
                 shutil.rmtree(sweep.folder, ignore_errors=True)
 
 

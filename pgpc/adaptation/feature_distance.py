@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -50,10 +51,15 @@ def feature_distance(
         Scalar; exactly 0, connected to the graph, where no cell qualifies.
     """
     coarse = downscale_labels(labels, labels.shape[-1] // features.shape[-1], share, num_classes)
-    mask = torch.isin(coarse, torch.tensor(list(things), device=coarse.device))
+    mask = torch.isin(coarse, _ids(tuple(things), coarse.device))
     cells = distributed.all_reduce_sum(mask.sum())
     squared = (features.float() - initial.float()).square().sum(dim=1)
     # The gradient of a square root at 0 is infinite: keep cells that do not count, and equal features, away from it.
     counts = mask & (squared > 0)
     distance = torch.where(counts, torch.where(counts, squared, 1.0).sqrt(), 0.0)
     return distance.sum() / cells.clamp(min=1) * distributed.world_size()
+
+
+@functools.cache
+def _ids(things: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(things, device=device)

@@ -6,6 +6,7 @@ result does not depend on how many processes share the batch and the device is n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,10 +52,11 @@ def choose_classes(source_labels: Tensor, num_classes: int, rngs: Sequence[np.ra
     Returns:
         ``(B, C + 1)`` bool; the last column is "ignore".
     """
-    labels = torch.where(source_labels == IGNORE_INDEX, num_classes, source_labels)
-    count = torch.bincount(labels.flatten(), minlength=num_classes + 1)[: num_classes + 1]
-    present = distributed.all_reduce_sum(count) > 0  # (C + 1,)
-    keys = torch.from_numpy(np.stack([rng.random(num_classes + 1) for rng in rngs])).to(labels.device)
+    labels = torch.where(source_labels == IGNORE_INDEX, num_classes, source_labels).flatten()
+    seen = torch.zeros(num_classes + 1, dtype=torch.long, device=labels.device).scatter_(0, labels, 1)
+    present = distributed.all_reduce_sum(seen) > 0  # (C + 1,)
+    keys = torch.from_numpy(np.stack([rng.random(num_classes + 1) for rng in rngs]))
+    keys = keys.to(labels.device, non_blocking=True)
     place = torch.where(present, keys, 2.0).argsort(dim=1).argsort(dim=1)  # absent classes come last
     return place < (present.sum() + 1) // 2
 
@@ -95,8 +97,7 @@ def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.rand
     Returns:
         ``(B, 3, H, W)`` normalised.
     """
-    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(3, 1, 1)
+    mean, std = _mean_and_std(images.device)
     out = []
     for image, rng in zip(images, rngs):
         if jitter > 0:
@@ -140,6 +141,11 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel[:, :, None, :], groups=3), kernel[:, :, :, None], groups=3)[0]
 
 
+@functools.cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+
+
 def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:
     """Turn the hue by `turn` of the full circle and multiply the saturation of HSV, clamped to [0, 1]."""
     value, argmax = rgb.max(dim=0)
@@ -150,6 +156,6 @@ def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:
     hue = (sector / 6 + turn) % 1.0
     saturation = (chroma / value.clamp(min=1e-8) * stretch).clamp(0, 1)
     # RGB of (h, s, v): v - v s max(0, min(k, 4 - k, 1)) with k = (n + 6 h) mod 6 for n = 5, 3, 1.
-    k = (torch.tensor([5.0, 3.0, 1.0], device=rgb.device).view(3, 1, 1) + 6 * hue) % 6
+    k = (torch.arange(5, 0, -2, device=rgb.device).view(3, 1, 1) + 6 * hue) % 6
     return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
 

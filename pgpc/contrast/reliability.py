@@ -31,13 +31,14 @@ def reliable(
     """The pixels whose predictions are most certain (section 3.2, Table 7).
 
     The threshold gamma_t is set such that the fraction `share` of the scores lies strictly below it. Where several
-    pixels tie at the threshold none of them is taken, so that a constant image has no reliable pixel.
+    pixels tie at the threshold none of them is taken, so that a constant image has no reliable pixel; only within
+    classes, and for a share of 1, ties do not matter.
 
     Args:
         logits: ``(B, C, H, W)`` unnormalised scores of the teacher.
         share: eta, the fraction of pixels taken, in (0, 1].
         by: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
-        per: what the fraction is of: the pixels of each "image", of the whole "batch", or those of each predicted
+        per: what the fraction is of: the pixels of each "image", of all B images ("batch"), or those of each predicted
             "class" of each image.
 
     Returns:

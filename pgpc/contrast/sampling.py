@@ -62,7 +62,7 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     j = torch.arange(quota, device=candidates.device)
     u = torch.rand(candidates.shape[0], quota, generator=generator, device=candidates.device)
     # In double precision: a float32 cannot tell neighbouring ordinals of a large batch apart.
-    stretch = ((j + u.double()) * (total[:, None] / quota)).long().clamp(max=(total[:, None] - 1).clamp(min=0))
+    stretch = ((j + u.double()) * (total[:, None].double() / quota)).long().clamp(max=(total[:, None] - 1).clamp(min=0))
     ordinal = torch.where(total[:, None] <= quota, j, stretch)
     return _locate(candidates, ordinal, j < total[:, None], first, total)
 

@@ -90,14 +90,22 @@ def check_pair(data: DataConfig) -> Domains:
         if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
             remedy = f"Pack it again; if it is the embedded pair, delete {shards.folder.parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
-    if domains.source.classes != domains.scored.classes:
-        raise ValueError(
-            f"Source and target must have the same classes, but {data.source} has "
-            f"{domains.source.num_classes} ({', '.join(domains.source.classes)}) and {data.target} has "
-            f"{domains.scored.num_classes} ({', '.join(domains.scored.classes)}). Pack both with the same "
-            "version."
-        )
+    check_classes(domains.source, domains.scored)
     return domains
+
+
+def check_classes(source: Shards, scored: Shards) -> None:
+    """Refuse to score a network on other classes than it learns.
+
+    Raises:
+        ValueError: the classes differ, in number, name or order.
+    """
+    if source.classes != scored.classes:
+        raise ValueError(
+            f"Source and target must have the same classes, but {source.folder} has {source.num_classes} "
+            f"({', '.join(source.classes)}) and {scored.folder} has {scored.num_classes} "
+            f"({', '.join(scored.classes)}). Pack both with the same version."
+        )
 
 
 def _streets(config: StreetsConfig) -> Path:

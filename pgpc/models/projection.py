@@ -40,4 +40,4 @@ class ProjectionHead(nn.Module):
         x = self.levels[0](features[0])
         for level, feature in zip(self.levels[1:], features[1:], strict=True):
             x = x + F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
-        return F.normalize(self.out(F.relu(self.bn(x))), dim=1)
+        return F.normalize(self.out(F.relu(self.bn(x))).float(), dim=1)  # bfloat16 would not give unit vectors

@@ -17,7 +17,7 @@ from torch import Tensor
 from pgpc import distributed
 from pgpc.classes import CLASS_NAMES
 from pgpc.config import Config, to_dict
-from pgpc.data.domains import open_shards
+from pgpc.data.domains import check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
 from pgpc.data.shards import Shards
 from pgpc.training.evaluation import evaluate
@@ -81,6 +81,7 @@ def train(
         source = open_shards(config.data.source, config.data, "train")
         target = open_shards(config.data.target, config.data, "train") if config.adaptation.enabled else None
         scored = open_shards(config.data.target, config.data, config.data.eval_split)
+        check_classes(source, scored)
         batches = training_batches(
             config, source, target, rank=rank, world_size=world_size, start_step=state.step
         )
@@ -120,6 +121,8 @@ def _run(
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
         if state.step % training.log_interval == 0 or report_due:
             _check_finite(curve, state.step)
+        if report_due:
+            _check_parameters(state)
         elapsed = time.perf_counter() - began
         for averages in (curve, since_report):
             averages.seconds += elapsed
@@ -191,6 +194,15 @@ def _check_finite(averages: Averages, step: int) -> None:
         raise NonFiniteLoss(
             f"{name} became infinite or NaN in the {averages.steps} iterations before {step}. "
             "Lower optimizer.lr or the weight of that loss; the last checkpoint is from before."
+        )
+
+
+def _check_parameters(state: TrainingState) -> None:
+    """What the last step did to the network shows in no loss yet, and must not reach a checkpoint."""
+    if not all(torch.isfinite(p).all() for p in state.student.parameters()):
+        raise NonFiniteLoss(
+            f"The network's weights became infinite or NaN before iteration {state.step}. "
+            "Lower optimizer.lr; the last checkpoint is from before."
         )
 
 

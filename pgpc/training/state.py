@@ -14,7 +14,6 @@ from pgpc import distributed
 from pgpc.adaptation.teacher import make_teacher
 from pgpc.config import Config, flatten, from_dict, to_dict
 from pgpc.contrast import PixelContrast
-from pgpc.models import build_model
 from pgpc.training.optimization import make_optimizer
 from pgpc.training.seeding import seed_everything
 from pgpc.training.student import Student
@@ -47,8 +46,8 @@ class TrainingState:
         self.initial_encoder: nn.Module | None = None
         """The encoder as it was before training, for the feature distance; follows from the config."""
         if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
-            seed_everything(config.seed, "initial weights")
-            self.initial_encoder = build_model(config.model).encoder.to(device).eval().requires_grad_(False)
+            check_feature_distance(config)
+            self.initial_encoder = make_teacher(self.student.segmenter.encoder).eval()
         self.replica = distributed.replicate(self.student, device)
         """The student as it is called in training; wraps it where there are several processes."""
         self.optimizer = make_optimizer(self.student, config.optimizer)
@@ -100,6 +99,21 @@ class TrainingState:
         if self.contrast is not None:
             self.contrast.load_state_dict(state["contrast"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def check_feature_distance(config: Config) -> None:
+    """Refuse to hold an encoder close to initial weights that are random.
+
+    Raises:
+        ValueError: the feature distance is on and the encoder has no pretrained weights.
+    """
+    adaptation = config.adaptation
+    if adaptation.enabled and adaptation.feature_distance_weight > 0 and not config.model.pretrained:
+        raise ValueError(
+            f"adaptation.feature_distance_weight ({adaptation.feature_distance_weight}) needs an encoder with "
+            "pretrained weights, but got model.pretrained=''. Set model.pretrained=FILE, or "
+            "adaptation.feature_distance_weight=0."
+        )
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _source_loss(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> 
     if state.initial_encoder is None:
         return log["loss/source"]
     adaptation = state.config.adaptation
-    with torch.no_grad():
+    with torch.no_grad(), state.student.autocast(batch.source_images.device):
         initial = state.initial_encoder(batch.source_images)[-1]
     log["loss/feature_distance"] = feature_distance(
         output.features[-1], initial, batch.source_labels, things=THING_CLASSES,

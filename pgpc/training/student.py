@@ -42,9 +42,13 @@ class Student(nn.Module):
         if contrast.enabled:
             self.projection = ProjectionHead(self.segmenter.encoder_channels, contrast.hidden, contrast.dim)
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which the networks compute in the config's precision."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self._low_precision)
+
     def forward(self, images: Tensor, *, decode: bool = True, project: bool = False) -> Outputs:
         """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), projections (`project`), or both."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._low_precision):
+        with self.autocast(images.device):
             features = self.segmenter.encoder(images)
             logits = self.segmenter.decode(features) if decode else None
             projections = self.projection(features) if project else None

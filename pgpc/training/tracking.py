@@ -39,7 +39,7 @@ class Tracker:
 
         self._samples = samples
         # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         values = {
             key: value if isinstance(value, (bool, int, float)) else str(value)
             for key, value in flatten(config).items()

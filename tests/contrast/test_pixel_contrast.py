@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from pgpc.classes import IGNORE_INDEX
 from pgpc.config import ContrastConfig
 from pgpc.contrast import PixelContrast
+from pgpc.contrast.sampling import draw_with_replacement
 
 C, D = 6, 8
 CONFIG = ContrastConfig(r=2, anchors=16, negatives=32, bank_size=64, quota=32, pool=256, dim=D)
@@ -97,6 +98,43 @@ def test_the_prototype_is_the_mean_of_the_source_memory_and_pulls_the_anchors():
         optimizer.step()
     after = (F.normalize(free, dim=1) * prototype[3].view(1, D, 1, 1)).sum(1).mean().item()
     assert after > before + 0.3
+
+
+def test_loss_equals_a_loop_over_classes_and_anchors():
+    """The same draws, then Eq. 5 as it is written: cosine similarities, cross-entropy with the positive in front."""
+    config = dataclasses.replace(CONFIG, anchors=5, negatives=7, temperature=0.2)
+    contrast = filled_contrast(config)
+    features = unit(2, D, 8, 8, seed=9)
+    labels = torch.randint(0, C, (2, 8, 8), generator=generator(8))
+    sure = torch.rand(2, 8, 8, generator=generator(10)) < 0.5
+    loss, _ = contrast.loss(features, labels, sure, generator(11))
+
+    draws = generator(11)
+    candidates = torch.stack([(labels == c) & sure for c in range(C)]).flatten(1)
+    anchor = draw_with_replacement(candidates, 5, draws)
+    pool, _ = contrast._negatives(draws)
+    index = torch.randint(config.pool, (C, 5, 7), generator=draws)
+    rows = features.permute(0, 2, 3, 1).flatten(0, 2)
+    per_class = []
+    for c in range(C - 1):  # the last class has no source prototype
+        prototype = contrast.source.rows[c, : contrast.source.filled[c]].mean(0)
+        terms = []
+        for m in range(5):
+            others = torch.cat([prototype[None], pool[c, index[c, m]]])
+            cosines = F.cosine_similarity(rows[anchor.pixel[c, m]][None], others)
+            terms.append(F.cross_entropy(cosines / 0.2, torch.tensor(0)))
+        per_class.append(torch.stack(terms).mean())
+    torch.testing.assert_close(loss, torch.stack(per_class).mean())
+
+
+def test_a_class_without_negatives_does_not_count():
+    """One class only in the source, nothing of the target: there is a prototype, but nothing to be far from."""
+    contrast = PixelContrast(CONFIG, C)
+    features, labels = unit(1, D, 8, 8), torch.full((1, 8, 8), 3)
+    contrast.remember_source(features, labels, generator())
+    loss, anchors = contrast.loss(features, labels, labels == 3, generator())
+    assert anchors[3] == 64
+    assert loss.item() == 0.0
 
 
 def test_only_reliable_pixels_of_valid_classes_get_a_gradient():

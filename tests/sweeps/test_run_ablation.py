@@ -35,6 +35,8 @@ pytestmark = pytest.mark.timeout(240)
             "training.batch_size (4) must be divisible by --workers",
         ),
         (["--name", "a/b"], "--name must be a plain name"),
+        (["--name", ".."], "--name must be a plain name"),
+        (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=FILE"),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),
         (["--set", "data.source=nowhere"], "nowhere"),
@@ -71,6 +73,20 @@ def test_sampler_that_lacks_its_package(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run_ablation.main(["--storage", str(tmp_path), "--search", "cmaes"]) == 2
     assert "pip install cmaes" in capsys.readouterr().err
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").touch()
+    assert run_ablation.main(["--storage", str(tmp_path), "--name", "data"]) == 2
+    assert "holds other files" in capsys.readouterr().err
+    assert (tmp_path / "data" / "thesis.txt").exists()
+
+
+def test_an_empty_folder_survives_a_failed_start(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert run_ablation.main(["--storage", str(tmp_path), "--name", "mine", "--set", "data.source=nowhere"]) == 2
+    assert (tmp_path / "mine").exists()
 
 
 def test_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

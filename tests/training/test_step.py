@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+import pgpc
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.training.state import TrainingState
@@ -69,16 +70,44 @@ def test_the_contrast_changes_the_encoder(tiny):
     assert not torch.equal(ours.student.segmenter.get_parameter(name), weightless.student.segmenter.get_parameter(name))
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_the_teacher_lags_by_one_step(tiny, steps):
-    """The update comes first and uses the student of the step before; at step 0 it copies the initial student."""
-    state, _ = run(tiny(), steps)
-    initial = TrainingState(state.config, torch.device("cpu"))
-    if steps == 1:
-        for p, q in zip(state.teacher.parameters(), initial.student.parameters()):
-            assert torch.equal(p, q)
-    different = [not torch.equal(p, q) for p, q in zip(state.teacher.parameters(), state.student.parameters())]
-    assert any(different)
+def test_the_teacher_lags_by_one_step(tiny):
+    """The update comes before the passes: a copy of the initial student at step 0, half of the next one at step 1."""
+    config = tiny(changes={"optimizer.warmup": 0})
+    initial = TrainingState(config, torch.device("cpu")).student
+    first, _ = run(config, 1)
+    second, _ = run(config, 2)
+    moved = 0
+    for name, start in initial.named_parameters():
+        assert torch.equal(first.teacher.get_parameter(name), start)
+        after = first.student.get_parameter(name)
+        torch.testing.assert_close(second.teacher.get_parameter(name), (start + after) / 2)
+        moved += not torch.equal(start, after)
+    assert moved > 50
+
+
+def test_the_last_pass_sees_source_pixels_pasted_into_target_images(tiny):
+    config = tiny(changes={"adaptation.jitter_probability": 0.0, "adaptation.blur_probability": 0.0})
+    state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batch = next(training_batches(config, source, target, rank=0, world_size=1, start_step=0))
+    seen = []
+    state.student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    train_step(state, batch)
+    mixed = seen[-1]
+    pasted = (mixed == batch.source_images).all(1)
+    kept = (mixed == batch.target_images).all(1)
+    assert (pasted | kept).all()
+    assert 0 < (pasted & ~kept).float().mean() < 1
+
+
+def test_no_anchor_lies_in_the_margins(tiny):
+    """With margins over all rows but one there are at most as many anchors as that row has pixels at stride 4."""
+    config = tiny(changes={"adaptation.ignore_top": 31, "adaptation.ignore_bottom": 32, "contrast.eta": 1.0})
+    _, logs = run(config, 2)
+    assert logs[-1]["anchors"].sum() == 0  # row 31 is not one of every 4th
+    config = tiny(changes={"adaptation.ignore_top": 32, "adaptation.ignore_bottom": 31, "contrast.eta": 1.0})
+    _, logs = run(config, 2)
+    assert logs[-1]["anchors"].sum() == 2 * 16
 
 
 def test_memory_comes_from_the_teacher(tiny):
@@ -135,9 +164,12 @@ def test_anchors_on_the_mixed_image_are_where_it_shows_the_target(tiny, monkeypa
     assert not logs[-1]["anchors"].any()
 
 
-def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny):
-    changes = {"adaptation.feature_distance_weight": 1.0, "model.drop_path": 0.0, "optimizer.warmup": 0}
-    config = tiny("streets/daformer", changes)
+def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny, tmp_path):
+    plain = tiny("streets/daformer", {"optimizer.warmup": 0})
+    encoder = TrainingState(plain, torch.device("cpu")).student.segmenter.encoder
+    torch.save({f"encoder.{name}": value for name, value in encoder.state_dict().items()}, tmp_path / "encoder.pt")
+    changes = {"adaptation.feature_distance_weight": 1.0, "model.pretrained": str(tmp_path / "encoder.pt")}
+    config = pgpc.override(plain, changes)
     state = TrainingState(config, torch.device("cpu"))
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     person = torch.full((2, 64, 64), 11)
@@ -149,6 +181,11 @@ def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny):
     assert distances[0] == 0.0
     assert distances[1] > 0
     assert distances[2] > 0
+
+
+def test_feature_distance_to_random_weights_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"needs an encoder with pretrained weights.*Set model.pretrained=FILE"):
+        TrainingState(tiny(changes={"adaptation.feature_distance_weight": 0.005}), torch.device("cpu"))
 
 
 def test_bfloat16_activations_give_float32_losses_and_nearly_the_same_values(tiny):
