@@ -66,10 +66,10 @@ _STREETS: dict[str, Any] = {
 }
 
 _SHORT: dict[str, Any] = {
-    "contrast.start": 80,
+    "contrast.start": 40,
     "contrast.fill": 20,
-    "training.iterations": 240,
-    "training.eval_interval": 40,
+    "training.iterations": 140,
+    "training.eval_interval": 35,
 }
 """What "streets" changes in "streets/daformer+pgpc", so that one trial of a sweep takes about a minute on a laptop."""
 

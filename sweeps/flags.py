@@ -13,7 +13,7 @@ DEFAULTS: Mapping[str, Any] = {
     "preset": "streets",
     "set": [],
     "seed": None,
-    "trials": 6,
+    "trials": 5,
     "time_budget": None,
     "search": "tpe",
     "scheduler": "asha",
@@ -30,7 +30,7 @@ IDENTITY = ("preset", "set", "seed", "search", "scheduler", "workers")
 """Flags that make a sweep what it is: a resumed sweep keeps them. The others may be given anew."""
 
 EXAMPLES = """examples:
-  python sweeps/run_ablation.py                                    the embedded streets, 6 trials, minutes on a laptop
+  python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
   python sweeps/run_ablation.py --trials 40 --time-budget 2h --name first
   python sweeps/run_ablation.py --resume first --trials 60         go on after Ctrl-C, a crash, or for more trials
   python sweeps/run_ablation.py --set training.iterations=400 --set contrast.eta=0.5
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--trials",
         type=_positive,
         metavar="N",
-        help="trials of the search, failed ones included (default: 6)",
+        help="trials of the search, failed ones included (default: 5)",
     )
     search.add_argument(
         "--time-budget",
