@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,4 +41,5 @@ class ProjectionHead(nn.Module):
         x = self.levels[0](features[0])
         for level, feature in zip(self.levels[1:], features[1:], strict=True):
             x = x + F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
-        return F.normalize(self.out(F.relu(self.bn(x))).float(), dim=1)  # bfloat16 would not give unit vectors
+        x = self.out(F.relu(self.bn(x)))
+        return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1)  # bfloat16 gives no unit vectors
