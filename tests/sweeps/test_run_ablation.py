@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(240)
         (["--set", "data.source=nowhere"], "nowhere"),
         (["--set", "model.encoder=mit_b9"], "model.encoder must be the name of a timm model, but got 'mit_b9'"),
         (["--set", "model.pretrained=nowhere"], "model.pretrained must name a file"),
-        (["--set", "training.iterations=50"], "contrast.start must be smaller than training.iterations (50)"),
+        (["--set", "training.iterations=30"], "contrast.start must be smaller than training.iterations (30)"),
         (["--address", "127.0.0.1:1"], "No Ray cluster answers at '127.0.0.1:1'"),
         (["--address", "ray://host:10001"], "--address takes HOST:PORT"),
     ],
