@@ -5,12 +5,14 @@
 RUN is the folder of a PGPC run on data whose target training images have labels, which only this script reads: the
 embedded pair, or Cityscapes. Prints, over some steps at the end of that run, per class: how many reliable target
 pixels carry its pseudo-label, how many of these are right (Eq. 8), how many of its target negatives are truly of the
-class (Eq. 11) for several r, and the cosine of its anchors with its own prototype and with the nearest other one.
+class (Eq. 11) for several r, and the cosine of its anchors with its own prototype and with the nearest other one. Then,
+for some training batches, the norm of the gradient that each loss of Eq. 6 sends into the encoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -18,20 +20,22 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from pgpc.adaptation.teacher import teacher_mode
 from pgpc.classes import CLASS_NAMES, IGNORE_INDEX
 from pgpc.config import from_dict
 from pgpc.contrast import rank_negatives, reliable
 from pgpc.data import transforms
 from pgpc.data.domains import open_shards
+from pgpc.data.loader import training_batches
 from pgpc.training import TrainingState, read_checkpoint
-from pgpc.training.step import STRIDE
+from pgpc.training import step as training_step
+from pgpc.training.step import STRIDE, cross_entropy
 
 RANKS = (1, 2, 4, 6, 8)
 
 
-@torch.no_grad()
 def main() -> None:
-    """Print the table."""
+    """Print the table and the gradients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=100, help="target training images (default: %(default)s)")
@@ -39,16 +43,21 @@ def main() -> None:
     config = from_dict(json.loads(read_checkpoint(arguments.run)["config"]))
     state = TrainingState(config, torch.device("cpu"))
     state.load(arguments.run)
-    state.teacher.train()
-    for module in state.teacher.modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-            module.eval()
+    teacher_mode(state.teacher)
+    print_classes(state, arguments.images)
+    print_gradients(state)
+
+
+@torch.no_grad()
+def print_classes(state: TrainingState, num_images: int) -> None:
+    """Purity of anchors and negatives, and cosines, per class."""
+    config = state.config
     shards = open_shards(config.data.target, config.data, "train")
     prototypes = F.normalize(state.contrast.source.prototypes(), dim=1)
 
     c = config.model.num_classes
     counts = {name: np.zeros(c) for name in ("anchors", "right", "own", "other", *RANKS, *(-r for r in RANKS))}
-    for row in range(min(arguments.images, len(shards))):
+    for row in range(min(num_images, len(shards))):
         image = transforms.image_tensor(transforms.decode_image(shards.image_bytes(row)))[None]
         truth = torch.from_numpy(transforms.decode_label(shards.label_bytes(row))).long()
         teacher = state.teacher(image)
@@ -79,6 +88,31 @@ def main() -> None:
             wrong = "  ".join(f"{100 * counts[-r][k] / counts[r][k]:5.2f}%" for r in RANKS)
             print(f"{CLASS_NAMES[k]:<14} {100 * share[k]:7.2f}% {100 * counts['right'][k] / n:5.0f}%  "
                   f"{counts['own'][k] / n:7.2f} {counts['other'][k] / n:6.2f}   {wrong}")  # fmt: skip
+
+
+def print_gradients(state: TrainingState) -> None:
+    """Norm of each loss's gradient with respect to the encoder, weights of Eq. 6 included."""
+    config = state.config
+    source, target = (open_shards(where, config.data, "train") for where in (config.data.source, config.data.target))
+    encoder = list(state.student.segmenter.encoder.parameters())
+
+    def norm(loss: torch.Tensor) -> float:
+        gradients = torch.autograd.grad(loss, encoder)
+        return torch.stack([g.square().sum() for g in gradients]).sum().sqrt().item()
+
+    print("\ngradient norms in the encoder, per batch: source, target, contrast")
+    for batch in itertools.islice(training_batches(config, source, target, start_step=config.contrast.start), 5):
+        view = training_step._look(state, batch, project=True)
+        mixed = training_step._mix(state, batch, view.pseudo)
+        anchors = state.student(batch.target_images, decode=False, project=True).projections
+        contrast, _ = state.contrast.loss(anchors, view.labels, view.reliable, torch.Generator().manual_seed(0))
+        on_mixed = cross_entropy(state.student(mixed.images).logits, mixed.labels, mixed.weight)
+        losses = (
+            training_step._source_loss(state, batch, {}),
+            config.adaptation.target_weight * on_mixed,
+            config.contrast.weight * contrast,
+        )
+        print("  ".join(f"{norm(loss):.3f}" for loss in losses))
 
 
 if __name__ == "__main__":
