@@ -71,10 +71,6 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
         raise ValueError(
             f"The sweep {name!r} exists in {folder.parent}. Go on with --resume {name}, or choose another --name."
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(
-            f"A new sweep needs a folder of its own, but {folder} holds other files. Choose another --name."
-        )
     return Sweep(folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[])
 
 

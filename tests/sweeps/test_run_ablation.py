@@ -75,18 +75,11 @@ def test_sampler_that_lacks_its_package(
     assert "pip install cmaes" in capsys.readouterr().err
 
 
-def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "thesis.txt").touch()
-    assert run_ablation.main(["--storage", str(tmp_path), "--name", "data"]) == 2
-    assert "holds other files" in capsys.readouterr().err
-    assert (tmp_path / "data" / "thesis.txt").exists()
-
-
-def test_an_empty_folder_survives_a_failed_start(tmp_path: Path) -> None:
+def test_a_folder_that_was_there_survives_a_failed_start(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
     assert run_ablation.main(["--storage", str(tmp_path), "--name", "mine", "--set", "data.source=nowhere"]) == 2
-    assert (tmp_path / "mine").exists()
+    assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
 def test_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
