@@ -30,9 +30,6 @@ def connect(address: str | None) -> None:
     """
     if address and address != "auto":
         _check_reachable(address)
-    if not address:
-        # When this process is killed, what is left of its cluster ends after this time without a head, by default 60 s.
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
     env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())

@@ -97,8 +97,11 @@ class Driver:
                 continue
         return [pid for pid in found if pid != self.process.pid]
 
-    def leaves_nothing(self, timeout: float = 30) -> bool:
-        """Whether every process that it has started ends within the time."""
+    def leaves_nothing(self, timeout: float = 120) -> bool:
+        """Whether every process that it has started ends within the time.
+
+        After SIGKILL of the driver the workers end in seconds, but Ray's two agents wait a minute for a new head.
+        """
         deadline = time.monotonic() + timeout
         while self.family() and time.monotonic() < deadline:
             time.sleep(0.2)
