@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if not arguments.resume and (out / "checkpoint.pt").exists():
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
     result = train(_config(arguments), out=out, resume=out if arguments.resume else None)
-    logging.getLogger(__name__).info("mIoU %.2f  ->  %s", result.metrics["mIoU"], result.out)
+    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
+        logging.getLogger(__name__).info("mIoU %.2f  ->  %s", result.metrics["mIoU"], result.out)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
