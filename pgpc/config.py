@@ -16,128 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pgpc.data.streets import StreetsConfig
+from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
+from pgpc.checks import check
+from pgpc.data.config import DataConfig, EvaluationConfig
 from pgpc.models.config import ModelConfig
-
-STREETS_SOURCE = "streets:source"
-STREETS_TARGET = "streets:target"
-
-
-def _check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
-    if not condition:
-        raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
-    """Where images come from and how they reach the network."""
-
-    source: str = STREETS_SOURCE
-    """Folder of packed shards of the labelled domain, or "streets:source" for the embedded pair."""
-    target: str = STREETS_TARGET
-    """Folder of packed shards of the unlabelled domain (train split) and its evaluation split, or "streets:target"."""
-    eval_split: str = "val"
-    """Split of the target that is scored."""
-    streets: StreetsConfig = field(default_factory=StreetsConfig)
-    """Size and seed of the embedded pair; used only where source or target name it."""
-    source_size: tuple[int, int] = (1280, 720)
-    """Width and height of the box that source images are resized into, aspect ratio kept."""
-    target_size: tuple[int, int] = (1024, 512)
-    """The same for target images, in training and in evaluation."""
-    crop: int = 512
-    """Side of the square training crop in pixels."""
-    crop_max_share: float = 0.75
-    """A source crop in which one class covers this share or more is redrawn, up to 10 times; 1 turns it off."""
-    rare_class_sampling: bool = True
-    """Draw source images by class, rare classes more often (DAFormer, section "Rare Class Sampling")."""
-    rare_class_temperature: float = 0.01
-    """Temperature T of P(c) = softmax((1 - f_c) / T); smaller means rarer classes are drawn more often."""
-    rare_class_min_pixels: int = 3000
-    """An image is in the pool of class c when it holds more than this many pixels of c at native size."""
-    rare_class_min_crop_ratio: float = 0.5
-    """A crop drawn for class c must hold more than this times `rare_class_min_pixels`; up to 10 redraws."""
-    loader_workers: int = 4
-    """Processes that decode images beside the training process; 0 decodes in the training process."""
-
-    def __post_init__(self) -> None:
-        for name in ("source_size", "target_size"):
-            size = getattr(self, name)
-            _check(
-                len(size) == 2 and min(size) >= 32,
-                f"data.{name} must be (width, height), each at least 32",
-                size,
-            )
-        _check(
-            self.crop >= 32 and self.crop % 32 == 0,
-            "data.crop must be a positive multiple of 32 (the encoder's coarsest stride)",
-            self.crop,
-        )
-        _check(0 < self.crop_max_share <= 1, "data.crop_max_share must lie in (0, 1]", self.crop_max_share)
-        _check(self.rare_class_temperature > 0, "data.rare_class_temperature must be > 0", self.rare_class_temperature)
-        _check(self.rare_class_min_pixels >= 0, "data.rare_class_min_pixels must be >= 0", self.rare_class_min_pixels)
-        _check(
-            self.rare_class_min_crop_ratio >= 0,
-            "data.rare_class_min_crop_ratio must be >= 0",
-            self.rare_class_min_crop_ratio,
-        )
-        _check(self.loader_workers >= 0, "data.loader_workers must be >= 0", self.loader_workers)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdaptationConfig:
-    """Self-training on the target: EMA teacher, pseudo-labels, ClassMix, feature distance."""
-
-    enabled: bool = True
-    """Whether the target is used at all; off is the source-only baseline."""
-    target_weight: float = 1.0
-    """lambda_t of Eq. 6, the weight of the loss on mixed images."""
-    ema_decay: float = 0.999
-    """alpha of the teacher's exponential moving average, reached from below as min(1 - 1/(t+1), alpha)."""
-    confidence: float = 0.968
-    """kappa of Eq. 3: the pseudo-label weight is the share of pixels at least this confident."""
-    ignore_top: int = 15
-    """Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artefacts)."""
-    ignore_bottom: int = 120
-    """Rows at the bottom of a target crop whose pseudo-labels get weight 0 (the bonnet of the car)."""
-    jitter_probability: float = 0.8
-    """Probability that the mixed images of a step are colour-jittered."""
-    jitter_strength: float = 0.2
-    """Half-width of the brightness, contrast, saturation and hue perturbations."""
-    blur_probability: float = 0.5
-    """Probability that the mixed images of a step are blurred, sigma ~ U(0.15, 1.15) pixels."""
-    feature_distance_weight: float = 0.005
-    """Weight of the distance between the encoder's last features and those of the frozen initial encoder on thing
-    classes; 0 turns it off, which is right where the encoder starts from random weights."""
-    feature_distance_share: float = 0.75
-    """A cell of the coarse label map counts when one class covers at least this share of it."""
-
-    def __post_init__(self) -> None:
-        _check(
-            0 <= self.target_weight < math.inf, "adaptation.target_weight must be finite and >= 0", self.target_weight
-        )
-        _check(0 <= self.ema_decay < 1, "adaptation.ema_decay must lie in [0, 1)", self.ema_decay)
-        _check(0 < self.confidence < 1, "adaptation.confidence must lie in (0, 1)", self.confidence)
-        _check(self.ignore_top >= 0, "adaptation.ignore_top must be >= 0", self.ignore_top)
-        _check(self.ignore_bottom >= 0, "adaptation.ignore_bottom must be >= 0", self.ignore_bottom)
-        _check(
-            0 <= self.jitter_probability <= 1,
-            "adaptation.jitter_probability must lie in [0, 1]",
-            self.jitter_probability,
-        )
-        _check(
-            0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength
-        )
-        _check(0 <= self.blur_probability <= 1, "adaptation.blur_probability must lie in [0, 1]", self.blur_probability)
-        _check(
-            0 <= self.feature_distance_weight < math.inf,
-            "adaptation.feature_distance_weight must be finite and >= 0",
-            self.feature_distance_weight,
-        )
-        _check(
-            0.5 < self.feature_distance_share <= 1,
-            "adaptation.feature_distance_share must lie in (0.5, 1]",
-            self.feature_distance_share,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,33 +54,38 @@ class ContrastConfig:
     """Most rows that one step adds per class, over all processes."""
     pool: int = 4096
     """Rows per class from which the anchors of one step draw their negatives; itself drawn from the whole memory."""
+    family: Literal["hybrid", "pixel_to_pixel", "pixel_to_prototype"] = "hybrid"
+    """What an anchor is drawn to and pushed from (Fig. 1): "hybrid", the paper's, to a prototype and from pixels; or,
+    the two that it argues against, to and from pixels, and to and from prototypes."""
     positive: Literal["source_prototype", "target_prototype"] = "source_prototype"
-    """Which domain's memory the prototype of Eq. 9 is the mean of (SP and TP in Table 6)."""
+    """Which domain's memory the prototype of Eq. 9 is the mean of (SP and TP in Table 6); in "pixel_to_pixel" the
+    positives are drawn from that memory, and in "pixel_to_prototype" the negatives are its other means."""
     negative: tuple[Literal["source", "target"], ...] = ("source", "target")
-    """Where negatives come from: source pixels (Eq. 10, SN), target pixels (Eq. 11, TN), or both, half and half."""
+    """Where negatives come from: source pixels (Eq. 10, SN), target pixels (Eq. 11, TN), or both, half and half;
+    ignored in "pixel_to_prototype"."""
     anchor_view: Literal["target", "mixed"] = "target"
     """Anchors are the student's features of the clean target image (one more pass), or of the mixed image."""
     reliable_by: Literal["entropy", "confidence"] = "entropy"
     """What ranks target pixels by reliability (Table 7)."""
     reliable_per: Literal["image", "batch", "class"] = "image"
-    """Over what the share `eta` is taken (Table 7): each image, the images of one process, or each pseudo-class of an
+    """Over what the share `eta` is taken (Table 7): each image, all images of the step, or each pseudo-class of an
     image."""
 
     def __post_init__(self) -> None:
-        _check(self.r >= 1, "contrast.r must be >= 1", self.r, "The paper uses 4.")
-        _check(0 < self.eta <= 1, "contrast.eta must lie in (0, 1]", self.eta, "The paper uses 0.5.")
-        _check(0 <= self.weight < math.inf, "contrast.weight must be finite and >= 0", self.weight)
+        check(self.r >= 1, "contrast.r must be >= 1", self.r, "The paper uses 4.")
+        check(0 < self.eta <= 1, "contrast.eta must lie in (0, 1]", self.eta, "The paper uses 0.5.")
+        check(0 <= self.weight < math.inf, "contrast.weight must be finite and >= 0", self.weight)
         for name in ("anchors", "negatives", "dim", "hidden", "bank_size", "quota", "pool"):
-            _check(getattr(self, name) >= 1, f"contrast.{name} must be >= 1", getattr(self, name))
-        _check(
+            check(getattr(self, name) >= 1, f"contrast.{name} must be >= 1", getattr(self, name))
+        check(
             self.quota <= self.bank_size,
             f"contrast.quota must not exceed contrast.bank_size ({self.bank_size})",
             self.quota,
         )
-        _check(0 < self.temperature < math.inf, "contrast.temperature must be finite and > 0", self.temperature)
-        _check(self.start >= 0, "contrast.start must be >= 0", self.start)
-        _check(self.fill >= 0, "contrast.fill must be >= 0", self.fill)
-        _check(
+        check(0 < self.temperature < math.inf, "contrast.temperature must be finite and > 0", self.temperature)
+        check(self.start >= 0, "contrast.start must be >= 0", self.start)
+        check(self.fill >= 0, "contrast.fill must be >= 0", self.fill)
+        check(
             len(self.negative) > 0 and len(set(self.negative)) == len(self.negative),
             "contrast.negative must name 'source', 'target' or both, each once",
             self.negative,
@@ -207,35 +94,39 @@ class ContrastConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW, and a learning rate that warms up linearly and decays to zero."""
+    """AdamW or SGD, and a learning rate that warms up linearly and decays to zero."""
 
+    algorithm: Literal["adamw", "sgd"] = "adamw"
+    """AdamW, or stochastic gradient descent with momentum (ProCA)."""
     lr: float = 6e-5
     """Learning rate of the encoder before warm-up and decay."""
     head_factor: float = 10.0
     """The decoder and the projection head learn at `lr` times this."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's moment decays."""
+    momentum: float = 0.9
+    """SGD's momentum."""
     weight_decay: float = 0.01
-    """AdamW's decoupled weight decay; 0 on the encoder's normalisation layers."""
+    """Weight decay, AdamW's decoupled; with AdamW 0 on the encoder's normalisation layers."""
     warmup: int = 1500
-    """Iterations of linear warm-up; the decay acts during them too."""
+    """Iterations of linear warm-up; the decay acts during them too. 0 starts with the full learning rate."""
     warmup_ratio: float = 1e-6
     """Share of the learning rate at iteration 0."""
     power: float = 1.0
     """Exponent of the polynomial decay (1 - t/T)^power."""
 
     def __post_init__(self) -> None:
-        _check(0 < self.lr < math.inf, "optimizer.lr must be finite and > 0", self.lr)
-        _check(0 < self.head_factor < math.inf, "optimizer.head_factor must be finite and > 0", self.head_factor)
-        _check(
+        check(0 < self.lr < math.inf, "optimizer.lr must be finite and > 0", self.lr)
+        check(0 < self.head_factor < math.inf, "optimizer.head_factor must be finite and > 0", self.head_factor)
+        check(
             len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
             "optimizer.betas must be two numbers in [0, 1)",
             self.betas,
         )
-        _check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay must be finite and >= 0", self.weight_decay)
-        _check(self.warmup >= 0, "optimizer.warmup must be >= 0", self.warmup)
-        _check(0 < self.warmup_ratio <= 1, "optimizer.warmup_ratio must lie in (0, 1]", self.warmup_ratio)
-        _check(self.power > 0, "optimizer.power must be > 0", self.power)
+        check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay must be finite and >= 0", self.weight_decay)
+        check(self.warmup >= 0, "optimizer.warmup must be >= 0", self.warmup)
+        check(0 < self.warmup_ratio <= 1, "optimizer.warmup_ratio must lie in (0, 1]", self.warmup_ratio)
+        check(self.power > 0, "optimizer.power must be > 0", self.power)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,10 +143,13 @@ class TrainingConfig:
     """Iterations between points of the training curves."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the networks' activations; losses are always float32."""
+    sync_batch_norm: bool = True
+    """Batch norm takes its statistics over the images of all processes, so that W processes with B / W images each
+    compute what one with B does; off, each process normalises by its own."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "eval_interval", "log_interval"):
-            _check(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
+            check(getattr(self, name) >= 1, f"training.{name} must be >= 1", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,38 +161,79 @@ class Config:
     seed: int = 0
     """Seed of initial weights, sampling, augmentation and drawing."""
     data: DataConfig = field(default_factory=DataConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    proca: ProCAConfig = field(default_factory=ProCAConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        _check(self.seed >= 0, "seed must be >= 0", self.seed)
-        _check(
+        check(self.seed >= 0, "seed must be >= 0", self.seed)
+        check(
             not self.contrast.enabled or self.contrast.r < self.model.num_classes,
             f"contrast.r must be smaller than model.num_classes ({self.model.num_classes}), or no pixel is a negative",
             self.contrast.r,
             "The paper uses 4 of 19.",
         )
-        _check(
+        check(
             not self.contrast.enabled or self.adaptation.enabled,
             "contrast.enabled needs adaptation.enabled, since anchors come from the teacher's pseudo-labels",
             self.contrast.enabled,
             "Set contrast.enabled=false or adaptation.enabled=true.",
         )
-        _check(
+        check(
             not self.contrast.enabled or self.contrast.start < self.training.iterations,
             f"contrast.start must be smaller than training.iterations ({self.training.iterations}), "
             "or the contrast never begins",
             self.contrast.start,
             "The paper starts after a third of the iterations.",
         )
+        crop, height = self.data.crop, self.data.target_size[1]
         rows = self.adaptation.ignore_top + self.adaptation.ignore_bottom
-        _check(
-            not self.adaptation.enabled or rows < self.data.crop,
-            f"adaptation.ignore_top + adaptation.ignore_bottom must leave rows of a crop of {self.data.crop}",
+        check(
+            not self.adaptation.enabled or rows < (crop or height),
+            f"adaptation.ignore_top + adaptation.ignore_bottom must leave rows of a crop of {crop or height}",
             rows,
+        )
+        check(
+            crop is not None or not self.adaptation.enabled or self.proca.enabled
+            or self.data.source_size == self.data.target_size,
+            "data.crop=None needs data.source_size to equal data.target_size, since source pixels are pasted onto "
+            f"target images ({self.data.target_size})",
+            self.data.source_size,
+            "Set data.crop.",
+        )  # fmt: skip
+        self._check_detail_crop()
+        self._check_proca()
+
+    def _check_detail_crop(self) -> None:
+        crop, detail = self.data.crop, self.model.detail_crop
+        if detail is not None:
+            check(
+                crop is not None and detail < crop and (crop - detail) % 8 == 0,
+                f"model.detail_crop must be smaller than data.crop ({crop}) by a multiple of 8",
+                detail,
+            )
+
+    def _check_proca(self) -> None:
+        if not self.proca.enabled:
+            return
+        adapt = self.training.iterations - self.proca.self_training_iterations
+        check(
+            self.proca.source_iterations < adapt,
+            "proca.source_iterations + proca.self_training_iterations must leave iterations of training.iterations "
+            f"({self.training.iterations})",
+            self.proca.source_iterations + self.proca.self_training_iterations,
+        )
+        check(
+            not self.contrast.enabled
+            or (self.proca.source_iterations <= self.contrast.start - self.contrast.fill
+            and self.contrast.start < adapt),
+            "contrast.start must lie in the stage of ProCA that adapts, contrast.fill before it included: "
+            f"iterations {self.proca.source_iterations} to {adapt}",
+            self.contrast.start,
         )
 
 

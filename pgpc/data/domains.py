@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pgpc.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
+from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
 from pgpc.data.pack import pack
 from pgpc.data.shards import ShardError, Shards, changed_files
 from pgpc.data.streets import StreetsConfig, write_streets

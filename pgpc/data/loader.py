@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pgpc.config import Config, DataConfig
+from pgpc.config import Config
 from pgpc.data import transforms
+from pgpc.data.config import DataConfig
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards import Shards
 
