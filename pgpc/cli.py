@@ -1,4 +1,4 @@
-"""The command ``pgpc``: pack data, train, evaluate, show a config."""
+"""The command ``pgpc``: pack data, train, evaluate, export a network, show a config."""
 
 from __future__ import annotations
 
@@ -57,6 +57,20 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--checkpoint", required=True, type=Path, help="folder that holds checkpoint.pt")
     score.set_defaults(run=_evaluate, on_interrupt=".")
 
+    export = commands.add_parser("export", help="write a trained network for use", description=_export.__doc__)
+    export.add_argument("--checkpoint", required=True, type=Path, help="folder that holds checkpoint.pt")
+    export.add_argument("--out", required=True, type=Path, help="file to write; replaced if it is there")
+    export.add_argument("--network", default="student", choices=("student", "teacher"), help="(default: %(default)s)")
+    export.add_argument(
+        "--format", default="weights", choices=("weights", "program"),
+        help="weights with their config, for pgpc.models.load_exported, or a program for torch.export.load, which runs "
+        "without pgpc (default: %(default)s)",
+    )  # fmt: skip
+    export.add_argument(
+        "--size", metavar="HEIGHTxWIDTH", help="of the program's images (default: data.target_size of the config)"
+    )
+    export.set_defaults(run=_export, on_interrupt="; nothing was written.")
+
     show = commands.add_parser("show", help="print a resolved config, or the names of all", description=_show.__doc__)
     _add_config(show)
     show.add_argument("--list", action="store_true", help="print the names of all presets instead")
@@ -113,6 +127,46 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     samples = evaluation_samples(scored, config.data, rank=0, world_size=1)
     metrics = evaluate(student.segmenter.to(local_device()), samples, config.model.num_classes)
     print(json.dumps({"iteration": state["step"], **metrics.as_dict()}, indent=2))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    """Write the network of a checkpoint to a file, without all that only training needs."""
+    from pgpc.config import from_dict
+    from pgpc.models.export import export_program, export_weights
+    from pgpc.training import read_checkpoint
+    from pgpc.training.state import CHECKPOINT
+    from pgpc.training.student import Student
+
+    folder, out, network = arguments.checkpoint, arguments.out, arguments.network
+    size = _size(arguments.size) if arguments.size is not None else None
+    if size is not None and arguments.format != "program":
+        raise ValueError(f"--size is that of a program's images, but got --format {arguments.format}. Leave it out.")
+    state = read_checkpoint(folder)
+    if out.exists() and out.samefile(folder / CHECKPOINT):
+        raise ValueError(f"--out must not be the checkpoint itself, but got {out}. Choose another file.")
+    if state.get(network) is None:
+        raise ValueError(
+            f"--network {network} must be in the checkpoint, but the run in {folder} trains without one. "
+            "Export the student."
+        )
+    # The checkpoint has all weights; the file of the initial ones may be on another machine.
+    config = override(from_dict(json.loads(state["config"])), {"model.pretrained": ""})
+    student = Student(config)
+    student.load_state_dict(state[network])
+    if arguments.format == "weights":
+        export_weights(student.segmenter, config, out)
+    else:
+        width, height = config.data.target_size
+        export_program(student.segmenter, out, size or (height, width))
+    megabytes = [path.stat().st_size / 1e6 for path in (out, folder / CHECKPOINT)]
+    print(f"exported {network}: {megabytes[0]:.1f} MB (checkpoint {megabytes[1]:.1f} MB) -> {out}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"--size must be HEIGHTxWIDTH in pixels, for example 512x1024, but got {text!r}.")
+    return int(height), int(width)
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -123,6 +123,7 @@ class OptimizerConfig:
             "optimizer.betas must be two numbers in [0, 1)",
             self.betas,
         )
+        check(0 <= self.momentum < 1, "optimizer.momentum must lie in [0, 1)", self.momentum)
         check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay must be finite and >= 0", self.weight_decay)
         check(self.warmup >= 0, "optimizer.warmup must be >= 0", self.warmup)
         check(0 < self.warmup_ratio <= 1, "optimizer.warmup_ratio must lie in (0, 1]", self.warmup_ratio)

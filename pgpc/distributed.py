@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -77,13 +78,16 @@ def replicate(module: nn.Module, device: torch.device) -> nn.Module:
     """`module` with gradients averaged over processes; itself where there is one process."""
     if world_size() == 1:
         return module
-    # Buffers are not sent at every forward: running statistics are only read in evaluation, see broadcast_buffers.
-    return DistributedDataParallel(
-        module,
-        device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():
+        # What is to replace the argument is newer than the oldest torch that works.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        # Buffers are not sent at every forward: running statistics are only read in evaluation, see broadcast_buffers.
+        return DistributedDataParallel(
+            module,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
 
 
 def no_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:

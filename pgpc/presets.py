@@ -1,37 +1,104 @@
-"""Named configs: the embedded pair "streets", and tasks x bases x with or without PGPC of the paper."""
+"""Named configs: the embedded pair "streets", and tasks x bases x with or without PGPC of the paper.
+
+A config is made of three layers, each of which changes what is below it: the task (which images, at which sizes), the
+base (how the target is used), and the contrast. With PGPC a base differs from itself in nothing but the contrast, and
+both are as long as the base's own paper says. PGPC's paper trains longer: set training.iterations=60000, in both.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pgpc.config import Config, override
 
-_BASES: dict[str, dict[str, Any]] = {
+Changes = Mapping[str, Any]
+
+_SELF_TRAINING: Changes = {"data.rare_class_sampling": False, "adaptation.feature_distance_weight": 0.0}
+_MIC: Changes = {"adaptation.masked_weight": 1.0}
+_BASES: Mapping[str, Changes] = {
     # Nothing but labelled source images, drawn uniformly.
-    "source-only": {
-        "adaptation.enabled": False,
-        "data.rare_class_sampling": False,
-    },
+    "source-only": {**_SELF_TRAINING, "adaptation.enabled": False},
     # Self-training with ClassMix alone.
-    "dacs": {
-        "data.rare_class_sampling": False,
-        "adaptation.feature_distance_weight": 0.0,
-    },
+    "dacs": _SELF_TRAINING,
     # Self-training, rare class sampling, feature distance: the defaults.
     "daformer": {},
+    "mic-daformer": {**_MIC, "adaptation.mask_block": 32},
+    # The same on images of twice the size, of which the network sees the whole at half size and a part in detail.
+    "hrda": {"model.architecture": "hrda", "model.detail_crop": 512},
+    "mic-hrda": {"model.architecture": "hrda", "model.detail_crop": 512, **_MIC, "adaptation.mask_block": 64},
+    # Another network, whole images, SGD, and stages of its own.
+    "proca": {
+        "proca.enabled": True,
+        "model.architecture": "deeplabv2",
+        "model.encoder": "resnet101",
+        "model.drop_path": 0.0,
+        "data.crop": None,
+        "data.fit": "exact",
+        "data.interpolation": "bicubic",
+        "data.rare_class_sampling": False,
+        "adaptation.feature_distance_weight": 0.0,
+        "adaptation.ignore_top": 0,
+        "adaptation.ignore_bottom": 0,
+        "optimizer.algorithm": "sgd",
+        "optimizer.lr": 5e-4,
+        "optimizer.weight_decay": 5e-4,
+        "optimizer.power": 0.9,
+        "optimizer.warmup": 0,
+        "contrast.start": 40_000,  # 20,000 iterations after the stage on the source alone
+        "training.batch_size": 4,
+        "training.iterations": 200_000,
+        "training.eval_interval": 10_000,
+    },
 }
 """What a base changes in its task."""
 
-_GTA5_CITYSCAPES: dict[str, Any] = {
-    "data.source": "shards/gta5",
-    "data.target": "shards/cityscapes",
-    "contrast.enabled": False,
-}
+_HIGH_RESOLUTION = ("hrda", "mic-hrda")
 
-_STREETS: dict[str, Any] = {
-    "contrast.enabled": False,
+_CITYSCAPES_HIGH: Changes = {
+    "data.target_size": (2048, 1024),
+    "data.target_margins": (30, 240, 30, 30),  # rectification artefacts and the bonnet of the car
+}
+_NO_MARGINS: Changes = {"adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0}
+_CROP_HIGH: Changes = {
+    **_NO_MARGINS,
+    "data.crop": 1024,
+    "data.rare_class_min_crop_ratio": 2.0,
+    "evaluation.window": 1024,
+    "evaluation.window_stride": 512,
+}
+_ADVERSE: Changes = {
+    "data.source": "shards/cityscapes",
+    "data.source_size": (1024, 512),
+    "data.target_size": (960, 540),
+}
+_ADVERSE_HIGH: Changes = {**_CROP_HIGH, "data.source_size": (2048, 1024), "data.target_size": (1920, 1080)}
+
+_TASKS: Mapping[str, Changes] = {
+    "gta5-cityscapes": {
+        "data.source": "shards/gta5", "data.source_size": (1280, 720),
+        "data.target": "shards/cityscapes", "data.target_size": (1024, 512),
+    },
+    "synthia-cityscapes": {
+        "data.source": "shards/synthia", "data.source_size": (1280, 760),
+        "data.target": "shards/cityscapes", "data.target_size": (1024, 512),
+    },
+    "cityscapes-darkzurich": {**_ADVERSE, "data.target": "shards/darkzurich"},
+    "cityscapes-acdc": {**_ADVERSE, "data.target": "shards/acdc"},
+}  # fmt: skip
+
+_TASKS_HIGH: Mapping[str, Changes] = {
+    "gta5-cityscapes": {**_CROP_HIGH, **_CITYSCAPES_HIGH, "data.source_size": (2560, 1440)},
+    "synthia-cityscapes": {**_CROP_HIGH, **_CITYSCAPES_HIGH, "data.source_size": (2560, 1520)},
+    "cityscapes-darkzurich": _ADVERSE_HIGH,
+    "cityscapes-acdc": _ADVERSE_HIGH,
+}
+"""What a base of high resolution changes in its task, beside its network."""
+
+_MIC_ON_ADVERSE: Changes = {"adaptation.masked_images": "both", **_NO_MARGINS}
+
+_STREETS: Changes = {
     # Images are used at their native size, and crops are as high as an image.
     "data.source_size": (256, 128),
     "data.target_size": (256, 128),
@@ -65,15 +132,33 @@ _STREETS: dict[str, Any] = {
     "training.log_interval": 10,
 }
 
-_SHORT: dict[str, Any] = {
+_MASKS_ON_STREETS: Changes = {"adaptation.mask_block": 8}  # the same share of a crop
+_DETAIL_ON_STREETS: Changes = {"model.detail_crop": 64}  # the native size is the detail, its half the context
+_BASES_ON_STREETS: Mapping[str, Changes] = {
+    "mic-daformer": _MASKS_ON_STREETS,
+    "hrda": _DETAIL_ON_STREETS,
+    "mic-hrda": {**_DETAIL_ON_STREETS, **_MASKS_ON_STREETS},
+    "proca": {
+        "model.encoder": "resnet10t",
+        "data.crop": None,
+        "optimizer.lr": 5e-3,
+        "optimizer.warmup": 0,
+        "proca.source_iterations": 400,
+        "proca.source_horizon": 600,
+        "proca.adapt_lr": 2.5e-3,
+        "proca.self_training_iterations": 400,
+        "contrast.start": 500,
+    },
+}
+"""What a base changes once more on the embedded pair."""
+
+_SHORT: Changes = {
     "contrast.start": 40,
     "contrast.fill": 20,
     "training.iterations": 140,
     "training.eval_interval": 35,
 }
 """What "streets" changes in "streets/daformer+pgpc", so that one trial of a sweep takes about a minute on a laptop."""
-
-_TASKS = {"gta5-cityscapes": _GTA5_CITYSCAPES, "streets": _STREETS}
 
 
 def preset(name: str) -> Config:
@@ -86,12 +171,12 @@ def preset(name: str) -> Config:
     Raises:
         ValueError: no preset has this name; the message lists the known ones.
     """
-    makers = _presets()
-    if name not in makers:
-        near = difflib.get_close_matches(name, makers, n=1)
+    presets = _presets()
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"Unknown preset {name!r}. {hint}Known presets: {', '.join(makers)}.")
-    return override(makers[name](), {"name": name})
+        raise ValueError(f"Unknown preset {name!r}. {hint}Known presets: {', '.join(presets)}.")
+    return override(Config(), {**presets[name], "name": name})
 
 
 def preset_names() -> list[str]:
@@ -99,23 +184,30 @@ def preset_names() -> list[str]:
     return list(_presets())
 
 
-def _presets() -> Mapping[str, Callable[[], Config]]:
-    makers: dict[str, Callable[[], Config]] = {
-        "streets": lambda: override(_make("streets", "daformer", pgpc=True), _SHORT)
-    }
-    for task in _TASKS:
+def _presets() -> dict[str, Changes]:
+    """Name to what it changes in the default config."""
+    presets = {"streets": {**_on_streets("daformer", pgpc=True), **_SHORT}}
+    for task in ("streets", *_TASKS):
         for base in _BASES:
-            makers[f"{task}/{base}"] = lambda task=task, base=base: _make(task, base, pgpc=False)
-            if base != "source-only":
-                makers[f"{task}/{base}+pgpc"] = lambda task=task, base=base: _make(task, base, pgpc=True)
-    makers["streets/oracle"] = lambda: override(
-        _make("streets", "source-only", pgpc=False), {"data.source": "streets:target"}
-    )
-    return makers
+            for pgpc in (False, True):
+                changes = _on_streets(base, pgpc=pgpc) if task == "streets" else _on_task(task, base, pgpc=pgpc)
+                presets[f"{task}/{base}" + "+pgpc" * pgpc] = changes
+    presets["streets/oracle"] = {**_on_streets("source-only", pgpc=False), "data.source": "streets:target"}
+    return presets
 
 
-def _make(task: str, base: str, *, pgpc: bool) -> Config:
-    changes = {**_TASKS[task], **_BASES[base]}
-    if pgpc:
-        changes["contrast.enabled"] = True
-    return override(Config(), changes)
+def _on_task(task: str, base: str, *, pgpc: bool) -> Changes:
+    high = _TASKS_HIGH[task] if base in _HIGH_RESOLUTION else {}
+    adverse_mic = _MIC_ON_ADVERSE if base.startswith("mic") and task.startswith("cityscapes") else {}
+    return _with_teacher({**_TASKS[task], **high, **_BASES[base], **adverse_mic, "contrast.enabled": pgpc})
+
+
+def _on_streets(base: str, *, pgpc: bool) -> Changes:
+    return _with_teacher({**_BASES[base], **_STREETS, **_BASES_ON_STREETS.get(base, {}), "contrast.enabled": pgpc})
+
+
+def _with_teacher(changes: Changes) -> Changes:
+    """On "source-only" the contrast brings the teacher that it needs, but no loss on its pseudo-labels."""
+    if changes["contrast.enabled"] and not changes.get("adaptation.enabled", True):
+        return {**changes, "adaptation.enabled": True, "adaptation.target_weight": 0.0}
+    return changes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 FOLDER = Path(__file__).parent / "golden"
 STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
@@ -50,6 +53,8 @@ class Golden:
     shapes: dict[str, list[int]]
     arrays: dict[str, np.ndarray]
     pieces: dict
+    hrda: Golden | None = None
+    """Those of HRDA, without pieces."""
 
     def checkpoint(self) -> dict[str, torch.Tensor]:
         return {name: _weight(name, tuple(shape)) for name, shape in self.shapes.items()}
@@ -82,14 +87,16 @@ class Golden:
         return tensor.detach().float().numpy()[..., :: STEPS[name], :: STEPS[name]]
 
 
+def _load(network: str, pieces: dict, hrda: Golden | None = None) -> Golden:
+    shapes = json.loads((FOLDER / f"{network}.shapes.json").read_text())
+    with np.load(FOLDER / f"{network}.npz") as arrays:
+        return Golden(shapes=shapes, arrays=dict(arrays), pieces=pieces, hrda=hrda)
+
+
 @pytest.fixture(scope="session")
 def golden() -> Golden:
-    with np.load(FOLDER / "daformer_b0.npz") as arrays:
-        return Golden(
-            shapes=json.loads((FOLDER / "daformer_b0.shapes.json").read_text()),
-            arrays=dict(arrays),
-            pieces=json.loads((FOLDER / "pieces.json").read_text()),
-        )
+    pieces = json.loads((FOLDER / "pieces.json").read_text())
+    return _load("daformer_b0", pieces, hrda=_load("hrda_b0", {}))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -98,3 +105,61 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPC_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+class _NoReadBack(TorchFunctionMode):
+    """Refuses the methods that read a tensor's memory directly and so are no operation on the CPU."""
+
+    METHODS = (torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in self.METHODS:
+            _refuse(f"Tensor.{func.__name__}")
+        return func(*args, **(kwargs or {}))
+
+
+class _NoHostSync(TorchDispatchMode):
+    """Refuses operations that would make the host wait for a GPU; tensors may be on the CPU, where none does."""
+
+    INDEXING = tuple(
+        getattr(torch.ops.aten, name)
+        for name in ("index", "_unsafe_index", "index_put", "index_put_", "_unsafe_index_put", "_index_put_impl_")
+    )
+
+    def __enter__(self):
+        self._no_read_back = _NoReadBack()
+        self._no_read_back.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *exception):
+        super().__exit__(*exception)
+        self._no_read_back.__exit__(*exception)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func.overloadpacket in self.INDEXING:  # indexing waits for the number of True in a mask only
+            refused = any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+        elif func is torch.ops.aten.repeat_interleave.Tensor:
+            refused = kwargs.get("output_size") is None
+        elif func is torch.ops.aten._to_copy.default:
+            refused = args[0].device.type != "cpu" and kwargs.get("device") == torch.device("cpu")
+        else:  # the operation's result, or its shape, is a value that the host must know
+            refused = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags)
+        if refused:
+            _refuse(str(func))
+        return func(*args, **kwargs)
+
+
+def _refuse(what: str) -> None:
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(str(Path(torch.optim.__file__).parent)):
+            return  # torch's optimisers keep their step counts on the CPU wherever the parameters are
+        frame = frame.f_back
+    raise AssertionError(f"{what} makes the host wait for the device.")
+
+
+@pytest.fixture
+def no_host_sync():
+    """``with no_host_sync():`` raises AssertionError where the code within would make the host wait for a GPU."""
+    return _NoHostSync

@@ -1,11 +1,13 @@
 import json
 
 import pytest
+import torch
 
 from pgpc.cli import main
+from pgpc.config import override
 from pgpc.data.shards import read_manifest
 from pgpc.data.streets import StreetsConfig, write_streets
-from pgpc.presets import preset_names
+from pgpc.presets import preset, preset_names
 
 
 def fails(capsys, *arguments):
@@ -53,3 +55,76 @@ def test_pack_writes_shards(tmp_path):
         main(["pack", "--layout", layout, "--root", str(tmp_path / "raw" / side), "--out", str(tmp_path / side)])
     assert read_manifest(tmp_path / "source")["splits"]["train"]["count"] == 2
     assert json.loads((tmp_path / "target" / "manifest.json").read_text())["splits"].keys() == {"train", "val"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run with a teacher whose weights differ from the student's, and a projection head."""
+    from pgpc.training.state import TrainingState
+
+    small = {"model.encoder": "mit_b0", "model.head_channels": 8, "data.target_size": "128,64", "data.crop": 64}
+    state = TrainingState(override(preset("streets/daformer+pgpc"), small), torch.device("cpu"))
+    with torch.no_grad():
+        for parameter in state.teacher.parameters():
+            parameter.add_(1)
+    folder = tmp_path_factory.mktemp("run")
+    state.save(folder)
+    return folder
+
+
+def without_teacher(run, folder):
+    """A copy of the run as it would be without self-training."""
+    state = torch.load(run / "checkpoint.pt")
+    torch.save({**state, "teacher": None}, folder / "checkpoint.pt")
+    return folder
+
+
+@pytest.mark.parametrize("network", ["student", "teacher"])
+def test_export_writes_the_segmenter_alone(network, run, tmp_path, capsys):
+    from pgpc.models.export import load_exported
+
+    out = tmp_path / "exports" / "w.pth"
+    main(["export", "--checkpoint", str(run), "--out", str(out), "--network", network])
+    before, after = (path.stat().st_size / 1e6 for path in (run / "checkpoint.pt", out))
+    assert capsys.readouterr().out == f"exported {network}: {after:.1f} MB (checkpoint {before:.1f} MB) -> {out}\n"
+    content, state = torch.load(out), torch.load(run / "checkpoint.pt")
+    assert content.keys() == {"config", "state_dict"}
+    assert any(name.startswith("projection.") for name in state[network])
+    expected = {k.removeprefix("segmenter."): v for k, v in state[network].items() if k.startswith("segmenter.")}
+    assert content["state_dict"].keys() == expected.keys()
+    assert all(torch.equal(content["state_dict"][name], value) for name, value in expected.items())
+    assert not torch.equal(state["student"]["segmenter.encoder.norm1.bias"], expected["encoder.norm1.bias"]) == (
+        network == "teacher"
+    )
+    assert load_exported(out).state_dict().keys() == expected.keys()
+
+
+@pytest.mark.parametrize(("size", "shape"), [([], (64, 128)), (["--size", "32x96"], (32, 96))])
+def test_export_writes_a_program(size, shape, run, tmp_path):
+    main(["export", "--checkpoint", str(run), "--out", str(tmp_path / "p.pt2"), "--format", "program", *size])
+    logits = torch.export.load(tmp_path / "p.pt2").module()(torch.zeros(1, 3, *shape))
+    assert logits.shape == (1, 19, shape[0] // 4, shape[1] // 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--checkpoint", "{tmp}/nowhere"], "pgpc export: error: No checkpoint.pt in"),
+        (["--format", "program", "--size", "64"], "--size must be HEIGHTxWIDTH in pixels, for example 512x1024, but got"),
+        (["--format", "program", "--size", "-64x64"], "but got '-64x64'"),
+        (["--format", "program", "--size", "64x16"], "height and width must be at least 32, but got (64, 16)"),
+        (["--size", "64x64"], "--size is that of a program's images, but got --format weights"),
+        (["--out", "{run}/checkpoint.pt"], "--out must not be the checkpoint itself"),
+        (["--out", "{tmp}"], "an export must be written to a file"),
+        (["--checkpoint", "{alone}", "--network", "teacher"], "--network teacher must be in the checkpoint"),
+    ],
+)
+def test_export_refuses(arguments, message, run, tmp_path, capsys):
+    if "{alone}" in arguments:
+        without_teacher(run, tmp_path)
+    given = [text.format(tmp=tmp_path, run=run, alone=tmp_path) for text in arguments]
+    content = (run / "checkpoint.pt").read_bytes()
+    error = fails(capsys, "export", "--checkpoint", str(run), "--out", str(tmp_path / "out"), *given)
+    assert message in error
+    assert not (tmp_path / "out").exists()
+    assert (run / "checkpoint.pt").read_bytes() == content

@@ -48,7 +48,20 @@ def test_text_is_converted_to_the_fields_type():
         ({"data.target_size": "1024"}, r"data.target_size must have 2 items, but got '1024'"),
         ({"adaptation.enabled": False}, r"contrast.enabled needs adaptation.enabled"),
         ({"adaptation.ignore_bottom": 600}, r"must leave rows of a crop of 512"),
-        ({"model.architecture": "unet"}, r"model.architecture must be one of 'daformer', but got 'unet'"),
+        ({"model.architecture": "unet"}, r"model.architecture must be one of 'daformer', .*, but got 'unet'"),
+        ({"model.architecture": "hrda"}, r"model.detail_crop must be a multiple of 16.*but got None"),
+        ({"model.architecture": "hrda", "model.detail_crop": 512, "data.crop": 512}, r"must be smaller than data.crop"),
+        ({"model.detail_crop": 256}, r"model.detail_crop must be None for architecture 'daformer'"),
+        ({"data.crop": "none"}, r"data.crop=None needs data.fit='exact'"),
+        ({"data.crop": None, "data.fit": "exact"}, r"data.crop=None needs data.source_size to equal data.target_size"),
+        ({"data.target_margins": "300,300,0,0"}, r"data.target_margins must be .* leave pixels"),
+        ({"evaluation.window": 256}, r"evaluation.window_stride must lie in \[1, evaluation.window\] \(256\)"),
+        ({"adaptation.mask_share": 2}, r"adaptation.mask_share must lie in \[0, 1\]"),
+        ({"proca.enabled": True}, r"must leave iterations of training.iterations \(40000\), but got 110000"),
+        (
+            {"proca.enabled": True, "training.iterations": 200_000},
+            r"contrast.start must lie in the stage of ProCA that adapts.*20000 to 110000, but got 20000",
+        ),
         ({"optimizer.lr": "inf"}, r"optimizer.lr must be finite"),
         ({"training.iterations": 20_000}, r"contrast.start must be smaller than training.iterations"),
         ({"training.iterations": 0}, r"training.iterations must be >= 1, but got 0"),
@@ -84,9 +97,3 @@ def test_every_preset_survives_json_and_its_own_text(name):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"Did you mean 'streets/daformer\+pgpc'\? Known presets: streets, .*oracle"):
         pgpc.preset("streets/daformer+pgcp")
-
-
-def test_pgpc_and_its_base_differ_in_the_contrast_only():
-    pair = (flatten(pgpc.preset(f"gta5-cityscapes/daformer{suffix}")) for suffix in ("", "+pgpc"))
-    base, ours = pair
-    assert [k for k in base if base[k] != ours[k]] == ["name", "contrast.enabled"]

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 
 
 def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of anchors against one positive per class and sampled negatives, the mean of all (Eq. 5).
+    """InfoNCE of anchors against one positive each and sampled negatives, the mean of all (Eq. 5).
 
     All features must be L2-normalised: their dot products are the cosine similarities of Eq. 5.
 
     Args:
         anchors: ``(K, M, D)`` features of M anchors of each of K classes.
-        positives: ``(K, D)`` the prototype of each class.
+        positives: ``(K, D)`` the prototype of each class, or ``(K, M, D)`` a positive of each anchor.
         bank: ``(K, S, D)`` features that can be negatives of each class.
         index: ``(K, M, N)`` integers in [0, S): the N negatives of each anchor.
         temperature: tau > 0.
@@ -31,18 +31,50 @@ def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, te
 def info_nce_terms(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
     """The summands of :func:`info_nce`: ``(K, M)`` float32, one per anchor."""
     k, m, d = anchors.shape
-    if positives.shape != (k, d) or bank.shape[::2] != (k, d) or index.shape[:2] != (k, m):
+    if positives.shape not in ((k, d), (k, m, d)) or bank.shape[::2] != (k, d) or index.shape[:2] != (k, m):
         raise ValueError(
-            "info_nce takes anchors (K, M, D), positives (K, D), bank (K, S, D) and index (K, M, N), but got "
-            f"{tuple(anchors.shape)}, {tuple(positives.shape)}, {tuple(bank.shape)} and {tuple(index.shape)}."
+            "info_nce takes anchors (K, M, D), positives (K, D) or (K, M, D), bank (K, S, D) and index (K, M, N), "
+            f"but got {tuple(anchors.shape)}, {tuple(positives.shape)}, {tuple(bank.shape)} and {tuple(index.shape)}."
         )
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0, but got {temperature!r}.")
+    positive, similarity = similarities(anchors, positives, bank, temperature)
+    # A choice of N columns per row of the matrix of all similarities: this never holds the M x N x D negatives.
+    return terms(positive, similarity.gather(2, index))
+
+
+def similarities(anchors: Tensor, positives: Tensor, bank: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The exponents of Eq. 5, cosine similarity over tau: of every anchor with its positive, and with all of the bank.
+
+    Args:
+        anchors: ``(K, M, D)``.
+        positives: ``(K, D)`` or ``(K, M, D)``.
+        bank: ``(K, S, D)``.
+        temperature: tau.
+
+    Returns:
+        ``(K, M)`` and ``(K, M, S)``, float32 whatever the features are.
+    """
     with torch.autocast(anchors.device.type, enabled=False):
         anchors, positives, bank = anchors.float(), positives.float(), bank.float()
-        positive = torch.einsum("kmd,kd->km", anchors, positives) / temperature
-        # One matrix of all similarities, then a choice of N columns per row: this never holds the M x N x D negatives.
-        similarity = torch.bmm(anchors, bank.transpose(1, 2)) / temperature  # (K, M, S)
-        negative = similarity.gather(2, index).logsumexp(dim=2)
-        # -log(e^p / (e^p + sum e^n)) = log(1 + e^(logsumexp(n) - p))
-        return F.softplus(negative - positive)
+        of_positive = "kd" if positives.dim() == 2 else "kmd"
+        positive = torch.einsum(f"kmd,{of_positive}->km", anchors, positives) / temperature
+        return positive, torch.bmm(anchors, bank.transpose(1, 2)) / temperature
+
+
+def terms(positive: Tensor, negatives: Tensor, among: Tensor | None = None) -> Tensor:
+    """One summand of Eq. 5 per anchor.
+
+    Args:
+        positive: ``(K, M)`` the exponent of the anchor and its positive.
+        negatives: ``(K, M, N)`` those of the anchor and its negatives.
+        among: ``(K, N)`` bool, which of them are negatives of the class; None means all.
+
+    Returns:
+        ``(K, M)``; 0 where the class has no negative.
+    """
+    if among is not None:
+        # Not -inf: the gradient of the logarithm of an empty sum is NaN.
+        negatives = negatives.masked_fill(~among[:, None], torch.finfo(negatives.dtype).min)
+    # -log(e^p / (e^p + sum e^n)) = log(1 + e^(logsumexp(n) - p))
+    return F.softplus(negatives.logsumexp(dim=2) - positive)

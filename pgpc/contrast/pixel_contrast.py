@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pgpc import distributed
 from pgpc.config import ContrastConfig
-from pgpc.contrast.loss import info_nce_terms
+from pgpc.contrast.loss import info_nce_terms, similarities, terms
 from pgpc.contrast.memory import FeatureBank
 from pgpc.contrast.reliability import rank_negatives
 from pgpc.contrast.sampling import (
@@ -23,8 +23,9 @@ from pgpc.contrast.sampling import (
 class PixelContrast(nn.Module):
     """The memory of pixel features, equal on all processes, and the contrastive loss that reads it.
 
-    Features come as ``(B, D, h, w)`` unit vectors and labels as ``(B, h, w)``, both at stride 4. What the memory takes
-    in comes from the teacher; anchors come from the student.
+    Features come as ``(B, D, h, w)`` unit vectors and labels as ``(B, h, w)``, both at the same stride. What the memory
+    takes in comes from the teacher; anchors come from the student. The attributes `source`, `target_negatives` and
+    `target` are the parts of the memory; one that the settings never read is None.
 
     Args:
         config: the contrast's settings.
@@ -35,24 +36,30 @@ class PixelContrast(nn.Module):
         super().__init__()
         self.config = config
         self.num_classes = num_classes
-        size, dim = config.bank_size, config.dim
-        self.source = FeatureBank(num_classes, size, dim)
-        """Row c: source pixels of class c. Their mean is the positive; rows of other classes are negatives of c."""
-        self.target_negatives = FeatureBank(num_classes, size, dim)
+        from_source = config.positive == "source_prototype"
+        pixels = config.negative if config.family != "pixel_to_prototype" else ()
+
+        def bank(read: bool) -> FeatureBank | None:
+            return FeatureBank(num_classes, config.bank_size, config.dim) if read else None
+
+        self.source = bank(from_source or "source" in pixels)
+        """Row c: source pixels of class c: positives of c, and negatives of the other classes."""
+        self.target_negatives = bank("target" in pixels)
         """Row c: target pixels that are negatives *of* c."""
-        self.target = FeatureBank(num_classes, size, dim) if config.positive == "target_prototype" else None
-        """Row c: reliable target pixels with pseudo-label c; only where target prototypes are asked for."""
+        self.target = bank(not from_source)
+        """Row c: reliable target pixels with pseudo-label c, of which target prototypes are the means."""
 
     @torch.no_grad()
     def remember_source(self, features: Tensor, labels: Tensor, generator: torch.Generator) -> None:
-        """Add source pixels to the memory of their class (M_c of Eq. 9; the material of Eq. 10).
+        """Add source pixels to the memory of their class (M_c of Eq. 9; the material of Eq. 10), if `source` is read.
 
         Args:
             features: ``(B, D, h, w)`` of the teacher.
             labels: ``(B, h, w)`` train ids; ignored pixels are not remembered.
             generator: in the same state on all processes.
         """
-        self._push(self.source, features, self._by_class(labels), generator)
+        if self.source is not None:
+            self._push(self.source, features, self._by_class(labels), generator)
 
     @torch.no_grad()
     def remember_target(
@@ -69,8 +76,9 @@ class PixelContrast(nn.Module):
             reliable: ``(B, h, w)`` bool, the pixels of low entropy; matters to target prototypes only.
             generator: in the same state on all processes.
         """
-        negative_of = rank_negatives(logits, self.config.r) & usable[:, None]
-        self._push(self.target_negatives, features, negative_of.transpose(0, 1).flatten(1), generator)
+        if self.target_negatives is not None:
+            negative_of = rank_negatives(logits, self.config.r) & usable[:, None]
+            self._push(self.target_negatives, features, negative_of.transpose(0, 1).flatten(1), generator)
         if self.target is not None:
             self._push(self.target, features, self._by_class(labels, usable & reliable), generator)
 
@@ -93,25 +101,44 @@ class PixelContrast(nn.Module):
             The loss, a scalar connected to the graph, exactly 0 where no class qualifies; and ``(C,)`` how many anchor
             candidates each class has over all processes.
         """
+        draw = draw_with_replacement(self._by_class(labels, reliable), self.config.anchors, generator)
+        anchors = _rows(features)[draw.pixel]  # (C, M, D), Eq. 8
+        memory = self.source if self.target is None else self.target  # of the positives
+        if self.config.family == "pixel_to_prototype":
+            terms_CM, has_negatives = self._against_prototypes(anchors, memory)
+        else:
+            terms_CM, has_negatives = self._against_pixels(anchors, memory, generator)
+        counts = (draw.total > 0) & (memory.filled > 0) & has_negatives  # (C,)
+        terms_CM = torch.where(draw.mine & counts[:, None], terms_CM, 0.0)
+        mean = terms_CM.sum() / (self.config.anchors * counts.sum().clamp(min=1))
+        return mean * distributed.world_size(), draw.total
+
+    def _against_pixels(
+        self, anchors: Tensor, memory: FeatureBank, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The summands of Eq. 5 with pixels as negatives, ``(C, M)``, and ``(C,)`` whether there are any."""
         config = self.config
-        anchor = draw_with_replacement(self._by_class(labels, reliable), config.anchors, generator)
-        positive_bank = self.source if self.target is None else self.target
-        negatives, has_negatives = self._negatives(generator)
+        if config.family == "hybrid":
+            positives = F.normalize(memory.prototypes(), dim=1)  # (C, D), Eq. 9
+        else:
+            row = draw_own_class(memory.filled, config.bank_size, config.anchors, generator)
+            positives = memory.rows.flatten(0, 1)[row]  # (C, M, D)
+        negatives, has_negatives = self._negatives(generator)  # (C, S, D), Eqs. 10 and 11
         index = torch.randint(
             config.pool, (self.num_classes, config.anchors, config.negatives), generator=generator,
-            device=features.device,
+            device=anchors.device,
+        )  # fmt: skip
+        return info_nce_terms(anchors, positives, negatives, index, config.temperature), has_negatives
+
+    def _against_prototypes(self, anchors: Tensor, memory: FeatureBank) -> tuple[Tensor, Tensor]:
+        """The summands of Eq. 5 with the prototypes of all other classes as negatives, and whether there are any."""
+        prototypes = F.normalize(memory.prototypes(), dim=1)
+        own = torch.eye(self.num_classes, dtype=torch.bool, device=anchors.device)
+        others = (memory.filled > 0) & ~own  # (C, C)
+        positive, similarity = similarities(
+            anchors, prototypes, prototypes.expand(self.num_classes, -1, -1), self.config.temperature
         )
-        terms = info_nce_terms(
-            _rows(features)[anchor.pixel],  # (C, M, D), Eq. 8
-            F.normalize(positive_bank.prototypes(), dim=1),  # (C, D), Eq. 9
-            negatives,  # (C, S, D), Eqs. 10 and 11
-            index,
-            config.temperature,
-        )
-        counts = (anchor.total > 0) & (positive_bank.filled > 0) & has_negatives  # (C,)
-        terms = torch.where(anchor.mine & counts[:, None], terms, 0.0)
-        mean = terms.sum() / (config.anchors * counts.sum().clamp(min=1))
-        return mean * distributed.world_size(), anchor.total
+        return terms(positive, similarity, others), others.any(dim=1)
 
     def _negatives(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The rows that this step's negatives are drawn from, ``(C, S, D)``, and ``(C,)`` whether there are any.
@@ -119,15 +146,20 @@ class PixelContrast(nn.Module):
         Where source and target both have negatives of a class, each gives half.
         """
         pool, size = self.config.pool, self.config.bank_size
-        use_source, use_target = "source" in self.config.negative, "target" in self.config.negative
-        source, target = self.source.filled, self.target_negatives.filled
-        has_source = (source.sum() > source) & use_source  # some other class has rows
-        has_target = (target > 0) & use_target
-        from_source = self.source.rows.flatten(0, 1)[draw_other_classes(source, size, pool, generator)]
-        from_target = self.target_negatives.rows.flatten(0, 1)[draw_own_class(target, size, pool, generator)]
-        first_half = torch.arange(pool, device=source.device) < pool // 2
-        take_source = torch.where((has_source & has_target)[:, None], first_half, has_source[:, None])
-        return torch.where(take_source[..., None], from_source, from_target), has_source | has_target
+        rows, has = [], []
+        if "source" in self.config.negative:
+            filled = self.source.filled
+            rows.append(self.source.rows.flatten(0, 1)[draw_other_classes(filled, size, pool, generator)])
+            has.append(filled.sum() > filled)  # some other class has rows
+        if "target" in self.config.negative:
+            filled = self.target_negatives.filled
+            rows.append(self.target_negatives.rows.flatten(0, 1)[draw_own_class(filled, size, pool, generator)])
+            has.append(filled > 0)
+        if len(rows) == 1:
+            return rows[0], has[0]
+        first_half = torch.arange(pool, device=has[0].device) < pool // 2
+        take_source = torch.where((has[0] & has[1])[:, None], first_half, has[0][:, None])
+        return torch.where(take_source[..., None], *rows), has[0] | has[1]
 
     def _push(self, bank: FeatureBank, features: Tensor, candidates: Tensor, generator: torch.Generator) -> None:
         draw = draw_quota(candidates, self.config.quota, generator)

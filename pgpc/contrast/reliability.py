@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from pgpc import distributed
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -38,8 +41,8 @@ def reliable(
         logits: ``(B, C, H, W)`` unnormalised scores of the teacher.
         share: eta, the fraction of pixels taken, in (0, 1].
         by: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
-        per: what the fraction is of: the pixels of each "image", of all B images ("batch"), or those of each predicted
-            "class" of each image.
+        per: what the fraction is of: the pixels of each "image", of all images of all processes ("batch"; every process
+            must call, with logits of one shape), or those of each predicted "class" of each image.
 
     Returns:
         ``(B, H, W)`` bool.
@@ -58,9 +61,9 @@ def reliable(
 
     b, h, w = score.shape
     if per == "image":
-        return _lowest(score.reshape(b, h * w), share).reshape(b, h, w)
+        return score < _threshold(score.reshape(b, h * w), share)[..., None]
     if per == "batch":
-        return _lowest(score.reshape(1, b * h * w), share).reshape(b, h, w)
+        return score < _threshold(distributed.all_gather(score).reshape(1, -1), share)
     if per == "class":
         group = logits.argmax(dim=1).reshape(b, h * w)
         return _lowest_per_group(score.reshape(b, h * w), group, logits.shape[1], share).reshape(b, h, w)
@@ -89,18 +92,17 @@ def rank_negatives(probabilities: Tensor, r: int) -> Tensor:
     return torch.ones_like(probabilities, dtype=torch.bool).scatter_(1, top, False)
 
 
-def _lowest(score_GP: Tensor, share: float) -> Tensor:
-    """In each row, the `share` of entries that lie strictly below the threshold."""
+def _threshold(score_GP: Tensor, share: float) -> Tensor:
+    """``(G, 1)``: what the `share` of each row's entries lies strictly below (gamma_t of Eq. 8)."""
     num = score_GP.shape[1]
     taken = round(share * num)
     if taken == num:
-        return torch.ones_like(score_GP, dtype=torch.bool)
-    threshold = score_GP.kthvalue(taken + 1, dim=1, keepdim=True).values
-    return score_GP < threshold
+        return torch.full_like(score_GP[:, :1], math.inf)
+    return score_GP.kthvalue(taken + 1, dim=1, keepdim=True).values
 
 
 def _lowest_per_group(score_BP: Tensor, group_BP: Tensor, num_groups: int, share: float) -> Tensor:
-    """Like `_lowest`, within the entries of each group of each row; ties are broken by position."""
+    """The lowest `share` of the entries of each group of each row; ties are broken by position."""
     order = score_BP.argsort(dim=1, stable=True)
     order = order.gather(1, group_BP.gather(1, order).argsort(dim=1, stable=True))  # by group, then by score
     group = group_BP.gather(1, order)

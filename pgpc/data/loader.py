@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pgpc.adaptation.proca_stages import first_step, images_per_step, stage_of
 from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
@@ -25,17 +26,20 @@ _SOURCE_STREAM, _TARGET_STREAM = 0, 1
 
 
 class Batch(NamedTuple):
-    """One process's share of a step.
+    """One process's share of a step. The fields of a domain of which the step takes no image are None.
+
+    H and W are ``data.crop``; without crops the height and width of ``data.source_size`` or ``data.target_size``.
 
     Attributes:
         source_images: ``(B, 3, H, W)`` float32, normalised.
         source_labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
-        target_images: as the source's; None where the target is not used.
-        target_valid: ``(B, H, W)`` bool, False on padding; None where the target is not used.
+        target_images: as the source's.
+        target_valid: ``(B, H, W)`` bool, True where a pixel is neither padding nor in the margins of the image
+            (``data.target_margins``).
     """
 
-    source_images: Tensor
-    source_labels: Tensor
+    source_images: Tensor | None
+    source_labels: Tensor | None
     target_images: Tensor | None
     target_valid: Tensor | None
 
@@ -48,7 +52,7 @@ class EvaluationSample(NamedTuple):
     """One image to score.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalised, resized into the target's box.
+        image: ``(1, 3, h, w)`` float32, normalised, resized into the target's box as in training.
         label: ``(H, W)`` uint8 train ids at native size.
         name: of the image.
     """
@@ -81,76 +85,95 @@ class TrainingData(Dataset[Batch]):
                 f"got {config.model.num_classes}. Set model.num_classes={source.num_classes}."
             )
         source.check_labelled()
-        share = batch_size // world_size
-        self._indices = range(rank * share, (rank + 1) * share)
-        self._seed = config.seed
-        self._data = config.data
+        self._config, self._data = config, config.data
+        self._rank, self._world_size = rank, world_size
         self._source, self._target = source, target
-        self._rare_classes = None
+        self._rare_classes = self._balanced = None
         if config.data.rare_class_sampling:
             self._rare_classes = rare_classes(
                 source.class_pixels, config.data.rare_class_temperature, config.data.rare_class_min_pixels,
                 source.classes,
             )  # fmt: skip
+        elif config.proca.enabled:
+            from pgpc.data.class_balance import ClassBalancedDraws  # no other base needs it
+
+            self._balanced = ClassBalancedDraws(source.class_pixels)
 
     def __getitem__(self, step: int) -> Batch:
-        source = [self._source_sample(self._rng(_SOURCE_STREAM, step, i)) for i in self._indices]
-        images, labels = map(torch.stack, zip(*source))
-        if self._target is None:
-            return Batch(images, labels, None, None)
-        target = [self._target_sample(self._rng(_TARGET_STREAM, step, i)) for i in self._indices]
-        target_images, valid = map(torch.stack, zip(*target))
-        return Batch(images, labels, target_images, valid)
+        num_source, num_target = images_per_step(step, self._config)
+        source_images = source_labels = target_images = target_valid = None
+        if num_source:
+            source = [self._source_sample(step, i) for i in self._share(num_source)]
+            source_images, source_labels = map(torch.stack, zip(*source))
+        if num_target and self._target is not None:
+            target = [self._target_sample(step, i) for i in self._share(num_target)]
+            target_images, target_valid = map(torch.stack, zip(*target))
+        return Batch(source_images, source_labels, target_images, target_valid)
+
+    def _share(self, num: int) -> range:
+        """This process's places in a global batch of `num` images."""
+        share = num // self._world_size
+        return range(self._rank * share, (self._rank + 1) * share)
 
     def _rng(self, stream: int, step: int, index: int) -> np.random.Generator:
-        return np.random.default_rng([self._seed, stream, step, index])
+        return np.random.default_rng([self._config.seed, stream, step, index])
 
-    def _source_sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Image and label of a random crop, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
-        data = self._data
-        if self._rare_classes is None:
-            drawn, row = None, int(rng.integers(len(self._source)))
-        else:
-            drawn, row = self._rare_classes.draw(rng)
+    def _draw_source(self, rng: np.random.Generator, step: int, index: int) -> tuple[int | None, int]:
+        """The class that an image is drawn for, None where it is not drawn for one, and the image's row."""
+        if self._rare_classes is not None:
+            return self._rare_classes.draw(rng)
+        if self._balanced is not None and stage_of(step, self._config) == "adapt":
+            drawn_before = (step - first_step("adapt", self._config)) * self._config.training.batch_size
+            return None, self._balanced.row(self._config.seed, drawn_before + index)
+        return None, int(rng.integers(len(self._source)))
+
+    def _source_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        """Image and label of a random crop, or whole, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
+        data, rng = self._data, self._rng(_SOURCE_STREAM, step, index)
+        drawn, row = self._draw_source(rng, step, index)
         image, label = _decode_image(self._source, row), _decode_label(self._source, row)
-        size = transforms.box_size(image.shape[1], image.shape[0], data.source_size)
+        size = transforms.box_size(image.shape[1], image.shape[0], data.source_size, data.fit)
         label = transforms.resize_label(label, size)
-        min_pixels = data.rare_class_min_crop_ratio * data.rare_class_min_pixels
-        box = transforms.draw_source_box(
-            rng, label, data.crop, data.crop_max_share,
-            enough=lambda counts: drawn is None or counts[drawn] > min_pixels,
-        )  # fmt: skip
-        flip = transforms.draw_flip(rng)
-        image = transforms.cut(transforms.resize_image(image, size), box)
+        box, flip = None, False
+        if data.crop is not None:
+            min_pixels = data.rare_class_min_crop_ratio * data.rare_class_min_pixels
+            box = transforms.draw_source_box(
+                rng, label, data.crop, data.crop_max_share,
+                enough=lambda counts: drawn is None or counts[drawn] > min_pixels,
+            )  # fmt: skip
+            flip = transforms.draw_flip(rng)
+        image = transforms.cut(transforms.resize_image(image, size, data.interpolation), box)
         label = transforms.cut(label, box)
         return (
             transforms.image_tensor(image, flip=flip, side=data.crop),
             transforms.label_tensor(label, flip=flip, side=data.crop),
         )
 
-    def _target_sample(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Image of a random crop and where it is not padding, ``(3, H, W)`` float32 and ``(H, W)`` bool."""
+    def _target_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
+        """Image of a random crop, or whole, and where it counts, ``(3, H, W)`` float32 and ``(H, W)`` bool."""
         assert self._target is not None, "target samples need target shards"
-        crop = self._data.crop
+        data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
         image = _decode_image(self._target, int(rng.integers(len(self._target))))
-        image = transforms.resize_image(
-            image, transforms.box_size(image.shape[1], image.shape[0], self._data.target_size)
+        size = transforms.box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
+        image = transforms.resize_image(image, size, data.interpolation)
+        valid = transforms.inside_margins(*image.shape[:2], data.target_margins)
+        box, flip = None, False
+        if data.crop is not None:
+            box, flip = transforms.draw_box(rng, *image.shape[:2], data.crop), transforms.draw_flip(rng)
+        return (
+            transforms.image_tensor(transforms.cut(image, box), flip=flip, side=data.crop),
+            transforms.mask_tensor(transforms.cut(valid, box), flip=flip, side=data.crop),
         )
-        image = transforms.cut(image, transforms.draw_box(rng, *image.shape[:2], crop))
-        # Padding is at the bottom and right, also of a mirrored crop.
-        valid = torch.zeros(crop, crop, dtype=torch.bool)
-        valid[: image.shape[0], : image.shape[1]] = True
-        return transforms.image_tensor(image, flip=transforms.draw_flip(rng), side=crop), valid
 
 
 class _EvaluationData(Dataset[EvaluationSample]):
-    def __init__(self, shards: Shards, box: tuple[int, int]) -> None:
-        self._shards, self._box = shards, box
+    def __init__(self, shards: Shards, data: DataConfig) -> None:
+        self._shards, self._data = shards, data
 
     def __getitem__(self, row: int) -> EvaluationSample:
         image, label = _decode_image(self._shards, row), _decode_label(self._shards, row)
-        size = transforms.box_size(image.shape[1], image.shape[0], self._box)
-        tensor = transforms.image_tensor(transforms.resize_image(image, size))
+        size = transforms.box_size(image.shape[1], image.shape[0], self._data.target_size, self._data.fit)
+        tensor = transforms.image_tensor(transforms.resize_image(image, size, self._data.interpolation))
         return EvaluationSample(tensor[None], label, self._shards.names[row])
 
 
@@ -166,10 +189,13 @@ def training_batches(
     """The batches of steps `start_step` .. ``config.training.iterations - 1`` for one process.
 
     Source images are drawn by rare class sampling, or uniformly with replacement; target images uniformly
-    with replacement. Labels of the target are not read.
+    with replacement. Labels of the target are not read. A crop is mirrored with probability 1/2; whole images
+    (``data.crop=None``) never are.
+
+    Without rare class sampling, ProCA draws the source images of its stage "adapt" by its own balance of classes.
 
     Args:
-        config: seed, data and training are used.
+        config: what the batches are made of and how many images of each domain a step takes.
         source: labelled train split.
         target: train split of the target, or None.
         rank: this process, 0 .. world_size - 1.
@@ -198,7 +224,7 @@ def evaluation_samples(
     """
     shards.check_labelled()
     rows = range(rank, len(shards), world_size)
-    return _load(_EvaluationData(shards, data.target_size), rows, min(data.loader_workers, len(rows)))
+    return _load(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
 
 
 def _load(data: Dataset, order: Sequence[int], workers: int) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -52,20 +53,33 @@ def decode_label(data: bytes) -> np.ndarray:
         return np.array(image)
 
 
-def box_size(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
-    """Width and height after resizing into a box, aspect ratio kept: floor(side * factor + 0.5).
+def box_size(
+    width: int, height: int, box: tuple[int, int], fit: Literal["inside", "exact"] = "inside"
+) -> tuple[int, int]:
+    """Width and height of an image after resizing into a box.
 
-    The box has no orientation: its long side is for the long side of the image.
+    "inside" keeps the aspect ratio: floor(side * factor + 0.5). The box then has no orientation: its long side is for
+    the long side of the image. "exact" squashes every image to the width and height of the box.
     """
+    if fit == "exact":
+        return box
     factor = min(max(box) / max(width, height), min(box) / min(width, height))
     return int(width * factor + 0.5), int(height * factor + 0.5)
 
 
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize bilinearly without anti-aliasing, as OpenCV's INTER_LINEAR does, to within one grey level."""
+def resize_image(
+    image: np.ndarray, size: tuple[int, int], interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+) -> np.ndarray:
+    """Resize, each way as the methods that use it do.
+
+    "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one grey level (DAFormer); "bicubic" is
+    PIL's, with anti-aliasing (ProCA).
+    """
     width, height = size
     if image.shape[:2] == (height, width):
         return image
+    if interpolation == "bicubic":
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     planes = torch.from_numpy(image).permute(2, 0, 1)[None]
     # On uint8 PyTorch interpolates in fixed point, four times as fast as in float.
     resized = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
@@ -82,6 +96,14 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return label[rows][:, columns]
 
 
+def inside_margins(height: int, width: int, margins: tuple[int, int, int, int]) -> np.ndarray:
+    """``(height, width)`` bool: False on the given rows at the top and bottom and columns at the left and right."""
+    top, bottom, left, right = margins
+    inside = np.zeros((height, width), dtype=bool)
+    inside[top : max(height - bottom, 0), left : max(width - right, 0)] = True
+    return inside
+
+
 def draw_box(rng: np.random.Generator, height: int, width: int, side: int) -> Box:
     """A box of `side` pixels at a uniform place; along a dimension that is too short it starts at 0."""
     top = int(rng.integers(max(height - side, 0) + 1))
@@ -94,8 +116,10 @@ def draw_flip(rng: np.random.Generator) -> bool:
     return bool(rng.random() < 0.5)
 
 
-def cut(pixels: np.ndarray, box: Box) -> np.ndarray:
-    """The part of an image or a label inside a box; smaller than the box where it reaches past the end."""
+def cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
+    """The part of an image or a label inside a box, smaller than it where it reaches past the end; None: all."""
+    if box is None:
+        return pixels
     top, left, side = box
     return pixels[top : top + side, left : left + side]
 
@@ -151,7 +175,7 @@ def _draw_varied_box(
 
 
 def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
-    """Flip, normalise and pad a crop.
+    """Flip, normalise and pad a crop, or a whole image.
 
     Args:
         image: ``(h, w, 3)`` uint8.
@@ -171,6 +195,12 @@ def label_tensor(label: np.ndarray, *, flip: bool = False, side: int | None = No
     """Flip and pad a crop of a label, with IGNORE_INDEX, as ``(H, W)`` int64."""
     ids = torch.from_numpy(np.ascontiguousarray(label)).long()
     return _pad(ids.flip(-1) if flip else ids, side, IGNORE_INDEX)
+
+
+def mask_tensor(mask: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
+    """Flip and pad a crop of a mask, with False, as ``(H, W)`` bool."""
+    kept = torch.from_numpy(np.ascontiguousarray(mask))
+    return _pad(kept.flip(-1) if flip else kept, side, False)
 
 
 def _pad(pixels: Tensor, side: int | None, value: float) -> Tensor:

@@ -9,21 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgpc.models.build import build_model, check_model
     from pgpc.models.config import ARCHITECTURES, ModelConfig
     from pgpc.models.daformer import DAFormerHead
+    from pgpc.models.deeplab import DeepLabV2
+    from pgpc.models.hrda import HRDA, draw_detail_box
     from pgpc.models.projection import ProjectionHead
-    from pgpc.models.segmenter import STRIDES, Segmenter, build_model, check_model
+    from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
     from pgpc.models.weights import LoadReport, load_encoder, load_weights
 
 _HOMES = {
+    "build_model": "build",
+    "check_model": "build",
     "ARCHITECTURES": "config",
     "ModelConfig": "config",
     "DAFormerHead": "daformer",
+    "DeepLabV2": "deeplab",
+    "HRDA": "hrda",
+    "draw_detail_box": "hrda",
     "ProjectionHead": "projection",
     "STRIDES": "segmenter",
+    "Decoded": "segmenter",
     "Segmenter": "segmenter",
-    "build_model": "segmenter",
-    "check_model": "segmenter",
     "LoadReport": "weights",
     "load_encoder": "weights",
     "load_weights": "weights",
@@ -31,14 +38,18 @@ _HOMES = {
 
 __all__ = [
     "ARCHITECTURES",
+    "HRDA",
     "STRIDES",
     "DAFormerHead",
+    "Decoded",
+    "DeepLabV2",
     "LoadReport",
     "ModelConfig",
     "ProjectionHead",
     "Segmenter",
     "build_model",
     "check_model",
+    "draw_detail_box",
     "load_encoder",
     "load_weights",
 ]

@@ -7,7 +7,7 @@ its checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -77,12 +77,21 @@ class DAFormerHead(nn.Module):
         channels: width of the embeddings and of the fusion.
         num_classes: C, channels of the logits.
         dropout: probability of dropping a whole channel before the classifier, in [0, 1).
+        fusion: makes, of the channels of all embeddings and of `channels`, the module that fuses them.
     """
 
-    def __init__(self, in_channels: Sequence[int], *, channels: int, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        *,
+        channels: int,
+        num_classes: int,
+        dropout: float,
+        fusion: Callable[[int, int], nn.Module] = ContextFusion,
+    ) -> None:
         super().__init__()
         self.embed_layers = nn.ModuleList(Embedding(c, channels) for c in in_channels)
-        self.fuse_layer = ContextFusion(len(in_channels) * channels, channels)
+        self.fuse_layer = fusion(len(in_channels) * channels, channels)
         self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = nn.Conv2d(channels, num_classes, 1)
         for module in self.fuse_layer.modules():

@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import DropPath, calculate_drop_path_rates, trunc_normal_
+from timm.layers import DropPath, trunc_normal_
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 _NUM_HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
@@ -105,6 +107,23 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
+class Stage(nn.Sequential):
+    """The blocks of a stage; keeps (B, H, W, C).
+
+    Attributes:
+        checkpointing: whether in training only the inputs of the blocks are kept for the backward pass, which then
+            computes each block again, with the same draws of stochastic depth.
+    """
+
+    checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        recompute = self.checkpointing and self.training and torch.is_grad_enabled()
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+        return x
+
+
 class StageNorm(nn.LayerNorm):
     """The layer norm that ends a stage; (B, H, W, C) -> (B, C, H, W)."""
 
@@ -135,7 +154,7 @@ class MixTransformer(nn.Module):
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = embed_dims[-1]
         self.feature_info = []
-        rates = iter(calculate_drop_path_rates(drop_path_rate, sum(depths)))
+        rates = iter(drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths)))
         for i, (dim, depth, num_heads, reduction) in enumerate(
             zip(embed_dims, depths, _NUM_HEADS, _REDUCTIONS, strict=True)
         ):
@@ -146,7 +165,7 @@ class MixTransformer(nn.Module):
             options = {"num_heads": num_heads, "reduction": reduction}
             blocks = [Block(dim, drop_path=next(rates), **options) for _ in range(depth)]
             self.add_module(f"patch_embed{i + 1}", embed)
-            self.add_module(f"block{i + 1}", nn.Sequential(*blocks))
+            self.add_module(f"block{i + 1}", Stage(*blocks))
             self.add_module(f"norm{i + 1}", StageNorm(dim, eps=1e-6))
             self.feature_info.append({"num_chs": dim, "reduction": 4 * 2**i, "module": f"norm{i + 1}"})
         self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()

@@ -1,18 +1,21 @@
 """Loading weights from files, with proof that they fit.
 
-A layout is how a file names its entries. Each is translated to the network's own names (``encoder.*``,
-``decode_head.*``), then compared with the network in full: no file may be loaded in part and in silence.
+The entries of a file are brought to the network's own names (``encoder.*``, ``decode_head.*``), then compared with the
+network in full: no file is loaded in part unless that was asked for.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
+
+from pgpc.checks import check
+from pgpc.models.weight_files import read_weight_file
+from pgpc.models.weight_layouts import listed, translate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,58 +23,87 @@ class LoadReport:
     """How the entries of a file compare with those of a network; all names are the network's own."""
 
     layout: str
-    """Which layout the file has: "pgpc", "daformer", "daformer student", "daformer teacher" or "encoder"."""
+    """Which layout the file has: "pgpc", "daformer", either followed by " student" or " teacher" where the file says
+    so, "hugging face" or "encoder"."""
     matched: tuple[str, ...]
     """Entries that were loaded."""
     missing: tuple[str, ...]
-    """Entries of the network that the file lacks: after success, those of the decode head or none."""
+    """Entries of the network that the file lacks. Unless a part was asked for: those of the decode head, the counters
+    of batch norms, which old files lack and nothing reads, or none."""
     unexpected: tuple[str, ...]
-    """Entries of the file that the network lacks; after success none."""
+    """Entries of the file that the network lacks; none unless a part was asked for."""
     mismatched: tuple[str, ...]
-    """Entries whose shapes differ, with both shapes; after success none."""
+    """Entries whose shapes differ, with both shapes; none unless a part was asked for."""
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
+def load_weights(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    network: Literal["student", "teacher"] = "student",
+    partial: bool = False,
+) -> LoadReport:
     """Loads the weights of a :class:`~pgpc.models.segmenter.Segmenter` from a file, in place.
 
-    Layouts, each possibly nested under ``state_dict`` or ``model``:
+    The file is one of ``torch.save`` or a ``.safetensors``. Layouts, possibly nested under ``state_dict`` or ``model``:
 
-    * "pgpc", a plain state dict of ours: ``encoder.*``, ``decode_head.*``.
-    * "daformer", a checkpoint of DAFormer: ``backbone.*``, ``decode_head.*``. Of one that holds several
-      networks the student ``model.*`` is taken, or else the teacher ``ema_model.*``.
-    * "encoder", a MiT by itself, such as SegFormer's ImageNet files; its classifier ``head.*`` is left out.
+    * "pgpc", ours: ``encoder.*``, ``decode_head.*``, or a whole checkpoint of a run.
+    * "daformer", a checkpoint of DAFormer, HRDA or MIC: ``backbone.*``, ``decode_head.*``, by themselves or as the
+      student ``model.*`` and the teacher ``ema_model.*``.
+    * "hugging face", a SegFormer encoder of their library: ``segformer.encoder.*``.
+    * "encoder", an encoder by itself, such as SegFormer's ImageNet files, torchvision's ResNets, or a backbone of timm.
 
-    A file without any ``decode_head.*`` loads the encoder only.
+    Classifiers behind an encoder are left out. A file without any ``decode_head.*`` loads the encoder only.
+
+    Args:
+        model: the network.
+        path: of the file.
+        network: which one to take where the file holds several. A network without such a name is taken for either,
+            and a teacher without student for the default.
+        partial: load what fits, and only report the rest.
 
     Raises:
-        ValueError: the file holds anything but tensors and plain containers, its layout is unknown, or an
-            entry is missing, unexpected or of another shape. The network is then unchanged.
+        ValueError: the file cannot be read safely, its layout is unknown, or it has no such network; an entry is
+            missing, unexpected or of another shape, or in case of `partial` none fits. The network is then unchanged.
         FileNotFoundError: there is no such file.
     """
-    return _load(model, os.fspath(path), *_read(os.fspath(path)))
+    check(network in ("student", "teacher"), "network must be 'student' or 'teacher'", network)
+    layout, entries = _read(model, path, network)
+    return _load(model, path, layout, entries, partial=partial)
 
 
 def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
     """Loads only the encoder's weights, from any file that :func:`load_weights` reads; same errors."""
-    layout, entries = _read(os.fspath(path))
-    return _load(model, os.fspath(path), layout, {key: entries[key] for key in entries if not _in_head(key)})
+    layout, entries = _read(model, path, "student")
+    return _load(model, path, layout, {key: entries[key] for key in entries if not _in_head(key)}, partial=False)
 
 
-def _load(model: nn.Module, path: str, layout: str, entries: Mapping[str, Tensor]) -> LoadReport:
+def _read(
+    model: nn.Module, path: str | os.PathLike[str], network: Literal["student", "teacher"]
+) -> tuple[str, dict[str, Tensor]]:
+    encoder = {key.removeprefix("encoder.") for key in model.state_dict() if key.startswith("encoder.")}
+    return translate(read_weight_file(path), network=network, encoder=encoder, path=os.fspath(path))
+
+
+def _load(
+    model: nn.Module, path: str | os.PathLike[str], layout: str, entries: Mapping[str, Tensor], *, partial: bool
+) -> LoadReport:
     report = _compare(model.state_dict(), entries, layout)
     encoder_only = not any(_in_head(key) for key in entries)
     problems = {
-        "missing": [key for key in report.missing if not (encoder_only and _in_head(key))],
+        "missing": [k for k in report.missing if not (encoder_only and _in_head(k)) and not _is_counter(k)],
         "unexpected": report.unexpected,
         "of another shape": report.mismatched,
     }
-    if any(problems.values()):
-        details = "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in problems.items() if keys)
+    if not report.matched or (any(problems.values()) and not partial):
+        details = "; ".join(f"{len(keys)} {kind}: {listed(keys)}" for kind, keys in problems.items() if keys)
+        rule = "at least one entry must fit the network" if partial else "the weights must cover the network exactly"
         raise ValueError(
-            f"the weights must cover the network exactly, but {path} (layout {layout!r}) has "
-            f"{details}. Check model.encoder, model.num_classes and model.head_channels against the file."
+            f"{rule}, but {os.fspath(path)} (layout {layout!r}) has {details}. Check model.architecture, "
+            "model.encoder, model.num_classes and model.head_channels against the file"
+            + ("." if partial else ", or load what fits with partial=True.")
         )
-    model.load_state_dict(entries, strict=False)
+    model.load_state_dict({key: entries[key] for key in report.matched}, strict=False)
     return report
 
 
@@ -91,60 +123,9 @@ def _compare(expected: Mapping[str, Tensor], entries: Mapping[str, Tensor], layo
     )
 
 
-def _read(path: str) -> tuple[str, dict[str, Tensor]]:
-    """The file's layout and its entries under the network's own names."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            "a weights file must hold tensors and plain containers only, since reading anything else could "
-            f"run code, but {path} does not. If you trust it, write its state dict to a new file."
-        ) from error
-    for name in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise ValueError(
-            f"a weights file must hold a state dict, that is names to tensors, but {path} does not. "
-            "Write one with torch.save(model.state_dict(), path)."
-        )
-    return _translate(content, path)
-
-
-def _translate(content: Mapping[str, Tensor], path: str) -> tuple[str, dict[str, Tensor]]:
-    def has(prefix: str) -> bool:
-        return any(key.startswith(prefix) for key in content)
-
-    if has("encoder."):
-        return "pgpc", dict(content)
-    # A checkpoint of self-training holds the student, its teacher and a frozen ImageNet encoder. The student
-    # comes first since it is what DAFormer's own evaluation reads.
-    networks = {"daformer student": "model.", "daformer teacher": "ema_model.", "daformer": ""}
-    for layout, prefix in networks.items():
-        if has(f"{prefix}backbone."):
-            keys = {key: key.removeprefix(prefix) for key in content if key.startswith(prefix)}
-            return layout, {_own_name(name): content[key] for key, name in keys.items()}
-    if has("patch_embed1."):
-        return "encoder", {f"encoder.{key}": content[key] for key in content if not key.startswith("head.")}
-    raise ValueError(
-        f"a weights file must have names like 'encoder.*' (own layout), 'backbone.*' (DAFormer) or "
-        f"'patch_embed1.*' (a MiT encoder), but {path} has {_listed(list(content)) or 'none'}. Rename its "
-        "entries."
-    )
-
-
-def _own_name(daformer_name: str) -> str:
-    if daformer_name.startswith("backbone."):
-        return "encoder." + daformer_name.removeprefix("backbone.")
-    return daformer_name
-
-
 def _in_head(key: str) -> bool:
     return key.startswith("decode_head.")
 
 
-def _listed(keys: Sequence[str], limit: int = 10) -> str:
-    # A network has up to a thousand entries; the first few tell what is wrong.
-    return ", ".join(keys[:limit]) + (", ..." if len(keys) > limit else "")
+def _is_counter(key: str) -> bool:
+    return key.endswith(".num_batches_tracked")

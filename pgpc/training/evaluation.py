@@ -1,7 +1,8 @@
-"""Scoring: confusion matrix, IoU per class, mean IoU."""
+"""Scoring: segmenting an image, whole or in windows; confusion matrix, IoU per class, mean IoU."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from torch.nn import functional as F
 
 from pgpc import distributed
 from pgpc.classes import CLASS_NAMES, IGNORE_INDEX
+from pgpc.data.config import EvaluationConfig
+
+WHOLE = EvaluationConfig()
+"""Images are segmented as a whole."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +49,81 @@ class Metrics:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Segment one image as a whole.
+def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluation: EvaluationConfig = WHOLE) -> Tensor:
+    """Segment one image, as a whole or in windows.
+
+    Logits are brought to the size of the image, or of its windows, and then to the size of the result.
 
     Args:
-        model: images to logits at stride 4.
+        model: images to logits at stride 4, a :class:`pgpc.models.segmenter.Segmenter`; its ``align_corners`` tells how
+            logits are resized.
         image: ``(1, 3, h, w)`` normalised, on the model's device.
-        size: height and width of the result: logits are brought to the input's size, then to this.
+        size: height and width of the result.
+        evaluation: whether there are windows, and which.
 
     Returns:
         ``(height, width)`` int64 train ids.
     """
-    logits = F.interpolate(model(image).float(), image.shape[2:], mode="bilinear", align_corners=False)
+    if evaluation.window is None:
+        logits = _logits(model, image)
+    else:
+        logits = _logits_of_windows(model, image, evaluation.window, evaluation.window_stride, evaluation.window_batch)
     if logits.shape[2:] != size:
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=model.align_corners)
     return logits[0].argmax(dim=0)
 
 
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of the windows along a dimension of `length` pixels.
+
+    Windows lie `stride` pixels apart until the end is reached; the last is moved inwards to end there. A dimension that
+    is no longer than the window has one, at 0.
+    """
+    last = max(length - window, 0)
+    return [*range(0, last, stride), last]
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """The model's logits at the size of the images, float32."""
+    return F.interpolate(model(images).float(), images.shape[2:], mode="bilinear", align_corners=model.align_corners)
+
+
+def _logits_of_windows(model: nn.Module, image: Tensor, window: int, stride: int, batch: int) -> Tensor:
+    """``(1, C, h, w)``: at each pixel the mean of the logits of the windows that show it."""
+    height, width = image.shape[2:]
+    corners = itertools.product(window_starts(height, window, stride), window_starts(width, window, stride))
+    # Where the image is smaller than the window, slices end with the image.
+    places = [(..., slice(top, top + window), slice(left, left + window)) for top, left in corners]
+    total, count = None, image.new_zeros(height, width, dtype=torch.float32)
+    for first in range(0, len(places), batch):
+        chunk = places[first : first + batch]
+        logits = _logits(model, torch.cat([image[place] for place in chunk]))
+        if total is None:
+            total = logits.new_zeros(1, logits.shape[1], height, width)
+        for place, part in zip(chunk, logits, strict=True):
+            total[place] += part
+            count[place] += 1
+    return total.div_(count)
+
+
 @torch.inference_mode()
-def evaluate(model: nn.Module, samples: Iterable[tuple[Tensor, np.ndarray, str]], num_classes: int = 19) -> Metrics:
+def evaluate(
+    model: nn.Module,
+    samples: Iterable[tuple[Tensor, np.ndarray, str]],
+    num_classes: int = 19,
+    *,
+    evaluation: EvaluationConfig = WHOLE,
+) -> Metrics:
     """Score a model in evaluation mode, at the native size of the labels.
 
     With several processes each gives its own share of the samples, and all get the score of the whole.
 
     Args:
-        model: images ``(1, 3, h, w)`` to logits ``(1, C, h/4, w/4)``; its mode is restored afterwards.
+        model: images ``(B, 3, h, w)`` to logits ``(B, C, h/4, w/4)``, as :func:`predict` takes it; its mode is restored
+            afterwards.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)`` of train ids, name), one at a time.
         num_classes: C.
+        evaluation: whether images are segmented in windows, and which.
     """
     device = next(model.parameters()).device
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
@@ -78,7 +131,7 @@ def evaluate(model: nn.Module, samples: Iterable[tuple[Tensor, np.ndarray, str]]
     model.eval()
     try:
         for image, label, _ in samples:
-            predicted = predict(model, image.to(device), label.shape)
+            predicted = predict(model, image.to(device), label.shape, evaluation=evaluation)
             confusion += _count(torch.from_numpy(label).to(device).long(), predicted, num_classes)
     finally:
         model.train(was_training)

@@ -217,8 +217,10 @@ def _gauges(state: TrainingState) -> dict[str, float]:
     gauges = {"learning_rate": state.optimizer.param_groups[0]["lr"]}
     if state.contrast is not None:
         size = state.config.contrast.bank_size
-        gauges["memory/source"] = state.contrast.source.filled.float().mean().item() / size
-        gauges["memory/target_negatives"] = state.contrast.target_negatives.filled.float().mean().item() / size
+        for name in ("source", "target_negatives"):
+            bank = getattr(state.contrast, name)
+            if bank is not None:  # which memories there are depends on the config
+                gauges[f"memory/{name}"] = bank.filled.float().mean().item() / size
     return gauges
 
 

@@ -1,4 +1,4 @@
-"""AdamW's parameter groups and the learning rate as a function of the iteration."""
+"""The optimiser's parameter groups and the learning rate as a function of the iteration."""
 
 from __future__ import annotations
 
@@ -27,16 +27,24 @@ def learning_rate(step: int, config: OptimizerConfig, iterations: int) -> float:
     return config.lr * decay * warmup
 
 
-def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over three groups: encoder, its normalisation layers (no decay), and the heads (larger learning rate)."""
+def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over three groups: encoder, its normalisation layers, and the heads (larger learning rate).
+
+    AdamW does not decay the encoder's normalisation layers, SGD decays all: each as its own papers do.
+    """
     encoder = student.segmenter.encoder
     norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
     of_encoder = {id(p) for p in encoder.parameters()}
     groups = [
         {"params": [p for p in encoder.parameters() if id(p) not in norms], "factor": 1.0},
-        {"params": [p for p in encoder.parameters() if id(p) in norms], "factor": 1.0, "weight_decay": 0.0},
+        {"params": [p for p in encoder.parameters() if id(p) in norms], "factor": 1.0},
         {"params": [p for p in student.parameters() if id(p) not in of_encoder], "factor": config.head_factor},
     ]
+    if config.algorithm == "sgd":
+        return torch.optim.SGD(
+            groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        )
+    groups[1]["weight_decay"] = 0.0
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,18 @@ from pgpc import distributed
 from pgpc.adaptation.teacher import make_teacher
 from pgpc.config import Config, flatten, from_dict, to_dict
 from pgpc.contrast import PixelContrast
+from pgpc.models.batch_norm import synchronize_batch_norm
 from pgpc.training.optimization import make_optimizer
 from pgpc.training.seeding import seed_everything
 from pgpc.training.student import Student
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT = "checkpoint.pt"
 """Name of the file inside a checkpoint folder."""
+
+PREVIOUS = "previous.pt"
+"""Name that a checkpoint gets when the next one is written."""
 
 _MAY_CHANGE = ("name", "data.loader_workers", "training.eval_interval", "training.log_interval")
 """Keys that a resumed run may set differently: they do not influence what is learnt."""
@@ -28,7 +36,10 @@ _MAY_CHANGE = ("name", "data.loader_workers", "training.eval_interval", "trainin
 class TrainingState:
     """Student, teacher, optimiser, memory and the number of steps done.
 
-    Nothing else crosses a step: batches and all random draws are functions of the seed and the step number.
+    There is no random generator, sampler or schedule in it, and none needs saving: batches (`training_batches`), every
+    random draw (`pgpc.training.seeding`; the global generator, which dropout uses, is seeded anew at each step), the
+    learning rate and the teacher's decay are functions of the config, its seed included, and of the step number. That
+    is why a resumed run goes on bit for bit as if it had not been interrupted.
 
     Args:
         config: of the run.
@@ -39,6 +50,8 @@ class TrainingState:
         seed_everything(config.seed, "initial weights")
         self.config = config
         self.student = Student(config).to(device)
+        if config.training.sync_batch_norm:
+            synchronize_batch_norm(self.student)  # and so the teacher, its copy
         self.teacher = make_teacher(self.student) if config.adaptation.enabled else None
         self.contrast = (
             PixelContrast(config.contrast, config.model.num_classes).to(device) if config.contrast.enabled else None
@@ -55,11 +68,17 @@ class TrainingState:
         """Optimiser steps done; the 0-based number of the next one."""
         self.metrics: dict[str, float] = {}
         """The last reported metrics."""
+        self._damaged: Path | None = None
+        """A file that could not be loaded, and must not take the place of the one that was instead."""
 
     def save(self, folder: Path) -> None:
-        """Write the state to ``folder/checkpoint.pt``: complete, or not at all."""
+        """Write the state to ``folder/checkpoint.pt``: complete, or not at all.
+
+        The checkpoint that is there becomes ``previous.pt``: at any instant one of the two is complete.
+        """
         state = {
             "config": json.dumps(to_dict(self.config)),
+            "processes": distributed.world_size(),
             "step": self.step,
             "metrics": self.metrics,
             "student": self.student.state_dict(),
@@ -73,16 +92,21 @@ class TrainingState:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, folder / CHECKPOINT)
+        path = folder / CHECKPOINT
+        if path.exists() and path.resolve() != self._damaged:
+            os.replace(path, folder / PREVIOUS)
+        os.replace(temporary, path)
+        self._damaged = None
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint.
+        """Go on from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
 
         Raises:
-            FileNotFoundError: there is none in `folder`.
-            ValueError: it cannot be read, or it belongs to a run with another config.
+            FileNotFoundError: there is neither in `folder`.
+            ValueError: neither can be read, it belongs to a run with another config, or other processes read another
+                one.
         """
-        state = read_checkpoint(folder)
+        state = self._read_newest(Path(folder))
         ours, theirs = flatten(self.config), flatten(from_dict(json.loads(state["config"])))
         differ = [k for k in ours if ours[k] != theirs[k] and k not in _MAY_CHANGE]
         if differ:
@@ -91,6 +115,7 @@ class TrainingState:
                 f"A run can only be resumed with the config it was started with, but {folder} differs in {listing}. "
                 "Resume with those values, or start afresh in another folder."
             )
+        self._check_processes(folder, state)
         self.step = state["step"]
         self.metrics = state["metrics"]
         self.student.load_state_dict(state["student"])
@@ -99,6 +124,41 @@ class TrainingState:
         if self.contrast is not None:
             self.contrast.load_state_dict(state["contrast"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def _read_newest(self, folder: Path) -> dict[str, Any]:
+        """The content of the newest checkpoint that can be read."""
+        newest, previous = folder / CHECKPOINT, folder / PREVIOUS
+        if not previous.is_file():
+            return read_checkpoint(folder)
+        try:
+            return _read(newest)
+        except (FileNotFoundError, ValueError) as error:
+            reason = str(error)
+            if newest.is_file():
+                self._damaged = newest.resolve()
+        try:
+            state = _read(previous)
+        except ValueError as error:
+            raise ValueError(f"{folder} holds no checkpoint that can be read. {reason} {error}") from error
+        if distributed.rank() == 0:
+            log.warning("%s Going on from %s, iteration %d.", reason, previous, state["step"])
+        return state
+
+    def _check_processes(self, folder: Path, state: dict[str, Any]) -> None:
+        """All must go on from the same step; how many they are may change, which rank 0 warns of."""
+        step = torch.tensor(state["step"], device=next(self.student.parameters()).device)
+        steps = distributed.all_gather(step).tolist()
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"All processes must go on from the same checkpoint, but in {folder} they found those of iterations "
+                f"{steps}. Copy the same files to all machines."
+            )
+        before, now = state["processes"], distributed.world_size()
+        if before != now and distributed.rank() == 0:
+            log.warning(
+                "The run was interrupted with %d processes and goes on with %d: batches and draws stay the same, but "
+                "dropout differs, and so do batch statistics unless training.sync_batch_norm is on.", before, now,
+            )  # fmt: skip
 
 
 def check_feature_distance(config: Config) -> None:
@@ -117,21 +177,39 @@ def check_feature_distance(config: Config) -> None:
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU.
+    """The content of ``checkpoint.pt``, on the CPU.
 
     Raises:
         FileNotFoundError: there is none in `folder`.
         ValueError: it is damaged, or no checkpoint of this program.
     """
-    path = Path(folder) / CHECKPOINT
-    if not path.is_file():
-        raise FileNotFoundError(f"No {CHECKPOINT} in {folder}. Give the folder that holds it.")
+    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
     try:
+        return _read(path)
+    except (FileNotFoundError, ValueError) as error:
+        if previous.is_file():
+            remedy = f"There is an earlier one, {previous.name}: rename it to {CHECKPOINT} to use it."
+        elif isinstance(error, FileNotFoundError):
+            remedy = "Give the folder that holds it."
+        else:
+            remedy = "Take an earlier one or start afresh."
+        raise type(error)(f"{error} {remedy}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of one file, see `read_checkpoint`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path.name} in {path.parent}.")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is no checkpoint
+    except Exception as error:  # zipfile and torch raise half a dozen types for a file that is no checkpoint
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise ValueError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}). It is damaged or of another program; "
-            "take an earlier one or start afresh."
+            f"{path} cannot be read as a checkpoint ({reason}). It is damaged or of another program."
         ) from error
     if not isinstance(state, dict) or not {"config", "step", "student"} <= state.keys():
         raise ValueError(f"{path} is no checkpoint of pgpc: it lacks config, step or student.")

@@ -16,13 +16,15 @@ class Outputs(NamedTuple):
     """What one forward pass gives; None where it was not asked for.
 
     Attributes:
-        features: the encoder's four maps, ``(B, C_i, h_i, w_i)`` at strides 4 to 32.
-        logits: ``(B, C, h_1, w_1)``.
-        projections: ``(B, D, h_1, w_1)``, L2-normalised.
+        features: the encoder's four maps, ``(B, C_i, h_i, w_i)``.
+        logits: ``(B, C, H/4, W/4)``.
+        detail: ``(B, C, side/4, side/4)``, the logits that HRDA's high-resolution crop gives by itself.
+        projections: ``(B, D, h, w)``, L2-normalised, at the size of the finest map that is projected.
     """
 
     features: Sequence[Tensor]
     logits: Tensor | None
+    detail: Tensor | None
     projections: Tensor | None
 
 
@@ -40,20 +42,30 @@ class Student(nn.Module):
         contrast = config.contrast
         self.projection: ProjectionHead | None = None
         if contrast.enabled:
-            self.projection = ProjectionHead(self.segmenter.encoder_channels, contrast.hidden, contrast.dim)
+            self.projection = ProjectionHead(self.segmenter.projected_channels, contrast.hidden, contrast.dim)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context in which the networks compute in the config's precision."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self._low_precision)
 
-    def forward(self, images: Tensor, *, decode: bool = True, project: bool = False) -> Outputs:
-        """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), projections (`project`), or both."""
+    def forward(
+        self, images: Tensor, *, decode: bool = True, project: bool = False, box: tuple[int, int] | None = None
+    ) -> Outputs:
+        """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), projections (`project`), or both.
+
+        Args:
+            images: normalised.
+            decode: whether logits are asked for.
+            project: whether projections are asked for.
+            box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
+        """
+        segmenter = self.segmenter
         with self.autocast(images.device):
-            features = self.segmenter.encoder(images)
-            logits = self.segmenter.decode(features) if decode else None
-            projections = self.projection(features) if project else None
+            features = segmenter.encode(images)
+            logits, detail = segmenter.decode(features, images, box) if decode else (None, None)
+            projections = self.projection(segmenter.projected(features)) if project else None
         if logits is not None and torch.is_grad_enabled() and self.projection is not None and not project:
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.
             logits = logits + 0.0 * sum(p.sum() for p in self.projection.parameters())
-        return Outputs(features, logits, projections)
+        return Outputs(features, logits, detail, projections)

@@ -37,7 +37,7 @@ class Tracker:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
         from torch.utils.tensorboard.summary import hparams
 
-        self._samples = samples
+        self._samples, self._evaluation = samples, config.evaluation
         # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         values = {
@@ -59,7 +59,7 @@ class Tracker:
         was_training = model.training
         model.eval()
         for image, label, name in self._samples:
-            prediction = predict(model, image.to(device), label.shape).cpu().numpy()
+            prediction = predict(model, image.to(device), label.shape, evaluation=self._evaluation).cpu().numpy()
             picture = np.concatenate([_photo(image, label.shape), colourise(label), colourise(prediction)])
             self._writer.add_image(f"input, label, prediction/{name}", picture, step, dataformats="HWC")
         model.train(was_training)

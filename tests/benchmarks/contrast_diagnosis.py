@@ -29,7 +29,7 @@ from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.training import TrainingState, read_checkpoint
 from pgpc.training import step as training_step
-from pgpc.training.step import STRIDE, cross_entropy
+from pgpc.training.passes import at_stride_of, cross_entropy, look
 
 RANKS = (1, 2, 4, 6, 8)
 
@@ -63,8 +63,8 @@ def print_classes(state: TrainingState, num_images: int) -> None:
         teacher = state.teacher(image)
         logits = F.interpolate(teacher.logits, image.shape[2:], mode="bilinear", align_corners=False)
         sure = reliable(logits, config.contrast.eta)[0] & (truth != IGNORE_INDEX)
-        labels, sure, truth = (x[::STRIDE, ::STRIDE] for x in (logits.argmax(1)[0], sure, truth))
         student = state.student(image, decode=False, project=True).projections[0]  # (D, h, w)
+        labels, sure, truth = (at_stride_of(student, x) for x in (logits.argmax(1)[0], sure, truth))
         cosines = torch.einsum("dhw,cd->chw", student, prototypes)
         own = cosines.gather(0, labels[None])[0]
         other = cosines.scatter(0, labels[None], -1.0).amax(0)
@@ -102,10 +102,11 @@ def print_gradients(state: TrainingState) -> None:
 
     print("\ngradient norms in the encoder, per batch: source, target, contrast")
     for batch in itertools.islice(training_batches(config, source, target, start_step=config.contrast.start), 5):
-        view = training_step._look(state, batch, project=True)
+        view = look(state, batch, project=True)
+        draws = torch.Generator().manual_seed(0)
         mixed = training_step._mix(state, batch, view.pseudo)
         anchors = state.student(batch.target_images, decode=False, project=True).projections
-        contrast, _ = state.contrast.loss(anchors, view.labels, view.reliable, torch.Generator().manual_seed(0))
+        contrast, _ = state.contrast.loss(anchors, view.pixels.labels, view.pixels.reliable, draws)
         on_mixed = cross_entropy(state.student(mixed.images).logits, mixed.labels, mixed.weight)
         losses = (
             training_step._source_loss(state, batch, {}),

@@ -1,9 +1,10 @@
-"""Target mIoU on the embedded pair: source-only, the base, PGPC, and the oracle trained on target labels.
+"""Target mIoU on the embedded pair: every base with and without PGPC, and the oracle trained on target labels.
 
-    python -m tests.benchmarks.streets_table [--seeds 0,1,2] [--jobs 2] [--out results/streets-table]
+    python -m tests.benchmarks.streets_table [--rows daformer,hrda] [--seeds 0,1,2] [--iterations 300] [--jobs 2]
 
-Runs every preset with every seed, `--jobs` at a time, one thread each, and prints a Markdown table. What is finished
-in `--out` is not run again, and what was interrupted goes on from its last checkpoint.
+Runs the presets ``streets/{base}`` and ``streets/{base}+pgpc`` with every seed, `--jobs` at a time, one thread each,
+and prints a Markdown table that compares every base with itself plus PGPC, seed by seed. What is finished in `--out`
+is not run again, and what was interrupted goes on from its last checkpoint. Schedules are scaled with the iterations.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,22 +22,29 @@ import numpy as np
 import pgpc
 from pgpc.training import read_checkpoint
 
-ROWS = {
-    "source-only": "streets/source-only",
-    "DAFormer": "streets/daformer",
-    "PGPC": "streets/daformer+pgpc",
-    "oracle": "streets/oracle",
-}
+BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
+SCALED = ("training.iterations", "contrast.start", "contrast.fill", "proca.source_iterations", "proca.source_horizon",
+          "proca.self_training_iterations")  # fmt: skip
 
 
-def score(preset: str, seed: int, folder: Path) -> dict[str, float]:
+def settings(preset: str, iterations: int) -> dict[str, int]:
+    """What makes a preset `iterations` long: everything that counts iterations, except the warm-up."""
+    config = pgpc.preset(preset)
+    flat = pgpc.config.flatten(config)
+    factor = iterations / config.training.iterations
+    scaled = {key: round(flat[key] * factor) for key in SCALED}
+    return {**scaled, "training.eval_interval": min(config.training.eval_interval, iterations)}
+
+
+def score(preset: str, seed: int, iterations: int, folder: Path) -> dict[str, float]:
     """The final metrics of one run, training it as far as that is still to be done."""
     finished = folder / "checkpoint.pt"
     if finished.exists():
         state = read_checkpoint(folder)
-        if state["step"] == pgpc.preset(preset).training.iterations:
+        if state["step"] == iterations:
             return state["metrics"]
-    command = [sys.executable, "-m", "pgpc", "train", preset, "--set", f"seed={seed}", "--out", str(folder)]
+    command = [sys.executable, "-m", "pgpc", "train", preset, "--out", str(folder), "--set", f"seed={seed}"]
+    command += [word for key, value in settings(preset, iterations).items() for word in ("--set", f"{key}={value}")]
     command += ["--resume"] if finished.exists() else []
     run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if run.returncode:
@@ -45,33 +54,41 @@ def score(preset: str, seed: int, folder: Path) -> dict[str, float]:
     return metrics
 
 
+def print_table(rows: Sequence[str], scores: dict[str, np.ndarray], seeds: str) -> None:
+    """One row per base: alone, with PGPC, and the difference of each seed."""
+    print(f"| base | mIoU, mean ± std over seeds {seeds} | with PGPC | difference, seed by seed |")
+    print("| --- | --- | --- | --- |")
+    for row in rows:
+        base, ours = scores[row], scores.get(f"{row}+pgpc")
+        paired = "" if ours is None else f"{(ours - base).mean():+.1f} ({' '.join(f'{d:+.1f}' for d in ours - base)})"
+        print(f"| {row} | {_mean(base)} | {'' if ours is None else _mean(ours)} | {paired} |")
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+
+
 def main() -> None:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default=",".join((*BASES, "oracle")), help="bases, oracle (default: all)")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--iterations", type=int, default=300, help="of every run (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("results/streets-table"), help="default: %(default)s")
     arguments = parser.parse_args()
-    seeds = [int(s) for s in arguments.seeds.split(",")]
+    seeds, rows = arguments.seeds.split(","), arguments.rows.split(",")
+    names = [row + suffix for row in rows for suffix in ("", "+pgpc") if row != "oracle" or not suffix]
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        # Seed by seed, so that a first comparison is there early.
-        runs = {
-            (name, seed): pool.submit(score, preset, seed, arguments.out / name / str(seed))
+        out = arguments.out / str(arguments.iterations)
+        runs = {  # seed by seed, so that a first comparison is there early
+            (name, seed): pool.submit(score, f"streets/{name}", int(seed), arguments.iterations, out / name / seed)
             for seed in seeds
-            for name, preset in ROWS.items()
+            for name in names
         }
-        metrics = {key: run.result() for key, run in runs.items()}
-
-    print(f"| | mIoU, mean ± std over seeds {arguments.seeds} | against DAFormer, paired | seconds |")
-    print("| --- | --- | --- | --- |")
-    base = np.array([metrics["DAFormer", seed]["mIoU"] for seed in seeds])
-    for name in ROWS:
-        miou = np.array([metrics[name, seed]["mIoU"] for seed in seeds])
-        seconds = np.mean([metrics[name, seed]["seconds"] for seed in seeds])
-        deviation = f" ± {miou.std(ddof=1):.1f}" if len(seeds) > 1 else ""
-        paired = " ".join(f"{d:+.1f}" for d in miou - base)
-        print(f"| {name} | {miou.mean():.1f}{deviation} | {(miou - base).mean():+.1f} ({paired}) | {seconds:.0f} |")
+        scores = {name: np.array([runs[name, seed].result()["mIoU"] for seed in seeds]) for name in names}
+    print_table(rows, scores, arguments.seeds)
 
 
 if __name__ == "__main__":

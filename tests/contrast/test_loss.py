@@ -43,6 +43,23 @@ def test_equals_the_published_formulation_in_value_and_gradient():
     torch.testing.assert_close(along[0], along[1], atol=1e-6, rtol=1e-4)
 
 
+def test_every_anchor_may_have_a_positive_of_its_own():
+    g = torch.Generator().manual_seed(1)
+    anchors, positives, bank = unit(3, 5, 8, generator=g), unit(3, 5, 8, generator=g), unit(3, 11, 8, generator=g)
+    index = torch.randint(11, (3, 5, 7), generator=g)
+    alone = [
+        published(anchors[k : k + 1, [m]], positives[k : k + 1, m], bank[k : k + 1], index[k : k + 1, [m]], 0.5)
+        for k in range(3)
+        for m in range(5)
+    ]
+    ours = info_nce(anchors, positives, bank, index, 0.5)
+    torch.testing.assert_close(ours.double(), torch.stack(alone).mean(), atol=1e-6, rtol=1e-6)
+    same = positives[:, :1].expand(3, 5, 8)
+    torch.testing.assert_close(
+        info_nce(anchors, same, bank, index, 0.5), info_nce(anchors, same[:, 0], bank, index, 0.5)
+    )
+
+
 def test_is_unchanged_by_a_rotation_of_the_space():
     anchors, positives, bank = unit(2, 4, 6), unit(2, 6), unit(2, 9, 6)
     index = torch.randint(9, (2, 4, 5))
@@ -73,6 +90,7 @@ def test_stays_finite_in_half_precision_and_at_low_temperature():
     ("shapes", "temperature"),
     [
         (((2, 4, 6), (2, 5), (2, 9, 6)), 0.5),
+        (((2, 4, 6), (2, 3, 6), (2, 9, 6)), 0.5),
         (((2, 4, 6), (2, 6), (3, 9, 6)), 0.5),
         (((2, 4, 6), (2, 6), (2, 9, 6)), 0.0),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from PIL import Image
 
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
+from pgpc.data.class_balance import ClassBalancedDraws
 from pgpc.data.loader import Batch, SampleError, TrainingData, evaluation_samples, training_batches
 from pgpc.data.pack import pack
 from pgpc.data.shards import Shards
@@ -66,6 +69,21 @@ def test_shapes_and_types(source: Shards, target: Shards) -> None:
         assert batch.target_valid.all()
         assert ((batch.source_labels < 19) | (batch.source_labels == IGNORE_INDEX)).all()
     assert not _equal(batches[0], batches[1])
+
+
+def _pixels(images: torch.Tensor) -> np.ndarray:
+    """Normalised images as uint8 pictures again."""
+    return np.rint(images.permute(0, 2, 3, 1).double().numpy() * STD + MEAN).astype(np.uint8)
+
+
+def test_a_seed_gives_the_batches_that_it_always_gave(source: Shards, target: Shards) -> None:
+    """Made with the first version of the loader: runs of one seed stay comparable."""
+    digest = hashlib.sha256()
+    for batch in training_batches(_config(), source, target):
+        for part in (_pixels(batch.source_images), batch.source_labels.numpy(), _pixels(batch.target_images),
+                     batch.target_valid.numpy()):  # fmt: skip
+            digest.update(np.ascontiguousarray(part).tobytes())
+    assert digest.hexdigest() == "96f1e87543e85ba254a8cb3261f5a44b970599e060add62ac16fa655c19382ae"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -159,13 +177,13 @@ def test_uniform_drawing_without_rare_class_sampling(
         np.testing.assert_allclose(share, 1 / len(shards), atol=0.07)  # four standard deviations
 
 
-def _write_source(root: Path, labels: list[np.ndarray]) -> Shards:
-    """Grey pictures with these raw-id labels, in GTA5's layout."""
+def _write_source(root: Path, labels: list[np.ndarray], images: list[np.ndarray] | None = None) -> Shards:
+    """Grey pictures, or those given, with these raw-id labels, in GTA5's layout."""
     for folder in ("images", "labels"):
         (root / f"raw/{folder}").mkdir(parents=True)
     for number, label in enumerate(labels):
-        grey = np.full((*label.shape, 3), number, dtype=np.uint8)
-        Image.fromarray(grey).save(root / f"raw/images/{number}.png")
+        image = np.full((*label.shape, 3), number, dtype=np.uint8) if images is None else images[number]
+        Image.fromarray(image).save(root / f"raw/images/{number}.png")
         Image.fromarray(label).save(root / f"raw/labels/{number}.png")
     pack("gta5", root / "raw", root / "packed")
     return Shards.open(root / "packed", "train")
@@ -309,3 +327,122 @@ def test_more_processes_than_images(pair: Path) -> None:
 def test_training_data_is_addressed_by_step(source: Shards, target: Shards) -> None:
     data = TrainingData(_config(), source, target, rank=0, world_size=1)
     assert _equal(data[1_000_000], data[1_000_000])
+
+
+WHOLE = {
+    "data.crop": None, "data.fit": "exact", "data.interpolation": "bicubic", "data.source_size": (96, 64),
+    "data.target_size": (80, 48), "data.rare_class_sampling": False, "adaptation.enabled": True,
+}  # fmt: skip
+
+
+def _proca(**changes: Any) -> Config:
+    """Five steps: two on the source, two on both domains, one on the target."""
+    return _config(**{
+        **WHOLE, "proca.enabled": True, "proca.source_iterations": 2, "proca.self_training_iterations": 1, **changes,
+    })  # fmt: skip
+
+
+def test_whole_images_are_squashed_and_neither_cropped_nor_flipped(
+    pair: Path, source: Shards, target: Shards
+) -> None:
+    batch = next(training_batches(_proca(**{"proca.source_iterations": 1}), source, target, start_step=1))
+    assert batch.source_images.shape == (4, 3, 64, 96) and batch.source_labels.shape == (4, 64, 96)
+    assert batch.target_images.shape == (4, 3, 48, 80) and batch.target_valid.shape == (4, 48, 80)
+    assert batch.target_valid.all()
+    for shards, images, size in ((source, batch.source_images, (96, 64)), (target, batch.target_images, (80, 48))):
+        expected = [
+            np.array(Image.open(io.BytesIO(shards.image_bytes(row))).resize(size, Image.Resampling.BICUBIC))
+            for row in range(len(shards))
+        ]
+        for picture in _pixels(images):
+            assert any(np.array_equal(picture, whole) for whole in expected)
+
+
+def test_labels_of_whole_images_are_the_nearest_pixels(source: Shards, target: Shards) -> None:
+    labels = next(training_batches(_proca(), source, target)).source_labels.numpy()
+    columns = np.arange(96) * 128 // 96
+    expected = [np.array(Image.open(io.BytesIO(source.label_bytes(row))))[:, columns] for row in range(len(source))]
+    for label in labels:
+        assert any(np.array_equal(label, whole) for whole in expected)
+
+
+def test_margins_are_cropped_and_flipped_with_the_image(tmp_path: Path, source: Shards) -> None:
+    # In the target the grey level is the column, so that a crop tells where it lies and whether it is mirrored.
+    columns = np.arange(128, dtype=np.uint8)
+    label = np.full((70, 128), 7, dtype=np.uint8)
+    shards = _write_source(tmp_path / "columns", [label], images=[np.tile(columns[None, :, None], (70, 1, 3))])
+    config = _config(**{"data.target_size": (128, 70), "data.target_margins": (3, 5, 20, 30)})
+    seen = set()
+    for batch in training_batches(config, source, shards):
+        for picture, valid in zip(_pixels(batch.target_images), batch.target_valid.numpy(), strict=True):
+            column = picture[0, :, 0]
+            in_columns = (column >= 20) & (column < 98)
+            rows = valid.any(axis=1)
+            assert np.array_equal(valid, rows[:, None] & in_columns)
+            # Of rows 3 .. 64 a crop that starts at 0 .. 6 of 70 shows these.
+            assert any(np.array_equal(rows, [3 <= top + i < 65 for i in range(64)]) for top in range(7))
+            seen.add(bool(column[0] > column[1]))
+    assert seen == {True, False}
+
+
+def test_margins_leave_the_images_alone(source: Shards, target: Shards) -> None:
+    plain = next(training_batches(_config(), source, target))
+    with_margins = next(training_batches(_config(**{"data.target_margins": (2, 3, 0, 0)}), source, target))
+    assert _equal(plain._replace(target_valid=with_margins.target_valid), with_margins)
+    assert not with_margins.target_valid[:, :2].any() and not with_margins.target_valid[:, -3:].any()
+    assert with_margins.target_valid[:, 2:-3].all()
+
+
+def test_padding_does_not_count_either(tmp_path: Path, source: Shards) -> None:
+    shards = _write_source(tmp_path, [np.full((40, 48), 7, dtype=np.uint8)])
+    config = _config(**{"data.target_size": (48, 40), "data.target_margins": (1, 2, 3, 3)})
+    valid = next(training_batches(config, source, shards)).target_valid
+    expected = torch.zeros(64, 64, dtype=torch.bool)
+    expected[1:38, 3:45] = True
+    assert (valid == expected).all()
+
+
+def test_the_stages_of_proca_take_their_domains(source: Shards, target: Shards) -> None:
+    sizes = [
+        tuple(0 if images is None else len(images) for images in (batch.source_images, batch.target_images))
+        for batch in training_batches(_proca(), source, target)
+    ]
+    assert sizes == [(8, 0), (8, 0), (4, 4), (4, 4), (0, 8)]
+    last = TrainingData(_proca(), source, target, rank=0, world_size=1)[4]
+    assert last.source_images is None and last.source_labels is None
+    assert last.to(torch.device("cpu")).source_labels is None
+
+
+def test_processes_share_every_stage(source: Shards, target: Shards) -> None:
+    alone = training_batches(_proca(), source, target)
+    shares = [training_batches(_proca(), source, target, rank=rank, world_size=2) for rank in range(2)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        for field, a, b in zip(whole, *parts, strict=True):
+            if field is None:
+                assert a is None and b is None
+            else:
+                assert torch.equal(field, torch.cat([a, b])) and len(a) == len(b)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_adapting_stage_draws_by_proca_s_balance(
+    source: Shards, target: Shards, rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    read = Shards.label_bytes
+    monkeypatch.setattr(Shards, "label_bytes", lambda self, row: rows.append(row) or read(self, row))
+    data = TrainingData(_proca(), source, target, rank=rank, world_size=2)
+    for step in (2, 3):
+        data[step]
+    draws = ClassBalancedDraws(source.class_pixels)
+    # Two of each step's four images; the stage's images are numbered through.
+    places = [[0, 1, 4, 5], [2, 3, 6, 7]][rank]
+    assert rows == [draws.row(0, place) for place in places]
+
+
+def test_evaluation_images_are_fitted_as_in_training(pair: Path) -> None:
+    val = Shards.open(pair / "target", "val")
+    sample = next(evaluation_samples(val, _proca().data))
+    assert sample.image.shape == (1, 3, 48, 80) and sample.label.shape == (64, 128)
+    whole = Image.open(io.BytesIO(val.image_bytes(0))).resize((80, 48), Image.Resampling.BICUBIC)
+    assert np.array_equal(_pixels(sample.image)[0], np.array(whole))

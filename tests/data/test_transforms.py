@@ -71,6 +71,11 @@ def test_box_size(native: tuple[int, int], box: tuple[int, int], expected: tuple
     assert transforms.box_size(*native, box) == expected
 
 
+def test_an_exact_fit_squashes_to_the_box() -> None:
+    assert transforms.box_size(1914, 1052, (1280, 720), "exact") == (1280, 720)
+    assert transforms.box_size(1052, 1914, (1280, 720), "exact") == (1280, 720)  # upright, too
+
+
 @pytest.mark.parametrize("size", [(9, 6), (20, 17), (13, 12), (26, 3)])
 def test_resize_image_equals_a_loop(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (12, 13, 3), dtype=np.uint8)
@@ -78,6 +83,33 @@ def test_resize_image_equals_a_loop(size: tuple[int, int]) -> None:
     assert resized.dtype == np.uint8
     # Fixed point rounds after each of the two directions.
     np.testing.assert_allclose(resized, _bilinear(image, *size), atol=1.01)
+
+
+def _cubic(x: float) -> float:
+    """Keys' kernel with a = -0.5."""
+    x = abs(x)
+    if x < 1:
+        return 1.5 * x**3 - 2.5 * x**2 + 1
+    return -0.5 * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+
+def _cubic_weights(old: int, new: int) -> np.ndarray:
+    """``(new, old)``: Keys' kernel, as wide as the step where that is more than a pixel, cut off at the border."""
+    step = old / new
+    centres = (np.arange(new) + 0.5) * step - 0.5
+    weights = np.array([[_cubic((i - centre) / max(step, 1)) for i in range(old)] for centre in centres])
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [(9, 6), (20, 17), (13, 3)])
+def test_resize_bicubically_equals_a_loop(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (12, 13, 3), dtype=np.uint8)
+    resized = transforms.resize_image(image, size, "bicubic")
+    assert resized.dtype == np.uint8 and resized.shape == (size[1], size[0], 3)
+    # Rounded and clipped after each of the two directions, columns first.
+    columns = np.einsum("xj,ijc->ixc", _cubic_weights(13, size[0]), image).clip(0, 255)
+    expected = np.einsum("yi,ixc->yxc", _cubic_weights(12, size[1]), columns).clip(0, 255)
+    np.testing.assert_allclose(resized, expected, atol=1.5)
 
 
 @pytest.mark.parametrize("size", [(9, 6), (20, 17), (13, 12), (26, 3)])
@@ -94,7 +126,21 @@ def test_resize_label_equals_a_loop(size: tuple[int, int]) -> None:
 def test_the_right_size_costs_nothing() -> None:
     image, label = np.zeros((4, 6, 3), dtype=np.uint8), np.zeros((4, 6), dtype=np.uint8)
     assert transforms.resize_image(image, (6, 4)) is image
+    assert transforms.resize_image(image, (6, 4), "bicubic") is image
     assert transforms.resize_label(label, (6, 4)) is label
+
+
+def test_margins_by_hand() -> None:
+    inside = transforms.inside_margins(5, 6, (1, 2, 0, 3)).astype(int)
+    assert inside.tolist() == [[0] * 6, [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0] * 6, [0] * 6]
+    assert transforms.inside_margins(5, 6, (0, 0, 0, 0)).all()
+    assert not transforms.inside_margins(5, 6, (4, 3, 0, 0)).any()
+    assert not transforms.inside_margins(5, 6, (0, 9, 0, 0)).any()  # more than there is
+
+
+def test_no_box_cuts_nothing() -> None:
+    image = np.zeros((4, 6, 3), dtype=np.uint8)
+    assert transforms.cut(image, None) is image
 
 
 def test_boxes_reach_every_place_and_no_other() -> None:
@@ -197,6 +243,13 @@ def test_label_tensor_by_hand() -> None:
     assert tensor.dtype == torch.int64
     assert tensor.tolist() == [[2, 1, 255], [255, 255, 255], [255, 255, 255]]
     assert transforms.label_tensor(np.array([[1, 2]], dtype=np.uint8)).tolist() == [[1, 2]]
+
+
+def test_mask_tensor_by_hand() -> None:
+    tensor = transforms.mask_tensor(np.array([[True, False]]), flip=True, side=3)
+    assert tensor.dtype == torch.bool
+    assert tensor.tolist() == [[False, True, False], [False] * 3, [False] * 3]
+    assert transforms.mask_tensor(np.array([[True, False]])).tolist() == [[True, False]]
 
 
 def test_image_tensor_leaves_the_picture_alone() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 
 from pgpc.models.mit import Attention, DropPath, PatchEmbed
 
@@ -80,6 +81,49 @@ def test_attention_equals_the_written_out_form():
         q, k, v = layer.q(x).flatten(1, 2)[..., part], k_all[..., part], v_all[..., part]
         out.append((q @ k.transpose(1, 2) / 2).softmax(-1) @ v)  # sqrt(4 channels per head) = 2
     torch.testing.assert_close(layer(x), layer.proj(torch.cat(out, -1)).view(2, 4, 6, 12))
+
+
+@pytest.mark.parametrize(("stage", "size"), [(1, (17, 25)), (3, (5, 7)), (4, (3, 4))])
+def test_blocks_of_b1_equal_the_written_out_form(stage, size):
+    torch.manual_seed(0)
+    block = getattr(timm.create_model("mit_b1"), f"block{stage}")[1].double()
+    for p in block.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    (h, w), c = size, (64, 128, 320, 512)[stage - 1]
+    heads, reduction = (1, 2, 5, 8)[stage - 1], (8, 4, 2, 1)[stage - 1]
+    state = block.state_dict()
+
+    def linear(x, name):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(x, name, eps):
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + eps).sqrt()
+        return x * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    x = torch.randn(2, h, w, c, dtype=torch.float64)
+    y = norm(x, "norm1", 1e-6)
+    tokens = y
+    if reduction > 1:
+        # Whole patches only: what is left over at the right and bottom is not read.
+        rows, columns = h // reduction, w // reduction
+        patches = y[:, : rows * reduction, : columns * reduction]
+        patches = patches.reshape(2, rows, reduction, columns, reduction, c).permute(0, 1, 3, 5, 2, 4)
+        weight = state["attn.sr.weight"].reshape(c, -1)
+        tokens = patches.reshape(2, rows, columns, -1) @ weight.T + state["attn.sr.bias"]
+        tokens = norm(tokens, "attn.norm", 1e-5)
+    q = linear(y, "attn.q").reshape(2, h * w, heads, c // heads)
+    k, v = linear(tokens, "attn.kv").reshape(2, -1, 2, heads, c // heads).unbind(2)
+    scores = torch.einsum("bqnd,bknd->bnqk", q, k) / (c // heads) ** 0.5
+    mixed = torch.einsum("bnqk,bknd->bqnd", scores.exp() / scores.exp().sum(-1, keepdim=True), v)
+    x_attended = x + linear(mixed.reshape(2, h, w, c), "attn.proj")
+
+    hidden = linear(norm(x_attended, "norm2", 1e-6), "mlp.fc1")
+    padded = F.pad(hidden, (0, 0, 1, 1, 1, 1))
+    kernel = state["mlp.dwconv.dwconv.weight"][:, 0]
+    convolved = sum(padded[:, i : i + h, j : j + w] * kernel[:, i, j] for i in range(3) for j in range(3))
+    convolved = convolved + state["mlp.dwconv.dwconv.bias"]
+    activated = convolved * (1 + torch.erf(convolved / 2**0.5)) / 2
+    torch.testing.assert_close(block(x), x_attended + linear(activated, "mlp.fc2"))
 
 
 def test_drop_path_rises_linearly_over_all_blocks():

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from pgpc.models import ARCHITECTURES, ModelConfig
-from pgpc.models.segmenter import _HEADS
+from pgpc.models import ARCHITECTURES, ModelConfig, build_model
 
 
 def test_defaults_are_the_papers_network():
@@ -27,6 +27,7 @@ def test_defaults_are_the_papers_network():
         ("dropout", 1.0, r"\[0, 1\)"),
         ("drop_path", -0.1, r"\[0, 1\)"),
         ("detail_crop", 512, "must be None"),
+        ("detail_weight", 1.5, r"\[0, 1\]"),
     ],
 )
 def test_refuses_what_is_out_of_range(field, value, rule):
@@ -39,8 +40,25 @@ def test_is_frozen():
         ModelConfig().encoder = "mit_b0"
 
 
-def test_every_architecture_has_a_head():
-    assert set(ARCHITECTURES) == set(_HEADS)
+@pytest.mark.parametrize("detail_crop", [None, 24, 40])
+def test_hrda_needs_a_detail_crop(detail_crop):
+    with pytest.raises(ValueError, match=rf"multiple of 16, and at least 32, .* got {detail_crop}"):
+        ModelConfig(architecture="hrda", detail_crop=detail_crop)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "network"),
+    [
+        ("daformer", {}, "Segmenter"),
+        ("hrda", {"detail_crop": 512}, "HRDA"),
+        ("deeplabv2", {"encoder": "resnet18"}, "DeepLabV2"),
+    ],
+)
+def test_every_architecture_is_built(architecture, options, network):
+    assert architecture in ARCHITECTURES
+    with torch.device("meta"):
+        model = build_model(ModelConfig(architecture=architecture, **{"encoder": "mit_b0", **options}))
+    assert type(model).__name__ == network
 
 
 def test_importing_it_loads_neither_torch_nor_timm():

@@ -1,9 +1,11 @@
 """Whole runs: interrupted against uninterrupted, reports, checkpoints, what is left on disk."""
 
 import json
+import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -76,7 +78,8 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
     with pytest.raises(Stop):
         pgpc.train(config, out=tmp_path, on_report=on_report)
     (tmp_path / "2.pt").rename(tmp_path / "checkpoint.pt")
-    torch.manual_seed(99)  # whatever the global generator holds, it plays no part
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(99)  # whatever the global generators hold, it plays no part
     on_report, resumed = keep_checkpoints(tmp_path)
     pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
     assert equal(learnt(folder / "4.pt"), learnt(tmp_path / "4.pt"))
@@ -112,14 +115,6 @@ def test_another_config_is_refused_on_resuming(whole, tmp_path):
     other = pgpc.override(config, {"contrast.eta": 0.4})
     with pytest.raises(ValueError, match=r"contrast.eta: 0.5 there, 0.4 here"):
         pgpc.train(other, out=tmp_path, resume=tmp_path)
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"no checkpoint"])
-def test_a_damaged_checkpoint_is_refused_in_words(whole, tmp_path, damage):
-    _, folder, _, _ = whole
-    (tmp_path / "checkpoint.pt").write_bytes(damage((folder / "4.pt").read_bytes()))
-    with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read as a checkpoint"):
-        read_checkpoint(tmp_path)
 
 
 def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny):

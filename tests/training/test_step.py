@@ -8,8 +8,9 @@ import torch
 import pgpc
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
+from pgpc.training.passes import cross_entropy
 from pgpc.training.state import TrainingState
-from pgpc.training.step import cross_entropy, train_step
+from pgpc.training.step import train_step
 
 
 def run(config, steps):

@@ -1,10 +1,12 @@
-"""What tests start under torchrun: ``torchrun --nproc-per-node 2 two_processes.py pieces|steps OUT [CONFIG]``.
+"""What tests start under torchrun: ``torchrun --nproc-per-node 2 two_processes.py pieces|steps OUT [CONFIGS]``.
 
 Also imported by the tests, for the same computation in one process.
 """
 
 import itertools
 import json
+import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,12 +14,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+import pgpc
 from pgpc import distributed
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.mixing import choose_classes
 from pgpc.adaptation.pseudo_labels import pseudo_labels
 from pgpc.config import ContrastConfig, from_dict
-from pgpc.contrast import PixelContrast
+from pgpc.contrast import PixelContrast, reliable
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.training.state import TrainingState
@@ -29,12 +32,14 @@ B, C, D, H = 4, 7, 8, 16
 def pieces():
     """Everything that a step takes over all processes, on this process's share of one fixed global batch."""
     g = torch.Generator().manual_seed(0)
-    share = B // distributed.world_size()
+    world = distributed.world_size()  # gradients are averaged over processes
+    share = B // world
     mine = slice(distributed.rank() * share, (distributed.rank() + 1) * share)
     labels = torch.randint(0, C - 1, (B, H, H), generator=g)
     labels[0] = 255  # an image without labels, and a class (C - 1) without pixels
     labels[1, :, 8:] = 4
-    logits = 4 * torch.randn(B, C, H, H, generator=g)
+    # Later images are the surer ones: a share of them all is no share of each.
+    logits = torch.arange(2, 2 + B)[:, None, None, None] * torch.randn(B, C, H, H, generator=g)
     teacher, student = (F.normalize(torch.randn(B, D, H, H, generator=g), dim=1) for _ in range(2))
     deep, initial = (torch.randn(B, 5, 2, 2, generator=g) for _ in range(2))
 
@@ -47,36 +52,61 @@ def pieces():
     distance = feature_distance(deep, initial[mine], labels[mine], things=range(C), share=0.75, num_classes=C)
     distance.backward()
 
-    contrast = PixelContrast(
-        ContrastConfig(
-            r=2, anchors=32, negatives=16, bank_size=40, quota=24, pool=64, dim=D, positive="target_prototype"
-        ),
-        C,
-    )
-    student = student[mine].requires_grad_()
-    for step in range(3):
-        draws = torch.Generator().manual_seed(step)
-        contrast.remember_source(teacher[mine], labels[mine], draws)
-        contrast.remember_target(teacher[mine], logits[mine], pseudo.labels, pseudo.usable, pseudo.usable, draws)
-    loss, anchors = contrast.loss(student, pseudo.labels, pseudo.usable, draws)
-    loss.backward()
+    student, contrasted = student[mine], {}
+    for family in ("hybrid", "pixel_to_pixel", "pixel_to_prototype"):
+        config = ContrastConfig(
+            r=2, anchors=32, negatives=16, bank_size=40, quota=24, pool=64, dim=D, positive="target_prototype",
+            family=family,
+        )  # fmt: skip
+        contrast, anchor_features = PixelContrast(config, C), student.clone().requires_grad_()
+        for step in range(3):
+            draws = torch.Generator().manual_seed(step)
+            contrast.remember_source(teacher[mine], labels[mine], draws)
+            contrast.remember_target(teacher[mine], logits[mine], pseudo.labels, pseudo.usable, pseudo.usable, draws)
+        loss, anchors = contrast.loss(anchor_features, pseudo.labels, pseudo.usable, draws)
+        loss.backward()
+        memory = {f"{family} memory {name}": value[None] for name, value in contrast.state_dict().items()}
+        contrasted |= {
+            f"{family} loss": loss.detach()[None] / world,
+            f"{family} loss gradient": anchor_features.grad / world,
+            f"{family} anchors": anchors[None],
+            **memory,
+        }
 
-    world = distributed.world_size()  # gradients are averaged over processes
     return {
         "weight": pseudo.weight,
         "chosen": chosen,
         "distance": distance.detach()[None] / world,
         "distance gradient": deep.grad / world,
-        "loss": loss.detach()[None] / world,
-        "loss gradient": student.grad / world,
-        "anchors": anchors[None],
-        **{f"memory {name}": value[None] for name, value in contrast.state_dict().items()},
+        "reliable": reliable(logits[mine], 0.3, per="batch"),
+        **contrasted,
     }
 
 
-def steps(config, num):
-    """The state after some training steps, and how often gradients were averaged."""
+def start(config):
+    """A new state, and this process's batches."""
     state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    rank, world_size = distributed.rank(), distributed.world_size()
+    return state, training_batches(config, source, target, rank=rank, world_size=world_size)
+
+
+def whole_steps(config, num):
+    """All that comes out of some whole training steps."""
+    state, batches = start(config)
+    logs = [train_step(state, batch) for batch in itertools.islice(batches, num)]
+    return {
+        "logs": logs,
+        "gradients": {name: p.grad for name, p in state.student.named_parameters()},
+        "memory": state.contrast.state_dict(),
+        "statistics": {f"student {name}": b for name, b in state.student.named_buffers()}
+        | {f"teacher {name}": b for name, b in state.teacher.named_buffers()},
+    }
+
+
+def many_steps(config, num):
+    """The state after some training steps, and how often gradients were averaged."""
+    state, batches = start(config)
     averaged = []
 
     def count(_, bucket):
@@ -85,23 +115,58 @@ def steps(config, num):
         return work.then(lambda future: future.value()[0] / distributed.world_size())
 
     state.replica.register_comm_hook(None, count)
-    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
-    batches = training_batches(
-        config, source, target, rank=distributed.rank(), world_size=distributed.world_size(), start_step=0
-    )
     for batch in itertools.islice(batches, num):
         train_step(state, batch)
+    return {"averaged": averaged.count(0), **networks(state)}
+
+
+def uneven_steps(config):
+    """Steps in which the processes hold different classes, or none."""
+    state, batches = start(config)
+    first = distributed.rank() == 0
+    for labels, valid in (((255, None), (None, None)), ((0, 255), (False, None)), ((255, 255), (False, False))):
+        batch, mine = next(batches), 0 if first else 1
+        if labels[mine] is not None:
+            batch = batch._replace(source_labels=torch.full_like(batch.source_labels, labels[mine]))
+        if valid[mine] is not None:
+            batch = batch._replace(target_valid=torch.full_like(batch.target_valid, valid[mine]))
+        log = train_step(state, batch)
+        assert all(value.isfinite().all() for value in log.values())
+    return networks(state)
+
+
+def networks(state):
     return {
-        "averaged": averaged.count(0),
         "contrast": state.contrast.state_dict(),
         "student": dict(state.student.named_parameters()),
         "teacher": dict(state.teacher.named_parameters()),
     }
 
 
+def interrupted(config, out):
+    """A run with a checkpoint in the middle, ``out/whole``; and its second half from there on, ``out/resumed``."""
+    pgpc.train(config, out=out / "whole")
+    if distributed.rank() == 0:
+        (out / "resumed").mkdir()
+        shutil.copy(out / "whole" / "previous.pt", out / "resumed" / "checkpoint.pt")
+    torch.distributed.barrier()
+    for seed in (torch.manual_seed, np.random.seed, random.seed):
+        seed(17 + distributed.rank())
+    pgpc.train(config, out=out / "resumed", resume=out / "resumed")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     task, out = sys.argv[1], Path(sys.argv[2])
     with distributed.process_group(torch.device("cpu")):
-        result = pieces() if task == "pieces" else steps(from_dict(json.loads(sys.argv[3])), 4)
+        if task == "pieces":
+            result = pieces()
+        else:
+            configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
+            result = {
+                "whole": whole_steps(configs["whole"], 3),
+                "many": many_steps(configs["many"], 50),
+                "uneven": uneven_steps(configs["many"]),
+            }
+            interrupted(configs["interrupted"], out)
         torch.save(result, out / f"{distributed.rank()}.pt")

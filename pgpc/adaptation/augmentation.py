@@ -1,0 +1,91 @@
+"""How ProCA changes images: colours in stages "adapt" and "self_training", scale, place and side in the latter.
+
+Everything is drawn on the host, per image of the global batch, so that the result does not depend on how many processes
+share the batch and the device is never waited for.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as V
+
+from pgpc.classes import IGNORE_INDEX
+from pgpc.data.transforms import MEAN, STD
+
+_STRENGTH = 0.5  # brightness, contrast and saturation are multiplied by U(1 - this, 1 + this)
+_HUE = 0.2  # the hue turns by U(-this, this) of the full circle
+_GREY_PROBABILITY = 0.2
+_BLUR_SIDE, _BLUR_SIGMA = 3, (0.1, 2.0)
+_SCALE = (0.5, 1.5)
+
+
+def augment_colours(images: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Colour jitter in random order, sometimes grey, then a slight blur, with fresh factors for each image.
+
+    Contrast is about the mean and brightness a factor, as torchvision does it; :func:`pgpc.adaptation.mixing.perturb`
+    differs in both.
+
+    Args:
+        images: ``(B, 3, H, W)`` normalised.
+        rngs: one generator per image.
+
+    Returns:
+        ``(B, 3, H, W)`` normalised.
+    """
+    mean, std = _mean_and_std(images.device)
+    pictures = (images * std + mean).div(255).clamp(0, 1)
+    changed = torch.stack([_change(picture, rng) for picture, rng in zip(pictures, rngs)])
+    return (changed * 255 - mean) / std
+
+
+def scale_crop_flip(image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Scale an image by U(0.5, 1.5), cut a random part of its former size, or fill up to that, and maybe mirror it.
+
+    Args:
+        image: ``(3, H, W)`` normalised, brought to scale bilinearly, filled up with 0.
+        labels: ``(H, W)``, brought to scale by taking the nearest pixel, filled up with "ignore".
+        rng: draws scale, place and side.
+
+    Returns:
+        Image and labels of the same size as before.
+    """
+    height, width = labels.shape
+    scale = rng.uniform(*_SCALE)
+    h, w = round(height * scale), round(width * scale)
+    top, left = int(rng.integers(max(h - height, 0) + 1)), int(rng.integers(max(w - width, 0) + 1))
+    image = F.interpolate(image[None], (h, w), mode="bilinear", align_corners=False)[0]
+    rows = torch.arange(h, device=labels.device) * height // h
+    columns = torch.arange(w, device=labels.device) * width // w
+    labels = labels[rows[:, None], columns]
+    image, labels = (x[..., top : top + height, left : left + width] for x in (image, labels))
+    missing = (0, max(width - w, 0), 0, max(height - h, 0))
+    image, labels = F.pad(image, missing), F.pad(labels, missing, value=IGNORE_INDEX)
+    return (image.flip(-1), labels.flip(-1)) if rng.random() < 0.5 else (image, labels)
+
+
+def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """One image ``(3, H, W)`` in [0, 1]."""
+    brightness, contrast, saturation = rng.uniform(1 - _STRENGTH, 1 + _STRENGTH, size=3).tolist()
+    hue, grey, sigma = rng.uniform(-_HUE, _HUE), rng.random(), rng.uniform(*_BLUR_SIGMA)
+    adjust = (
+        lambda x: V.adjust_brightness(x, brightness),
+        lambda x: V.adjust_contrast(x, contrast),
+        lambda x: V.adjust_saturation(x, saturation),
+        lambda x: V.adjust_hue(x, hue),
+    )
+    for i in rng.permutation(len(adjust)):
+        image = adjust[i](image)
+    if grey < _GREY_PROBABILITY:
+        image = V.rgb_to_grayscale(image, num_output_channels=3)
+    return V.gaussian_blur(image, [_BLUR_SIDE] * 2, [sigma] * 2)
+
+
+@functools.cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))

@@ -1,0 +1,65 @@
+"""All images of a train split, once each, whole and unchanged: what is measured over a data set between two stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pgpc.data import transforms
+from pgpc.data.config import DataConfig
+from pgpc.data.loader import _decode_image, _decode_label, _load
+from pgpc.data.shards import Shards
+
+
+class WholeImage(NamedTuple):
+    """One image of a train split.
+
+    Attributes:
+        image: ``(1, 3, h, w)`` float32, normalised, resized as in training.
+        label: ``(1, h, w)`` int64 train ids; None where labels are not read.
+    """
+
+    image: Tensor
+    label: Tensor | None
+
+
+class _WholeImages(Dataset[WholeImage]):
+    def __init__(self, shards: Shards, data: DataConfig, box: tuple[int, int], labelled: bool) -> None:
+        self._shards, self._data, self._box, self._labelled = shards, data, box, labelled
+
+    def __getitem__(self, row: int) -> WholeImage:
+        data, pixels = self._data, _decode_image(self._shards, row)
+        size = transforms.box_size(pixels.shape[1], pixels.shape[0], self._box, data.fit)
+        image = transforms.image_tensor(transforms.resize_image(pixels, size, data.interpolation))[None]
+        if not self._labelled:
+            return WholeImage(image, None)
+        label = transforms.label_tensor(transforms.resize_label(_decode_label(self._shards, row), size))
+        return WholeImage(image, label[None])
+
+
+def whole_images(
+    shards: Shards, data: DataConfig, box: tuple[int, int], *, labelled: bool, rank: int = 0, world_size: int = 1
+) -> Iterator[WholeImage]:
+    """All images of a split, one at a time.
+
+    Rank k has rows k, k + world_size, ...: over all ranks, every image once.
+
+    Args:
+        shards: the split.
+        data: how images meet their box, and how many processes load them.
+        box: width and height of the domain's box.
+        labelled: whether labels are read.
+        rank: this process.
+        world_size: number of processes.
+
+    Raises:
+        ValueError: labels are to be read, and there are rows without.
+        SampleError: while iterating, an image or label could not be read; the message names it.
+    """
+    if labelled:
+        shards.check_labelled()
+    rows = range(rank, len(shards), world_size)
+    return _load(_WholeImages(shards, data, box, labelled), rows, min(data.loader_workers, len(rows)))

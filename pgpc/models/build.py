@@ -1,0 +1,57 @@
+"""From a configuration to the network that it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pgpc.models.config import ModelConfig
+from pgpc.models.daformer import DAFormerHead
+from pgpc.models.deeplab import DILATED_STRIDES, DeepLabHead, DeepLabV2
+from pgpc.models.encoder import build_encoder, check_encoder
+from pgpc.models.hrda import HRDA, HRDAHead
+from pgpc.models.segmenter import STRIDES, Segmenter
+from pgpc.models.weights import load_encoder
+
+
+def build_model(config: ModelConfig) -> Segmenter:
+    """Builds the network that `config` describes, in train mode, on the default device.
+
+    Initial weights are drawn from torch's global generator, since neither torch's nor timm's layers take
+    another: call ``torch.manual_seed`` first for repeatable ones.
+    With `config.pretrained` the encoder's weights come from that file.
+
+    Raises:
+        ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
+            strides 4, 8, 16, 32; for "deeplabv2" at 4, 8, 8, 8); or the file of weights does not fit it.
+    """
+    check_model(config)
+    encoder, channels = build_encoder(
+        config.encoder,
+        strides=DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
+        drop_path=config.drop_path,
+        checkpointing=config.checkpointing,
+    )
+    model: Segmenter
+    if config.architecture == "deeplabv2":
+        model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
+    else:
+        options = {"channels": config.head_channels, "num_classes": config.num_classes, "dropout": config.dropout}
+        if config.architecture == "hrda":
+            head = HRDAHead(channels, **options)
+            model = HRDA(encoder, head, encoder_channels=channels, detail_crop=config.detail_crop)
+        else:
+            model = Segmenter(encoder, DAFormerHead(channels, **options), encoder_channels=channels)
+    if config.pretrained:
+        load_encoder(model, config.pretrained)
+    return model
+
+
+def check_model(config: ModelConfig) -> None:
+    """Find, without building it, what would keep a network from being built.
+
+    Raises:
+        ValueError: timm has no such encoder, or there is no file of its weights.
+    """
+    if config.pretrained and not Path(config.pretrained).is_file():
+        raise ValueError(f"model.pretrained must name a file of encoder weights, but got {config.pretrained!r}.")
+    check_encoder(config.encoder)

@@ -1,0 +1,58 @@
+"""DeepLabV2: a dilated convolutional encoder and parallel dilated classifiers.
+
+Source: Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and
+Fully Connected CRFs", TPAMI 2018, in the form that papers on domain adaptation compare with: without CRF.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pgpc.models.segmenter import Decoded, Segmenter
+
+DILATED_STRIDES = (4, 8, 8, 8)
+"""Pixels per cell of the four feature maps of the dilated encoder."""
+
+_DILATIONS = (6, 12, 18, 24)
+
+
+class DeepLabHead(nn.Module):
+    """Sum of four 3x3 classifiers, dilated by 6, 12, 18, 24; (B, C_in, H, W) -> logits (B, C, H, W)."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleList(
+            nn.Conv2d(in_channels, num_classes, 3, padding=dilation, dilation=dilation) for dilation in _DILATIONS
+        )
+        for classifier in self.classifiers:
+            nn.init.normal_(classifier.weight, std=0.01)
+            nn.init.zeros_(classifier.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(classifier(x) for classifier in self.classifiers)
+
+
+class DeepLabV2(Segmenter):
+    """A dilated encoder and :class:`DeepLabHead`; `head_channels` and `dropout` of the configuration have no meaning.
+
+    The classifier reads the last map, at stride 8. Its logits are brought to stride 4, the size of stage 1, so that
+    all networks give the same size.
+    """
+
+    align_corners = True
+
+    @property
+    def projected_channels(self) -> tuple[int, ...]:
+        return self.encoder_channels[-1:]
+
+    def projected(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Of the maps of :meth:`encode`, the one that the classifier reads: the last, at stride 8."""
+        return (features[-1],)
+
+    def decode(self, features: Sequence[Tensor], images: Tensor, box: tuple[int, int] | None = None) -> Decoded:
+        """Maps of :meth:`encode` -> logits (B, C, ~H/4, ~W/4); `images` and `box` are not read."""
+        logits = self.decode_head(features[-1])
+        return Decoded(F.interpolate(logits, size=features[0].shape[2:], mode="bilinear", align_corners=True), None)

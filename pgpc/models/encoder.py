@@ -1,0 +1,131 @@
+"""Encoders: any of timm's backbones that gives four feature maps at the strides that a decoder needs."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
+
+
+def check_encoder(name: str) -> None:
+    """Find, without building it, whether timm has a model.
+
+    Raises:
+        ValueError: it has none of this name; the message lists those with a similar one.
+    """
+    # Here and not above: timm takes seconds to import, which only building a network is worth.
+    import timm
+
+    import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+        hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists the known ones."
+        raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
+
+
+def build_encoder(
+    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool
+) -> tuple[nn.Module, list[int]]:
+    """The network that maps images (B, 3, H, W) to the list of its last four maps (B, C_i, ~H/s, ~W/s), and the C_i.
+
+    Args:
+        name: a model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
+        strides: s of the four maps. If the last is below 32, the model is dilated to end with that stride.
+        drop_path: stochastic depth of the last block, in [0, 1).
+        checkpointing: whether activations are computed again in the backward pass.
+
+    Raises:
+        ValueError: timm has no such model, it cannot be built so, or it gives other maps.
+    """
+    check_encoder(name)
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
+    if strides[-1] < 32:
+        options["output_stride"] = strides[-1]
+    encoder = _create(name, options)
+    info = encoder.feature_info
+    if tuple(info.reduction()) != strides:
+        raise ValueError(
+            f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
+            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
+            + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
+        )
+    channels = info.channels()
+    layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
+    if layout == "NHWC":
+        # A hook and not a wrapper, so that parameters keep their names.
+        encoder.register_forward_hook(_channels_first)
+    elif layout != "NCHW":
+        raise ValueError(
+            f"model.encoder must give feature maps (B, C, H, W) or (B, H, W, C), but {name!r} gives {layout}. "
+            "Choose a hierarchical backbone, for example 'mit_b5' or 'resnet50'."
+        )
+    if checkpointing:
+        _checkpoint(encoder, name)
+    return encoder, channels
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
+    # How a model whose weights came with one size is told to take others, by family.
+    for extra in ({"strict_img_size": False}, {"dynamic_img_size": True}, {}) if fixed_size else ({},):
+        try:
+            # The last four maps: convolutional networks often have one more at stride 2.
+            encoder = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra)
+            if fixed_size:
+                encoder.register_forward_pre_hook(_whole_patches)
+                _try_other_size(encoder)
+            return encoder
+        except _FAILURES as error:
+            failure = error
+    raise ValueError(
+        f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
+        f"options {options}: {str(failure).rstrip('.')}. Choose another"
+        + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
+    ) from failure
+
+
+def _try_other_size(encoder: nn.Module) -> None:
+    # Without data, on a copy: costs no computation.
+    with torch.no_grad():
+        copy.deepcopy(encoder).to("meta").eval()(torch.zeros(1, 3, 64, 96, device="meta"))
+
+
+def _whole_patches(encoder: nn.Module, args: tuple[Tensor]) -> Tensor:
+    # Models whose weights came with one size cut images into patches of 4 x 4 and refuse a rest.
+    (images,) = args
+    return F.pad(images, (0, -images.shape[3] % 4, 0, -images.shape[2] % 4))
+
+
+def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor]) -> list[Tensor]:
+    return [x.permute(0, 3, 1, 2).contiguous() for x in maps]
+
+
+def _checkpoint(encoder: nn.Module, name: str) -> None:
+    from pgpc.models.mit import Stage
+
+    stages = [module for module in encoder.modules() if isinstance(module, Stage)]
+    for stage in stages:
+        stage.checkpointing = True
+    if stages:
+        return
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
+        raise ValueError(
+            "model.checkpointing must be False for an encoder with batch norm, whose running averages would count "
+            f"every batch twice, but got {name!r}. Choose a transformer, or a smaller batch."
+        )
+    if not hasattr(encoder, "set_grad_checkpointing"):
+        raise ValueError(
+            f"model.checkpointing must be False for an encoder that timm cannot checkpoint, but got {name!r}. "
+            "Choose another encoder, for example 'mit_b5', or a smaller batch."
+        )
+    encoder.set_grad_checkpointing()

@@ -1,0 +1,165 @@
+"""HRDA: context from the image at half size, detail from crops at full size, fused by a learned attention.
+
+Source: Hoyer et al., "HRDA: Context-Aware High-Resolution Domain-Adaptive Semantic Segmentation", ECCV 2022, the
+sections on multi-resolution fusion and on overlapping slides. Module names equal those of its checkpoints. LR stands
+for low resolution (scale 0.5), HR for high resolution (scale 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pgpc.models.daformer import ConvBNReLU, DAFormerHead
+from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
+
+_LR_STRIDE = 2 * STRIDES[0]  # 8 pixels of the image per cell of the LR logits; boxes lie on this grid
+
+
+def draw_detail_box(rng: np.random.Generator, size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Draws the place of the high-resolution crop, one for a whole batch.
+
+    Uniform in {0, 8, .., size - side - 8} along each axis: the very last position is never drawn, as in the code
+    that its authors published. The first is the only one where there is no room for two.
+
+    Args:
+        rng: top is drawn first, then left.
+        size: (H, W) of the images in pixels.
+        side: of the crop in pixels.
+
+    Returns:
+        (top, left) in pixels, multiples of 8.
+
+    Raises:
+        ValueError: an image is smaller than the crop.
+    """
+    if min(size) < side:
+        raise ValueError(f"images must be at least as large as the detail crop of {side} pixels, but got {size}.")
+    top, left = (_LR_STRIDE * int(rng.integers(max((extent - side) // _LR_STRIDE, 1))) for extent in size)
+    return top, left
+
+
+class HRDAHead(nn.Module):
+    """The decoder of both scales, and the attention that weighs them; takes the arguments of DAFormerHead."""
+
+    def __init__(self, in_channels: Sequence[int], *, channels: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        make = partial(DAFormerHead, in_channels, channels=channels, num_classes=num_classes, dropout=dropout)
+        self.head = make()
+        self.scale_attention = make(fusion=partial(ConvBNReLU, kernel=1))
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """LR feature maps -> LR logits, and the share of HR in (0, 1) of every class; both (B, C, H_1, W_1)."""
+        return self.head(features), self.scale_attention(features).sigmoid()
+
+
+class HRDA(Segmenter):
+    """One encoder and one decoder at two scales.
+
+    The context is the whole image at half size; :meth:`encode` gives its features. The detail is, in training, one
+    crop at full size, where `box` says. Elsewhere the fused logits are those of the context. Without a box the detail
+    is the average logits of overlapping crops over the whole image. These go through the encoder in one batch: for an
+    image of 1024 x 1024 and a side of 512 they are 9, so that path wants ``torch.no_grad()``.
+
+    Images are padded with 0, the mean colour, at the right and bottom to multiples of 8.
+
+    Args:
+        detail_crop: side of the crop in pixels, a multiple of 16.
+    """
+
+    shortest_side = 2 * STRIDES[-1]
+
+    def __init__(
+        self, encoder: nn.Module, decode_head: nn.Module, *, encoder_channels: Sequence[int], detail_crop: int
+    ) -> None:
+        super().__init__(encoder, decode_head, encoder_channels=encoder_channels)
+        self.detail_crop = detail_crop
+
+    def context(self, images: Tensor) -> Tensor:
+        """The padded images at half size: (B, 3, H, W) -> (B, 3, ceil(H/8) * 4, ceil(W/8) * 4)."""
+        images = _pad(images)
+        h, w = images.shape[2:]
+        return F.interpolate(images, size=(h // 2, w // 2), mode="bilinear", align_corners=False)
+
+    def decode(self, features: Sequence[Tensor], images: Tensor, box: tuple[int, int] | None = None) -> Decoded:
+        """Features of the context, and the images (B, 3, H, W) that the detail is cut from -> fused logits.
+
+        Args:
+            features: what :meth:`encode` gave for `images`.
+            images: normalised.
+            box: (top, left) of the one crop in pixels, multiples of 8 as :func:`draw_detail_box` gives; None slides
+                crops over the whole image.
+
+        Returns:
+            Logits (B, C, ceil(H/4), ceil(W/4)); with a box also those of the crop alone.
+
+        Raises:
+            ValueError: the box is off the grid, or the crop leaves the image.
+        """
+        low, attention = self.decode_head(features)
+        h, w = images.shape[2:]
+        detail = None
+        if box is None:
+            high = self._slide(_pad(images))
+        else:
+            self._check(box, (h, w))
+            (top, left), side = box, self.detail_crop
+            detail = self.decode_head.head(self.encoder(images[:, :, top : top + side, left : left + side]))
+            high = _frame(detail, box, STRIDES[0], (2 * low.shape[2], 2 * low.shape[3]))
+            # Before upsampling, as published: at the border of the box both scales then fade into each other.
+            (y, x), cells = (top // _LR_STRIDE, left // _LR_STRIDE), side // _LR_STRIDE
+            inside = attention[:, :, y : y + cells, x : x + cells]
+            attention = _frame(inside, box, _LR_STRIDE, (low.shape[2], low.shape[3]))
+        fused = _double(attention) * high + _double((1 - attention) * low)
+        return Decoded(fused[:, :, : -(-h // STRIDES[0]), : -(-w // STRIDES[0])], detail)
+
+    def _check(self, box: tuple[int, int], size: tuple[int, int]) -> None:
+        inside = all(0 <= start <= extent - self.detail_crop for start, extent in zip(box, size, strict=True))
+        if not inside or any(start % _LR_STRIDE for start in box):
+            raise ValueError(
+                f"box must be (top, left), multiples of {_LR_STRIDE}, of a crop of side {self.detail_crop} inside "
+                f"the image of {size}, but got {box}. draw_detail_box gives such boxes."
+            )
+
+    def _slide(self, images: Tensor) -> Tensor:
+        """Average logits of overlapping crops: (B, 3, H, W), multiples of 8 -> (B, C, H/4, W/4)."""
+        b, _, h, w = images.shape
+        side_h, side_w = min(self.detail_crop, h), min(self.detail_crop, w)
+        corners = [(y, x) for y in self._starts(h) for x in self._starts(w)]
+        crops = torch.cat([images[:, :, y : y + side_h, x : x + side_w] for y, x in corners])
+        logits = self.decode_head.head(self.encoder(crops))
+        total = logits.new_zeros(b, logits.shape[1], h // STRIDES[0], w // STRIDES[0])
+        count = logits.new_zeros(total.shape[2:])
+        for (y, x), part in zip(corners, logits.split(b), strict=True):
+            rows = slice(y // STRIDES[0], (y + side_h) // STRIDES[0])
+            columns = slice(x // STRIDES[0], (x + side_w) // STRIDES[0])
+            total[:, :, rows, columns] += part
+            count[rows, columns] += 1
+        return total / count
+
+    def _starts(self, extent: int) -> list[int]:
+        """Where crops begin along an axis of `extent` pixels: every half side, the last one shifted inwards."""
+        last = max(extent - self.detail_crop, 0)
+        return [*range(0, last, self.detail_crop // 2), last]
+
+
+def _pad(images: Tensor) -> Tensor:
+    """Pads with 0 at the right and bottom, to multiples of 8."""
+    h, w = images.shape[2:]
+    return F.pad(images, (0, -w % _LR_STRIDE, 0, -h % _LR_STRIDE))
+
+
+def _frame(x: Tensor, box: tuple[int, int], stride: int, size: tuple[int, int]) -> Tensor:
+    """Puts the map of a crop, of `stride`, at its place among zeros: (B, C, h, w) -> (B, C, *size)."""
+    top, left = box[0] // stride, box[1] // stride
+    return F.pad(x, (left, size[1] - left - x.shape[3], top, size[0] - top - x.shape[2]))
+
+
+def _double(x: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    return F.interpolate(x, size=(2 * h, 2 * w), mode="bilinear", align_corners=False)

@@ -1,0 +1,55 @@
+"""Reading files of weights without running anything that is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import torch
+
+
+def read_weight_file(path: str | os.PathLike[str]) -> Any:
+    """The content of a file, on the CPU: that of ``torch.save``, or tensors by name if it ends in ".safetensors".
+
+    Raises:
+        ValueError: `path` is a folder; or the file is empty, damaged, or holds more than tensors and plain containers.
+        FileNotFoundError: there is no such file.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"No file of weights at {path}.")
+    if os.path.isdir(path):
+        raise ValueError(
+            f"weights must come from a file, but {path} is a folder. Give the file in it, for example checkpoint.pt "
+            "of a run or model.safetensors."
+        )
+    if os.path.getsize(path) == 0:
+        raise ValueError(f"a weights file must hold tensors, but {path} is empty. Copy or download it again.")
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file  # comes with timm
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            "a weights file must hold tensors and plain containers only, since reading anything else could run code, "
+            f"but {path} {_found(path)}. If you trust where it comes from, write its tensors alone to a new file: "
+            "torch.save(torch.load(OLD, weights_only=False)['state_dict'], NEW)."
+        ) from error
+    except Exception as error:  # zip, tar, pickle and safetensors raise half a dozen types for a damaged file
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise ValueError(
+            f"a weights file must be whole, but {path} cannot be read ({type(error).__name__}: {reason}). Copy or "
+            "download it again."
+        ) from error
+
+
+def _found(path: str) -> str:
+    """What a file that was refused holds, found without running it."""
+    try:
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # of the formats that torch.save wrote in the past, and of other files, it cannot tell
+        names = []
+    return f"refers to {', '.join(names)}" if names else "holds something else, or is no file of torch.save"

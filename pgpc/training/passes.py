@@ -1,0 +1,138 @@
+"""The passes that a training step is made of: losses on labelled pixels, and what the teacher sees."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pgpc.adaptation.pseudo_labels import PseudoLabels, pseudo_labels
+from pgpc.adaptation.teacher import teacher_mode
+from pgpc.classes import IGNORE_INDEX
+from pgpc.contrast import reliable
+from pgpc.data.loader import Batch
+from pgpc.models.hrda import draw_detail_box
+from pgpc.training.seeding import numpy_generator
+from pgpc.training.state import TrainingState
+from pgpc.training.student import Outputs
+
+
+class TeacherPixels(NamedTuple):
+    """What the contrast takes from the teacher's view of the target images, at the stride of the projections.
+
+    Attributes:
+        projections: ``(B, D, h, w)``.
+        logits: ``(B, C, h, w)``.
+        labels: ``(B, h, w)`` pseudo-labels.
+        usable: ``(B, h, w)`` bool, neither padding nor in the margins.
+        reliable: ``(B, h, w)`` bool, usable and of low entropy: the candidates of Eq. 8.
+    """
+
+    projections: Tensor
+    logits: Tensor
+    labels: Tensor
+    usable: Tensor
+    reliable: Tensor
+
+
+class TeacherView(NamedTuple):
+    """What the teacher sees in the target images of a step.
+
+    Attributes:
+        pseudo: labels and weights, at the size of the images.
+        pixels: the material of the contrast; None while nothing is remembered.
+    """
+
+    pseudo: PseudoLabels
+    pixels: TeacherPixels | None
+
+
+@torch.no_grad()
+def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
+    """One pass of the teacher over the clean target images (Eqs. 2, 3 and 7)."""
+    adaptation, contrast = state.config.adaptation, state.config.contrast
+    teacher_mode(state.teacher)
+    output = state.teacher(batch.target_images, project=project)
+    logits = upsample(output.logits, batch.target_images.shape[2:], state.student.segmenter.align_corners)
+    pseudo = pseudo_labels(
+        logits, batch.target_valid, confidence=adaptation.confidence,
+        ignore_top=adaptation.ignore_top, ignore_bottom=adaptation.ignore_bottom,
+    )  # fmt: skip
+    if not project:
+        return TeacherView(pseudo, None)
+    sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
+    logits, labels, usable, sure = (
+        at_stride_of(output.projections, x) for x in (output.logits, pseudo.labels, pseudo.usable, sure)
+    )
+    return TeacherView(pseudo, TeacherPixels(output.projections, logits, labels, usable, sure))
+
+
+@torch.no_grad()
+def remember(state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator) -> None:
+    """Add the teacher's features of both domains to the memory (the material of Eqs. 9, 10 and 11)."""
+    source = state.teacher(batch.source_images, decode=False, project=True).projections
+    state.contrast.remember_source(source, at_stride_of(source, batch.source_labels), draws)
+    state.contrast.remember_target(*pixels, draws)
+
+
+def at_stride_of(map_: Tensor, x: Tensor) -> Tensor:
+    """Every k-th row and column of `x`, ``(B, ..., H, W)``, with k such that it fits `map_`, which is coarser."""
+    k = round(x.shape[-1] / map_.shape[-1])
+    return x[..., ::k, ::k]
+
+
+def detail_box(state: TrainingState, images: Tensor, purpose: str) -> tuple[int, int] | None:
+    """Where HRDA's high-resolution crop lies in one pass: one place for the whole batch, drawn for each pass anew."""
+    side = state.config.model.detail_crop
+    if side is None:
+        return None
+    rng = numpy_generator(state.config.seed, f"detail crop, {purpose}", state.step)
+    return draw_detail_box(rng, images.shape[2:], side)
+
+
+def segmentation_loss(
+    state: TrainingState, output: Outputs, labels: Tensor, weight: Tensor | None, box: tuple[int, int] | None
+) -> Tensor:
+    """Cross-entropy of one pass, that of HRDA's high-resolution crop by itself included.
+
+    Args:
+        state: its config gives the share of the high-resolution crop.
+        output: of the student.
+        labels: ``(B, H, W)`` train ids.
+        weight: ``(B, H, W)`` of each pixel; None is 1 everywhere.
+        box: top and left of the high-resolution crop that `output` was computed with.
+    """
+    align_corners = state.student.segmenter.align_corners
+    loss = cross_entropy(output.logits, labels, weight, align_corners=align_corners)
+    if output.detail is None:
+        return loss
+    model = state.config.model
+    (top, left), side = box, model.detail_crop
+    labels, weight = (
+        None if x is None else x[:, top : top + side, left : left + side] for x in (labels, weight)
+    )
+    detail = cross_entropy(output.detail, labels, weight, align_corners=align_corners)
+    return (1 - model.detail_weight) * loss + model.detail_weight * detail
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, weight: Tensor | None = None, *, align_corners: bool = False
+) -> Tensor:
+    """Cross-entropy at the size of the labels, averaged over *all* pixels: ignored ones count as zeros.
+
+    Args:
+        logits: ``(B, C, h, w)``, brought to the size of the labels bilinearly.
+        labels: ``(B, H, W)`` train ids.
+        weight: ``(B, H, W)`` of each pixel; None is 1 everywhere.
+        align_corners: how.
+    """
+    logits = upsample(logits, labels.shape[1:], align_corners)
+    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+    return (loss if weight is None else loss * weight).mean()
+
+
+def upsample(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    """Logits ``(B, C, h, w)`` at another size, bilinearly, in float32."""
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)

@@ -1,0 +1,95 @@
+"""The named configs, against the figures of the papers that they are named after."""
+
+import pytest
+
+import pgpc
+from pgpc.config import flatten
+from pgpc.presets import preset_names
+
+TASKS = ("gta5-cityscapes", "synthia-cityscapes", "cityscapes-darkzurich", "cityscapes-acdc")
+BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
+
+
+def changed(name, to):
+    base, other = flatten(pgpc.preset(name)), flatten(pgpc.preset(to))
+    return {key: other[key] for key in base if base[key] != other[key] and key != "name"}
+
+
+def test_every_base_of_every_task_has_a_preset_with_and_without_pgpc():
+    expected = {f"{task}/{base}{c}" for task in ("streets", *TASKS) for base in BASES for c in ("", "+pgpc")}
+    assert set(preset_names()) == expected | {"streets", "streets/oracle"}
+
+
+@pytest.mark.parametrize("task", ["streets", *TASKS])
+@pytest.mark.parametrize("base", BASES)
+def test_pgpc_differs_from_its_base_in_the_contrast_only(task, base):
+    expected = {"contrast.enabled": True}
+    if base == "source-only":  # the teacher that the contrast needs, but no loss on its pseudo-labels
+        expected |= {"adaptation.enabled": True, "adaptation.target_weight": 0.0}
+    assert changed(f"{task}/{base}", f"{task}/{base}+pgpc") == expected
+
+
+def test_the_settings_of_the_paper():
+    config = pgpc.preset("gta5-cityscapes/daformer+pgpc")
+    contrast, optimizer = config.contrast, config.optimizer
+    assert (contrast.r, contrast.eta, contrast.weight, contrast.anchors, contrast.negatives) == (4, 0.5, 0.1, 256, 512)
+    assert (contrast.temperature, contrast.start, contrast.dim) == (0.5, 20_000, 256)
+    assert (optimizer.lr, optimizer.head_factor, optimizer.warmup, optimizer.weight_decay) == (6e-5, 10, 1500, 0.01)
+    assert (config.adaptation.ema_decay, config.adaptation.confidence) == (0.999, 0.968)
+    assert (config.model.encoder, config.training.batch_size) == ("mit_b5", 2)
+
+
+SIZES = {
+    ("gta5-cityscapes", False): ((1280, 720), (1024, 512), 512),
+    ("synthia-cityscapes", False): ((1280, 760), (1024, 512), 512),
+    ("cityscapes-darkzurich", False): ((1024, 512), (960, 540), 512),
+    ("cityscapes-acdc", False): ((1024, 512), (960, 540), 512),
+    ("gta5-cityscapes", True): ((2560, 1440), (2048, 1024), 1024),
+    ("synthia-cityscapes", True): ((2560, 1520), (2048, 1024), 1024),
+    ("cityscapes-darkzurich", True): ((2048, 1024), (1920, 1080), 1024),
+    ("cityscapes-acdc", True): ((2048, 1024), (1920, 1080), 1024),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("base", ["daformer", "mic-daformer", "hrda", "mic-hrda"])
+def test_sizes_margins_and_windows(task, base):
+    config = pgpc.preset(f"{task}/{base}")
+    high, adverse = "hrda" in base, task.startswith("cityscapes")
+    data = config.data
+    assert (data.source_size, data.target_size, data.crop) == SIZES[task, high]
+    assert data.rare_class_min_crop_ratio == (2.0 if high else 0.5)
+    assert data.target_margins == ((30, 240, 30, 30) if high and not adverse else (0, 0, 0, 0))
+    no_rows = high or (adverse and base == "mic-daformer")
+    assert (config.adaptation.ignore_top, config.adaptation.ignore_bottom) == ((0, 0) if no_rows else (15, 120))
+    evaluation = config.evaluation
+    assert (evaluation.window, evaluation.window_stride) == ((1024, 512) if high else (None, 512))
+    assert (config.model.architecture, config.model.detail_crop) == (("hrda", 512) if high else ("daformer", None))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_masks(task):
+    for base, block in (("mic-daformer", 32), ("mic-hrda", 64)):
+        adaptation = pgpc.preset(f"{task}/{base}").adaptation
+        assert (adaptation.masked_weight, adaptation.mask_share, adaptation.mask_block) == (1.0, 0.7, block)
+        assert adaptation.masked_images == ("both" if task.startswith("cityscapes") else "target")
+    assert pgpc.preset(f"{task}/hrda").adaptation.masked_weight == 0
+
+
+def test_proca():
+    config = pgpc.preset("gta5-cityscapes/proca")
+    data, optimizer = config.data, config.optimizer
+    assert (config.model.architecture, config.model.encoder) == ("deeplabv2", "resnet101")
+    assert (data.crop, data.fit, data.interpolation, data.source_size) == (None, "exact", "bicubic", (1280, 720))
+    assert (optimizer.algorithm, optimizer.lr, optimizer.weight_decay, optimizer.momentum) == ("sgd", 5e-4, 5e-4, 0.9)
+    assert (optimizer.power, optimizer.head_factor, optimizer.warmup) == (0.9, 10, 0)
+    assert config.training.iterations == 20_000 + 90_000 + 90_000
+    assert config.training.batch_size == 4
+    assert pgpc.preset("synthia-cityscapes/proca").data.source_size == (1280, 760)
+
+
+def test_what_the_bases_of_self_training_differ_in():
+    dacs = {"data.rare_class_sampling": False, "adaptation.feature_distance_weight": 0.0}
+    assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/dacs") == dacs
+    assert changed("gta5-cityscapes/dacs", "gta5-cityscapes/source-only") == {"adaptation.enabled": False}
+    assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/mic-daformer") == {"adaptation.masked_weight": 1.0}
