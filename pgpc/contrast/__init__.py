@@ -9,6 +9,7 @@ Eq. 8        anchors                  :func:`~pgpc.contrast.reliability.reliable
 Eq. 9        prototypes               ``FeatureBank.prototypes``
 Eq. 10       source negatives         :func:`~pgpc.contrast.sampling.draw_other_classes`
 Eq. 11       target negatives         :func:`~pgpc.contrast.reliability.rank_negatives`
+Fig. 1       families of contrast     ``PixelContrast.loss``
 ===========  =======================  ====================================
 """
 

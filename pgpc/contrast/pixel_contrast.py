@@ -87,7 +87,10 @@ class PixelContrast(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """InfoNCE of reliable target pixels against the memory (Eq. 5).
 
-        The mean runs over the classes that have anchors, a prototype and negatives. Each process computes the terms of
+        Positives and negatives are those of ``contrast.family`` (Fig. 1): prototype and drawn pixels, drawn pixels
+        twice, or the prototype of the class and of all others.
+
+        The mean runs over the classes that have anchors, positives and negatives. Each process computes the terms of
         the anchors that it holds, times the number of processes, so that averaging gradients over processes gives the
         gradient of the mean.
 

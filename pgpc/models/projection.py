@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class ProjectionHead(nn.Module):
-    """Four feature maps -> one unit vector per stride-4 pixel.
+    """Feature maps, finest first -> one unit vector per pixel of the first.
 
     The function is: resize all maps bilinearly to the first one's size, concatenate, 1x1 convolution to
     `hidden`, batch norm, ReLU, 1x1 convolution to `dim`, divide by the L2 norm. The last convolution has no

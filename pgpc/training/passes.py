@@ -72,8 +72,9 @@ def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
 @torch.no_grad()
 def remember(state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator) -> None:
     """Add the teacher's features of both domains to the memory (the material of Eqs. 9, 10 and 11)."""
-    source = state.teacher(batch.source_images, decode=False, project=True).projections
-    state.contrast.remember_source(source, at_stride_of(source, batch.source_labels), draws)
+    if state.contrast.source is not None:
+        source = state.teacher(batch.source_images, decode=False, project=True).projections
+        state.contrast.remember_source(source, at_stride_of(source, batch.source_labels), draws)
     state.contrast.remember_target(*pixels, draws)
 
 

@@ -136,6 +136,7 @@ def test_margins_by_hand() -> None:
     assert transforms.inside_margins(5, 6, (0, 0, 0, 0)).all()
     assert not transforms.inside_margins(5, 6, (4, 3, 0, 0)).any()
     assert not transforms.inside_margins(5, 6, (0, 9, 0, 0)).any()  # more than there is
+    assert not transforms.inside_margins(5, 6, (0, 0, 0, 9)).any()
 
 
 def test_no_box_cuts_nothing() -> None:

@@ -84,14 +84,13 @@ def test_every_parameter_learns():
     assert all(p.grad is not None for p in model.parameters())
 
 
-def test_bfloat16_and_export():
+def test_bfloat16():
     model = _build().eval()
     images = _images(32, 48)
     with torch.no_grad():
         expected = model(images)
         with torch.autocast("cpu", torch.bfloat16):
             low = model(images)
-        torch.testing.assert_close(torch.export.export(model, (images,)).module()(images), expected)
     torch.testing.assert_close(low.float(), expected, atol=0.1, rtol=0.1)
 
 

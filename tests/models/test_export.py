@@ -12,7 +12,7 @@ from pgpc.presets import preset
 _SIZE = (64, 128)
 _ARCHITECTURES = {
     "daformer": {},
-    "hrda": {"data.crop": 64, "model.architecture": "hrda", "model.detail_crop": 32},
+    "hrda": {"data.crop": 96, "model.architecture": "hrda", "model.detail_crop": 64},
     "deeplabv2": {"model.architecture": "deeplabv2", "model.encoder": "resnet18"},
 }
 

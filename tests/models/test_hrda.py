@@ -202,10 +202,3 @@ def test_bfloat16(box):
         with torch.autocast("cpu", torch.bfloat16):
             low = model.decode(model.encode(images), images, box).logits
     torch.testing.assert_close(low.float(), expected, atol=0.02, rtol=0.1)
-
-
-def test_export():
-    model, images = _build(64).eval(), _images(64, 72, batch=1)
-    with torch.no_grad():
-        exported = torch.export.export(model, (images,)).module()
-        torch.testing.assert_close(exported(images), model(images))

@@ -124,7 +124,7 @@ def test_checkpointing_refuses_batch_norm():
         _build(encoder="resnet10t", checkpointing=True)
 
 
-def test_fake_tensors_bfloat16_and_export():
+def test_fake_tensors_and_bfloat16():
     with FakeTensorMode():
         model = _build(drop_path=0.5).train()
         with torch.autocast("cpu", torch.bfloat16):
@@ -137,7 +137,6 @@ def test_fake_tensors_bfloat16_and_export():
         expected = model(images)
         with torch.autocast("cpu", torch.bfloat16):
             torch.testing.assert_close(model(images).float(), expected, atol=0.01, rtol=0.1)
-        torch.testing.assert_close(torch.export.export(model, (images,)).module()(images), expected)
 
 
 def test_check_model_builds_nothing(monkeypatch, tmp_path):

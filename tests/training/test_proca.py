@@ -207,6 +207,14 @@ def test_until_the_contrast_its_switch_changes_nothing_but_the_target_loss(make)
         torch.testing.assert_close(value, ours.student.segmenter.get_parameter(name), rtol=1e-4, atol=1e-6)
 
 
+def test_no_step_of_any_stage_makes_the_host_wait(make, no_host_sync):
+    state, domains, batches = start(make("streets/proca+pgpc"))
+    for batch in batches:
+        prepare(state, *domains)
+        with no_host_sync():
+            proca_step(state, batch)
+
+
 class Stop(Exception):
     pass
 

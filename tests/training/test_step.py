@@ -198,3 +198,30 @@ def test_bfloat16_activations_give_float32_losses_and_nearly_the_same_values(tin
             assert half[-1][name].item() == pytest.approx(full[-1][name].item(), rel=0.1)
     assert "loss/contrast" in half[-1]
     assert all(p.dtype == torch.float32 for p in state.student.parameters())
+
+
+@pytest.mark.parametrize("name", ["streets/daformer+pgpc", "streets/mic-hrda+pgpc"])
+def test_a_step_never_waits_for_the_device(tiny, no_host_sync, name):
+    detail = {"model.detail_crop": 32, "adaptation.mask_block": 8} if "hrda" in name else {}
+    config = tiny(name, detail)
+    state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batches = list(itertools.islice(training_batches(config, source, target), 3))
+    with no_host_sync():
+        for batch in batches:
+            train_step(state, batch)
+
+
+def test_the_source_is_not_looked_at_for_a_memory_that_needs_none_of_it(tiny):
+    changes = {"contrast.positive": "target_prototype", "contrast.negative": "target"}
+    config = tiny(changes=changes)
+    state = TrainingState(config, torch.device("cpu"))
+    passes = []
+    state.teacher.register_forward_hook(lambda *_: passes.append(1))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batches = training_batches(config, source, target)
+    train_step(state, next(batches))
+    passes.clear()
+    log = train_step(state, next(batches))
+    assert len(passes) == 1  # the clean target
+    assert log["loss/contrast"] > 0
