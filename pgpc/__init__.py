@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgpc import contrast
     from pgpc.config import Config, override
-    from pgpc.models import build_model, load_weights
+    from pgpc.models import build_model, load_exported, load_weights
     from pgpc.presets import preset
     from pgpc.training import NonFiniteLoss, Result, evaluate, train
 
@@ -21,6 +21,7 @@ _HOMES = {
     "Result": "pgpc.training",
     "build_model": "pgpc.models",
     "evaluate": "pgpc.training",
+    "load_exported": "pgpc.models",
     "load_weights": "pgpc.models",
     "override": "pgpc.config",
     "preset": "pgpc.presets",
@@ -34,6 +35,7 @@ __all__ = [
     "build_model",
     "contrast",
     "evaluate",
+    "load_exported",
     "load_weights",
     "override",
     "preset",

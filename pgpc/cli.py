@@ -125,7 +125,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     student.load_state_dict(state["student"])
     scored = open_shards(config.data.target, config.data, config.data.eval_split)
     samples = evaluation_samples(scored, config.data, rank=0, world_size=1)
-    metrics = evaluate(student.segmenter.to(local_device()), samples, config.model.num_classes)
+    model = student.segmenter.to(local_device())
+    metrics = evaluate(model, samples, config.model.num_classes, evaluation=config.evaluation)
     print(json.dumps({"iteration": state["step"], **metrics.as_dict()}, indent=2))
 
 

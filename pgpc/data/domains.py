@@ -35,12 +35,12 @@ class Domains(NamedTuple):
 
     Attributes:
         source: labelled train split.
-        target: train split, used without labels.
+        target: train split, used without labels; None where it is not used.
         scored: labelled split of the target that is evaluated.
     """
 
     source: Shards
-    target: Shards
+    target: Shards | None
     scored: Shards
 
 

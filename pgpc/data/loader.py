@@ -131,7 +131,7 @@ class TrainingData(Dataset[Batch]):
         """Image and label of a random crop, or whole, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
         data, rng = self._data, self._rng(_SOURCE_STREAM, step, index)
         drawn, row = self._draw_source(rng, step, index)
-        image, label = _decode_image(self._source, row), _decode_label(self._source, row)
+        image, label = read_image(self._source, row), read_label(self._source, row)
         size = transforms.box_size(image.shape[1], image.shape[0], data.source_size, data.fit)
         label = transforms.resize_label(label, size)
         box, flip = None, False
@@ -153,7 +153,7 @@ class TrainingData(Dataset[Batch]):
         """Image of a random crop, or whole, and where it counts, ``(3, H, W)`` float32 and ``(H, W)`` bool."""
         assert self._target is not None, "target samples need target shards"
         data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
-        image = _decode_image(self._target, int(rng.integers(len(self._target))))
+        image = read_image(self._target, int(rng.integers(len(self._target))))
         size = transforms.box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
         image = transforms.resize_image(image, size, data.interpolation)
         valid = transforms.inside_margins(*image.shape[:2], data.target_margins)
@@ -171,7 +171,7 @@ class _EvaluationData(Dataset[EvaluationSample]):
         self._shards, self._data = shards, data
 
     def __getitem__(self, row: int) -> EvaluationSample:
-        image, label = _decode_image(self._shards, row), _decode_label(self._shards, row)
+        image, label = read_image(self._shards, row), read_label(self._shards, row)
         size = transforms.box_size(image.shape[1], image.shape[0], self._data.target_size, self._data.fit)
         tensor = transforms.image_tensor(transforms.resize_image(image, size, self._data.interpolation))
         return EvaluationSample(tensor[None], label, self._shards.names[row])
@@ -208,7 +208,7 @@ def training_batches(
         SampleError: while iterating, an image or label could not be read; the message names it.
     """
     data = TrainingData(config, source, target, rank=rank, world_size=world_size)
-    return _load(data, range(start_step, config.training.iterations), config.data.loader_workers)
+    return in_order(data, range(start_step, config.training.iterations), config.data.loader_workers)
 
 
 def evaluation_samples(
@@ -224,10 +224,10 @@ def evaluation_samples(
     """
     shards.check_labelled()
     rows = range(rank, len(shards), world_size)
-    return _load(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
+    return in_order(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
 
 
-def _load(data: Dataset, order: Sequence[int], workers: int) -> Iterator[Any]:
+def in_order(data: Dataset, order: Sequence[int], workers: int) -> Iterator[Any]:
     """The items of `order`, prepared by `workers` processes; PyTorch gives each of them one thread."""
     loader = DataLoader(
         data,
@@ -246,14 +246,24 @@ def _unchanged(item: Any) -> Any:
     return item
 
 
-def _decode_image(shards: Shards, row: int) -> np.ndarray:
+def read_image(shards: Shards, row: int) -> np.ndarray:
+    """The image of a row, ``(H, W, 3)`` uint8.
+
+    Raises:
+        SampleError: it cannot be read; the message names it.
+    """
     try:
         return transforms.decode_image(shards.image_bytes(row))
     except Exception as error:
         raise _sample_error(shards, row, "Image", error) from error
 
 
-def _decode_label(shards: Shards, row: int) -> np.ndarray:
+def read_label(shards: Shards, row: int) -> np.ndarray:
+    """The label of a row of a labelled split, ``(H, W)`` uint8.
+
+    Raises:
+        SampleError: it cannot be read; the message names it.
+    """
     try:
         encoded = shards.label_bytes(row)
         assert encoded is not None, "the split was checked to be labelled"

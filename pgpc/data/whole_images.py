@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.loader import _decode_image, _decode_label, _load
+from pgpc.data.loader import in_order, read_image, read_label
 from pgpc.data.shards import Shards
 
 
@@ -31,12 +31,12 @@ class _WholeImages(Dataset[WholeImage]):
         self._shards, self._data, self._box, self._labelled = shards, data, box, labelled
 
     def __getitem__(self, row: int) -> WholeImage:
-        data, pixels = self._data, _decode_image(self._shards, row)
+        data, pixels = self._data, read_image(self._shards, row)
         size = transforms.box_size(pixels.shape[1], pixels.shape[0], self._box, data.fit)
         image = transforms.image_tensor(transforms.resize_image(pixels, size, data.interpolation))[None]
         if not self._labelled:
             return WholeImage(image, None)
-        label = transforms.label_tensor(transforms.resize_label(_decode_label(self._shards, row), size))
+        label = transforms.label_tensor(transforms.resize_label(read_label(self._shards, row), size))
         return WholeImage(image, label[None])
 
 
@@ -62,4 +62,4 @@ def whole_images(
     if labelled:
         shards.check_labelled()
     rows = range(rank, len(shards), world_size)
-    return _load(_WholeImages(shards, data, box, labelled), rows, min(data.loader_workers, len(rows)))
+    return in_order(_WholeImages(shards, data, box, labelled), rows, min(data.loader_workers, len(rows)))

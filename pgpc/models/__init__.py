@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pgpc.models.config import ARCHITECTURES, ModelConfig
     from pgpc.models.daformer import DAFormerHead
     from pgpc.models.deeplab import DeepLabV2
+    from pgpc.models.export import export_program, export_weights, load_exported
     from pgpc.models.hrda import HRDA, draw_detail_box
     from pgpc.models.projection import ProjectionHead
     from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
@@ -25,6 +26,9 @@ _HOMES = {
     "ModelConfig": "config",
     "DAFormerHead": "daformer",
     "DeepLabV2": "deeplab",
+    "export_program": "export",
+    "export_weights": "export",
+    "load_exported": "export",
     "HRDA": "hrda",
     "draw_detail_box": "hrda",
     "ProjectionHead": "projection",
@@ -50,7 +54,10 @@ __all__ = [
     "build_model",
     "check_model",
     "draw_detail_box",
+    "export_program",
+    "export_weights",
     "load_encoder",
+    "load_exported",
     "load_weights",
 ]
 

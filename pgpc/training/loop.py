@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from pgpc import distributed
+from pgpc.adaptation.proca_stages import images_per_step
 from pgpc.classes import CLASS_NAMES
 from pgpc.config import Config, to_dict
-from pgpc.data.domains import check_classes, open_shards
+from pgpc.data.domains import Domains, check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
 from pgpc.data.shards import Shards
 from pgpc.training.evaluation import evaluate
+from pgpc.training.proca import prepare, proca_step
 from pgpc.training.state import TrainingState
 from pgpc.training.step import train_step
 from pgpc.training.tracking import Tracker
@@ -93,7 +95,7 @@ def train(
             pictured = list(itertools.islice(evaluation_samples(scored, config.data), NUM_PICTURES))
             tracker = Tracker(out, config, step=state.step, samples=pictured)
         try:
-            _run(state, batches, scored, device, tracker, out, on_report)
+            _run(state, batches, Domains(source, target, scored), device, tracker, out, on_report)
         finally:
             if tracker is not None:
                 tracker.close()
@@ -103,7 +105,7 @@ def train(
 def _run(
     state: TrainingState,
     batches: Iterator[Batch],
-    scored: Shards,
+    domains: Domains,
     device: torch.device,
     tracker: Tracker | None,
     out: Path,
@@ -113,9 +115,12 @@ def _run(
     training = state.config.training
     curve, since_report = Averages(), Averages()
     seconds = state.metrics.get("seconds", 0.0)
+    step = train_step if state.proca is None else proca_step
     while state.step < training.iterations:
+        if state.proca is not None:
+            prepare(state, domains.source, domains.target)
         began = time.perf_counter()
-        values = train_step(state, next(batches).to(device))
+        values = step(state, next(batches).to(device))
         curve.add(values)
         since_report.add(values)
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
@@ -140,7 +145,7 @@ def _run(
             curve = Averages()
 
         if report_due:
-            scores = _evaluate(state, scored)
+            scores = _evaluate(state, domains.scored)
             state.metrics = {
                 "iteration": state.step, **scores, **since_report.result(), **_gauges(state),
                 "images_per_second": _images_per_second(since_report, state), "seconds": seconds,
@@ -208,8 +213,8 @@ def _check_parameters(state: TrainingState) -> None:
 
 def _images_per_second(averages: Averages, state: TrainingState) -> float:
     """Source and target images that the training steps of all processes took in, per second."""
-    domains = 2 if state.teacher is not None else 1
-    return domains * state.config.training.batch_size * averages.steps / max(averages.seconds, 1e-9)
+    images = sum(images_per_step(state.step - 1, state.config))
+    return images * averages.steps / max(averages.seconds, 1e-9)
 
 
 def _gauges(state: TrainingState) -> dict[str, float]:
@@ -231,10 +236,12 @@ def _per_class(name: str, values: Sequence[float]) -> dict[str, float]:
 
 def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
     distributed.broadcast_buffers(state.student)
-    samples = evaluation_samples(
-        scored, state.config.data, rank=distributed.rank(), world_size=distributed.world_size()
+    config = state.config
+    samples = evaluation_samples(scored, config.data, rank=distributed.rank(), world_size=distributed.world_size())
+    metrics = evaluate(
+        state.student.segmenter, samples, config.model.num_classes, evaluation=config.evaluation
     )
-    return evaluate(state.student.segmenter, samples, state.config.model.num_classes).as_dict()
+    return metrics.as_dict()
 
 
 def _report(state: TrainingState, out: Path, on_report: OnReport | None) -> None:

@@ -41,9 +41,8 @@ def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Opt
         {"params": [p for p in student.parameters() if id(p) not in of_encoder], "factor": config.head_factor},
     ]
     if config.algorithm == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-        )
+        # Not fused: that fails where only some parameters of a group have momentum, as once the projection head joins.
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     groups[1]["weight_decay"] = 0.0
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from pgpc import distributed
+from pgpc.adaptation.proca import ProCA
 from pgpc.adaptation.teacher import make_teacher
 from pgpc.config import Config, flatten, from_dict, to_dict
 from pgpc.contrast import PixelContrast
@@ -34,7 +35,7 @@ _MAY_CHANGE = ("name", "data.loader_workers", "training.eval_interval", "trainin
 
 
 class TrainingState:
-    """Student, teacher, optimiser, memory and the number of steps done.
+    """Student, teacher, optimiser, memory, ProCA's prototypes and the number of steps done.
 
     There is no random generator, sampler or schedule in it, and none needs saving: batches (`training_batches`), every
     random draw (`pgpc.training.seeding`; the global generator, which dropout uses, is seeded anew at each step), the
@@ -56,6 +57,10 @@ class TrainingState:
         self.contrast = (
             PixelContrast(config.contrast, config.model.num_classes).to(device) if config.contrast.enabled else None
         )
+        self.proca: ProCA | None = None
+        if config.proca.enabled:
+            dim = self.student.segmenter.encoder_channels[-1]
+            self.proca = ProCA(config.proca, config.model.num_classes, dim).to(device)
         self.initial_encoder: nn.Module | None = None
         """The encoder as it was before training, for the feature distance; follows from the config."""
         if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
@@ -84,6 +89,7 @@ class TrainingState:
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict() if self.teacher is not None else None,
             "contrast": self.contrast.state_dict() if self.contrast is not None else None,
+            "proca": self.proca.state_dict() if self.proca is not None else None,
             "optimizer": self.optimizer.state_dict(),
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +129,8 @@ class TrainingState:
             self.teacher.load_state_dict(state["teacher"])
         if self.contrast is not None:
             self.contrast.load_state_dict(state["contrast"])
+        if self.proca is not None:
+            self.proca.load_state_dict(state["proca"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _read_newest(self, folder: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Processes:
     def all_reduce_sum(self, x):
         if self._local.rank == 0:
             self.collectives.append("reduce")
-        return sum(self._meet(x))
+        return x.copy_(sum(self._meet(x)))  # the real one overwrites its argument, too
 
     def _meet(self, x):
         self._shared[self._local.rank] = x.clone()

@@ -10,6 +10,7 @@ from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.presets import preset_names
 from pgpc.training.passes import cross_entropy, segmentation_loss
+from pgpc.training.proca import prepare, proca_step
 from pgpc.training.state import TrainingState
 from pgpc.training.step import train_step
 from pgpc.training.student import Outputs
@@ -156,13 +157,17 @@ def shrink(name, tiny):
 
 @pytest.mark.parametrize("name", preset_names())
 def test_two_steps_of_every_preset(name, tiny):
-    """Every preset is built and takes two steps, the second with contrast where it has it; ProCA one of each stage."""
+    """The second step has the contrast, where the preset has it, and is ProCA's first against prototypes."""
     config = shrink(name, tiny)
     state = TrainingState(config, torch.device("cpu"))
     before = torch.cat([p.detach().flatten() for p in state.student.segmenter.parameters()]).clone()
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
-    logs = [train_step(state, batch) for batch in itertools.islice(batches, 2)]
+    logs = []
+    for batch in itertools.islice(batches, 2):
+        if state.proca is not None:
+            prepare(state, source, target)
+        logs.append((train_step if state.proca is None else proca_step)(state, batch))
     assert all(value.isfinite().all() for log in logs for value in log.values())
     assert ("loss/contrast" in logs[1]) == config.contrast.enabled
     assert "loss/contrast" not in logs[0]
