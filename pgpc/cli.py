@@ -100,9 +100,10 @@ def _pack(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
     from pgpc.training import train
+    from pgpc.training.state import CHECKPOINT, PREVIOUS
 
     out = arguments.out
-    if not arguments.resume and (out / "checkpoint.pt").exists():
+    if not arguments.resume and any((out / name).exists() for name in (CHECKPOINT, PREVIOUS)):
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
     result = train(_config(arguments), out=out, resume=out if arguments.resume else None)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
