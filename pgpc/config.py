@@ -63,6 +63,12 @@ class ContrastConfig:
     negative: tuple[Literal["source", "target"], ...] = ("source", "target")
     """Where negatives come from: source pixels (Eq. 10, SN), target pixels (Eq. 11, TN), or both, half and half;
     ignored in "pixel_to_prototype"."""
+    average: Literal["valid", "all"] = "valid"
+    """What the sum over classes is divided by: the classes that have anchors, a positive and negatives, or all C as
+    Eq. 5 is written."""
+    head_warmup: int = 0
+    """Iterations from `start` on in which the learning rate of the projection head, untrained until then, rises
+    linearly; 0 starts with the full one."""
     anchor_view: Literal["target", "mixed"] = "target"
     """Anchors are the student's features of the clean target image (one more pass), or of the mixed image."""
     reliable_by: Literal["entropy", "confidence"] = "entropy"
@@ -85,6 +91,7 @@ class ContrastConfig:
         check(0 < self.temperature < math.inf, "contrast.temperature must be finite and > 0", self.temperature)
         check(self.start >= 0, "contrast.start must be >= 0", self.start)
         check(self.fill >= 0, "contrast.fill must be >= 0", self.fill)
+        check(self.head_warmup >= 0, "contrast.head_warmup must be >= 0", self.head_warmup)
         check(
             len(self.negative) > 0 and len(set(self.negative)) == len(self.negative),
             "contrast.negative must name 'source', 'target' or both, each once",

@@ -113,7 +113,8 @@ class PixelContrast(nn.Module):
             terms_CM, has_negatives = self._against_pixels(anchors, memory, generator)
         counts = (draw.total > 0) & (memory.filled > 0) & has_negatives  # (C,)
         terms_CM = torch.where(draw.mine & counts[:, None], terms_CM, 0.0)
-        mean = terms_CM.sum() / (self.config.anchors * counts.sum().clamp(min=1))
+        divisor = self.num_classes if self.config.average == "all" else counts.sum().clamp(min=1)
+        mean = terms_CM.sum() / (self.config.anchors * divisor)
         return mean * distributed.world_size(), draw.total
 
     def _against_pixels(

@@ -94,7 +94,9 @@ def proca_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     """
     config = state.config
     seed_everything(config.seed, "dropout", state.step, distributed.rank())
-    optimization.set_learning_rate(state.optimizer, learning_rate(state.step, config))
+    optimization.set_learning_rate(
+        state.optimizer, learning_rate(state.step, config), optimization.projection_factor(state.step, config)
+    )
     state.optimizer.zero_grad()
     scalars: dict[str, Tensor] = {}
     run = {"source": _source_loss, "adapt": _adaptation_loss, "self_training": _self_training_loss}

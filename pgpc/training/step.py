@@ -15,7 +15,7 @@ from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.adaptation.teacher import update_teacher
 from pgpc.classes import THING_CLASSES
 from pgpc.data.loader import Batch
-from pgpc.training.optimization import learning_rate, set_learning_rate
+from pgpc.training.optimization import learning_rate, projection_factor, set_learning_rate
 from pgpc.training.passes import at_stride_of, detail_box, look, remember, segmentation_loss
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
@@ -94,7 +94,7 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
 def _begin(state: TrainingState) -> None:
     seed_everything(state.config.seed, "dropout", state.step, distributed.rank())
     rate = learning_rate(state.step, state.config.optimizer, state.config.training.iterations)
-    set_learning_rate(state.optimizer, rate)
+    set_learning_rate(state.optimizer, rate, projection_factor(state.step, state.config))
     state.optimizer.zero_grad()
 
 

@@ -167,6 +167,16 @@ def test_the_mean_runs_over_valid_classes_only():
     assert both.item() == pytest.approx((one.item() + other.item()) / 2, rel=1e-5)
 
 
+def test_on_request_the_mean_runs_over_all_classes():
+    features, labels = unit(1, D, 8, 8, seed=9), torch.ones(1, 8, 8, dtype=torch.long)
+    valid, every = (
+        filled_contrast(dataclasses.replace(CONFIG, average=average)).loss(features, labels, labels == 1, generator())
+        for average in ("valid", "all")
+    )
+    assert every[0].item() == pytest.approx(valid[0].item() / C, rel=1e-6)  # one of C classes has anchors
+    assert valid[0] > 0
+
+
 def test_nothing_to_contrast_is_exactly_zero_with_a_graph():
     empty = PixelContrast(CONFIG, C)
     features = unit(1, D, 8, 8).requires_grad_()
