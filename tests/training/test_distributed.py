@@ -62,12 +62,17 @@ def test_two_processes_with_half_the_batch_compute_what_one_does(tmp_path, scrip
 
 @pytest.fixture(scope="module")
 def configs(tiny):
-    """Of what the two processes do. In ``whole`` nothing is left to chance that is each process's own (dropout), and
-    the network stays as it is, since AdamW makes a full step of the smallest difference."""
+    """Of what the two processes do. In those named after a base nothing is left to chance that is each process's own
+    (dropout), and the network stays as it is, since AdamW makes a full step of the smallest difference."""
     still = {"model.dropout": 0.0, "model.drop_path": 0.0, "optimizer.lr": 1e-12, "optimizer.warmup": 0,
              "adaptation.confidence": 0.0537, "adaptation.masked_weight": 1.0, "contrast.start": 0}  # fmt: skip
+    stages = {"training.iterations": 3, "proca.source_iterations": 1, "proca.self_training_iterations": 1,
+              "contrast.start": 1, "contrast.fill": 0, "proca.lovasz_weight": 0.0, "proca.adapt_lr": 1e-12,
+              "model.encoder": "test_resnet", "data.crop": None, "data.source_size": (128, 64)}  # fmt: skip
     return {
-        "whole": tiny(changes=still),
+        "daformer": tiny(changes=still),
+        "hrda": tiny("streets/mic-hrda+pgpc", {**still, "model.detail_crop": 32}),
+        "proca": tiny("streets/proca+pgpc", {**still, **stages}),
         "many": tiny(changes={"contrast.start": 2, "data.crop": 32, "training.iterations": 50}),
         "interrupted": tiny(),
     }
@@ -81,18 +86,33 @@ def launched(tmp_path_factory, configs):
     return out, [torch.load(out / f"{rank}.pt") for rank in range(2)]
 
 
-def test_whole_steps_of_two_processes_are_those_of_one(launched, configs, script):
+LOSSES = {
+    "daformer": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
+    "hrda": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
+    "proca": {"loss/source", "loss/target", "loss/contrast", "loss/feature_prototypes", "loss/output_prototypes"},
+}
+
+
+@pytest.mark.parametrize("base", LOSSES)
+def test_whole_steps_of_two_processes_are_those_of_one(launched, configs, script, base):
     """Losses, gradients, memory and running statistics: batch norm, pseudo-label weight and draws are all global."""
-    alone, ranks = script.whole_steps(configs["whole"], 3), [rank["whole"] for rank in launched[1]]
+    alone, ranks = script.whole_steps(configs[base], 3), [rank[base] for rank in launched[1]]
+    assert set().union(*alone["logs"]) >= LOSSES[base]
+    if base == "daformer":
+        assert all(0.1 < log["pseudo_label_weight"] < 0.9 for log in alone["logs"])
     for expected, *parts in zip(alone["logs"], *(rank["logs"] for rank in ranks), strict=True):
-        assert {"loss/source", "loss/target", "loss/masked", "loss/contrast"} <= expected.keys()
-        assert 0.1 < expected["pseudo_label_weight"] < 0.9
         for name, value in expected.items():
+            if name == "loss/lovasz":  # sorts the pixels of each process; its weight is 0 here
+                continue
             mean = sum(part[name].double() for part in parts) / 2
             torch.testing.assert_close(mean, value.double(), rtol=1e-5, atol=0, msg=f"{name}: {mean}, not {value}")
+    gradients = {name: g for name, g in alone["gradients"].items() if g is not None}
+    total = torch.stack([g.norm() for g in gradients.values()]).norm()
     for rank in ranks:
-        for name, expected in alone["gradients"].items():
-            assert (rank["gradients"][name] - expected).norm() <= 1e-5 * expected.norm(), name
+        for name, expected in gradients.items():
+            # Some of HRDA's are zero up to rounding.
+            limit = 1e-5 * expected.norm() + (1e-9 * total if base == "hrda" else 0)
+            assert (rank["gradients"][name] - expected).norm() <= limit, name
         for part in ("memory", "statistics"):
             torch.testing.assert_close(rank[part], alone[part], rtol=1e-4, atol=1e-6)
             assert alone[part].keys() == rank[part].keys()
@@ -116,6 +136,9 @@ def test_two_processes_resumed_equal_two_uninterrupted_bit_for_bit(launched):
     whole, resumed = (read_checkpoint(launched[0] / name) for name in ("whole", "resumed"))
     assert whole.pop("metrics")["mIoU"] == resumed.pop("metrics")["mIoU"]  # some of the others are times
     assert whole.pop("config") == resumed.pop("config")
+    for state in (whole, resumed):
+        for group in state["optimizer"]["param_groups"]:
+            group.pop("name")  # text cannot be compared by the next line
     torch.testing.assert_close(whole, resumed, rtol=0, atol=0)
 
 

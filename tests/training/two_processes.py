@@ -23,6 +23,7 @@ from pgpc.config import ContrastConfig, from_dict
 from pgpc.contrast import PixelContrast, reliable
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
+from pgpc.training.proca import prepare, proca_step
 from pgpc.training.state import TrainingState
 from pgpc.training.step import train_step
 
@@ -83,10 +84,14 @@ def pieces():
     }
 
 
+def shards(config):
+    return [open_shards(where, config.data, "train") for where in (config.data.source, config.data.target)]
+
+
 def start(config):
     """A new state, and this process's batches."""
     state = TrainingState(config, torch.device("cpu"))
-    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    source, target = shards(config)
     rank, world_size = distributed.rank(), distributed.world_size()
     return state, training_batches(config, source, target, rank=rank, world_size=world_size)
 
@@ -94,7 +99,11 @@ def start(config):
 def whole_steps(config, num):
     """All that comes out of some whole training steps."""
     state, batches = start(config)
-    logs = [train_step(state, batch) for batch in itertools.islice(batches, num)]
+    logs = []
+    for batch in itertools.islice(batches, num):
+        if state.proca is not None:
+            prepare(state, *shards(config))
+        logs.append((train_step if state.proca is None else proca_step)(state, batch))
     return {
         "logs": logs,
         "gradients": {name: p.grad for name, p in state.student.named_parameters()},
@@ -164,7 +173,7 @@ if __name__ == "__main__":
         else:
             configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
             result = {
-                "whole": whole_steps(configs["whole"], 3),
+                **{name: whole_steps(configs[name], 3) for name in ("daformer", "hrda", "proca")},
                 "many": many_steps(configs["many"], 50),
                 "uneven": uneven_steps(configs["many"]),
             }
