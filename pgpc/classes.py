@@ -6,8 +6,9 @@ sets exist only in their label files and are translated once, when the files are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import colorsys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,24 @@ CLASS_NAMES: tuple[str, ...] = tuple(c.name for c in CLASSES)
 THING_CLASSES: tuple[int, ...] = tuple(i for i, c in enumerate(CLASSES) if c.thing)
 
 
+class ClassSet(NamedTuple):
+    """The classes of a data set, in the order of their train ids.
+
+    Attributes:
+        names: one per class.
+        colours: RGB, each 0..255, one per class.
+        things: train ids of the classes with countable instances.
+    """
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    things: tuple[int, ...]
+
+
+CITYSCAPES = ClassSet(CLASS_NAMES, tuple(c.colour for c in CLASSES), THING_CLASSES)
+"""The 19 classes."""
+
+
 def train_id_table(raw_ids: Sequence[int]) -> np.ndarray:
     """Look-up table from 8-bit raw ids to train ids.
 
@@ -77,17 +96,69 @@ def train_id_table(raw_ids: Sequence[int]) -> np.ndarray:
 CITYSCAPES_TRAIN_IDS = train_id_table([c.cityscapes_id for c in CLASSES])
 SYNTHIA_TRAIN_IDS = train_id_table([c.synthia_id for c in CLASSES])
 
-_PALETTE = np.zeros((256, 3), dtype=np.uint8)
-_PALETTE[:NUM_CLASSES] = [c.colour for c in CLASSES]
 
 
-def colourise(labels: np.ndarray) -> np.ndarray:
-    """Paint train ids in Cityscapes' colours.
+def classes_to_json(classes: ClassSet) -> list[dict[str, Any]]:
+    """Classes as JSON: a list of ``{"name": .., "colour": [r, g, b], "thing": bool}``."""
+    return [
+        {"name": name, "colour": list(colour), "thing": k in classes.things}
+        for k, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
+    ]
+
+
+def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: int | None = None) -> ClassSet:
+    """The inverse of :func:`classes_to_json`.
+
+    Args:
+        entries: "colour" and "thing" may be left out of each. None gives the 19 classes of Cityscapes, or, where
+            `num_classes` is another number, nameless ones: what is written before classes were kept has no entries.
+        num_classes: how many there must be; None takes any number.
+
+    Raises:
+        ValueError: an entry without a name, a name or colour that is none, or another number of classes.
+    """
+    if entries is None:
+        if num_classes in (None, NUM_CLASSES):
+            return CITYSCAPES
+        entries = [{"name": f"class {k}"} for k in range(num_classes)]
+    if not isinstance(entries, Sequence) or not all(isinstance(e, Mapping) and e.get("name") for e in entries):
+        raise ValueError(
+            'classes must be a list of {"name": .., "colour": [r, g, b], "thing": true or false}, the last two '
+            f"optional, but got {entries!r:.200}."
+        )
+    names = tuple(str(entry["name"]) for entry in entries)
+    if len(set(names)) < len(names) or not 1 <= len(names) < IGNORE_INDEX:
+        raise ValueError(f"classes must be 1 to {IGNORE_INDEX - 1} and have different names, but got {list(names)}.")
+    if num_classes not in (None, len(names)):
+        raise ValueError(f"There must be {num_classes} classes, but {len(names)} are listed: {', '.join(names)}.")
+    colours = tuple(_colour(entry.get("colour", _distinct_colour(k)), names[k]) for k, entry in enumerate(entries))
+    return ClassSet(names, colours, tuple(k for k, entry in enumerate(entries) if entry.get("thing")))
+
+
+def _colour(value: Any, name: str) -> tuple[int, int, int]:
+    if not (
+        isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
+    ):
+        raise ValueError(f"The colour of class {name!r} must be [r, g, b], each 0..255, but got {value!r}.")
+    return tuple(value)
+
+
+def _distinct_colour(k: int) -> tuple[int, int, int]:
+    """A colour for the k-th class: hues a golden section apart never come close to one another early."""
+    red, green, blue = colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95 - 0.3 * (k % 2))
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def colourise(labels: np.ndarray, classes: ClassSet = CITYSCAPES) -> np.ndarray:
+    """Paint train ids in the colours of their classes.
 
     Args:
         labels: ``(..., H, W)`` integer train ids; ``IGNORE_INDEX`` becomes black.
+        classes: whose colours.
 
     Returns:
         ``(..., H, W, 3)`` uint8 RGB.
     """
-    return _PALETTE[labels]
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[: len(classes.colours)] = classes.colours
+    return palette[labels]

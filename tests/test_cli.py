@@ -88,7 +88,7 @@ def test_export_writes_the_segmenter_alone(network, run, tmp_path, capsys):
     before, after = (path.stat().st_size / 1e6 for path in (run / "checkpoint.pt", out))
     assert capsys.readouterr().out == f"exported {network}: {after:.1f} MB (checkpoint {before:.1f} MB) -> {out}\n"
     content, state = torch.load(out), torch.load(run / "checkpoint.pt")
-    assert content.keys() == {"config", "state_dict"}
+    assert content.keys() == {"config", "classes", "state_dict"}
     assert any(name.startswith("projection.") for name in state[network])
     expected = {k.removeprefix("segmenter."): v for k, v in state[network].items() if k.startswith("segmenter.")}
     assert content["state_dict"].keys() == expected.keys()
@@ -116,7 +116,7 @@ def test_export_writes_a_program(given, size, run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--checkpoint", "{tmp}/nowhere"], "pgpc export: error: No checkpoint.pt in"),
+        (["--checkpoint", "{tmp}/nowhere"], "pgpc export: error: No checkpoint at"),
         (["--format", "program", "--size", "64"], "--size must be HEIGHTxWIDTH in pixels, for example 512x1024"),
         (["--format", "program", "--size=-64x64"], "but got '-64x64'"),
         (["--format", "program", "--size", "64x16"], "height and width must be at least 32, but got (64, 16)"),

@@ -21,7 +21,7 @@ from pgpc.data.streets import StreetsConfig, write_streets
 
 log = logging.getLogger(__name__)
 
-STREETS_VERSION = 1
+STREETS_VERSION = 2
 """Counts changes of the embedded pair's pictures and of the shard format; old caches are then not used."""
 
 _CHECKED_BYTES = 2**30
@@ -100,11 +100,11 @@ def check_classes(source: Shards, scored: Shards) -> None:
     Raises:
         ValueError: the classes differ, in number, name or order.
     """
-    if source.classes != scored.classes:
+    if source.classes.names != scored.classes.names:
         raise ValueError(
             f"Source and target must have the same classes, but {source.folder} has {source.num_classes} "
-            f"({', '.join(source.classes)}) and {scored.folder} has {scored.num_classes} "
-            f"({', '.join(scored.classes)}). Pack both with the same version."
+            f"({', '.join(source.classes.names)}) and {scored.folder} has {scored.num_classes} "
+            f"({', '.join(scored.classes.names)}). Pack both with the same version."
         )
 
 

@@ -92,7 +92,7 @@ class TrainingData(Dataset[Batch]):
         if config.data.rare_class_sampling:
             self._rare_classes = rare_classes(
                 source.class_pixels, config.data.rare_class_temperature, config.data.rare_class_min_pixels,
-                source.classes,
+                source.classes.names,
             )  # fmt: skip
         elif config.proca.enabled:
             from pgpc.data.class_balance import ClassBalancedDraws  # no other base needs it

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pgpc.classes import CLASS_NAMES, NUM_CLASSES
+from pgpc.classes import CITYSCAPES, NUM_CLASSES, classes_to_json
 from pgpc.data.layouts import Item, Layout
 from pgpc.data.layouts import layout as find_layout
 from pgpc.data.shards import MANIFEST, VERSION, schema, sha256
@@ -82,7 +82,7 @@ def pack(
         manifest: dict[str, Any] = {
             "version": VERSION,
             "layout": layout,
-            "classes": list(CLASS_NAMES),
+            "classes": classes_to_json(CITYSCAPES),
             "splits": {},
         }
         done = 0

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pgpc.classes import IGNORE_INDEX
+from pgpc.classes import IGNORE_INDEX, classes_from_json
 from pgpc.data.transforms import count_ids, decode_image, decode_label
 
-VERSION = 1
+VERSION = 2
 """Version of the format; a reader takes this one only."""
 MANIFEST = "manifest.json"
 
@@ -52,7 +52,7 @@ class Shards:
         """Use :meth:`open`."""
         self.folder = folder
         self.split = split
-        self.classes: tuple[str, ...] = tuple(manifest["classes"])
+        self.classes = classes_from_json(manifest["classes"])
         self.num_labelled: int = manifest["splits"][split]["labelled"]
         # Concatenating tables makes a list of their chunks; the rows stay where they are.
         self._table = pa.concat_tables(tables)
@@ -113,7 +113,7 @@ class Shards:
     @property
     def num_classes(self) -> int:
         """C, the number of classes that labels may have."""
-        return len(self.classes)
+        return len(self.classes.names)
 
     @cached_property
     def names(self) -> list[str]:
@@ -144,8 +144,8 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     """The manifest of a folder of shards.
 
     Returns:
-        version, layout, classes (C names), splits: name to count, labelled (rows with a label), class_pixels
-        (C totals) and files (name, rows, size in bytes, sha256).
+        version, layout, classes (see ``pgpc.classes.classes_to_json``), splits: name to count, labelled (rows with a
+        label), class_pixels (C totals) and files (name, rows, size in bytes, sha256).
 
     Raises:
         ShardError: there is none, or it cannot be read, or it is of another version.

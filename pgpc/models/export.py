@@ -11,6 +11,7 @@ from typing import IO
 import torch
 
 from pgpc.checks import check
+from pgpc.classes import CITYSCAPES, ClassSet, classes_to_json
 from pgpc.config import Config, from_dict, override, to_dict
 from pgpc.models.build import build_model
 from pgpc.models.segmenter import Segmenter
@@ -18,17 +19,19 @@ from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 
 
-def export_weights(model: Segmenter, config: Config, path: str | os.PathLike[str]) -> None:
-    """Write a network's weights and the config it was built from, for :func:`load_exported`.
+def export_weights(
+    model: Segmenter, config: Config, path: str | os.PathLike[str], classes: ClassSet = CITYSCAPES
+) -> None:
+    """Write a network's weights, the config it was built from and its classes, for :func:`load_exported`.
 
-    The file is that of ``torch.save`` and holds ``{"config": JSON text, "state_dict": weights}``. It is complete or
-    not written at all; one that is there is replaced.
+    The file is that of ``torch.save`` and holds ``{"config": JSON text, "classes": list, "state_dict": weights}``. It
+    is complete or not written at all; one that is there is replaced.
 
     Raises:
         ValueError: `path` is a folder.
     """
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    content = {"config": json.dumps(to_dict(config)), "state_dict": weights}
+    content = {"config": json.dumps(to_dict(config)), "classes": classes_to_json(classes), "state_dict": weights}
     _write(Path(path), lambda file: torch.save(content, file))
 
 

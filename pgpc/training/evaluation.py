@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pgpc import distributed
-from pgpc.classes import CLASS_NAMES, IGNORE_INDEX
+from pgpc.classes import CITYSCAPES, IGNORE_INDEX, ClassSet
 from pgpc.data.config import EvaluationConfig
 
 WHOLE = EvaluationConfig()
@@ -25,9 +25,11 @@ class Metrics:
 
     Attributes:
         confusion: ``(C, C)`` int64, pixels by label (row) and prediction (column), summed over all images.
+        classes: their names.
     """
 
     confusion: np.ndarray
+    classes: ClassSet = CITYSCAPES
 
     @property
     def iou(self) -> np.ndarray:
@@ -43,8 +45,8 @@ class Metrics:
 
     def as_dict(self) -> dict[str, float]:
         """``{"mIoU": .., "IoU/road": .., ...}`` in percent; classes without a score are left out."""
-        names = CLASS_NAMES if len(CLASS_NAMES) == len(self.iou) else [str(c) for c in range(len(self.iou))]
-        scores = {f"IoU/{name}": float(iou) for name, iou in zip(names, self.iou) if not np.isnan(iou)}
+        named = zip(self.classes.names, self.iou, strict=True)
+        scores = {f"IoU/{name}": float(iou) for name, iou in named if not np.isnan(iou)}
         return {"mIoU": self.miou, **scores}
 
 
@@ -110,7 +112,7 @@ def _logits_of_windows(model: nn.Module, image: Tensor, window: int, stride: int
 def evaluate(
     model: nn.Module,
     samples: Iterable[tuple[Tensor, np.ndarray, str]],
-    num_classes: int = 19,
+    classes: ClassSet = CITYSCAPES,
     *,
     evaluation: EvaluationConfig = WHOLE,
 ) -> Metrics:
@@ -122,10 +124,10 @@ def evaluate(
         model: images ``(B, 3, h, w)`` to logits ``(B, C, h/4, w/4)``, as :func:`predict` takes it; its mode is restored
             afterwards.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)`` of train ids, name), one at a time.
-        num_classes: C.
+        classes: the C classes of the labels.
         evaluation: whether images are segmented in windows, and which.
     """
-    device = next(model.parameters()).device
+    device, num_classes = next(model.parameters()).device, len(classes.names)
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
     was_training = model.training
     model.eval()
@@ -135,7 +137,7 @@ def evaluate(
             confusion += _count(torch.from_numpy(label).to(device).long(), predicted, num_classes)
     finally:
         model.train(was_training)
-    return Metrics(distributed.all_reduce_sum(confusion).cpu().numpy())
+    return Metrics(distributed.all_reduce_sum(confusion).cpu().numpy(), classes)
 
 
 def _count(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:

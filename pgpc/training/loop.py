@@ -16,7 +16,6 @@ from torch import Tensor
 
 from pgpc import distributed
 from pgpc.adaptation.proca_stages import images_per_step
-from pgpc.classes import CLASS_NAMES
 from pgpc.config import Config, to_dict
 from pgpc.data.domains import Domains, check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
@@ -75,15 +74,15 @@ def train(
     device = distributed.local_device()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
-        state = TrainingState(config, device)
-        if resume is not None:
-            state.load(Path(resume))
-            if on_report is not None:
-                on_report(dict(state.metrics), None)
         source = open_shards(config.data.source, config.data, "train")
         target = open_shards(config.data.target, config.data, "train") if config.adaptation.enabled else None
         scored = open_shards(config.data.target, config.data, config.data.eval_split)
         check_classes(source, scored)
+        state = TrainingState(config, device, source.classes)
+        if resume is not None:
+            state.load(Path(resume))
+            if on_report is not None:
+                on_report(dict(state.metrics), None)
         batches = training_batches(
             config, source, target, rank=rank, world_size=world_size, start_step=state.step
         )
@@ -93,7 +92,7 @@ def train(
             out.mkdir(parents=True, exist_ok=True)
             (out / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
             pictured = list(itertools.islice(evaluation_samples(scored, config.data), NUM_PICTURES))
-            tracker = Tracker(out, config, step=state.step, samples=pictured)
+            tracker = Tracker(out, config, state.classes, step=state.step, samples=pictured)
         try:
             _run(state, batches, Domains(source, target, scored), device, tracker, out, on_report)
         finally:
@@ -113,7 +112,8 @@ def _run(
 ) -> None:
     """Step until the config's number of iterations is reached."""
     training = state.config.training
-    curve, since_report = Averages(), Averages()
+    names = state.classes.names
+    curve, since_report = Averages(names), Averages(names)
     seconds = state.metrics.get("seconds", 0.0)
     step = train_step if state.proca is None else proca_step
     while state.step < training.iterations:
@@ -142,7 +142,7 @@ def _run(
                     "iteration %d/%d  %s  %.1f images/s", state.step, training.iterations, losses,
                     point["images_per_second"],
                 )  # fmt: skip
-            curve = Averages()
+            curve = Averages(names)
 
         if report_due:
             scores = _evaluate(state, domains.scored)
@@ -150,7 +150,7 @@ def _run(
                 "iteration": state.step, **scores, **since_report.result(), **_gauges(state),
                 "images_per_second": _images_per_second(since_report, state), "seconds": seconds,
             }  # fmt: skip
-            since_report = Averages()
+            since_report = Averages(names)
             if tracker is not None:
                 tracker.scalars({f"eval/{name}": value for name, value in scores.items()}, state.step)
                 tracker.pictures(state.student.segmenter, state.step)
@@ -159,9 +159,14 @@ def _run(
 
 
 class Averages:
-    """Running means of a step's scalars, kept on the device so that no step waits for the host."""
+    """Running means of a step's scalars, kept on the device so that no step waits for the host.
 
-    def __init__(self) -> None:
+    Args:
+        names: of the classes.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
         self._sums: dict[str, Tensor] = {}
         self._steps: dict[str, int] = {}
         self.steps = 0
@@ -182,7 +187,7 @@ class Averages:
             for name, value in self._sums.items()
         }
         anchors = means.pop("anchors", [])
-        return {**means, **_per_class("anchors", anchors)}
+        return {**means, **{f"anchors/{name}": number for name, number in zip(self._names, anchors)}}
 
     def first_non_finite(self) -> str | None:
         """Name of a scalar whose sum is infinite or NaN on any process, if there is one."""
@@ -229,17 +234,12 @@ def _gauges(state: TrainingState) -> dict[str, float]:
     return gauges
 
 
-def _per_class(name: str, values: Sequence[float]) -> dict[str, float]:
-    labels = CLASS_NAMES if len(CLASS_NAMES) == len(values) else range(len(values))
-    return {f"{name}/{label}": value for label, value in zip(labels, values)}
-
-
 def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
     distributed.broadcast_buffers(state.student)
     config = state.config
     samples = evaluation_samples(scored, config.data, rank=distributed.rank(), world_size=distributed.world_size())
     metrics = evaluate(
-        state.student.segmenter, samples, config.model.num_classes, evaluation=config.evaluation
+        state.student.segmenter, samples, state.classes, evaluation=config.evaluation
     )
     return metrics.as_dict()
 

@@ -15,6 +15,7 @@ from torch import nn
 from pgpc import distributed
 from pgpc.adaptation.proca import ProCA
 from pgpc.adaptation.teacher import make_teacher
+from pgpc.classes import ClassSet, classes_from_json, classes_to_json
 from pgpc.config import Config, flatten, from_dict, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
@@ -45,11 +46,13 @@ class TrainingState:
     Args:
         config: of the run.
         device: where the networks live.
+        classes: of the data, kept beside the weights for whoever uses them.
     """
 
-    def __init__(self, config: Config, device: torch.device) -> None:
+    def __init__(self, config: Config, device: torch.device, classes: ClassSet | None = None) -> None:
         seed_everything(config.seed, "initial weights")
         self.config = config
+        self.classes = classes or classes_from_json(None, config.model.num_classes)
         self.student = Student(config).to(device)
         if config.training.sync_batch_norm:
             synchronize_batch_norm(self.student)  # and so the teacher, its copy
@@ -83,6 +86,7 @@ class TrainingState:
         """
         state = {
             "config": json.dumps(to_dict(self.config)),
+            "classes": classes_to_json(self.classes),
             "processes": distributed.world_size(),
             "step": self.step,
             "metrics": self.metrics,

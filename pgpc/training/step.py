@@ -13,7 +13,6 @@ from pgpc.adaptation.masking import Masked, every_second, mask_blocks
 from pgpc.adaptation.mixing import Mixed, choose_classes, class_mix, perturb
 from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.adaptation.teacher import update_teacher
-from pgpc.classes import THING_CLASSES
 from pgpc.data.loader import Batch
 from pgpc.training.optimization import learning_rate, projection_factor, set_learning_rate
 from pgpc.training.passes import at_stride_of, detail_box, look, remember, segmentation_loss
@@ -115,7 +114,7 @@ def _source_loss(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> 
     with torch.no_grad(), state.student.autocast(batch.source_images.device):
         initial = state.initial_encoder(state.student.segmenter.context(batch.source_images))[-1]
     log["loss/feature_distance"] = feature_distance(
-        output.features[-1], initial, batch.source_labels, things=THING_CLASSES,
+        output.features[-1], initial, batch.source_labels, things=state.classes.things,
         share=adaptation.feature_distance_share, num_classes=state.config.model.num_classes,
     )  # fmt: skip
     return log["loss/source"] + adaptation.feature_distance_weight * log["loss/feature_distance"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pgpc.classes import colourise
+from pgpc.classes import ClassSet, colourise
 from pgpc.config import Config, flatten
 from pgpc.data.transforms import MEAN, STD
 from pgpc.training.evaluation import predict
@@ -27,17 +27,19 @@ class Tracker:
     Args:
         folder: receives the event file.
         config: its values become the run's hyperparameters.
+        classes: whose colours labels are painted in.
         step: the iteration that the run goes on from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
     """
 
     def __init__(
-        self, folder: Path, config: Config, *, step: int, samples: Sequence[tuple[Tensor, np.ndarray, str]]
-    ) -> None:
+        self, folder: Path, config: Config, classes: ClassSet, *, step: int,
+        samples: Sequence[tuple[Tensor, np.ndarray, str]],
+    ) -> None:  # fmt: skip
         from torch.utils.tensorboard import SummaryWriter  # slow to import
         from torch.utils.tensorboard.summary import hparams
 
-        self._samples, self._evaluation = samples, config.evaluation
+        self._samples, self._classes, self._evaluation = samples, classes, config.evaluation
         # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         values = {
@@ -60,7 +62,8 @@ class Tracker:
         model.eval()
         for image, label, name in self._samples:
             prediction = predict(model, image.to(device), label.shape, evaluation=self._evaluation).cpu().numpy()
-            picture = np.concatenate([_photo(image, label.shape), colourise(label), colourise(prediction)])
+            painted = [colourise(ids, self._classes) for ids in (label, prediction)]
+            picture = np.concatenate([_photo(image, label.shape), *painted])
             self._writer.add_image(f"input, label, prediction/{name}", picture, step, dataformats="HWC")
         model.train(was_training)
         self._writer.flush()  # an evaluation's points outlive a process that is killed

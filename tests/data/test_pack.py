@@ -50,7 +50,7 @@ def test_the_manifest_adds_up(tmp_path: Path) -> None:
     pack("gta5", tmp_path / "gta", tmp_path / "out")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     train = manifest["splits"]["train"]
-    assert (manifest["version"], manifest["layout"], len(manifest["classes"])) == (1, "gta5", 19)
+    assert (manifest["version"], manifest["layout"], len(manifest["classes"])) == (2, "gta5", 19)
     assert (train["count"], train["labelled"]) == (5, 5)
     assert train["class_pixels"] == Shards.open(tmp_path / "out", "train").class_pixels.sum(0).tolist()
     (file,) = train["files"]

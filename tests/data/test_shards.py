@@ -45,7 +45,7 @@ def test_splits_are_opened_by_name(packed: Path) -> None:
     assert (len(train), len(val)) == (4, 2)
     assert val.names == ["ulm/ulm_000000_000019", "ulm/ulm_000001_000019"]
     assert train.class_pixels.shape == (4, 19) and train.class_pixels.dtype == np.int64
-    assert train.num_classes == 19 and train.classes[0] == "road"
+    assert train.num_classes == 19 and train.classes.names[0] == "road"
     with pytest.raises(ShardError, match="has the splits train, val, but 'test'"):
         Shards.open(packed, "test")
 
@@ -81,7 +81,7 @@ def test_missing_manifest(tmp_path: Path) -> None:
         Shards.open(tmp_path, "train")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": 1, "classes": [], "splits": []}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": 2, "classes": [], "splits": []}'])
 def test_damaged_manifest(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
     with pytest.raises(ShardError, match="manifest.json is damaged"):
@@ -90,8 +90,8 @@ def test_damaged_manifest(folder: Path, text: str) -> None:
 
 def test_another_version(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
-    with pytest.raises(ShardError, match="must be of version 1, .* says 2"):
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 3}))
+    with pytest.raises(ShardError, match="must be of version 2, .* says 3"):
         Shards.open(folder, "train")
 
 

@@ -3,9 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from pgpc.classes import IGNORE_INDEX
+from pgpc.classes import IGNORE_INDEX, classes_from_json
 from pgpc.data.config import EvaluationConfig
 from pgpc.training.evaluation import Metrics, evaluate, predict, window_starts
+
+TWO, THREE = (classes_from_json(None, n) for n in (2, 3))
 
 
 class Paints(nn.Module):
@@ -22,11 +24,11 @@ class Paints(nn.Module):
 
 def test_iou_by_hand():
     """Class 0: 3 of 5; class 1: 2 of 4; class 2 is nowhere."""
-    metrics = Metrics(np.array([[3, 1, 0], [1, 2, 0], [0, 0, 0]]))
+    metrics = Metrics(np.array([[3, 1, 0], [1, 2, 0], [0, 0, 0]]), THREE)
     assert metrics.iou[:2].tolist() == pytest.approx([60.0, 50.0])
     assert np.isnan(metrics.iou[2])
     assert metrics.miou == pytest.approx(55.0)
-    assert "IoU/2" not in metrics.as_dict()
+    assert "IoU/class 2" not in metrics.as_dict()
 
 
 def test_equals_a_plain_confusion_matrix_at_native_size():
@@ -39,7 +41,7 @@ def test_equals_a_plain_confusion_matrix_at_native_size():
         logits = nn.functional.interpolate(image[:, :, ::4, ::4], (32, 64), mode="bilinear")
         predictions.append(nn.functional.interpolate(logits, (48, 96), mode="bilinear")[0].argmax(0).numpy())
         labels.append(label)
-    metrics = evaluate(Paints(), samples, num_classes=3)
+    metrics = evaluate(Paints(), samples, THREE)
     labels, predictions = np.stack(labels), np.stack(predictions)
     for c in range(3):
         counted = labels != IGNORE_INDEX
@@ -155,12 +157,12 @@ def test_scores_are_those_of_the_windows():
     """The constant wins by hand in the first column of 32 of 128."""
     image = torch.tensor([0.0, 3.0, 12.0, 0.0]).repeat_interleave(32).expand(1, 3, 64, 128)
     label = np.ones((64, 128), dtype=np.uint8)
-    metrics = evaluate(Counts(1.6), [(image, label, "name")], 2, evaluation=windows(64, 32))
+    metrics = evaluate(Counts(1.6), [(image, label, "name")], TWO, evaluation=windows(64, 32))
     assert metrics.confusion.tolist() == [[0, 0], [64 * 96, 64 * 32]]
-    assert evaluate(Counts(1.6), [(image, label, "name")], 2).confusion.tolist() == [[0, 0], [64 * 128, 0]]
+    assert evaluate(Counts(1.6), [(image, label, "name")], TWO).confusion.tolist() == [[0, 0], [64 * 128, 0]]
 
 
 def test_leaves_the_model_in_its_mode():
     model = Paints().train()
-    evaluate(model, [], num_classes=3)
+    evaluate(model, [], THREE)
     assert model.training

@@ -1,0 +1,38 @@
+"""``pgpc train``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from pgpc.cli.arguments import add_config, config_of
+
+log = logging.getLogger(__name__)
+
+
+def add(commands: Any) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "train", help="train one network", description=run.__doc__,
+        epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a",
+    )  # fmt: skip
+    add_config(parser)
+    parser.add_argument("--out", required=True, type=Path, help="folder for checkpoint, config and TensorBoard")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.set_defaults(run=run, on_interrupt="; add --resume to go on from the last checkpoint.")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train one network: in this process, or in all that torchrun starts."""
+    from pgpc.training import train
+    from pgpc.training.state import CHECKPOINT, PREVIOUS
+
+    out = arguments.out
+    if not arguments.resume and any((out / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+        raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
+    result = train(config_of(arguments), out=out, resume=out if arguments.resume else None)
+    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
+        log.info("mIoU %.2f  ->  %s", result.metrics["mIoU"], result.out)
