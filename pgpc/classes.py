@@ -78,6 +78,13 @@ class ClassSet(NamedTuple):
 CITYSCAPES = ClassSet(CLASS_NAMES, tuple(c.colour for c in CLASSES), THING_CLASSES)
 """The 19 classes."""
 
+SYNTHIA_16: tuple[int, ...] = tuple(
+    i for i, name in enumerate(CLASS_NAMES) if name not in ("terrain", "truck", "train")
+)
+"""Train ids of the classes that SYNTHIA-RAND-CITYSCAPES labels: mIoU over 16 classes."""
+SYNTHIA_13: tuple[int, ...] = tuple(i for i in SYNTHIA_16 if CLASS_NAMES[i] not in ("wall", "fence", "pole"))
+"""Train ids of the 13 of them that earlier papers score."""
+
 
 def train_id_table(raw_ids: Sequence[int]) -> np.ndarray:
     """Look-up table from 8-bit raw ids to train ids.

@@ -243,6 +243,20 @@ class Config:
             f"iterations {self.proca.source_iterations} to {adapt}",
             self.contrast.start,
         )
+        check(self.adaptation.enabled, "proca.enabled needs adaptation.enabled, for the target", False)
+        check(
+            self.model.architecture != "hrda",
+            "proca.enabled needs model.architecture 'daformer' or 'deeplabv2', which see an image at one scale",
+            self.model.architecture,
+        )
+        for key in ("masked_weight", "feature_distance_weight"):
+            value = getattr(self.adaptation, key)
+            check(value == 0, f"proca.enabled needs adaptation.{key}=0, since ProCA has no such loss", value)
+        check(
+            not self.contrast.enabled or self.contrast.anchor_view == "target",
+            "proca.enabled needs contrast.anchor_view='target', since ProCA mixes no images",
+            self.contrast.anchor_view,
+        )
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:

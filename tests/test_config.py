@@ -27,6 +27,12 @@ def test_text_is_converted_to_the_fields_type():
     assert config.optimizer.lr == 1e-3
 
 
+PROCA = {
+    "proca.enabled": True, "training.iterations": 200_000, "contrast.enabled": False,
+    "adaptation.feature_distance_weight": 0.0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -62,6 +68,9 @@ def test_text_is_converted_to_the_fields_type():
             {"proca.enabled": True, "training.iterations": 200_000},
             r"contrast.start must lie in the stage of ProCA that adapts.*20000 to 110000, but got 20000",
         ),
+        ({**PROCA, "adaptation.enabled": False}, r"needs adaptation.enabled, for the target, but got False"),
+        ({**PROCA, "adaptation.masked_weight": 1.0}, r"needs adaptation.masked_weight=0, .* but got 1.0"),
+        ({**PROCA, "model.architecture": "hrda", "model.detail_crop": 256}, r"see an image at one scale"),
         ({"optimizer.lr": "inf"}, r"optimizer.lr must be finite"),
         ({"training.iterations": 20_000}, r"contrast.start must be smaller than training.iterations"),
         ({"training.iterations": 0}, r"training.iterations must be >= 1, but got 0"),

@@ -44,11 +44,11 @@ def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.r
 
 
 def every_second(source: Tensor, target: Tensor, first: int) -> Tensor:
-    """Half of each domain: images of the global batch with an even number from the source, the others from the target.
+    """Half of each domain: images with an even number from the source, the others from the target.
 
     Args:
         source: ``(B, ...)`` of this process's source images.
         target: the same of its target images.
-        first: number of this process's first image in the global batch.
+        first: number of this process's first image, over all steps and processes.
     """
     return torch.stack([source[i] if (first + i) % 2 == 0 else target[i] for i in range(len(source))])

@@ -33,7 +33,8 @@ def reliable(
 ) -> Tensor:
     """The pixels whose predictions are most certain (section 3.2, Table 7).
 
-    The threshold gamma_t is set such that the fraction `share` of the scores lies strictly below it. Where several
+    All pixels are ranked, those in margins and padding included, which the caller leaves out of the result. The
+    threshold gamma_t is set such that the fraction `share` of the scores lies strictly below it. Where several
     pixels tie at the threshold none of them is taken, so that a constant image has no reliable pixel; only within
     classes, and for a share of 1, ties do not matter.
 
@@ -55,7 +56,11 @@ def reliable(
     if by == "entropy":
         score = entropy(logits)
     elif by == "confidence":
-        score = -logits.float().softmax(dim=1).amax(dim=1)
+        # The logarithm of what the other classes have over what the largest has falls as the largest probability
+        # rises, but does not saturate where that is 1 in float32.
+        largest, label = logits.float().max(dim=1, keepdim=True)
+        others = logits.float().scatter(1, label, -math.inf).logsumexp(dim=1)
+        score = others - largest[:, 0]
     else:
         raise ValueError(f"by must be 'entropy' or 'confidence', but got {by!r}.")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgpc.models.segmenter import Decoded, Segmenter
+from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
 
 DILATED_STRIDES = (4, 8, 8, 8)
 """Pixels per cell of the four feature maps of the dilated encoder."""
@@ -38,8 +38,8 @@ class DeepLabHead(nn.Module):
 class DeepLabV2(Segmenter):
     """A dilated encoder and :class:`DeepLabHead`; `head_channels` and `dropout` of the configuration have no meaning.
 
-    The classifier reads the last map, at stride 8. Its logits are brought to stride 4, the size of stage 1, so that
-    all networks give the same size.
+    The classifier reads the last map, at stride 8, which is therefore the stride of :meth:`decode`'s logits. `forward`
+    brings them to stride 4, the size of stage 1, so that all networks give the same size.
     """
 
     align_corners = True
@@ -53,6 +53,10 @@ class DeepLabV2(Segmenter):
         return (features[-1],)
 
     def decode(self, features: Sequence[Tensor], images: Tensor, box: tuple[int, int] | None = None) -> Decoded:
-        """Maps of :meth:`encode` -> logits (B, C, ~H/4, ~W/4); `images` and `box` are not read."""
-        logits = self.decode_head(features[-1])
-        return Decoded(F.interpolate(logits, size=features[0].shape[2:], mode="bilinear", align_corners=True), None)
+        """Maps of :meth:`encode` -> logits (B, C, ~H/8, ~W/8); `images` and `box` are not read."""
+        return Decoded(self.decode_head(features[-1]), None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As of every :class:`Segmenter`: (B, 3, H, W) -> (B, C, ~H/4, ~W/4)."""
+        size = tuple(-(-extent // STRIDES[0]) for extent in images.shape[2:])
+        return F.interpolate(self.segment(images), size=size, mode="bilinear", align_corners=True)

@@ -55,7 +55,7 @@ class HRDAHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """LR feature maps -> LR logits, and the share of HR in (0, 1) of every class; both (B, C, H_1, W_1)."""
-        return self.head(features), self.scale_attention(features).sigmoid()
+        return _full(self.head(features)), _full(self.scale_attention(features)).sigmoid()
 
 
 class HRDA(Segmenter):
@@ -109,7 +109,7 @@ class HRDA(Segmenter):
         else:
             self._check(box, (h, w))
             (top, left), side = box, self.detail_crop
-            detail = self.decode_head.head(self.encoder(images[:, :, top : top + side, left : left + side]))
+            detail = _full(self.decode_head.head(self.encoder(images[:, :, top : top + side, left : left + side])))
             high = _frame(detail, box, STRIDES[0], (2 * low.shape[2], 2 * low.shape[3]))
             # Before upsampling, as published: at the border of the box both scales then fade into each other.
             (y, x), cells = (top // _LR_STRIDE, left // _LR_STRIDE), side // _LR_STRIDE
@@ -132,7 +132,7 @@ class HRDA(Segmenter):
         side_h, side_w = min(self.detail_crop, h), min(self.detail_crop, w)
         corners = [(y, x) for y in self._starts(h) for x in self._starts(w)]
         crops = torch.cat([images[:, :, y : y + side_h, x : x + side_w] for y, x in corners])
-        logits = self.decode_head.head(self.encoder(crops))
+        logits = _full(self.decode_head.head(self.encoder(crops)))
         total = logits.new_zeros(b, logits.shape[1], h // STRIDES[0], w // STRIDES[0])
         count = logits.new_zeros(total.shape[2:])
         for (y, x), part in zip(corners, logits.split(b), strict=True):
@@ -158,6 +158,11 @@ def _frame(x: Tensor, box: tuple[int, int], stride: int, size: tuple[int, int]) 
     """Puts the map of a crop, of `stride`, at its place among zeros: (B, C, h, w) -> (B, C, *size)."""
     top, left = box[0] // stride, box[1] // stride
     return F.pad(x, (left, size[1] - left - x.shape[3], top, size[0] - top - x.shape[2]))
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least float32: scales are fused and crops averaged in full precision also where autocast is on."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _double(x: Tensor) -> Tensor:

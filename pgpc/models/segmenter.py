@@ -15,7 +15,7 @@ class Decoded(NamedTuple):
     """What a decoder gives.
 
     Attributes:
-        logits: (B, C, ~H/4, ~W/4).
+        logits: (B, C, ~H/4, ~W/4); of DeepLabV2 (B, C, ~H/8, ~W/8).
         detail: (B, C, side/4, side/4), logits of the high-resolution crop alone; None where there is none.
     """
 
@@ -81,10 +81,14 @@ class Segmenter(nn.Module):
         """
         return Decoded(self.decode_head(features), None)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits (B, C, ~H/4, ~W/4).
+    def segment(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> logits at the stride of the classifier, to be resized just once.
 
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
         """
         return self.decode(self.encode(images), images).logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> logits (B, C, ~H/4, ~W/4); raises as :meth:`segment`."""
+        return self.segment(images)

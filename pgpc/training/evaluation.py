@@ -1,10 +1,9 @@
-"""Scoring: segmenting an image, whole or in windows; confusion matrix, IoU per class, mean IoU."""
+"""Scoring: segmenting an image, whole or in windows, and counting its pixels by label and prediction."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,42 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pgpc import distributed
+from pgpc.checks import check
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX, ClassSet
 from pgpc.data.config import EvaluationConfig
+from pgpc.training.scores import Metrics
 
 WHOLE = EvaluationConfig()
 """Images are segmented as a whole."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """The score of a set of images.
-
-    Attributes:
-        confusion: ``(C, C)`` int64, pixels by label (row) and prediction (column), summed over all images.
-        classes: their names.
-    """
-
-    confusion: np.ndarray
-    classes: ClassSet = CITYSCAPES
-
-    @property
-    def iou(self) -> np.ndarray:
-        """``(C,)`` intersection over union in percent; NaN for a class in neither labels nor predictions."""
-        intersection = np.diag(self.confusion).astype(np.float64)
-        union = self.confusion.sum(0) + self.confusion.sum(1) - intersection
-        return 100 * np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
-
-    @property
-    def miou(self) -> float:
-        """Mean IoU in percent over the classes that have one."""
-        return float(np.nanmean(self.iou))
-
-    def as_dict(self) -> dict[str, float]:
-        """``{"mIoU": .., "IoU/road": .., ...}`` in percent; classes without a score are left out."""
-        named = zip(self.classes.names, self.iou, strict=True)
-        scores = {f"IoU/{name}": float(iou) for name, iou in named if not np.isnan(iou)}
-        return {"mIoU": self.miou, **scores}
 
 
 @torch.inference_mode()
@@ -66,13 +36,15 @@ def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluatio
     Returns:
         ``(height, width)`` int64 train ids.
     """
+    return most_probable(logits(model, image, evaluation=evaluation), size, model.align_corners)[0]
+
+
+@torch.inference_mode()
+def logits(model: nn.Module, image: Tensor, *, evaluation: EvaluationConfig = WHOLE) -> Tensor:
+    """Logits of one image ``(1, 3, h, w)``, as a whole or in windows, at its own size: ``(1, C, h, w)`` float32."""
     if evaluation.window is None:
-        logits = _logits(model, image)
-    else:
-        logits = _logits_of_windows(model, image, evaluation.window, evaluation.window_stride, evaluation.window_batch)
-    if logits.shape[2:] != size:
-        logits = F.interpolate(logits, size, mode="bilinear", align_corners=model.align_corners)
-    return logits[0].argmax(dim=0)
+        return _logits(model, image)
+    return _logits_of_windows(model, image, evaluation.window, evaluation.window_stride, evaluation.window_batch)
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -85,9 +57,42 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
+def most_probable(logits: Tensor, size: tuple[int, int], align_corners: bool) -> tuple[Tensor, Tensor]:
+    """The class with the highest logit, the first of equals, and that logit.
+
+    Args:
+        logits: ``(1, C, h, w)``.
+        size: height and width of the result.
+        align_corners: how logits are resized.
+
+    Returns:
+        ``(height, width)`` int64 train ids and ``(height, width)`` logits.
+    """
+    highest = winner = None
+    for k, resized in enumerate(class_planes(logits, size, align_corners)):
+        if highest is None:
+            highest, winner = resized.clone(), torch.zeros(size, dtype=torch.long, device=logits.device)
+        else:
+            winner.masked_fill_(resized > highest, k)
+            torch.maximum(highest, resized, out=highest)
+    return winner, highest
+
+
+def class_planes(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Iterator[Tensor]:
+    """Logits ``(1, C, h, w)`` at another size, ``(height, width)`` of one class after the other.
+
+    All classes at once may not fit into memory: of a photograph of 12 megapixels 19 take 900 MB.
+    """
+    for plane in logits.contiguous().split(1, dim=1):
+        if plane.shape[2:] != size:
+            plane = F.interpolate(plane, size, mode="bilinear", align_corners=align_corners)
+        yield plane[0, 0]
+
+
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """The model's logits at the size of the images, float32."""
-    return F.interpolate(model(images).float(), images.shape[2:], mode="bilinear", align_corners=model.align_corners)
+    segment = getattr(model, "segment", model)  # of a Segmenter: not yet resized, see DeepLabV2
+    return F.interpolate(segment(images).float(), images.shape[2:], mode="bilinear", align_corners=model.align_corners)
 
 
 def _logits_of_windows(model: nn.Module, image: Tensor, window: int, stride: int, batch: int) -> Tensor:
@@ -118,7 +123,8 @@ def evaluate(
 ) -> Metrics:
     """Score a model in evaluation mode, at the native size of the labels.
 
-    With several processes each gives its own share of the samples, and all get the score of the whole.
+    With several processes each gives its own share of the samples, which may be none, and all get the score of the
+    whole. Counts are whole numbers and sum to the same in any order. Memory does not grow with the number of samples.
 
     Args:
         model: images ``(B, 3, h, w)`` to logits ``(B, C, h/4, w/4)``, as :func:`predict` takes it; its mode is restored
@@ -126,21 +132,33 @@ def evaluate(
         samples: (image ``(1, 3, h, w)``, label ``(H, W)`` of train ids, name), one at a time.
         classes: the C classes of the labels.
         evaluation: whether images are segmented in windows, and which.
+
+    Raises:
+        ValueError: a label or a prediction is none of the classes.
     """
     device, num_classes = next(model.parameters()).device, len(classes.names)
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
     was_training = model.training
     model.eval()
     try:
-        for image, label, _ in samples:
+        for image, label, name in samples:
             predicted = predict(model, image.to(device), label.shape, evaluation=evaluation)
-            confusion += _count(torch.from_numpy(label).to(device).long(), predicted, num_classes)
+            confusion += _count(torch.from_numpy(label).to(device).long(), predicted, num_classes, name)
     finally:
         model.train(was_training)
     return Metrics(distributed.all_reduce_sum(confusion).cpu().numpy(), classes)
 
 
-def _count(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    counted = label != IGNORE_INDEX
-    pairs = torch.where(counted, label * num_classes + predicted, num_classes**2)  # ignored pixels fall off the end
-    return torch.bincount(pairs.flatten(), minlength=num_classes**2 + 1)[:-1].view(num_classes, num_classes)
+def _count(label: Tensor, predicted: Tensor, num_classes: int, name: str) -> Tensor:
+    """``(C, C)`` pixels of one image by label and prediction, without those that are ignored."""
+    # 256 columns, since anything else would count ids that are none of the classes in place of others.
+    counts = torch.bincount((label * 256 + predicted).flatten(), minlength=256 * 256).view(256, -1)
+    counts[IGNORE_INDEX] = 0
+    inside = counts[:num_classes, :num_classes].clone()
+    check(
+        bool(inside.sum() == counts.sum()),
+        f"labels and predictions must be ids below {num_classes}, one for each class, or {IGNORE_INDEX} in labels",
+        f"others in image {name}",
+        "Give the classes that model and labels have.",
+    )
+    return inside

@@ -78,6 +78,11 @@ def train(
         target = open_shards(config.data.target, config.data, "train") if config.adaptation.enabled else None
         scored = open_shards(config.data.target, config.data, config.data.eval_split)
         check_classes(source, scored)
+        if rank == 0 and not config.model.pretrained and not config.data.source.startswith("streets:"):
+            log.warning(
+                "The encoder starts from random weights. Published figures need those of ImageNet: "
+                "--set model.pretrained=FILE."
+            )
         state = TrainingState(config, device, source.classes)
         if resume is not None:
             state.load(Path(resume))

@@ -31,8 +31,14 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "previous.pt"
 """Name that a checkpoint gets when the next one is written."""
 
-_MAY_CHANGE = ("name", "data.loader_workers", "training.eval_interval", "training.log_interval")
-"""Keys that a resumed run may set differently: they do not influence what is learnt."""
+_MAY_CHANGE = (
+    "name", "data.loader_workers", "training.eval_interval", "training.log_interval", "model.checkpointing",
+    "evaluation.window", "evaluation.window_stride", "evaluation.window_batch",
+)  # fmt: skip
+"""Keys that a resumed run may set differently: they do not influence what is learnt from the checkpoint on."""
+
+_MAY_MOVE = ("data.source", "data.target", "model.pretrained")
+"""Keys that name a place: the same files may lie elsewhere on the machine on which a run is resumed."""
 
 
 class TrainingState:
@@ -118,13 +124,16 @@ class TrainingState:
         """
         state = self._read_newest(Path(folder))
         ours, theirs = flatten(self.config), flatten(from_dict(json.loads(state["config"])))
-        differ = [k for k in ours if ours[k] != theirs[k] and k not in _MAY_CHANGE]
+        differ = [k for k in ours if ours[k] != theirs[k] and k not in (*_MAY_CHANGE, *_MAY_MOVE)]
         if differ:
             listing = "; ".join(f"{k}: {theirs[k]!r} there, {ours[k]!r} here" for k in differ)
             raise ValueError(
                 f"A run can only be resumed with the config it was started with, but {folder} differs in {listing}. "
                 "Resume with those values, or start afresh in another folder."
             )
+        for key in _MAY_MOVE:
+            if ours[key] != theirs[key] and distributed.rank() == 0:
+                log.warning("%s was %s and is %s: its contents must be the same.", key, theirs[key], ours[key])
         self._check_processes(folder, state)
         self.step = state["step"]
         self.metrics = state["metrics"]

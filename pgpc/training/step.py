@@ -37,6 +37,8 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     student, log = state.replica, {}
     contrasting = config.enabled and step >= config.start
     remembering = config.enabled and step >= config.start - config.fill
+    mixing = adaptation.target_weight > 0 or (config.enabled and config.anchor_view == "mixed")
+    masking = adaptation.masked_weight > 0
     _begin(state)
 
     if state.teacher is None:  # source-only: nothing but Eq. 1
@@ -44,8 +46,9 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         return _finish(state, log)
 
     update_teacher(state.teacher, state.student, step, adaptation.ema_decay)
-    with distributed.no_sync(student):  # labelled source images: Eq. 1, and the feature distance
-        _source_loss(state, batch, log).backward()
+    if mixing or masking:  # labelled source images: Eq. 1, and the feature distance
+        with distributed.no_sync(student):
+            _source_loss(state, batch, log).backward()
 
     view = look(state, batch, project=remembering)  # pseudo-labels and reliable pixels: Eqs. 2, 3 and 7
     log["pseudo_label_weight"] = view.pseudo.weight.amax()
@@ -60,19 +63,21 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
             log["loss/contrast"], log["anchors"] = state.contrast.loss(anchors, pixels.labels, pixels.reliable, draws)
             (config.weight * log["loss/contrast"]).backward()
 
-    masking = adaptation.masked_weight > 0
-    with distributed.no_sync(student) if masking else contextlib.nullcontext():  # ClassMix: Eq. 4
-        mixed = _mix(state, batch, view.pseudo)
-        box = detail_box(state, mixed.images, "mixed")
-        output = student(mixed.images, project=contrasting and config.anchor_view == "mixed", box=box)
-        log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
-        loss = adaptation.target_weight * log["loss/target"]
-        if output.projections is not None:  # anchors on the mixed images, where these show the target
-            pixels = view.pixels
-            shown = pixels.reliable & ~at_stride_of(output.projections, mixed.pasted)
-            log["loss/contrast"], log["anchors"] = state.contrast.loss(output.projections, pixels.labels, shown, draws)
-            loss = loss + config.weight * log["loss/contrast"]
-        loss.backward()
+    if mixing:  # ClassMix: Eq. 4
+        with distributed.no_sync(student) if masking else contextlib.nullcontext():
+            mixed = _mix(state, batch, view.pseudo)
+            box = detail_box(state, mixed.images, "mixed")
+            output = student(mixed.images, project=contrasting and config.anchor_view == "mixed", box=box)
+            log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
+            loss = adaptation.target_weight * log["loss/target"]
+            if output.projections is not None:  # anchors on the mixed images, where these show the target
+                pixels = view.pixels
+                shown = pixels.reliable & ~at_stride_of(output.projections, mixed.pasted)
+                log["loss/contrast"], log["anchors"] = state.contrast.loss(
+                    output.projections, pixels.labels, shown, draws
+                )
+                loss = loss + config.weight * log["loss/contrast"]
+            loss.backward()
 
     if masking:  # images with holes (MIC)
         masked = _mask(state, batch, view.pseudo)
@@ -81,6 +86,9 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
             state, student(masked.images, box=box), masked.labels, masked.weight, box
         )
         (adaptation.masked_weight * log["loss/masked"]).backward()
+
+    if not (mixing or masking):  # source-only with the contrast: no image of the target may reach the decoder
+        _source_loss(state, batch, log).backward()
 
     if not contrasting and state.student.projection is not None:
         # It took part in the averaging with gradients of zero. With these the optimiser would count steps that were
@@ -138,7 +146,8 @@ def _mask(state: TrainingState, batch: Batch, pseudo: PseudoLabels) -> Masked:
     if adaptation.masked_images == "target":
         images = _augment(state, images, "augmentation before masking", rngs)
     else:
-        first = distributed.rank() * len(labels)
+        # Counted over all steps, so that a batch of one image is of both domains in turn.
+        first = (state.step * distributed.world_size() + distributed.rank()) * len(labels)
         images = every_second(batch.source_images, images, first)
         labels = every_second(batch.source_labels, labels, first)
         weight = every_second(torch.ones_like(weight), weight, first)

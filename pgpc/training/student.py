@@ -17,7 +17,7 @@ class Outputs(NamedTuple):
 
     Attributes:
         features: the encoder's four maps, ``(B, C_i, h_i, w_i)``.
-        logits: ``(B, C, H/4, W/4)``.
+        logits: ``(B, C, H/4, W/4)``; of DeepLabV2 ``(B, C, H/8, W/8)``.
         detail: ``(B, C, side/4, side/4)``, the logits that HRDA's high-resolution crop gives by itself.
         projections: ``(B, D, h, w)``, L2-normalised, at the size of the finest map that is projected.
     """

@@ -12,7 +12,8 @@ from pgpc.config import Config, override
 def config(**changes):
     return override(Config(), {
         "proca.enabled": True, "proca.source_iterations": 3, "proca.self_training_iterations": 2,
-        "training.iterations": 10, "training.batch_size": 4, "contrast.enabled": False, **changes,
+        "training.iterations": 10, "training.batch_size": 4, "contrast.enabled": False,
+        "adaptation.feature_distance_weight": 0.0, **changes,
     })  # fmt: skip
 
 

@@ -93,6 +93,14 @@ def test_entropy_and_confidence_rank_pixels_differently():
     assert reliable(logits, 0.5, by="confidence").flatten().tolist() == [True, False]
 
 
+def test_confidence_tells_pixels_apart_that_are_all_of_probability_one():
+    """As a trained teacher's are: 1 - p is below what float32 can hold beside 1."""
+    gap = torch.linspace(20, 60, 64).view(1, 1, 8, 8)
+    logits = torch.cat([gap, torch.zeros(1, 4, 8, 8)], dim=1)
+    assert (logits.softmax(1).amax(1) == 1).all()
+    assert torch.equal(reliable(logits, 0.25, by="confidence"), gap[:, 0] > gap.flatten()[47])
+
+
 def test_a_constant_image_has_no_reliable_pixel():
     assert not reliable(torch.zeros(1, 19, 4, 4), 0.5).any()
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from pgpc.models import DeepLabV2, ModelConfig, build_model
 from pgpc.models.deeplab import DeepLabHead
+from pgpc.training.evaluation import predict
 
 
 def _build(**options) -> DeepLabV2:
@@ -31,11 +32,19 @@ def test_maps_and_logits(size):
         (c, *hw) for c, hw in zip((64, 128, 256, 512), sizes, strict=True)
     ]
     assert coarse.shape == (2, 5, *sizes[-1])
+    assert torch.equal(model.segment(images), coarse)  # what losses and scores resize, once
     torch.testing.assert_close(logits, F.interpolate(coarse, size=sizes[0], mode="bilinear", align_corners=True))
     assert model.align_corners
     assert model.projected(features)[0] is features[-1]
     assert len(model.projected(features)) == 1
     assert model.projected_channels == (512,)
+
+
+def test_predictions_are_resized_once_from_stride_8():
+    model, image = _build().eval(), _images(64, 96)[:1]
+    with torch.no_grad():
+        expected = F.interpolate(model.segment(image), size=(64, 96), mode="bilinear", align_corners=True)[0].argmax(0)
+    assert torch.equal(predict(model, image, (64, 96)), expected)
 
 
 def test_logits_are_the_sum_of_four_dilated_classifiers():

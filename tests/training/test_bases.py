@@ -113,6 +113,37 @@ def test_mic_on_adverse_weather_masks_half_of_each_domain(tiny, monkeypatch):
     assert (weight[1] < 1).all()
 
 
+def test_mic_on_adverse_weather_with_one_image_takes_each_domain_in_turn(tiny):
+    config = tiny("streets/mic-daformer", {"adaptation.masked_images": "both", "training.batch_size": 1})
+    state = TrainingState(config, torch.device("cpu"))
+    passes, batch = watch(state), first_batch(config)
+    for clean in (batch.source_images, batch.target_images):
+        train_step(state, batch)
+        masked = passes[-1][0]
+        assert torch.equal(masked.where(masked != 0, clean), clean)
+
+
+def test_source_only_differs_with_pgpc_in_nothing_but_the_contrast(tiny):
+    """No image of the target reaches the decoder, whose batch norm would learn the target's statistics."""
+    changes = {"contrast.start": 1, "contrast.fill": 0, "model.dropout": 0.0, "optimizer.warmup": 0}
+    plain, ours = (
+        TrainingState(tiny(f"streets/source-only{suffix}", changes if suffix else {
+            key: value for key, value in changes.items() if not key.startswith("contrast")
+        }), torch.device("cpu"))
+        for suffix in ("", "+pgpc")
+    )  # fmt: skip
+    batch = first_batch(plain.config)
+    target = batch._replace(target_images=batch.source_images.flip(-1), target_valid=batch.source_labels != 255)
+    for contrasting in (False, True):
+        train_step(plain, batch)
+        log = train_step(ours, target)
+        assert ("loss/contrast" in log) == contrasting
+        assert "loss/target" not in log
+        theirs = ours.student.segmenter.state_dict()
+        equal = all(torch.equal(value, theirs[name]) for name, value in plain.student.segmenter.state_dict().items())
+        assert equal != contrasting
+
+
 def test_the_weight_of_the_masked_loss_counts(tiny):
     gradients = []
     for weight in (0.5, 1.0, 2.0):

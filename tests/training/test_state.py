@@ -6,6 +6,7 @@ import os
 import pytest
 import torch
 
+import pgpc
 from pgpc.training.state import TrainingState, read_checkpoint
 
 
@@ -113,3 +114,21 @@ def test_processes_that_found_different_checkpoints_do_not_go_on(state, tmp_path
     monkeypatch.setattr("pgpc.training.state.distributed.all_gather", lambda x: torch.stack([x, x - 1]))
     with pytest.raises(ValueError, match=r"the same checkpoint, but in .* iterations \[2, 1\]"):
         state.load(tmp_path)
+
+
+def test_files_may_lie_elsewhere_when_a_run_goes_on(tiny, tmp_path, caplog):
+    config = tiny(changes={"data.target": "/mnt/a/target"})
+    saved(TrainingState(config, torch.device("cpu")), tmp_path, 1)
+    moved = {"data.target": "/mnt/b/target", "evaluation.window": 64, "evaluation.window_stride": 32}
+    state = TrainingState(pgpc.override(config, moved), torch.device("cpu"))
+    with caplog.at_level(logging.WARNING):
+        state.load(tmp_path)
+    assert state.step == 1
+    assert "data.target was /mnt/a/target and is /mnt/b/target: its contents must be the same." in caplog.messages
+
+
+def test_another_config_is_refused(state, tiny, tmp_path):
+    saved(state, tmp_path, 1)
+    other = TrainingState(tiny(changes={"contrast.eta": 0.25}), torch.device("cpu"))
+    with pytest.raises(ValueError, match="differs in contrast.eta: 0.5 there, 0.25 here"):
+        other.load(tmp_path)
