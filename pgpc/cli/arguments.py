@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
 
-from pgpc.config import Config, override, parse_settings
+from pgpc.config import Config, flatten, override, parse_settings
 from pgpc.presets import preset
+
+PROTOCOL = ("data.target_size", "data.fit", "data.interpolation")
+"""Keys that say, beside ``evaluation.*``, how an image is segmented."""
+
+_SETTABLE = (*PROTOCOL, "data.loader_workers")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +36,37 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def print_progress(done: int, total: int) -> None:
-    """A counter that overwrites itself, on a terminal only."""
-    if sys.stderr.isatty():
-        print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set`` for a trained network."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="change how images are segmented, e.g. --set evaluation.window=512 --set evaluation.window_stride=256: "
+        f"evaluation.*, {', '.join(_SETTABLE)}; repeatable",
+    )  # fmt: skip
+
+
+def segmenting_config(config: Config, settings: Sequence[str]) -> Config:
+    """A config that segments as `config` does, but for `settings`; it is not one to train with.
+
+    Args:
+        config: that the network was trained with.
+        settings: as :func:`add_settings` gives them.
+
+    Raises:
+        ValueError: a setting of something else.
+    """
+    changes = parse_settings(settings)
+    for key in changes:
+        if not key.startswith("evaluation.") and key not in _SETTABLE:
+            raise ValueError(
+                f"--set must change how images are segmented (evaluation.*, {', '.join(_SETTABLE)}), but got {key!r}. "
+                "All else is settled by the training; the data are chosen by flags of their own."
+            )
+    # Nothing else is taken over, so that no rule of training stands in the way of, say, another size.
+    kept = {
+        key: value
+        for key, value in flatten(config).items()
+        if key.startswith(("evaluation.", "data.streets.", "training.precision"))
+        or key in ("data.target", "data.eval_split", *_SETTABLE)
+    }
+    return override(Config(), {**kept, **changes})

@@ -6,20 +6,100 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pgpc.cli.arguments import print_progress
+from pgpc.cli.progress import Progress
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
-    parser = commands.add_parser("pack", help="pack a data set into shards", description=run.__doc__)
-    parser.add_argument("--layout", required=True, help="how the data set lies on disk: gta5, cityscapes")
-    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the shards; created")
-    parser.set_defaults(run=run, on_interrupt="; nothing was written.")
+    parser = commands.add_parser(
+        "pack",
+        help="pack a data set into shards, or check shards",
+        description=run.__doc__,
+        epilog="An interrupted run goes on where it stopped when the same command is given again. Shards that are up "
+        "to date are left alone.",
+    )
+    parser.add_argument(
+        "--layout",
+        help="how the data set lies on disk: gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures",
+    )
+    parser.add_argument("--root", type=Path, help="folder of the data set")
+    parser.add_argument("--out", help="folder for the shards, which is made, or its address on S3 (s3://BUCKET/NAME)")
+    parser.add_argument(
+        "--split", action="append", dest="splits", metavar="SPLIT",
+        help="pack this split; repeatable (default: all splits that are there)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="for layout folder: JSON file that says what the labels mean"
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out images that cannot be packed, and list them at the end"
+    )
+    parser.add_argument(
+        "--check", metavar="SHARDS", help="instead of packing: read all of a folder of shards, or an address on S3"
+    )
+    parser.set_defaults(
+        run=run, on_interrupt=". Nothing was published; the same command goes on with the files that were finished."
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Check every image and label of a data set and write them as Arrow shards, which training reads."""
+    if arguments.check is not None:
+        _check(arguments)
+        return
+    missing = [f"--{name}" for name in ("layout", "root", "out") if getattr(arguments, name) is None]
+    if missing:
+        raise ValueError(
+            f"Packing needs --layout, --root and --out, but got no {' and no '.join(missing)}. See pgpc pack --help."
+        )
     from pgpc.data.pack import pack
 
-    pack(arguments.layout, arguments.root, arguments.out, on_progress=print_progress)
+    progress = Progress("packed")
+    try:
+        packed = pack(
+            arguments.layout,
+            arguments.root,
+            arguments.out,
+            splits=arguments.splits,
+            description=arguments.classes,
+            skip_bad=arguments.skip_bad,
+            on_progress=progress,
+        )
+    finally:
+        progress.close()
+    skipped = packed.manifest["skipped"]
+    if skipped and not packed.up_to_date:
+        print(f"left out {_count(len(skipped), 'image')}:")
+        for image in skipped:
+            print(f"  {image['problem']}")
+    print(f"{arguments.out} {'is up to date' if packed.up_to_date else 'is packed'}: {_summary(packed.manifest)}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from pgpc.data.shards import read_manifest, verify
+
+    if any(getattr(arguments, name) for name in ("layout", "root", "out", "splits", "classes", "skip_bad")):
+        raise ValueError("--check reads shards and packs nothing: give it alone, as pgpc pack --check SHARDS.")
+    arguments.on_interrupt = "; not everything was checked."
+    progress = Progress("checked")
+    try:
+        verify(arguments.check, progress)
+    finally:
+        progress.close()
+    print(f"{arguments.check} is sound: {_summary(read_manifest(arguments.check))}")
+
+
+def _summary(manifest: dict[str, Any]) -> str:
+    """Counts, in words."""
+    splits = [
+        f"{name} {_count(split['count'], 'image')} ({split['labelled']} with labels) in "
+        + _count(len(split["files"]), "file")
+        for name, split in manifest["splits"].items()
+    ]
+    skipped = manifest.get("skipped", [])
+    left_out = f"; {len(skipped)} left out, listed in the manifest" if skipped else ""
+    return f"{', '.join(splits)}; {len(manifest['classes'])} classes{left_out}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

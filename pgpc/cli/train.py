@@ -20,18 +20,22 @@ def add(commands: Any) -> None:
         epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a",
     )  # fmt: skip
     add_config(parser)
-    parser.add_argument("--out", required=True, type=Path, help="folder for checkpoint, config and TensorBoard")
+    parser.add_argument(
+        "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.set_defaults(run=run, on_interrupt="; add --resume to go on from the last checkpoint.")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
+    from pgpc import storage
     from pgpc.training import train
     from pgpc.training.state import CHECKPOINT, PREVIOUS
 
     out = arguments.out
-    if not arguments.resume and any((out / name).exists() for name in (CHECKPOINT, PREVIOUS)):
+    there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}
+    if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
     result = train(config_of(arguments), out=out, resume=out if arguments.resume else None)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks

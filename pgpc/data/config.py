@@ -17,9 +17,10 @@ class DataConfig:
     """Where images come from and how they reach the network."""
 
     source: str = STREETS_SOURCE
-    """Folder of packed shards of the labelled domain, or "streets:source" for the embedded pair."""
+    """Folder of packed shards of the labelled domain, or its address on S3 (s3://..); or "streets:source", one side of
+    the embedded pair."""
     target: str = STREETS_TARGET
-    """Folder of packed shards of the unlabelled domain (train split) and its evaluation split, or "streets:target"."""
+    """The same of the unlabelled domain, with its train split and the one that is scored; or "streets:target"."""
     eval_split: str = "val"
     """Split of the target that is scored."""
     streets: StreetsConfig = field(default_factory=StreetsConfig)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pgpc import storage
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
 from pgpc.data.pack import pack
 from pgpc.data.shards import ShardError, Shards, changed_files
 from pgpc.data.streets import StreetsConfig, write_streets
+from pgpc.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
     ``~/.cache/pgpc``: shards in ``source`` and ``target``, and the pictures and labels to look at in ``raw``.
 
     Args:
-        where: a folder of shards, "streets:source" or "streets:target".
+        where: a folder of shards or its address on S3, "streets:source" or "streets:target".
         data: its `streets` says which pair.
         split: name of the split.
 
@@ -59,6 +58,8 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
         ValueError: `where` names no side of the embedded pair; shards that are missing or damaged; a cache
             that cannot be written.
     """
+    if storage.is_url(where):
+        return Shards.open(where, split)
     if not where.startswith("streets:"):
         return Shards.open(Path(where).expanduser(), split)
     if where not in _STREETS:
@@ -88,7 +89,8 @@ def check_pair(data: DataConfig) -> Domains:
     for shards in (domains.source, domains.scored):
         shards.check_labelled()
         if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
-            remedy = f"Pack it again; if it is the embedded pair, delete {shards.folder.parent}."
+            # Of shards on S3 no changes are listed, so that this is a folder.
+            remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
     check_classes(domains.source, domains.scored)
     return domains
@@ -111,13 +113,13 @@ def check_classes(source: Shards, scored: Shards) -> None:
 def _streets(config: StreetsConfig) -> Path:
     """Folder of the embedded pair, generated if it is not there."""
     fields = json.dumps([STREETS_VERSION, dataclasses.asdict(config)], sort_keys=True)
-    cache = _cache_folder()
+    cache = cache_folder()
     folder = cache / f"streets-{hashlib.sha256(fields.encode()).hexdigest()[:16]}"
     if folder.is_dir():  # complete, for it appears by a rename; a cache on a read-only disk is fine
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / f"{folder.name}.lock"):
+        with locked(cache / f"{folder.name}.lock"):
             if not folder.is_dir():  # another process may have made it while this one waited
                 _generate(config, folder)
     except OSError as error:
@@ -141,18 +143,3 @@ def _generate(config: StreetsConfig, folder: Path) -> None:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _cache_folder() -> Path:
-    if named := os.environ.get("PGPC_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pgpc"
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; the operating system lets go of it when the process ends, however it ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

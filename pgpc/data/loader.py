@@ -18,6 +18,7 @@ from pgpc.adaptation.proca_stages import first_step, images_per_step, stage_of
 from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
+from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards import Shards
 
@@ -139,14 +140,13 @@ class TrainingData(Dataset[Batch]):
             min_pixels = data.rare_class_min_crop_ratio * data.rare_class_min_pixels
             box = transforms.draw_source_box(
                 rng, label, data.crop, data.crop_max_share,
-                enough=lambda counts: drawn is None or counts[drawn] > min_pixels,
+                enough=lambda crop: drawn is None or np.count_nonzero(crop == drawn) > min_pixels,
             )  # fmt: skip
             flip = transforms.draw_flip(rng)
-        image = transforms.cut(transforms.resize_image(image, size, data.interpolation), box)
-        label = transforms.cut(label, box)
+        crop = transforms.resize_crop(image, size, box, data.interpolation)
         return (
-            transforms.image_tensor(image, flip=flip, side=data.crop),
-            transforms.label_tensor(label, flip=flip, side=data.crop),
+            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.label_tensor(transforms.cut(label, box), flip=flip, side=data.crop),
         )
 
     def _target_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
@@ -155,14 +155,15 @@ class TrainingData(Dataset[Batch]):
         data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
         image = read_image(self._target, int(rng.integers(len(self._target))))
         size = transforms.box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
-        image = transforms.resize_image(image, size, data.interpolation)
-        valid = transforms.inside_margins(*image.shape[:2], data.target_margins)
+        width, height = size
         box, flip = None, False
         if data.crop is not None:
-            box, flip = transforms.draw_box(rng, *image.shape[:2], data.crop), transforms.draw_flip(rng)
+            box, flip = transforms.draw_box(rng, height, width, data.crop), transforms.draw_flip(rng)
+        crop = transforms.resize_crop(image, size, box, data.interpolation)
+        valid = transforms.inside_margins(height, width, data.target_margins, box)
         return (
-            transforms.image_tensor(transforms.cut(image, box), flip=flip, side=data.crop),
-            transforms.mask_tensor(transforms.cut(valid, box), flip=flip, side=data.crop),
+            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.mask_tensor(valid, flip=flip, side=data.crop),
         )
 
 
@@ -172,9 +173,9 @@ class _EvaluationData(Dataset[EvaluationSample]):
 
     def __getitem__(self, row: int) -> EvaluationSample:
         image, label = read_image(self._shards, row), read_label(self._shards, row)
-        size = transforms.box_size(image.shape[1], image.shape[0], self._data.target_size, self._data.fit)
-        tensor = transforms.image_tensor(transforms.resize_image(image, size, self._data.interpolation))
-        return EvaluationSample(tensor[None], label, self._shards.names[row])
+        data = self._data
+        tensor = transforms.whole_image(image, data.target_size, data.fit, data.interpolation)
+        return EvaluationSample(tensor, label, self._shards.names[row])
 
 
 def training_batches(
@@ -253,7 +254,7 @@ def read_image(shards: Shards, row: int) -> np.ndarray:
         SampleError: it cannot be read; the message names it.
     """
     try:
-        return transforms.decode_image(shards.image_bytes(row))
+        return decode_image(shards.image_bytes(row))
     except Exception as error:
         raise _sample_error(shards, row, "Image", error) from error
 
@@ -267,7 +268,7 @@ def read_label(shards: Shards, row: int) -> np.ndarray:
     try:
         encoded = shards.label_bytes(row)
         assert encoded is not None, "the split was checked to be labelled"
-        return transforms.decode_label(encoded)
+        return decode_label(encoded)
     except Exception as error:
         raise _sample_error(shards, row, "Label", error) from error
 

@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
-from pgpc.classes import CITYSCAPES, NUM_CLASSES, classes_to_json
-from pgpc.data.layouts import Item, Layout
+from pgpc import storage
+from pgpc.classes import classes_to_json
+from pgpc.data import shard_writer
+from pgpc.data.folders import Item, Layout
 from pgpc.data.layouts import layout as find_layout
-from pgpc.data.shards import MANIFEST, VERSION, schema, sha256
-from pgpc.data.transforms import count_ids, decode_label
-
-MAX_FILE_BYTES = 480 * 2**20
-"""Images and labels of one file in bytes, so that it stays below 512 MB. A larger row gets its own file."""
-_BATCH_BYTES = 16 * 2**20  # one Arrow record batch: bounds the memory of packing
+from pgpc.data.parallel import in_parallel
+from pgpc.data.partial import file_sizes, open_partial
+from pgpc.data.picture_files import decode_image, read_file
+from pgpc.data.shard_writer import Row, SplitWriter
+from pgpc.data.shards import MANIFEST, VERSION, ShardError, read_manifest
+from pgpc.data.transforms import count_ids
 
 
 class PackError(ValueError):
-    """Images or labels that cannot be packed; the message lists all of them."""
+    """Images or labels that cannot be packed, all of which the message lists; or shards that cannot be written."""
 
 
-@dataclass(frozen=True)
-class _Row:
-    name: str
-    image: bytes
-    label: bytes | None
-    width: int
-    height: int
-    class_pixels: np.ndarray  # (C,) int64
+class Packed(NamedTuple):
+    """What :func:`pack` did.
+
+    Attributes:
+        manifest: of the shards.
+        up_to_date: they were there already; nothing was done.
+    """
+
+    manifest: dict[str, Any]
+    up_to_date: bool
 
 
 def pack(
@@ -49,186 +51,190 @@ def pack(
     out: Path | str,
     *,
     splits: Sequence[str] | None = None,
+    description: Path | None = None,
+    skip_bad: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> Packed:
     """Check a data set and write it as shards.
 
-    Images are stored as they are on disk, labels as 8-bit PNGs of train ids. The folder appears when all is
-    written; until then, and after an error, `out` is as it was.
+    Images are stored as they are on disk, labels as 8-bit PNGs of train ids. The shards appear when all is written;
+    until then, and after an error, `out` is as it was. Shards of the same, unchanged files are left alone. A run that
+    is interrupted keeps the shard files that it finished in ``.{out}.partial`` beside `out` (for S3, in the cache), and
+    the next with the same arguments goes on from there.
 
     Args:
         layout: name of the layout of `root`.
         root: folder of the data set.
-        out: folder for the shards: new, empty, or one that holds shards, which are replaced.
-        splits: what to pack; all splits of the layout when None.
+        out: folder for the shards, new, empty, or with shards, which are replaced; or its address on S3.
+        splits: what to pack; all splits of the layout that exist when None.
+        description: for layout "folder", the JSON file that says what its labels mean.
+        skip_bad: leave out images that cannot be packed; the manifest lists them.
         on_progress: called with (images done, images in all) after each image.
 
     Raises:
-        ValueError: an unknown layout or split, or an `out` that holds other files.
-        FileNotFoundError: a folder or label is missing.
-        PackError: images or labels that cannot be packed.
+        ValueError: an unknown layout or split; an `out` that holds other files, or that another process packs into.
+        FileNotFoundError: a folder is missing.
+        PackError: images or labels that cannot be packed, or an `out` that cannot be written.
+        OSError: S3 cannot be reached.
     """
-    source, out = find_layout(layout), Path(out).resolve()
-    splits = source.splits if splits is None else tuple(dict.fromkeys(splits))
-    source.check_splits(splits)
-    _check_replaceable(out)
-    items = {split: source.scan(root, split) for split in splits}
-    total = sum(map(len, items.values()))
+    source = find_layout(layout, description)
+    items = _scan(source, Path(root), splits)
+    out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
+    old = _check_replaceable(out)
+    fingerprint = _fingerprint(source, Path(root), items)
+    if old is not None and old.get("fingerprint") == fingerprint and (skip_bad or not old["skipped"]):
+        return Packed(old, up_to_date=True)
+    manifest: dict[str, Any] = {
+        "version": VERSION,
+        "layout": layout,
+        "classes": classes_to_json(source.classes),
+        "fingerprint": fingerprint,
+        "skipped": [],
+        "splits": {},
+    }
     problems: list[str] = []
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside `out`, so that the rename at the end stays on one file system.
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        manifest: dict[str, Any] = {
-            "version": VERSION,
-            "layout": layout,
-            "classes": classes_to_json(CITYSCAPES),
-            "splits": {},
-        }
-        done = 0
-        for split in splits:
-            writer = _Writer(partial, split)
-            for outcome in _in_parallel(lambda item: _read(source, item), items[split]):
-                if isinstance(outcome, str):
-                    problems.append(outcome)
+    progress = _Counter(sum(map(len, items.values())), on_progress)
+    with _writable(out), open_partial(out, {"fingerprint": fingerprint, "skip_bad": skip_bad}) as partial:
+        for split, images in items.items():
+            finished = [entry for entry in partial.finished if entry["split"] == split]
+            writer = SplitWriter(partial.shards, split, len(source.classes.names), finished, partial.keep)
+            progress.add(writer.num_items)
+            rest = images[writer.num_items :]
+            for item, row in zip(rest, in_parallel(functools.partial(_read, source, Path(root), split), rest)):
+                if not isinstance(row, Row):
+                    if skip_bad:
+                        writer.skip(item.name, row)
+                    else:
+                        problems.append(row)
                 elif not problems:  # after a problem the rest is only checked
-                    writer.add(outcome)
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, total)
-            manifest["splits"][split] = writer.close()
+                    writer.add(row)
+                progress.add(1)
+            if problems:
+                continue
+            manifest["splits"][split], skipped = writer.close()
+            manifest["skipped"] += skipped
+            if not manifest["splits"][split]["count"]:
+                lines = [f"No image of split {split!r} of {root} can be packed:", *(i["problem"] for i in skipped)]
+                raise PackError("\n".join(lines))
         if problems:
-            lines = [
-                f"{len(problems)} of {total} images of {root} cannot be packed; nothing was written.",
-                *problems,
-            ]
-            raise PackError("\n".join(lines))
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        _publish(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            first = (
+                f"{len(problems)} of {progress.total} images of {root} cannot be packed; nothing was written. "
+                "Mend or remove these files, or leave them out (--skip-bad):"
+            )
+            raise PackError("\n".join([first, *problems]))
+        partial.publish(manifest)
+    return Packed(manifest, up_to_date=False)
 
 
-def _read(layout: Layout, item: Item) -> _Row | str:
+def _read(layout: Layout, root: Path, split: str, item: Item) -> Row | str:
     """One row, or what is wrong with it."""
     file = item.image
     try:
-        image = item.image.read_bytes()
-        with Image.open(io.BytesIO(image)) as picture:
-            picture.load()
-            width, height = picture.size
-            if picture.mode not in ("RGB", "RGBA", "L", "P"):
-                raise ValueError(f"image must have 8 bits per channel, but its mode is {picture.mode!r}")
+        item.name.encode()  # the shards' names are UTF-8
+        image = read_file(file)
+        height, width = decode_image(image).shape[:2]
         if item.label is None:
-            return _Row(item.name, image, None, width, height, np.zeros(NUM_CLASSES, dtype=np.int64))
+            if layout.needs_label(split):
+                raise ValueError(f"its label file is missing, which split {split!r} needs")
+            return Row(item.name, image, None, width, height, np.zeros(len(layout.classes.names), dtype=np.int64))
         file = item.label
-        raw = decode_label(item.label.read_bytes())
-        if raw.shape != (height, width):
-            raise ValueError(f"label is {raw.shape[1]} x {raw.shape[0]}, its image is {width} x {height}")
-        label = layout.train_ids(raw, item.label)
+        label = layout.read_label(file)
+        if label.shape != (height, width):
+            raise ValueError(f"label is {label.shape[1]} x {label.shape[0]}, its image is {width} x {height}")
     # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
-        return f"{file}: {error}"
+        where = os.path.relpath(file, root).encode(errors="backslashreplace").decode()
+        return f"{where}: {error}"
     encoded = io.BytesIO()
     Image.fromarray(label).save(encoded, format="png", compress_level=6)
-    return _Row(item.name, image, encoded.getvalue(), width, height, count_ids(label)[:NUM_CLASSES])
+    counts = count_ids(label)[: len(layout.classes.names)]
+    return Row(item.name, image, encoded.getvalue(), width, height, counts)
 
 
-def _in_parallel(function: Callable[[Item], _Row | str], items: Iterable[Item]) -> Iterator[_Row | str]:
-    """Results in the order of the items, with a bounded number in memory."""
-    # Threads suffice: PNG decoding, compression and reading release the interpreter lock.
-    workers = min(os.cpu_count() or 1, 32)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[_Row | str]] = deque()
+def _scan(layout: Layout, root: Path, splits: Sequence[str] | None) -> dict[str, list[Item]]:
+    """The images of each split."""
+    if splits is not None:
+        splits = tuple(dict.fromkeys(splits))
+        layout.check_splits(splits)
+        return {split: layout.scan(root, split) for split in splits}
+    items, missing = {}, None
+    for split in layout.splits:
         try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            items[split] = layout.scan(root, split)
+        except FileNotFoundError as error:
+            missing = missing or error
+    if not items:
+        raise missing
+    return items
 
 
-class _Writer:
-    """Writes the rows of one split into files of bounded size, and describes them."""
+def _fingerprint(layout: Layout, root: Path, items: dict[str, list[Item]]) -> str:
+    """Changes with everything that the shards depend on; a file counts as changed when its size or time is."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self._folder, self._split = folder, split
-        self._schema = schema(NUM_CLASSES)
-        self._rows: list[_Row] = []
-        self._rows_bytes = self._file_bytes = 0
-        self._file: pa.ipc.RecordBatchFileWriter | None = None
-        self._files: list[dict[str, Any]] = []
-        self._labelled = 0
-        self._class_pixels = np.zeros(NUM_CLASSES, dtype=np.int64)
+    def state(file: Path | None) -> tuple[str, int, int] | None:
+        if file is None:
+            return None
+        try:
+            status = file.stat()
+        except OSError:  # reading it will say more
+            return os.path.relpath(file, root), -1, -1
+        return os.path.relpath(file, root), status.st_size, status.st_mtime_ns
 
-    def add(self, row: _Row) -> None:
-        size = len(row.image) + len(row.label or b"")
-        if self._file_bytes and self._file_bytes + size > MAX_FILE_BYTES:
-            self._end_file()
-        self._rows.append(row)
-        self._rows_bytes += size
-        self._file_bytes += size
-        self._labelled += row.label is not None
-        self._class_pixels += row.class_pixels
-        if self._rows_bytes >= _BATCH_BYTES:
-            self._write_batch()
-
-    def close(self) -> dict[str, Any]:
-        """End the last file; the split's entry of the manifest."""
-        self._end_file()
-        for file in self._files:
-            path = self._folder / file["name"]
-            file.update(size=path.stat().st_size, sha256=sha256(path))
-        return {
-            "count": sum(file["rows"] for file in self._files),
-            "labelled": self._labelled,
-            "class_pixels": self._class_pixels.tolist(),
-            "files": self._files,
-        }
-
-    def _write_batch(self) -> None:
-        if not self._rows:
-            return
-        if self._file is None:
-            name = f"{self._split}-{len(self._files):05d}.arrow"
-            self._file = pa.ipc.new_file(str(self._folder / name), self._schema)
-            self._files.append({"name": name, "rows": 0})
-        columns = [[getattr(row, field.name) for row in self._rows] for field in self._schema]
-        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema)]
-        self._file.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._files[-1]["rows"] += len(self._rows)
-        self._rows, self._rows_bytes = [], 0
-
-    def _end_file(self) -> None:
-        self._write_batch()
-        if self._file is not None:
-            self._file.close()
-        self._file, self._file_bytes = None, 0
+    files = {
+        split: [(item.name, state(item.image), state(item.label)) for item in of_split]
+        for split, of_split in items.items()
+    }
+    ids = hashlib.sha256(layout.raw_ids.tobytes()).hexdigest()
+    bounds = [shard_writer.MAX_FILE_BYTES, shard_writer.BATCH_BYTES]
+    parts = [VERSION, bounds, layout.name, ids, classes_to_json(layout.classes), files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _check_replaceable(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
+class _Counter:
+    """Counts images for the caller's progress."""
+
+    def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
+        self.total, self._on_progress, self._done = total, on_progress, 0
+
+    def add(self, images: int) -> None:
+        self._done += images
+        if images and self._on_progress is not None:
+            self._on_progress(self._done, self.total)
+
+
+def _check_replaceable(out: Path | str) -> dict[str, Any] | None:
+    """Refuse an `out` that holds anything but shards; the manifest of those that it holds, if it is sound."""
+    if storage.is_url(out):
+        sizes = storage.sizes(out)
+    elif out.exists() and not out.is_dir():
         raise ValueError(f"Shards are written into a folder, but {out} is a file. Choose another folder.")
-    others = [p.name for p in out.iterdir() if p.name != MANIFEST and p.suffix != ".arrow"]
+    else:
+        sizes = file_sizes(out)
+    others = [name for name in sizes if name != MANIFEST and not re.fullmatch(r"[^/]+\.arrow", name)]
     if others:
         raise ValueError(
             f"The folder for shards must be new, empty or hold shards, which are replaced, but {out} holds "
             f"{', '.join(sorted(others)[:5])}. Choose another folder."
         )
+    try:
+        manifest = read_manifest(out)
+    except ShardError:
+        return None
+    files = [file for split in manifest["splits"].values() for file in split["files"]]
+    complete = all(sizes.get(file["name"]) == file["size"] for file in files)
+    return manifest if complete and isinstance(manifest.get("skipped"), list) else None
 
 
-def _publish(partial: Path, out: Path) -> None:
-    """Put the finished folder in place of `out`."""
-    partial.chmod(0o755)  # mkdtemp makes folders private
-    if out.exists():
-        replaced = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        os.replace(out, replaced)
-        os.replace(partial, out)
-        shutil.rmtree(replaced)
-    else:
-        os.replace(partial, out)
+@contextlib.contextmanager
+def _writable(out: Path | str) -> Iterator[None]:
+    """Say what to do where the disk is full or may not be written."""
+    try:
+        yield
+    except storage.StorageError:
+        raise
+    except OSError as error:
+        where = storage.cache_folder() if storage.is_url(out) else out.parent
+        raise PackError(
+            f"{where} cannot be written: {error}. Nothing was packed. Free space or give permission there, or "
+            f"{'set PGPC_CACHE to' if storage.is_url(out) else 'choose'} another folder."
+        ) from error

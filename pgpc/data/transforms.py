@@ -6,7 +6,6 @@ the config; a box is (top, left, side).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,26 +30,6 @@ Box = tuple[int, int, int]
 # Normalised as image * scale + shift: one pass less than subtracting and dividing.
 _SCALE = (1 / torch.tensor(STD)).view(3, 1, 1)
 _SHIFT = (-torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
-
-
-def decode_image(data: bytes) -> np.ndarray:
-    """An encoded image as ``(H, W, 3)`` uint8 RGB."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def decode_label(data: bytes) -> np.ndarray:
-    """An encoded 8-bit label, grey or palette, as ``(H, W)`` uint8 of its pixel values.
-
-    Raises:
-        ValueError: the file is not an 8-bit picture with one channel.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        if image.mode not in ("L", "P"):
-            raise ValueError(
-                f"label must be an 8-bit picture of ids with one channel, but its mode is {image.mode!r}"
-            )
-        return np.array(image)
 
 
 def box_size(
@@ -96,12 +75,41 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return label[rows][:, columns]
 
 
-def inside_margins(height: int, width: int, margins: tuple[int, int, int, int]) -> np.ndarray:
-    """``(height, width)`` bool: False on the given rows at the top and bottom and columns at the left and right."""
+def resize_crop(
+    image: np.ndarray,
+    size: tuple[int, int],
+    box: Box | None,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+) -> np.ndarray:
+    """The same pixels as ``cut(resize_image(image, size, interpolation), box)``, with less work where that is exact.
+
+    Where height and width shrink by whole factors, a pixel comes from its own block of the image: only the blocks of
+    the crop are resized. Other factors give each pixel other weights, and resizing all is as fast as applying these.
+    """
+    rows, row_rest = divmod(image.shape[0], size[1])
+    columns, column_rest = divmod(image.shape[1], size[0])
+    if box is None or interpolation == "bicubic" or row_rest or column_rest:
+        return cut(resize_image(image, size, interpolation), box)
+    top, left, side = box
+    part = image[top * rows : (top + side) * rows, left * columns : (left + side) * columns]
+    return resize_image(part, (part.shape[1] // columns, part.shape[0] // rows))
+
+
+def inside_margins(
+    height: int, width: int, margins: tuple[int, int, int, int], box: Box | None = None
+) -> np.ndarray:
+    """Where an image counts: False on the given rows at the top and bottom and columns at the left and right.
+
+    Returns:
+        bool, of the part of the ``(height, width)`` image inside `box`; None: of all.
+    """
     top, bottom, left, right = margins
-    inside = np.zeros((height, width), dtype=bool)
-    inside[top : max(height - bottom, 0), left : max(width - right, 0)] = True
-    return inside
+    rows, columns = np.zeros((height, 1), dtype=bool), np.zeros((1, width), dtype=bool)
+    rows[top : max(height - bottom, 0)] = True
+    columns[:, left : max(width - right, 0)] = True
+    if box is not None:
+        rows, columns = rows[box[0] : box[0] + box[2]], columns[:, box[1] : box[1] + box[2]]
+    return rows & columns
 
 
 def draw_box(rng: np.random.Generator, height: int, width: int, side: int) -> Box:
@@ -130,12 +138,34 @@ def count_ids(label: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(label).histogram(), dtype=np.int64)
 
 
+def is_varied(label: np.ndarray, max_share: float) -> bool:
+    """Whether a crop has several classes, and none covers `max_share` or more of its labelled pixels.
+
+    Args:
+        label: ``(h, w)`` uint8 train ids.
+        max_share: in (0, 1), which makes a crop of one class cover too much.
+    """
+    num = rest = np.count_nonzero(label != IGNORE_INDEX)
+    if not num:
+        return False
+    # To count one class is ten times as fast as to count all. Common classes first, by a sample of the pixels: nearly
+    # always the first decides, because it covers too much or leaves too little to any other.
+    sample = np.bincount(label[::16, ::16].ravel(), minlength=IGNORE_INDEX)[:IGNORE_INDEX]
+    common_first = iter(np.argsort(-sample))
+    while rest / num >= max_share:
+        count = np.count_nonzero(label == next(common_first))
+        if count / num >= max_share:
+            return False
+        rest -= count
+    return True
+
+
 def draw_source_box(
     rng: np.random.Generator,
     label: np.ndarray,
     side: int,
     max_share: float,
-    enough: Callable[[np.ndarray], bool] = lambda counts: True,
+    enough: Callable[[np.ndarray], bool] = lambda crop: True,
 ) -> Box:
     """Draw the crop of a source image, looking at its label only.
 
@@ -149,29 +179,24 @@ def draw_source_box(
         label: ``(H, W)`` train ids of the resized image.
         side: side of the crop in pixels.
         max_share: in (0, 1]; 1 turns the inner rule off.
-        enough: tells from a crop's ``(256,)`` pixel counts whether the outer rule holds.
+        enough: tells from the part of `label` in a box whether the outer rule holds.
     """
-    box, counts = _draw_varied_box(rng, label, side, max_share)
+    box = _draw_varied_box(rng, label, side, max_share)
     for _ in range(MAX_REDRAWS):
-        if enough(counts):
+        if enough(cut(label, box)):
             break
-        box, counts = _draw_varied_box(rng, label, side, max_share)
+        box = _draw_varied_box(rng, label, side, max_share)
     return box
 
 
-def _draw_varied_box(
-    rng: np.random.Generator, label: np.ndarray, side: int, max_share: float
-) -> tuple[Box, np.ndarray]:
+def _draw_varied_box(rng: np.random.Generator, label: np.ndarray, side: int, max_share: float) -> Box:
     box = draw_box(rng, *label.shape, side)
-    counts = count_ids(cut(label, box))
     if max_share < 1:
         for _ in range(MAX_REDRAWS):
-            labelled = np.delete(counts, IGNORE_INDEX)
-            if (labelled > 0).sum() > 1 and labelled.max() / labelled.sum() < max_share:
+            if is_varied(cut(label, box), max_share):
                 break
             box = draw_box(rng, *label.shape, side)
-            counts = count_ids(cut(label, box))
-    return box, counts
+    return box
 
 
 def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
@@ -185,22 +210,34 @@ def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = No
     Returns:
         ``(3, H, W)`` float32.
     """
-    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    # Contiguous planes first: arithmetic on interleaved channels is several times slower.
-    normalised = planes.to(torch.float32, memory_format=torch.contiguous_format).mul_(_SCALE).add_(_SHIFT)
-    return _pad(normalised.flip(-1) if flip else normalised, side, 0.0)
+    # Mirrored and split into planes while pixels are bytes: both are several times slower on floats.
+    planes = torch.from_numpy(np.ascontiguousarray(_mirrored(image, flip).transpose(2, 0, 1)))
+    return _pad(planes.float().mul_(_SCALE).add_(_SHIFT), side, 0.0)
+
+
+def whole_image(
+    image: np.ndarray,
+    box: tuple[int, int],
+    fit: Literal["inside", "exact"],
+    interpolation: Literal["bilinear", "bicubic"],
+) -> Tensor:
+    """A whole image as a network that is not trained sees it: resized into its box, ``(1, 3, h, w)`` float32."""
+    size = box_size(image.shape[1], image.shape[0], box, fit)
+    return image_tensor(resize_image(image, size, interpolation))[None]
 
 
 def label_tensor(label: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
     """Flip and pad a crop of a label, with IGNORE_INDEX, as ``(H, W)`` int64."""
-    ids = torch.from_numpy(np.ascontiguousarray(label)).long()
-    return _pad(ids.flip(-1) if flip else ids, side, IGNORE_INDEX)
+    return _pad(torch.from_numpy(_mirrored(label, flip).astype(np.int64)), side, IGNORE_INDEX)
 
 
 def mask_tensor(mask: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
     """Flip and pad a crop of a mask, with False, as ``(H, W)`` bool."""
-    kept = torch.from_numpy(np.ascontiguousarray(mask))
-    return _pad(kept.flip(-1) if flip else kept, side, False)
+    return _pad(torch.from_numpy(_mirrored(mask, flip).copy()), side, False)
+
+
+def _mirrored(pixels: np.ndarray, flip: bool) -> np.ndarray:
+    return pixels[:, ::-1] if flip else pixels
 
 
 def _pad(pixels: Tensor, side: int | None, value: float) -> Tensor:

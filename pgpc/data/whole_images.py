@@ -32,10 +32,10 @@ class _WholeImages(Dataset[WholeImage]):
 
     def __getitem__(self, row: int) -> WholeImage:
         data, pixels = self._data, read_image(self._shards, row)
-        size = transforms.box_size(pixels.shape[1], pixels.shape[0], self._box, data.fit)
-        image = transforms.image_tensor(transforms.resize_image(pixels, size, data.interpolation))[None]
+        image = transforms.whole_image(pixels, self._box, data.fit, data.interpolation)
         if not self._labelled:
             return WholeImage(image, None)
+        size = (image.shape[3], image.shape[2])
         label = transforms.label_tensor(transforms.resize_label(read_label(self._shards, row), size))
         return WholeImage(image, label[None])
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import torch
 
 from pgpc.checks import check
 from pgpc.classes import CITYSCAPES, ClassSet, classes_to_json
 from pgpc.config import Config, from_dict, override, to_dict
+from pgpc.files import write_file
 from pgpc.models.build import build_model
 from pgpc.models.segmenter import Segmenter
 from pgpc.models.weight_files import read_weight_file
@@ -30,9 +30,10 @@ def export_weights(
     Raises:
         ValueError: `path` is a folder.
     """
+    _check_file(path)
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
     content = {"config": json.dumps(to_dict(config)), "classes": classes_to_json(classes), "state_dict": weights}
-    _write(Path(path), lambda file: torch.save(content, file))
+    write_file(Path(path), lambda file: torch.save(content, file))
 
 
 def load_exported(path: str | os.PathLike[str]) -> Segmenter:
@@ -70,6 +71,7 @@ def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[i
     Raises:
         ValueError: the images are too small for the network, or `path` is a folder.
     """
+    _check_file(path)
     check(min(size) >= model.shortest_side, f"height and width must be at least {model.shortest_side}", size)
     device = next(model.parameters()).device
     was_training = model.training
@@ -83,18 +85,8 @@ def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[i
                 program = torch.export.export(model, (images[:1],))
     finally:
         model.train(was_training)
-    _write(Path(path), lambda file: torch.export.save(program, file))
+    write_file(Path(path), lambda file: torch.export.save(program, file))
 
 
-def _write(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    check(not path.is_dir(), "an export must be written to a file", str(path), "That is a folder; name a file in it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _check_file(path: str | os.PathLike[str]) -> None:
+    check(not os.path.isdir(path), "an export must be written to a file", str(path), "That is a folder.")

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pgpc import distributed
-from pgpc.checks import check
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX, ClassSet
 from pgpc.data.config import EvaluationConfig
 from pgpc.training.scores import Metrics
@@ -155,10 +154,9 @@ def _count(label: Tensor, predicted: Tensor, num_classes: int, name: str) -> Ten
     counts = torch.bincount((label * 256 + predicted).flatten(), minlength=256 * 256).view(256, -1)
     counts[IGNORE_INDEX] = 0
     inside = counts[:num_classes, :num_classes].clone()
-    check(
-        bool(inside.sum() == counts.sum()),
-        f"labels and predictions must be ids below {num_classes}, one for each class, or {IGNORE_INDEX} in labels",
-        f"others in image {name}",
-        "Give the classes that model and labels have.",
-    )
+    if inside.sum() != counts.sum():
+        raise ValueError(
+            f"Labels and predictions must be ids below the number of classes ({num_classes}), but those of {name!r} "
+            "have others. Give the classes that both model and labels have."
+        )
     return inside

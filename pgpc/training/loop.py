@@ -20,6 +20,8 @@ from pgpc.config import Config, to_dict
 from pgpc.data.domains import Domains, check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
 from pgpc.data.shards import Shards
+from pgpc.storage import is_url
+from pgpc.training import remote
 from pgpc.training.evaluation import evaluate
 from pgpc.training.proca import prepare, proca_step
 from pgpc.training.state import TrainingState
@@ -43,11 +45,11 @@ class Result:
 
     Attributes:
         metrics: the last report, as given to ``on_report``.
-        out: the run's folder.
+        out: the run's folder, or its address on S3.
     """
 
     metrics: Mapping[str, float]
-    out: Path
+    out: Path | str
 
 
 def train(
@@ -57,8 +59,10 @@ def train(
 
     Args:
         config: what to train, and how.
-        out: folder for ``config.json`` and the TensorBoard event file; process 0 writes them.
-        resume: folder of the checkpoint to go on from; its last report is given to `on_report` once more.
+        out: folder for ``config.json`` and the TensorBoard event file, which process 0 writes; or an address on S3, to
+            which they are copied after each report.
+        resume: folder, or address on S3, of the checkpoint to go on from; its last report is given to `on_report` once
+            more.
         on_report: called on every process after each evaluation with the metrics, equal on all processes, and, on
             process 0, with a folder that holds the checkpoint (None on the others). The folder vanishes when the
             call returns. Without a callback the checkpoint is kept in `out`.
@@ -70,7 +74,8 @@ def train(
         ValueError: a batch that the processes cannot share evenly, data or a checkpoint that does not fit the config.
         NonFiniteLoss: a loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
-    out = Path(out)
+    url = str(out) if is_url(out) else None
+    out = Path(out) if url is None else remote.working_folder(url)
     device = distributed.local_device()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
@@ -85,7 +90,8 @@ def train(
             )
         state = TrainingState(config, device, source.classes)
         if resume is not None:
-            state.load(Path(resume))
+            with remote.fetched(resume) as folder:
+                state.load(folder)
             if on_report is not None:
                 on_report(dict(state.metrics), None)
         batches = training_batches(
@@ -94,16 +100,20 @@ def train(
 
         tracker = None
         if rank == 0:
+            if url is not None:
+                remote.clear(out)
             out.mkdir(parents=True, exist_ok=True)
             (out / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
             pictured = list(itertools.islice(evaluation_samples(scored, config.data), NUM_PICTURES))
             tracker = Tracker(out, config, state.classes, step=state.step, samples=pictured)
         try:
-            _run(state, batches, Domains(source, target, scored), device, tracker, out, on_report)
+            _run(state, batches, Domains(source, target, scored), device, tracker, out, url, on_report)
         finally:
             if tracker is not None:
                 tracker.close()
-    return Result(state.metrics, out)
+        if url is not None and rank == 0:
+            remote.copy_up(out, url, last=True)
+    return Result(state.metrics, out if url is None else url)
 
 
 def _run(
@@ -113,6 +123,7 @@ def _run(
     device: torch.device,
     tracker: Tracker | None,
     out: Path,
+    url: str | None,
     on_report: OnReport | None,
 ) -> None:
     """Step until the config's number of iterations is reached."""
@@ -158,9 +169,11 @@ def _run(
             since_report = Averages(names)
             if tracker is not None:
                 tracker.scalars({f"eval/{name}": value for name, value in scores.items()}, state.step)
-                tracker.pictures(state.student.segmenter, state.step)
+                tracker.pictures(state.student, state.teacher, state.step)
                 log.info("iteration %d/%d  mIoU %.2f", state.step, training.iterations, scores["mIoU"])
             _report(state, out, on_report)
+            if url is not None and distributed.rank() == 0:
+                remote.copy_up(out, url, last=False)
 
 
 class Averages:

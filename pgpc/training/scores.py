@@ -70,10 +70,10 @@ class Metrics:
         return means
 
     def as_dict(self) -> dict[str, float]:
-        """``{"mIoU": .., "IoU/road": .., ...}`` in percent; classes without a score are left out."""
+        """:attr:`means` and ``"IoU/road": .., ...`` in percent; classes without a score are left out."""
         named = zip(self.classes.names, self.iou, strict=True)
         scores = {f"IoU/{name}": float(iou) for name, iou in named if not np.isnan(iou)}
-        return {"mIoU": self.miou, **scores}
+        return {**self.means, **scores}
 
     @property
     def _correct(self) -> np.ndarray:

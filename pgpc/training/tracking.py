@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pgpc.classes import ClassSet, colourise
 from pgpc.config import Config, flatten
-from pgpc.data.transforms import MEAN, STD
-from pgpc.training.evaluation import predict
+from pgpc.pictures.embedding import draw_pixels, feature_map, features_at
+from pgpc.pictures.figures import photo
+from pgpc.pictures.selection import WAYS, paint, selected
+from pgpc.training.evaluation import logits, predict
+from pgpc.training.student import Student
 
 _METRIC = "eval/mIoU"
 _HPARAM_GROUPS = ("contrast.", "adaptation.", "optimizer.", "training.", "model.", "seed")
+_PROJECTED_PIXELS = 50  # of each class, in the embedding projector
 
 
 class Tracker:
@@ -39,7 +44,7 @@ class Tracker:
         from torch.utils.tensorboard import SummaryWriter  # slow to import
         from torch.utils.tensorboard.summary import hparams
 
-        self._samples, self._classes, self._evaluation = samples, classes, config.evaluation
+        self._samples, self._classes, self._config = samples, classes, config
         # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         values = {
@@ -55,25 +60,71 @@ class Tracker:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def pictures(self, model: nn.Module, step: int) -> None:
-        """Add input, label and prediction of the pictured samples, one under the other."""
-        device = next(model.parameters()).device
-        was_training = model.training
-        model.eval()
+    def pictures(self, student: Student, teacher: Student | None, step: int) -> None:
+        """Add, of each pictured sample: input, label and prediction, one under the other; and what is selected.
+
+        The latter are the pixels that each way of Table 7 selects among the teacher's pseudo-labels with contrast.eta,
+        in the order of their tag, one under the other; a run without a teacher has none. At the last iteration pixels
+        of the samples, equally many of each class, are added to the embedding projector.
+
+        Nothing here is random or asks other processes, and both networks are left as they were.
+
+        Args:
+            student: whose predictions are shown.
+            teacher: whose pseudo-labels are shown.
+            step: optimiser steps done.
+        """
         for image, label, name in self._samples:
-            prediction = predict(model, image.to(device), label.shape, evaluation=self._evaluation).cpu().numpy()
-            painted = [colourise(ids, self._classes) for ids in (label, prediction)]
-            picture = np.concatenate([_photo(image, label.shape), *painted])
-            self._writer.add_image(f"input, label, prediction/{name}", picture, step, dataformats="HWC")
-        model.train(was_training)
+            with _evaluating(student):
+                on_device = image.to(next(student.parameters()).device)
+                ids = predict(student.segmenter, on_device, label.shape, evaluation=self._config.evaluation)
+            painted = [colourise(shown, self._classes) for shown in (label, ids.cpu().numpy())]
+            self._add_image("input, label, prediction", name, [photo(image, label.shape), *painted], step)
+            if teacher is not None:
+                with _evaluating(teacher):
+                    scores = logits(teacher.segmenter, on_device, evaluation=self._config.evaluation)
+                self._add_image(f"selected by {', '.join(WAYS)}", name, self._selected(image, scores), step)
+        if step == self._config.training.iterations:
+            self._embedding(student, step)
         self._writer.flush()  # an evaluation's points outlive a process that is killed
+
+    def _selected(self, image: Tensor, scores: Tensor) -> list[np.ndarray]:
+        below, ids = photo(image, image.shape[2:]), scores[0].argmax(dim=0).byte().cpu().numpy()
+        masks = selected(scores, self._config.contrast.eta).values()
+        return [paint(below, ids, mask, self._classes) for mask in masks]
+
+    def _add_image(self, tag: str, name: str, parts: Sequence[np.ndarray], step: int) -> None:
+        self._writer.add_image(f"{tag}/{name}", np.concatenate(parts), step, dataformats="HWC")
+
+    def _embedding(self, student: Student, step: int) -> None:
+        labels = [label for _, label, _ in self._samples]
+        rng = np.random.default_rng(self._config.seed)
+        pixels = draw_pixels(labels, len(self._classes.names), _PROJECTED_PIXELS, rng)
+        if len(pixels.label) == 0:
+            return
+        space = "projection" if student.projection is not None else "decoder"
+        features = []
+        with _evaluating(student):
+            for i, (image, label, _) in enumerate(self._samples):
+                map_ = feature_map(student, image.to(next(student.parameters()).device), space)
+                features.append(features_at(map_, *pixels.of_image(i), label.shape))
+        # A run that was interrupted after this and before its last checkpoint comes here again.
+        shutil.rmtree(Path(self._writer.log_dir, f"{step:05d}", space), ignore_errors=True)
+        names = [self._classes.names[k] for k in pixels.label]
+        self._writer.add_embedding(np.concatenate(features), metadata=names, global_step=step, tag=space)
 
     def close(self) -> None:
         """Flush and close the event file."""
         self._writer.close()
 
 
-def _photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A normalised image as ``(H, W, 3)`` uint8 of the given size."""
-    resized = torch.nn.functional.interpolate(image, size, mode="bilinear", align_corners=False)[0]
-    return (resized.permute(1, 2, 0).numpy() * STD + MEAN).round().clip(0, 255).astype(np.uint8)
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode that it was in."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

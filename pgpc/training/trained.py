@@ -11,6 +11,8 @@ from pgpc.classes import ClassSet, classes_from_json
 from pgpc.config import Config, from_dict, override
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
+from pgpc.storage import is_url
+from pgpc.training.remote import fetched
 from pgpc.training.state import CHECKPOINT, read_checkpoint
 from pgpc.training.student import Student
 
@@ -37,13 +39,17 @@ def load_trained(path: Path | str, network: Literal["student", "teacher"] = "stu
     """Read a network from a run, a checkpoint or an export.
 
     Args:
-        path: a run's folder, which holds ``checkpoint.pt``; a checkpoint of any name; or a file of ``pgpc export``.
+        path: a run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name; or a file
+            of ``pgpc export``.
         network: which of a checkpoint's two.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
         ValueError: it holds no network of pgpc, or is damaged, or has no such network.
     """
+    if is_url(path):
+        with fetched(path) as folder:
+            return load_trained(folder, network)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"No checkpoint at {path}. Give a run's folder, or a file of `pgpc export`.")

@@ -27,6 +27,7 @@ from pgpc.contrast import rank_negatives, reliable
 from pgpc.data import transforms
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
+from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.training import TrainingState, read_checkpoint
 from pgpc.training import step as training_step
 from pgpc.training.passes import at_stride_of, cross_entropy, look
@@ -58,8 +59,8 @@ def print_classes(state: TrainingState, num_images: int) -> None:
     c = config.model.num_classes
     counts = {name: np.zeros(c) for name in ("anchors", "right", "own", "other", *RANKS, *(-r for r in RANKS))}
     for row in range(min(num_images, len(shards))):
-        image = transforms.image_tensor(transforms.decode_image(shards.image_bytes(row)))[None]
-        truth = torch.from_numpy(transforms.decode_label(shards.label_bytes(row))).long()
+        image = transforms.image_tensor(decode_image(shards.image_bytes(row)))[None]
+        truth = torch.from_numpy(decode_label(shards.label_bytes(row))).long()
         teacher = state.teacher(image)
         logits = F.interpolate(teacher.logits, image.shape[2:], mode="bilinear", align_corners=False)
         sure = reliable(logits, config.contrast.eta)[0] & (truth != IGNORE_INDEX)

@@ -15,6 +15,7 @@ from pgpc.data import domains
 from pgpc.data.domains import check_pair, open_shards
 from pgpc.data.shards import ShardError, verify
 from pgpc.data.streets import StreetsConfig
+from pgpc.storage import upload
 
 STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
 DATA = DataConfig(streets=STREETS)
@@ -100,19 +101,8 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_pair_that_exists_needs_no_writing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_shards("streets:source", DATA, "train")
-    monkeypatch.setattr(domains, "_locked", lambda path: pytest.fail("took the lock"))
+    monkeypatch.setattr(domains, "locked", lambda path: pytest.fail("took the lock"))
     assert len(open_shards("streets:target", DATA, "val")) == 2
-
-
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PGPC_CACHE", "a")
-    monkeypatch.setenv("XDG_CACHE_HOME", "b")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert domains._cache_folder() == Path("a")
-    monkeypatch.delenv("PGPC_CACHE")
-    assert domains._cache_folder() == Path("b/pgpc")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert domains._cache_folder() == tmp_path / ".cache/pgpc"
 
 
 def test_damage_in_the_cache_says_what_to_delete(cache: Path) -> None:
@@ -157,3 +147,13 @@ def test_check_pair_finds_a_flipped_bit(cache: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ShardError, match=r"target is damaged\. .*\n.*val-00000.arrow: the contents changed"):
         check_pair(DATA)
+
+
+def test_both_domains_may_lie_on_s3(cache: Path, s3: str) -> None:
+    check_pair(DATA)
+    for side in ("source", "target"):
+        for file in (_pair(cache) / side).iterdir():
+            upload(file, f"{s3}/{side}/{file.name}")
+    pair = check_pair(DataConfig(source=f"{s3}/source", target=f"{s3}/target"))
+    assert (len(pair.source), len(pair.target), len(pair.scored)) == (3, 2, 2)
+    assert pair.source.folder == f"{s3}/source"

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from pgpc import storage
 from pgpc.data.pack import pack
 from pgpc.data.shards import ShardError, Shards, verify
 
@@ -81,9 +82,25 @@ def test_missing_manifest(tmp_path: Path) -> None:
         Shards.open(tmp_path, "train")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"version": 2, "classes": [], "splits": []}'])
-def test_damaged_manifest(folder: Path, text: str) -> None:
-    (folder / "manifest.json").write_text(text)
+@pytest.mark.parametrize(
+    "text", [b"{", b"[]", b"{}", b"\xff", b'{"version": 2, "classes": [{"name": "a"}], "splits": []}']
+)
+def test_damaged_manifest(folder: Path, text: bytes) -> None:
+    (folder / "manifest.json").write_bytes(text)
+    with pytest.raises(ShardError, match="manifest.json is damaged"):
+        Shards.open(folder, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "../a.arrow"), ("name", None), ("sha256", "../a"), ("size", "1"), ("rows", True), ("rows", -1),
+    ],
+)  # fmt: skip
+def test_damaged_entry_of_a_file(folder: Path, key: str, value: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["splits"]["train"]["files"][0][key] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ShardError, match="manifest.json is damaged"):
         Shards.open(folder, "train")
 
@@ -125,6 +142,10 @@ def test_files_of_another_split_are_noticed(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["splits"]["train"]["files"][0]["rows"] = 5
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ShardError, match="do not add up"):
+        Shards.open(folder, "train")
+    manifest["splits"]["train"]["count"] = 5
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ShardError, match="other rows or columns"):
         Shards.open(folder, "train")
 
@@ -141,23 +162,83 @@ def test_one_flipped_bit_in_an_image_is_found_by_verify(folder: Path) -> None:
     assert "train-00000.arrow: the contents changed" in str(caught.value)
 
 
-def test_damaged_offsets_do_not_crash_verify(folder: Path) -> None:
+@pytest.mark.parametrize("wrong", [1 << 60, -1, 0])
+def test_damaged_offsets_are_noticed_when_opened(folder: Path, wrong: int) -> None:
     path = folder / "train-00000.arrow"
     data = bytearray(path.read_bytes())
     shards = Shards.open(folder, "train")
     sizes = [len(shards.image_bytes(i)) for i in range(4)]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64).tobytes()
-    place = data.index(offsets)
-    data[place + 8 : place + 16] = np.int64(1 << 60).tobytes()
+    place = data.index(offsets) + (16 if wrong == 0 else 8)
+    data[place : place + 8] = np.int64(wrong).tobytes()
     path.write_bytes(data)
+    with pytest.raises(ShardError, match="train-00000.arrow is damaged: .*ffset"):
+        Shards.open(folder, "train")
     with pytest.raises(ShardError, match="(?s)contents changed.*is damaged"):
         verify(folder)
 
 
-def test_unlabelled_rows_are_noticed_where_labels_are_needed(folder: Path) -> None:
+def test_unlabelled_rows_are_noticed_where_labels_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "raw/images").mkdir(parents=True)
+    Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/a.png")
+    pack("folder", tmp_path / "raw", tmp_path / "packed")
+    with pytest.raises(ShardError, match="1 of 1 have none"):
+        Shards.open(tmp_path / "packed", "train").check_labelled()
+
+
+def test_verify_adds_up_the_manifest(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["splits"]["val"]["labelled"] = 1
+    manifest["splits"]["train"]["class_pixels"][2] += 1
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ShardError, match="1 of 2 have none"):
-        Shards.open(folder, "val").check_labelled()
-    Shards.open(folder, "train").check_labelled()
+    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labelled of split 'val'"):
+        verify(folder)
+
+
+@pytest.fixture
+def remote(packed: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same shards on S3, and a machine that has not read them yet."""
+    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "cache"))
+    for file in packed.iterdir():
+        storage.upload(file, f"{s3}/{file.name}")
+    return s3
+
+
+def test_shards_on_s3_are_downloaded_once_and_mapped(
+    packed: Path, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards, local = Shards.open(remote, "train"), Shards.open(packed, "train")
+    assert shards.folder == remote and shards.names == local.names
+    assert [shards.image_bytes(i) for i in range(4)] == [local.image_bytes(i) for i in range(4)]
+    before = pa.total_allocated_bytes()
+    monkeypatch.setattr(storage, "download", lambda *_: pytest.fail("downloaded again"))
+    again = pickle.loads(pickle.dumps(shards))
+    assert again.label_bytes(3) == local.label_bytes(3)
+    assert pa.total_allocated_bytes() == before
+    assert len([path for path in (tmp_path / "cache/shards").iterdir() if path.suffix == ".arrow"]) == 1
+
+
+def test_shards_on_s3_verify_without_the_cache(remote: str, packed: Path, tmp_path: Path) -> None:
+    Shards.open(remote, "val")
+    progress = []
+    verify(remote, lambda *p: progress.append(p))
+    assert progress == [(done, 6) for done in range(1, 7)]
+    data = bytearray((packed / "val-00000.arrow").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged").write_bytes(data)
+    storage.upload(tmp_path / "damaged", f"{remote}/val-00000.arrow")
+    storage.delete(f"{remote}/train-00000.arrow")
+    with pytest.raises(ShardError, match="(?s)train-00000.arrow is missing.*val-00000.arrow: the contents changed"):
+        verify(remote)
+
+
+def test_changes_on_s3_are_noticed(remote: str, packed: Path, tmp_path: Path) -> None:
+    storage.upload(packed / "val-00000.arrow", f"{remote}/train-00000.arrow")
+    with pytest.raises(ShardError, match=f"Shard {remote}/train-00000.arrow: the contents changed .* Pack"):
+        Shards.open(remote, "train")
+    storage.delete(f"{remote}/train-00000.arrow")
+    with pytest.raises(ShardError, match=f"Shard {remote}/train-00000.arrow is missing"):
+        Shards.open(remote, "train")
+    with pytest.raises(ShardError, match=f"{remote}/nothing has none"):
+        Shards.open(f"{remote}/nothing", "train")
+    assert not list((tmp_path / "cache/shards").glob("*.arrow"))

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.data import transforms
-
-
-def _png(pixels: np.ndarray, mode: str | None = None) -> bytes:
-    image = Image.fromarray(pixels)
-    file = io.BytesIO()
-    (image.convert(mode) if mode else image).save(file, format="png")
-    return file.getvalue()
 
 
 def _bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -34,25 +24,6 @@ def _bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
             lower = (1 - b) * image[bottom, left].astype(float) + b * image[bottom, right]
             result[y, x] = (1 - a) * upper + a * lower
     return result
-
-
-def test_images_and_labels_survive_encoding() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    label = rng.integers(0, 19, (5, 7), dtype=np.uint8)
-    assert np.array_equal(transforms.decode_image(_png(image)), image)
-    assert np.array_equal(transforms.decode_label(_png(label)), label)
-    palette = Image.fromarray(label, mode=None).convert("L")
-    palette = Image.frombytes("P", palette.size, palette.tobytes())
-    palette.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
-    file = io.BytesIO()
-    palette.save(file, format="png")
-    assert np.array_equal(transforms.decode_label(file.getvalue()), label)  # values, not colours
-
-
-def test_colour_pictures_are_no_labels() -> None:
-    with pytest.raises(ValueError, match="mode is 'RGB'"):
-        transforms.decode_label(_png(np.zeros((2, 2, 3), dtype=np.uint8)))
 
 
 @pytest.mark.parametrize(
@@ -130,6 +101,29 @@ def test_the_right_size_costs_nothing() -> None:
     assert transforms.resize_label(label, (6, 4)) is label
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_resized_crop_is_the_cut_of_the_whole(interpolation: str) -> None:
+    rng = np.random.default_rng(0)
+    for case in range(300):
+        new = rng.integers(4, 60, 2)
+        # Whole factors, identity among them, where crops take a shorter way; any other, up and down.
+        old = new * rng.integers(1, 4, 2) if case % 2 else rng.integers(4, 90, 2)
+        image = rng.integers(0, 256, (*old, 3), dtype=np.uint8)
+        box = transforms.draw_box(rng, *new, int(rng.integers(2, 70))) if case % 7 else None  # also past the end
+        size = (int(new[1]), int(new[0]))
+        whole = transforms.cut(transforms.resize_image(image, size, interpolation), box)
+        assert np.array_equal(transforms.resize_crop(image, size, box, interpolation), whole)
+
+
+def test_whole_factors_resize_no_more_than_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
+    resized, resize = [], transforms.resize_image
+    monkeypatch.setattr(
+        transforms, "resize_image", lambda image, *args: resized.append(image.shape[:2]) or resize(image, *args)
+    )
+    transforms.resize_crop(np.zeros((80, 90, 3), dtype=np.uint8), (30, 40), (3, 5, 16))
+    assert resized == [(32, 48)]
+
+
 def test_margins_by_hand() -> None:
     inside = transforms.inside_margins(5, 6, (1, 2, 0, 3)).astype(int)
     assert inside.tolist() == [[0] * 6, [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [0] * 6, [0] * 6]
@@ -137,6 +131,12 @@ def test_margins_by_hand() -> None:
     assert not transforms.inside_margins(5, 6, (4, 3, 0, 0)).any()
     assert not transforms.inside_margins(5, 6, (0, 9, 0, 0)).any()  # more than there is
     assert not transforms.inside_margins(5, 6, (0, 0, 0, 9)).any()
+
+
+def test_margins_of_a_crop_are_those_of_the_whole() -> None:
+    whole = transforms.inside_margins(9, 12, (1, 2, 0, 3))
+    for box in ((0, 0, 5), (4, 7, 5), (0, 2, 20)):
+        assert np.array_equal(transforms.inside_margins(9, 12, (1, 2, 0, 3), box), transforms.cut(whole, box))
 
 
 def test_no_box_cuts_nothing() -> None:
@@ -160,6 +160,63 @@ def test_count_ids_is_bincount() -> None:
     label = np.random.default_rng(0).integers(0, 256, (9, 11), dtype=np.uint8)
     for part in (label, label[2:5, 3:8], label[:, ::-1]):
         assert np.array_equal(transforms.count_ids(part), np.bincount(part.ravel(), minlength=256))
+
+
+def _is_varied(label: np.ndarray, max_share: float) -> bool:
+    """Naive: several classes, the largest below its share of the labelled pixels."""
+    classes, counts = np.unique(label[label != IGNORE_INDEX], return_counts=True)
+    return len(classes) > 1 and bool(counts.max() / counts.sum() < max_share)
+
+
+def _patches(rng: np.random.Generator) -> np.ndarray:
+    """A label of few or many classes, in patches or noise, with more or fewer pixels unlabelled."""
+    label = rng.integers(0, rng.integers(1, 8), (96, 160)).astype(np.uint8)
+    if rng.random() < 0.7:
+        label = label[:12, :20].repeat(8, axis=0).repeat(8, axis=1)
+        label[:, : rng.integers(1, 160)] = 3  # one class in wide parts
+    label[rng.random(label.shape) < rng.choice([0.0, 0.3, 0.99, 1.0])] = IGNORE_INDEX
+    return label
+
+
+def test_varied_equals_counting_all_classes() -> None:
+    rng, outcomes = np.random.default_rng(0), []
+    for _ in range(500):
+        label, share = _patches(rng), rng.choice([0.2, 0.4, 0.75, 0.9])
+        crop = transforms.cut(label, transforms.draw_box(rng, *label.shape, int(rng.integers(1, 97))))
+        outcomes.append(transforms.is_varied(crop, share))
+        assert outcomes[-1] == _is_varied(crop, share)
+    assert 100 < sum(outcomes) < 400
+
+
+def test_the_share_itself_is_too_much() -> None:
+    label = np.array([[1, 1, 1, 2], [IGNORE_INDEX] * 4], dtype=np.uint8)
+    assert not transforms.is_varied(label, 0.75)
+    assert transforms.is_varied(label, 0.76)
+    assert not transforms.is_varied(label[1:], 0.75)  # nothing labelled
+
+
+def test_boxes_are_those_of_the_rules_word_by_word() -> None:
+    def varied(rng: np.random.Generator, label: np.ndarray, share: float) -> tuple[int, int, int]:
+        box = transforms.draw_box(rng, *label.shape, 48)
+        for _ in range(10):
+            if share == 1 or _is_varied(transforms.cut(label, box), share):
+                return box
+            box = transforms.draw_box(rng, *label.shape, 48)
+        return box
+
+    rng = np.random.default_rng(1)
+    for seed in range(150):
+        label, share, least = _patches(rng), rng.choice([0.4, 0.75, 1.0]), int(rng.integers(48 * 48))
+        expected_rng = np.random.default_rng(seed)
+        expected = varied(expected_rng, label, share)
+        for _ in range(10):
+            if (transforms.cut(label, expected) == 3).sum() > least:
+                break
+            expected = varied(expected_rng, label, share)
+        drawing_rng = np.random.default_rng(seed)
+        box = transforms.draw_source_box(drawing_rng, label, 48, share, lambda crop: (crop == 3).sum() > least)  # noqa: B023
+        assert box == expected
+        assert drawing_rng.random() == expected_rng.random()  # what is drawn next stays the same, too
 
 
 def _half_and_half() -> np.ndarray:
@@ -209,12 +266,12 @@ def test_the_rule_ignores_unlabelled_pixels() -> None:
 def test_the_outer_rule_redraws_ten_times_and_takes_the_last_unchecked() -> None:
     label, seen = _half_and_half(), []
 
-    def never(counts: np.ndarray) -> bool:
-        seen.append(counts)
+    def never(crop: np.ndarray) -> bool:
+        seen.append(crop.shape)
         return False
 
     box = transforms.draw_source_box(np.random.default_rng(3), label, 32, 1.0, never)
-    assert len(seen) == 10
+    assert seen == [(32, 32)] * 10
     rng = np.random.default_rng(3)
     assert box == [transforms.draw_box(rng, 32, 256, 32) for _ in range(11)][-1]
 
@@ -223,7 +280,7 @@ def test_an_accepted_crop_is_the_one_that_was_checked() -> None:
     label, rng = _half_and_half(), np.random.default_rng(0)
     accepted = 0
     for _ in range(100):
-        box = transforms.draw_source_box(rng, label, 32, 1.0, lambda counts: counts[2] > 900)
+        box = transforms.draw_source_box(rng, label, 32, 1.0, lambda crop: (crop == 2).sum() > 900)
         accepted += (transforms.cut(label, box) == 2).sum() > 900
     # More than 900 pixels are at least 29 of 32 columns, 100 of 225 places: one draw hits with 0.44, and of
     # 100 crops 0.16 are expected to miss eleven times.
@@ -237,6 +294,22 @@ def test_image_tensor_by_hand() -> None:
     expected = (np.array([[10, 20, 30], [0, 100, 255]]) - transforms.MEAN) / transforms.STD  # mirrored
     np.testing.assert_allclose(tensor[:, 0, :2].T, expected, atol=1e-5)
     assert tensor[:, 1:].abs().max() == 0 and tensor[:, :, 2].abs().max() == 0
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_tensors_are_contiguous_and_of_their_own_memory(flip: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    crop, mask = transforms.cut(image, (1, 2, 6)), transforms.cut(image[..., 0] > 9, (1, 2, 6))
+    label = transforms.cut(image[..., 0], (1, 2, 6))
+    tensors = [
+        transforms.image_tensor(crop, flip=flip), transforms.label_tensor(label, flip=flip),
+        transforms.mask_tensor(mask, flip=flip),
+    ]  # fmt: skip
+    before = [tensor.clone() for tensor in tensors]
+    for pixels in (image, mask):
+        pixels[:] = 0
+    for tensor, expected in zip(tensors, before, strict=True):
+        assert tensor.is_contiguous() and torch.equal(tensor, expected)
 
 
 def test_label_tensor_by_hand() -> None:

@@ -3,9 +3,11 @@ import pytest
 import torch
 from torch import nn
 
-from pgpc.classes import IGNORE_INDEX, classes_from_json
+from pgpc.classes import CITYSCAPES, IGNORE_INDEX, SYNTHIA_13, SYNTHIA_16, classes_from_json
 from pgpc.data.config import EvaluationConfig
-from pgpc.training.evaluation import Metrics, evaluate, predict, window_starts
+from pgpc.models import ModelConfig, build_model
+from pgpc.training.evaluation import evaluate, predict, window_starts
+from pgpc.training.scores import Metrics
 
 TWO, THREE = (classes_from_json(None, n) for n in (2, 3))
 
@@ -31,23 +33,139 @@ def test_iou_by_hand():
     assert "IoU/class 2" not in metrics.as_dict()
 
 
-def test_equals_a_plain_confusion_matrix_at_native_size():
+def test_the_means_of_synthia_by_hand():
+    """Wall, fence and pole are taken for road: 0, and road is 1 of 4. All others are right, until truck is taken for
+    car, which counts against car although truck is in neither mean."""
+    assert [CITYSCAPES.names[k] for k in range(19) if k not in SYNTHIA_16] == ["terrain", "truck", "train"]
+    assert [CITYSCAPES.names[k] for k in SYNTHIA_16 if k not in SYNTHIA_13] == ["wall", "fence", "pole"]
+    assert (len(SYNTHIA_16), len(SYNTHIA_13)) == (16, 13)
+    confusion = np.zeros((19, 19), dtype=np.int64)
+    for label in range(19):
+        if label in (9, 14, 16):
+            confusion[label, label] = 7
+        elif label in (3, 4, 5):
+            confusion[label, 0] = 1
+        else:
+            confusion[label, label] = 1
+    metrics = Metrics(confusion)
+    assert metrics.means["mIoU"] == pytest.approx((25 + 12 * 100 + 3 * 100) / 19)
+    assert metrics.means["mIoU16"] == pytest.approx((25 + 12 * 100) / 16)
+    assert metrics.means["mIoU13"] == pytest.approx((25 + 12 * 100) / 13)
+    confusion[14, 13] = 3  # car is now 1 of 4, truck 7 of 10
+    metrics = Metrics(confusion)
+    assert metrics.means["mIoU"] == pytest.approx((25 + 11 * 100 + 25 + 2 * 100 + 70) / 19)
+    assert metrics.means["mIoU16"] == pytest.approx((25 + 11 * 100 + 25) / 16)
+    confusion[[6, 7], [6, 7]] = 0  # classes that are nowhere leave the means
+    assert Metrics(confusion).means["mIoU13"] == pytest.approx((25 + 9 * 100 + 25) / 11)
+
+
+def test_other_classes_have_one_mean():
+    assert Metrics(np.eye(3, dtype=np.int64), THREE).means == {"mIoU": 100.0}
+
+
+def test_accuracy_by_hand():
+    metrics = Metrics(np.array([[3, 1, 0], [1, 2, 3], [0, 0, 0]]), THREE)
+    assert metrics.accuracy[:2].tolist() == pytest.approx([75.0, 100 / 3])
+    assert np.isnan(metrics.accuracy[2])
+    assert metrics.pixel_accuracy == pytest.approx(50.0)
+    assert metrics.pixels.tolist() == [4, 6, 0]
+
+
+def test_nothing_labelled_has_no_score(recwarn):
+    metrics = Metrics(np.zeros((3, 3), dtype=np.int64), THREE)
+    assert all(map(np.isnan, (metrics.miou, metrics.pixel_accuracy, *metrics.accuracy)))
+    assert not recwarn.list
+
+
+def plain_scores(labels, predictions, num_classes):
+    """IoU and accuracy per class, pixel by pixel over all images; NaN where there is nothing to divide by."""
+    label, predicted = (np.concatenate([ids.ravel() for ids in images]) for images in (labels, predictions))
+    label, predicted = label[label != IGNORE_INDEX], predicted[label != IGNORE_INDEX]
+    iou, accuracy = [], []
+    for c in range(num_classes):
+        both = np.count_nonzero((label == c) & (predicted == c))
+        either, labelled = np.count_nonzero((label == c) | (predicted == c)), np.count_nonzero(label == c)
+        iou.append(100 * both / either if either else np.nan)
+        accuracy.append(100 * both / labelled if labelled else np.nan)
+    return iou, accuracy
+
+
+@pytest.mark.parametrize("window", [None, 32])
+def test_equals_a_plain_mean_of_iou_at_native_size(window):
+    """Odd sizes, larger and smaller than the image that is segmented; ignored pixels; class 3 is never a label, class 4
+    neither label nor prediction; one image without any label."""
     rng = np.random.default_rng(0)
-    samples, labels, predictions = [], [], []
-    for _ in range(3):
-        image = torch.from_numpy(rng.standard_normal((1, 3, 32, 64))).float()
-        label = rng.choice([0, 1, 2, IGNORE_INDEX], size=(48, 96)).astype(np.uint8)
-        samples.append((image, label, "name"))
-        logits = nn.functional.interpolate(image[:, :, ::4, ::4], (32, 64), mode="bilinear")
-        predictions.append(nn.functional.interpolate(logits, (48, 96), mode="bilinear")[0].argmax(0).numpy())
-        labels.append(label)
-    metrics = evaluate(Paints(), samples, THREE)
-    labels, predictions = np.stack(labels), np.stack(predictions)
-    for c in range(3):
-        counted = labels != IGNORE_INDEX
-        both = ((labels == c) & (predictions == c)).sum()
-        either = (((labels == c) | (predictions == c)) & counted).sum()
-        assert metrics.iou[c] == pytest.approx(100 * both / either)
+    evaluation = EvaluationConfig() if window is None else windows(window, 24)
+    samples, predictions = [], []
+    for size, ids in (((47, 95), [0, 1, 2, 255]), ((33, 61), [0, 1]), ((20, 31), [255]), ((101, 7), [0, 2, 255])):
+        image = torch.from_numpy(rng.standard_normal((1, 5, 36, 68))).float()
+        image[:, 4] = -10
+        samples.append((image, rng.choice(ids, size=size).astype(np.uint8), "name"))
+        total, count = torch.zeros(1, 5, 36, 68), torch.zeros(36, 68)
+        for top in (0,) if window is None else (0, 4):
+            for left in (0,) if window is None else (0, 24, 36):
+                part = image[:, :, top : top + (window or 36), left : left + (window or 68)]
+                logits = nn.functional.interpolate(part[:, :, ::4, ::4], part.shape[2:], mode="bilinear")
+                total[:, :, top : top + part.shape[2], left : left + part.shape[3]] += logits
+                count[top : top + part.shape[2], left : left + part.shape[3]] += 1
+        predictions.append(nn.functional.interpolate(total / count, size, mode="bilinear")[0].argmax(0).numpy())
+    metrics = evaluate(Paints(), samples, classes_from_json(None, 5), evaluation=evaluation)
+    labels = [label for _, label, _ in samples]
+    iou, accuracy = plain_scores(labels, predictions, 5)
+    np.testing.assert_allclose(metrics.iou, iou, rtol=1e-12)
+    np.testing.assert_allclose(metrics.accuracy, accuracy, rtol=1e-12)
+    assert metrics.miou == pytest.approx(np.nanmean(iou), rel=1e-12)
+    assert metrics.confusion.sum() == sum((label != IGNORE_INDEX).sum() for label in labels)
+    assert iou[3] == 0 and np.isnan(iou[4])
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 19])
+@pytest.mark.parametrize("size", [(333, 517), (91, 61), (64, 128)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_one_class_at_a_time_is_all_of_them_at_once(num_classes, size, memory_format):
+    logits = torch.randn(1, num_classes, 64, 128, generator=torch.Generator().manual_seed(0))
+    logits[:, -1] = logits[:, 0]  # of equals the first
+
+    class Gives(Paints):
+        def forward(self, images):
+            return logits.to(memory_format=memory_format)
+
+    # Where both sides together have at most 128 pixels, PyTorch itself rounds equal channels differently.
+    expected = nn.functional.interpolate(logits, size, mode="bilinear")[0].argmax(0)
+    predicted = predict(Gives(), torch.zeros(1, 3, 64, 128), size)
+    assert predicted.dtype == torch.int64
+    assert torch.equal(predicted, expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"encoder": "mit_b0", "head_channels": 8},
+        {"architecture": "hrda", "encoder": "mit_b0", "head_channels": 8, "detail_crop": 64},
+        {"architecture": "deeplabv2", "encoder": "test_resnet"},
+    ],
+    ids=["daformer", "hrda", "deeplabv2"],
+)
+@pytest.mark.parametrize("evaluation", [EvaluationConfig(), EvaluationConfig(window=128, window_stride=96)])
+def test_images_of_any_size_are_segmented(model, evaluation):
+    """Odd sides; an image lower than the window; a result larger than the image, and smaller."""
+    torch.manual_seed(0)
+    model = build_model(ModelConfig(num_classes=5, **model)).eval()
+    for height, width, size in ((133, 217, (266, 431)), (101, 163, (37, 51))):
+        predicted = predict(model, torch.randn(1, 3, height, width), size, evaluation=evaluation)
+        assert predicted.shape == size
+        assert predicted.min() >= 0
+        assert predicted.max() < 5
+
+
+@pytest.mark.parametrize(("label", "classes"), [(2, TWO), (254, THREE), (0, TWO)])
+def test_ids_that_are_no_class_are_refused(label, classes):
+    """Of the labels, and in the last case of a model with more classes."""
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, 2] = 1
+    labels = np.full((32, 32), label, dtype=np.uint8)
+    with pytest.raises(ValueError, match="must be ids below .* those of 'street 7' have others"):
+        evaluate(Paints(), [(image, labels, "street 7")], classes)
 
 
 class Identity(Paints):

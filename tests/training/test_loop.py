@@ -105,7 +105,7 @@ def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
             "train/images_per_second", "eval/mIoU", "eval/IoU/road"} <= set(tags["scalars"])  # fmt: skip
     assert [e.step for e in events.Scalars("train/loss/source")] == [1, 2, 3, 4]
     assert [e.value for e in events.Scalars("eval/mIoU")] == pytest.approx([m["mIoU"] for m, _ in reports])
-    assert len(tags["images"]) == 3
+    assert len(tags["images"]) == 2 * 3  # predictions, and what is selected
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
@@ -155,7 +155,7 @@ def test_the_command_trains_and_scores_the_same(tmp_path, tiny):
     assert again.returncode == 2
     assert "Add --resume" in again.stderr
     assert "Traceback" not in again.stderr
-    scored = command("evaluate", "--checkpoint", out)
+    scored = command("evaluate", "--checkpoint", out, "--json")
     assert scored.returncode == 0, scored.stderr
     reported = read_checkpoint(tmp_path / "run")["metrics"]["mIoU"]
     assert json.loads(scored.stdout)["mIoU"] == pytest.approx(reported, abs=1e-3)

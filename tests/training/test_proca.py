@@ -11,6 +11,7 @@ import pgpc
 from pgpc.data import transforms
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
+from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.training.proca import learning_rate, prepare, proca_step
 from pgpc.training.state import TrainingState
 
@@ -102,8 +103,8 @@ def test_prototypes_of_the_whole_source_by_hand(make):
     state.student.eval()
     features, labels = [], []
     for row in range(len(domains[0])):
-        image = transforms.decode_image(domains[0].image_bytes(row))
-        label = transforms.decode_label(domains[0].label_bytes(row))
+        image = decode_image(domains[0].image_bytes(row))
+        label = decode_label(domains[0].label_bytes(row))
         with torch.no_grad():
             output = state.student(transforms.image_tensor(image)[None])
         features.append(output.features[-1][0].flatten(1).T)

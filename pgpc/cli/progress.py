@@ -1,0 +1,66 @@
+"""How far a long command is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+_REDRAW_SECONDS = 0.1
+_LINE_SECONDS = 30
+_BAR = 24
+
+
+class Progress:
+    """Shows (done, total) on standard error.
+
+    Args:
+        verb: what is being done, as the first word.
+        unit: of what there are `total`.
+    """
+
+    def __init__(self, verb: str, unit: str = "images") -> None:
+        self._verb, self._unit = verb, unit
+        self._terminal = sys.stderr.isatty()
+        self._first: tuple[int, float] | None = None
+        self._shown = time.monotonic()
+        self._open = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note, and show it if the last time is long ago or all is done."""
+        now = time.monotonic()
+        if self._first is None:
+            # The first count may hold what an earlier run did: it says nothing about the speed of this one.
+            self._first = (done, now)
+        if done < total and now - self._shown < (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS):
+            return
+        if done == total and not self._terminal and now - self._first[1] < _LINE_SECONDS:
+            return
+        self._shown = now
+        line = f"{self._verb} {done}/{total} {self._unit}{self._speed(done, total, now)}"
+        if not self._terminal:
+            print(line, file=sys.stderr, flush=True)
+            return
+        filled = _BAR * done // total
+        self._open = done < total
+        bar = "#" * filled + "." * (_BAR - filled)
+        print(f"\r[{bar}] {line}\033[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the line of a bar that did not come to its end, so that what follows has its own."""
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False
+
+    def _speed(self, done: int, total: int, now: float) -> str:
+        count, seconds = done - self._first[0], now - self._first[1]
+        if count == 0 or seconds <= 0:
+            return ""
+        speed = count / seconds
+        text = f", {speed:.{0 if speed >= 10 else 1}f} {self._unit}/s"
+        return text if done == total else f"{text}, {_duration((total - done) / speed)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,58 @@
+"""``pgpc submit``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pgpc.cli.arguments import add_settings, segmenting_config
+from pgpc.cli.progress import Progress
+
+
+def add(commands: Any) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser("submit", help="pack predictions for a benchmark's server", description=run.__doc__)
+    made_by = parser.add_mutually_exclusive_group(required=True)
+    made_by.add_argument("--checkpoint", help="run folder, its checkpoint.pt, or an exported network; segments --data")
+    made_by.add_argument("--predictions", type=Path, help="instead: folder that `pgpc predict` wrote")
+    parser.add_argument(
+        "--network", default="student", choices=("student", "teacher"), help="of the checkpoint (default: %(default)s)"
+    )
+    parser.add_argument("--data", help="folder of shards with the images of the test set")
+    parser.add_argument("--split", default="test", help="of the shards (default: %(default)s)")
+    parser.add_argument("--benchmark", required=True, choices=("cityscapes", "darkzurich", "acdc"))
+    parser.add_argument("--out", required=True, type=Path, help="zip to write; replaced if it is there")
+    parser.add_argument("--allow-incomplete", action="store_true", help="let images be missing, for a trial")
+    add_settings(parser)
+    parser.set_defaults(run=run, on_interrupt="; nothing was written.")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the zip that the server of a benchmark takes, after checking that it is what the server asks for."""
+    from pgpc.submission import write_submission, written_predictions
+
+    if (arguments.checkpoint is None) != (arguments.data is None):
+        raise ValueError("--checkpoint needs --data, the shards of the test set; --predictions does without.")
+    if arguments.checkpoint is not None:
+        predictions = _of_shards(arguments)
+    else:
+        predictions = written_predictions(arguments.predictions, arguments.benchmark)
+    write_submission(
+        arguments.benchmark, predictions, arguments.out,
+        allow_incomplete=arguments.allow_incomplete, on_progress=Progress("segmented"),
+    )  # fmt: skip
+    print(f"{len(predictions)} images, {arguments.out.stat().st_size / 1e6:.1f} MB -> {arguments.out}")
+
+
+def _of_shards(arguments: argparse.Namespace) -> list[Any]:
+    from pgpc.data.domains import open_shards
+    from pgpc.distributed import local_device
+    from pgpc.submission import shard_predictions
+    from pgpc.training.trained import load_trained
+
+    trained = load_trained(arguments.checkpoint, arguments.network)
+    trained = trained._replace(config=segmenting_config(trained.config, arguments.settings))
+    predictions = shard_predictions(trained, open_shards(arguments.data, trained.config.data, arguments.split))
+    trained.student.to(local_device())
+    return predictions

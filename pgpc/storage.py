@@ -1,0 +1,268 @@
+"""Files at s3:// addresses, and the folder on this machine that they are kept in; the one module that knows addresses.
+
+Credentials, region and endpoint come from where AWS' own tools take them: ``AWS_ACCESS_KEY_ID`` and
+``AWS_SECRET_ACCESS_KEY``, the profile in ``~/.aws`` or the machine's role; ``AWS_REGION``; ``AWS_ENDPOINT_URL`` for
+stores other than Amazon's. An object appears on S3 whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+_BLOCK_BYTES = 4 * 2**20
+_CONNECT_SECONDS = 5
+_ATTEMPTS = 3  # an address that nobody answers at is given up after seconds
+_UPLOADED = ".uploaded.json"
+_LAST = "checkpoint.pt"
+_DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "SIGNATURE_DOES_NOT_MATCH")
+
+
+class StorageError(OSError):
+    """S3 cannot be reached, or refuses; what was asked for may work later or with other credentials."""
+
+
+def is_url(where: Path | str) -> bool:
+    """Whether this is an address on S3 rather than a path of this machine."""
+    return isinstance(where, str) and where.startswith("s3://")
+
+
+def join(folder: Path | str, name: str) -> Path | str:
+    """A file of a folder, wherever that is."""
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else Path(folder) / name
+
+
+def read(url: str) -> bytes:
+    """The contents of an object.
+
+    Raises:
+        FileNotFoundError: there is no such object or bucket.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    with _connection(url) as (s3, path), s3.open_input_stream(path) as stream:
+        return stream.read()
+
+
+def sizes(url: str) -> dict[str, int]:
+    """Bytes of every object below an address, by its name from there; none where nothing is.
+
+    Raises:
+        FileNotFoundError: there is no such bucket.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    with _connection(url) as (s3, path):
+        bucket = path.partition("/")[0]
+        found = s3.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+        there = bool(found) or s3.get_file_info(bucket).type != fs.FileType.NotFound
+    if not there:
+        raise _no_bucket(url, bucket)
+    start = len(path) + 1
+    return {info.path[start:]: info.size for info in found if info.type == fs.FileType.File}
+
+
+def upload(file: Path, url: str) -> None:
+    """Put a file on S3, in place of what is there.
+
+    Raises:
+        FileNotFoundError: `file` or the bucket does not exist.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    # One write of the mapped file: an interrupt comes after it, and so never completes an object of half the bytes.
+    with pa.memory_map(str(file)) as source:
+        data = source.read_buffer()
+        with _connection(url) as (s3, path), s3.open_output_stream(path) as stream:
+            if data.size:
+                stream.write(data)
+
+
+def delete(url: str) -> None:
+    """Remove an object, if it is there.
+
+    Raises:
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    with contextlib.suppress(FileNotFoundError), _connection(url) as (s3, path):
+        s3.delete_file(path)
+
+
+def download(url: str, file: Path, *, sha256: str | None = None) -> bool:
+    """Copy an object into a file, which appears whole or not at all.
+
+    Args:
+        url: the object.
+        file: where to; its folder is made.
+        sha256: what the contents must be; anything when None.
+
+    Returns:
+        Whether there is such an object.
+
+    Raises:
+        ValueError: the contents are others than `sha256` says.
+        StorageError: S3 cannot be reached, or refuses.
+        OSError: the file cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    digest = hashlib.sha256()
+    try:
+        with temporary.open("wb") as copy:
+            for block in _blocks(url):
+                digest.update(block)
+                copy.write(block)
+        if sha256 not in (None, digest.hexdigest()):
+            raise ValueError(f"{url}: the contents changed (sha256 differs).")
+        os.replace(temporary, file)
+        return True
+    except FileNotFoundError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cached(url: str, sha256: str, size: int) -> Path:
+    """A copy on this machine of an object that never changes, downloaded once for all processes.
+
+    It lies below ``shards`` in :func:`cache_folder`, named after its contents.
+
+    Args:
+        url: the object.
+        sha256: of its contents, in hexadecimal.
+        size: its bytes.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        ValueError: the contents are others than `sha256` says.
+        OSError: S3 cannot be reached, or refuses; or the cache cannot be written.
+    """
+    file = cache_folder() / "shards" / f"{sha256}{Path(url).suffix}"
+    if _has_size(file, size):
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with locked(file.with_suffix(".lock")):
+        # Another process may have made it while this one waited.
+        if not _has_size(file, size) and not download(url, file, sha256=sha256):
+            raise FileNotFoundError(f"{url} does not exist.")
+    return file
+
+
+def sync_up(folder: Path, url: str) -> None:
+    """Put the files of a folder on S3 that are new or changed since the last call, its checkpoint last.
+
+    What has been put there is noted in ``.uploaded.json`` in the folder. Hidden and temporary (.tmp) files are left
+    out; nothing is deleted on S3.
+
+    Args:
+        folder: searched recursively.
+        url: address of the copy.
+
+    Raises:
+        FileNotFoundError: there is no such bucket.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    notes = folder / _UPLOADED
+    uploaded: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        uploaded = json.loads(notes.read_text()).get(url, {})
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    names = [name for name in names if not name.endswith(".tmp") and not any(p[0] == "." for p in name.split("/"))]
+    for name in sorted(names, key=lambda name: (name == _LAST, name)):
+        try:
+            state = (folder / name).stat()  # before the upload: what is appended meanwhile comes with the next call
+        except FileNotFoundError:
+            continue  # renamed or deleted since it was listed
+        if uploaded.get(name) == [state.st_size, state.st_mtime_ns]:
+            continue
+        upload(folder / name, str(join(url, name)))
+        uploaded[name] = [state.st_size, state.st_mtime_ns]
+        temporary = notes.with_suffix(".tmp")
+        temporary.write_text(json.dumps({url: uploaded}))
+        os.replace(temporary, notes)
+
+
+def cache_folder() -> Path:
+    """Where generated and downloaded data are kept: ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else
+    ``~/.cache/pgpc``."""
+    if named := os.environ.get("PGPC_CACHE"):
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the operating system lets go of it when the process ends, however it ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
+
+
+def _blocks(url: str) -> Iterator[bytes]:
+    with _connection(url) as (s3, path), s3.open_input_stream(path) as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            yield block
+
+
+@contextlib.contextmanager
+def _connection(url: str) -> Iterator[tuple[fs.S3FileSystem, str]]:
+    """S3 and the path of an address there; what goes wrong within is told in terms of the address."""
+    path = url.removeprefix("s3://").rstrip("/")
+    bucket = path.partition("/")[0]
+    if not bucket:
+        raise ValueError(f"An address on S3 must be s3://BUCKET/NAME, but got {url!r}.")
+    # pyarrow itself reads neither variable when it is not given an address with the endpoint in it.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    try:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        if region is None and endpoint is None:
+            region = fs.resolve_s3_region(bucket)
+        s3 = fs.S3FileSystem(
+            region=region,
+            endpoint_override=endpoint,
+            connect_timeout=_CONNECT_SECONDS,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+            background_writes=False,  # they copy what they write
+        )
+        yield s3, path
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{url} does not exist.") from error
+    except OSError as error:
+        if error.errno is not None and "AWS Error" not in str(error):
+            raise  # of a local file
+        raise _explained(url, bucket, endpoint, str(error)) from error
+
+
+def _explained(url: str, bucket: str, endpoint: str | None, text: str) -> OSError:
+    found = re.search(r"AWS Error (\w+)(?: \(.*?\))? during \w+ operation: (.*)", text, re.DOTALL)
+    kind, reason = found.groups() if found else ("", text)
+    if kind == "NO_SUCH_BUCKET":
+        return _no_bucket(url, bucket)
+    if kind in _DENIED:
+        return StorageError(
+            f"{url}: access denied. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to credentials "
+            f"that may use bucket {bucket!r}."
+        )
+    if kind == "NETWORK_CONNECTION":
+        reason = reason.rpartition("Details: ")[2]
+        where = endpoint or "Amazon S3; for another store set AWS_ENDPOINT_URL"
+        return StorageError(f"{url} cannot be reached at {where}: {reason.strip()}.")
+    return StorageError(f"{url}: S3 answers {kind} {re.sub(r' *[(]Request ID: .*', '', reason)}".strip())
+
+
+def _no_bucket(url: str, bucket: str) -> FileNotFoundError:
+    return FileNotFoundError(f"{url} does not exist: there is no bucket {bucket!r}. Create it, or name another.")

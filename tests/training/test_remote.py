@@ -1,0 +1,59 @@
+"""Runs on S3, against a server that speaks its protocol."""
+
+import logging
+
+import pytest
+import torch
+
+import pgpc
+from pgpc import storage
+from pgpc.training import loop, remote
+from pgpc.training.trained import load_trained
+
+
+class Interrupted(Exception):
+    pass
+
+
+def content(folder):
+    with remote.fetched(folder) as local:
+        return torch.load(local / "checkpoint.pt")
+
+
+def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, s3, tmp_path, monkeypatch):
+    on_disk = pgpc.train(tiny(), out=tmp_path / "run")
+    evaluate = loop._evaluate
+
+    def stop(state, scored):
+        if state.step > 2:
+            raise Interrupted
+        return evaluate(state, scored)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(loop, "_evaluate", stop)
+        pgpc.train(tiny(), out=s3)
+    assert content(s3)["step"] == 2
+    remote.clear(remote.working_folder(s3))  # another machine has nothing of it
+    result = pgpc.train(tiny(), out=s3, resume=s3)
+    assert result.out == s3
+    assert result.metrics["mIoU"] == on_disk.metrics["mIoU"]
+    ours, theirs = content(s3)["student"], content(tmp_path / "run")["student"]
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    names = storage.sizes(s3)
+    assert {"checkpoint.pt", "config.json"} <= names.keys()
+    assert sum("tfevents" in name for name in names) == 2
+    assert load_trained(s3).iteration == 4
+
+
+def test_a_failed_copy_stops_only_the_end_of_a_run(tiny, s3, monkeypatch, caplog):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage, "_ATTEMPTS", 1)
+    with caplog.at_level(logging.WARNING), pytest.raises(OSError, match="The run is complete in"):
+        pgpc.train(tiny(), out=s3)
+    assert any("Training goes on; the next report is copied" in message for message in caplog.messages)
+    assert (remote.working_folder(s3) / "checkpoint.pt").exists()
+
+
+def test_nothing_to_go_on_from(tiny, s3):
+    with pytest.raises(FileNotFoundError, match="No checkpoint.pt at"):
+        pgpc.train(tiny(), out=s3, resume=s3)

@@ -1,0 +1,166 @@
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+import pgpc
+from pgpc.classes import CITYSCAPES, IGNORE_INDEX
+from pgpc.data.domains import open_shards
+from pgpc.data.loader import evaluation_samples
+from pgpc.training import tracking
+from pgpc.training.state import TrainingState
+from pgpc.training.tracking import Tracker
+
+NUM = 2
+SELECTED = "selected by global entropy, global confidence, class-wise entropy, class-wise confidence"
+
+
+@pytest.fixture(scope="module")
+def material(tiny):
+    """Make a state and the samples that are pictured."""
+
+    def make(name="streets", changes=None):
+        config = tiny(name, changes)
+        shards = open_shards(config.data.target, config.data, "val")
+        state = TrainingState(config, torch.device("cpu"), shards.classes)
+        return state, list(itertools.islice(evaluation_samples(shards, config.data), NUM))
+
+    return make
+
+
+def write(folder, state, samples, *steps):
+    tracker = Tracker(folder, state.config, CITYSCAPES, step=0, samples=samples)
+    for step in steps:
+        tracker.pictures(state.student, state.teacher, step)
+    tracker.close()
+    return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+
+
+def image(events, tag):
+    return np.array(Image.open(io.BytesIO(events.Images(tag)[-1].encoded_image_string)))
+
+
+def projector(folder):
+    """Of each embedding: its name, the table of vectors, and the labels."""
+    config = text_format.Parse((folder / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    return [
+        (
+            info.tensor_name,
+            np.loadtxt(folder / info.tensor_path, delimiter="\t", ndmin=2),
+            (folder / info.metadata_path).read_text().splitlines(),
+        )
+        for info in config.embeddings
+    ]
+
+
+def test_pictures_of_each_evaluation(tmp_path, material):
+    state, samples = material()
+    events = write(tmp_path, state, samples, 2, 4)
+    names = [name for _, _, name in samples]
+    expected = {f"{tag}/{name}" for tag in (SELECTED, "input, label, prediction") for name in names}
+    assert set(events.Tags()["images"]) == expected
+    for tag in expected:
+        assert [event.step for event in events.Images(tag)] == [2, 4]
+    assert image(events, f"{SELECTED}/{names[0]}").shape == (4 * 64, 128, 3)
+    assert image(events, f"input, label, prediction/{names[0]}").shape == (3 * 64, 128, 3)
+
+
+def test_global_ways_show_eta_of_the_pixels(tmp_path, material):
+    state, samples = material(changes={"contrast.eta": 0.3})
+    torch.nn.init.normal_(state.teacher.segmenter.decode_head.conv_seg.weight)
+    events = write(tmp_path, state, samples, 2)
+    parts = image(events, f"{SELECTED}/{samples[0].name}").reshape(4, 64, 128, 3).astype(int)
+    faded = (parts == parts[..., :1]).all(-1) & (parts[..., 0] >= 191)  # light grey, which no class has
+    for part in faded[:2]:
+        assert (~part).sum() == round(0.3 * 64 * 128)
+
+
+def test_without_a_teacher_nothing_is_selected(tmp_path, material):
+    state, samples = material("streets/source-only")
+    assert state.teacher is None
+    tags = write(tmp_path, state, samples, 4).Tags()["images"]
+    assert {tag.partition("/")[0] for tag in tags} == {"input, label, prediction"}
+    assert projector(tmp_path)[0][0] == "decoder:00004"
+
+
+def test_the_projector_has_pixels_of_the_last_evaluation(tmp_path, material):
+    state, samples = material()
+    write(tmp_path, state, samples, 2)
+    assert not (tmp_path / "projector_config.pbtxt").exists()
+    write(tmp_path, state, samples, 2, 4)
+    [(name, vectors, labels)] = projector(tmp_path)
+    assert name == "projection:00004"
+    counts = np.bincount(np.concatenate([s.label.ravel() for s in samples]), minlength=256)[:19]
+    expected = {CITYSCAPES.names[k]: min(tracking._PROJECTED_PIXELS, counts[k]) for k in np.flatnonzero(counts)}
+    assert {name: labels.count(name) for name in labels} == expected
+    assert vectors.shape == (len(labels), 8)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
+
+
+def test_writing_again_after_an_interruption_leaves_one_embedding(tmp_path, material, capsys):
+    state, samples = material()
+    write(tmp_path, state, samples, 4)
+    before = projector(tmp_path)
+    write(tmp_path, state, samples, 4)
+    after = projector(tmp_path)
+    assert len(after) == 1
+    assert np.array_equal(before[0][1], after[0][1]) and before[0][2] == after[0][2]
+    assert capsys.readouterr().out == ""
+
+
+def test_images_without_any_labelled_pixel(tmp_path, material):
+    state, samples = material()
+    blank = [sample._replace(label=np.full_like(sample.label, IGNORE_INDEX)) for sample in samples]
+    write(tmp_path, state, blank, 4)
+    assert not (tmp_path / "projector_config.pbtxt").exists()
+
+
+def test_the_training_notices_nothing(tmp_path, material):
+    """Modes, buffers and all generators are as they were; the teacher's modules are in a mixture of modes."""
+    from pgpc.adaptation.teacher import teacher_mode
+
+    state, samples = material()
+    state.student.train()
+    teacher_mode(state.teacher)
+
+    def everything():
+        networks = (state.student, state.teacher)
+        return (
+            [module.training for network in networks for module in network.modules()],
+            [value.clone() for network in networks for value in network.state_dict().values()],
+            [torch.get_rng_state(), torch.from_numpy(np.random.get_state()[1].astype(np.int64))],
+        )
+
+    before = everything()
+    assert len(set(before[0])) == 2
+    write(tmp_path, state, samples, 2, 4)
+    after = everything()
+    assert before[0] == after[0]
+    assert all(torch.equal(a, b) for i in (1, 2) for a, b in zip(before[i], after[i], strict=True))
+
+
+def test_no_collective_is_called(tmp_path, material, monkeypatch):
+    """Only process 0 has a tracker; it would wait for the others for ever."""
+    from pgpc import distributed
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a collective operation")
+
+    state, samples = material()
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    for name in ("all_reduce_sum", "all_gather", "broadcast_buffers"):
+        monkeypatch.setattr(distributed, name, refuse)
+    write(tmp_path, state, samples, 4)
+
+
+def test_a_run_writes_them(tmp_path, tiny):
+    pgpc.train(tiny(), out=tmp_path)
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
+    assert sum(tag.startswith(SELECTED) for tag in tags) == 3
+    assert [name for name, _, _ in projector(tmp_path)] == ["projection:00004"]
