@@ -20,7 +20,7 @@ from pgpc.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
 
-STREETS_VERSION = 2
+STREETS_VERSION = 3
 """Counts changes of the embedded pair's pictures and of the shard format; old caches are then not used."""
 
 _CHECKED_BYTES = 2**30

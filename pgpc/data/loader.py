@@ -21,6 +21,7 @@ from pgpc.data.config import DataConfig
 from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards import Shards
+from pgpc.data.tiles import Region
 
 # Second word of a sample's seed: the target is drawn independently of how the source is.
 _SOURCE_STREAM, _TARGET_STREAM = 0, 1
@@ -132,9 +133,9 @@ class TrainingData(Dataset[Batch]):
         """Image and label of a random crop, or whole, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
         data, rng = self._data, self._rng(_SOURCE_STREAM, step, index)
         drawn, row = self._draw_source(rng, step, index)
-        image, label = read_image(self._source, row), read_label(self._source, row)
-        size = transforms.box_size(image.shape[1], image.shape[0], data.source_size, data.fit)
-        label = transforms.resize_label(label, size)
+        native = self._source.size(row)
+        size = transforms.box_size(*native, data.source_size, data.fit)
+        label = transforms.resize_label(read_label(self._source, row), size)
         box, flip = None, False
         if data.crop is not None:
             min_pixels = data.rare_class_min_crop_ratio * data.rare_class_min_pixels
@@ -143,6 +144,7 @@ class TrainingData(Dataset[Batch]):
                 enough=lambda crop: drawn is None or np.count_nonzero(crop == drawn) > min_pixels,
             )  # fmt: skip
             flip = transforms.draw_flip(rng)
+        image = read_image(self._source, row, transforms.needed_region(native, size, box, data.interpolation))
         crop = transforms.resize_crop(image, size, box, data.interpolation)
         return (
             transforms.image_tensor(crop, flip=flip, side=data.crop),
@@ -153,12 +155,13 @@ class TrainingData(Dataset[Batch]):
         """Image of a random crop, or whole, and where it counts, ``(3, H, W)`` float32 and ``(H, W)`` bool."""
         assert self._target is not None, "target samples need target shards"
         data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
-        image = read_image(self._target, int(rng.integers(len(self._target))))
-        size = transforms.box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
-        width, height = size
+        row = int(rng.integers(len(self._target)))
+        native = self._target.size(row)
+        size = width, height = transforms.box_size(*native, data.target_size, data.fit)
         box, flip = None, False
         if data.crop is not None:
             box, flip = transforms.draw_box(rng, height, width, data.crop), transforms.draw_flip(rng)
+        image = read_image(self._target, row, transforms.needed_region(native, size, box, data.interpolation))
         crop = transforms.resize_crop(image, size, box, data.interpolation)
         valid = transforms.inside_margins(height, width, data.target_margins, box)
         return (
@@ -247,14 +250,23 @@ def _unchanged(item: Any) -> Any:
     return item
 
 
-def read_image(shards: Shards, row: int) -> np.ndarray:
+def read_image(shards: Shards, row: int, region: Region | None = None) -> np.ndarray:
     """The image of a row, ``(H, W, 3)`` uint8.
 
+    Args:
+        shards: the split.
+        row: of the split.
+        region: the part that will be looked at, beside which pixels may be 0; None: all.
+
     Raises:
-        SampleError: it cannot be read; the message names it.
+        SampleError: it cannot be read, or is not of the size that its row says; the message names it.
     """
     try:
-        return decode_image(shards.image_bytes(row))
+        image = decode_image(shards.image_bytes(row), region)
+        width, height = shards.size(row)
+        if image.shape[:2] != (height, width):
+            raise ValueError(f"it is {image.shape[1]} x {image.shape[0]}, its row says {width} x {height}")
+        return image
     except Exception as error:
         raise _sample_error(shards, row, "Image", error) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import io
 import json
 import os
 import re
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from pgpc import storage
 from pgpc.classes import classes_to_json
@@ -23,9 +21,10 @@ from pgpc.data.folders import Item, Layout
 from pgpc.data.layouts import layout as find_layout
 from pgpc.data.parallel import in_parallel
 from pgpc.data.partial import file_sizes, open_partial
-from pgpc.data.picture_files import decode_image, read_file
+from pgpc.data.picture_files import decode_image, is_lossless, read_file
 from pgpc.data.shard_writer import Row, SplitWriter
 from pgpc.data.shards import MANIFEST, VERSION, ShardError, read_manifest
+from pgpc.data.tiles import encode_tiles
 from pgpc.data.transforms import count_ids
 
 
@@ -57,10 +56,14 @@ def pack(
 ) -> Packed:
     """Check a data set and write it as shards.
 
-    Images are stored as they are on disk, labels as 8-bit PNGs of train ids. The shards appear when all is written;
-    until then, and after an error, `out` is as it was. Shards of the same, unchanged files are left alone. A run that
-    is interrupted keeps the shard files that it finished in ``.{out}.partial`` beside `out` (for S3, in the cache), and
-    the next with the same arguments goes on from there.
+    Images that are PNG or BMP files are stored losslessly as tiles, pixel for pixel the same (see ``pgpc.data.tiles``):
+    training then decodes only the part that a crop needs. Those of lossy formats (JPEG, WebP) are stored as they are on
+    disk, for their pixels would take many times the space in any lossless form. Labels are train ids, in one tile each,
+    since they are always read as a whole.
+
+    The shards appear when all is written; until then, and after an error, `out` is as it was. Shards of the same,
+    unchanged files are left alone. A run that is interrupted keeps the shard files that it finished in
+    ``.{out}.partial`` beside `out` (for S3, in the cache), and the next with the same arguments goes on from there.
 
     Args:
         layout: name of the layout of `root`.
@@ -132,7 +135,10 @@ def _read(layout: Layout, root: Path, split: str, item: Item) -> Row | str:
     try:
         item.name.encode()  # the shards' names are UTF-8
         image = read_file(file)
-        height, width = decode_image(image).shape[:2]
+        pixels = decode_image(image)
+        height, width = pixels.shape[:2]
+        if is_lossless(image):
+            image = encode_tiles(pixels)
         if item.label is None:
             if layout.needs_label(split):
                 raise ValueError(f"its label file is missing, which split {split!r} needs")
@@ -145,10 +151,8 @@ def _read(layout: Layout, root: Path, split: str, item: Item) -> Row | str:
     except Exception as error:
         where = os.path.relpath(file, root).encode(errors="backslashreplace").decode()
         return f"{where}: {error}"
-    encoded = io.BytesIO()
-    Image.fromarray(label).save(encoded, format="png", compress_level=6)
     counts = count_ids(label)[: len(layout.classes.names)]
-    return Row(item.name, image, encoded.getvalue(), width, height, counts)
+    return Row(item.name, image, encode_tiles(label, side=max(width, height)), width, height, counts)
 
 
 def _scan(layout: Layout, root: Path, splits: Sequence[str] | None) -> dict[str, list[Item]]:

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-MAX_PIXELS = 2**27
-"""Larger pictures are refused before anything is decoded."""
+from pgpc.data.picture_limits import MAX_PIXELS, PictureError, check_size
+from pgpc.data.tiles import Region, decode_tiles, is_tiled, tiled_size
 
 # Few formats: Pillow knows dozens, and each is a decoder that a bad file may reach.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -38,10 +38,6 @@ _SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _COLOURS = {_GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _GREY_ALPHA: "grey with alpha", _RGBA: "RGB with alpha"}
-
-
-class PictureError(ValueError):
-    """A file that is no picture, is damaged, too large, or not of the kind that is needed."""
 
 
 class _PngHeader(NamedTuple):
@@ -72,24 +68,42 @@ def read_file(file: Path) -> bytes:
         raise PictureError(f"the file cannot be read ({error.strerror}){link}") from error
 
 
-def read_header(data: bytes) -> tuple[int, int]:
+def is_lossless(data: bytes) -> bool:
+    """Whether a picture file is a PNG or a BMP, whose pixels take about as much space in any other lossless form."""
+    return data.startswith((_PNG_SIGNATURE, b"BM"))
+
+
+def read_header(data: bytes | memoryview) -> tuple[int, int]:
     """Width and height that :func:`decode_image` would give, without decoding.
 
     Raises:
         PictureError: no picture, or one with more than `MAX_PIXELS`.
     """
-    with _opened(data) as image:
+    if is_tiled(data):
+        return tiled_size(data)
+    with _opened(bytes(data)) as image:
         width, height = image.size
         return (height, width) if _orientation(image) in _SWAPPED else (width, height)
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes | memoryview, region: Region | None = None) -> np.ndarray:
     """An encoded image as ``(H, W, 3)`` uint8 RGB, turned as its EXIF orientation says; alpha is dropped.
+
+    Args:
+        data: a picture file, or an image stored as tiles (``pgpc.data.tiles``).
+        region: the part that will be looked at; None: all. Of tiles, those beside it are then left 0; pictures of other
+            kinds are decoded as a whole.
 
     Raises:
         PictureError: no picture or a damaged one, more than `MAX_PIXELS`, more than 8 bits per channel, the colours of
             ink (CMYK), or several frames.
     """
+    if is_tiled(data):
+        image = decode_tiles(data, region)
+        if image.ndim != 3:
+            raise PictureError("image must have colours, but these tiles hold one channel, a label")
+        return image
+    data = bytes(data)
     with _opened(data) as image:
         header = _png_header(data)
         if header is not None:
@@ -111,7 +125,7 @@ def decode_label(data: bytes, channel: Literal["grey", "red16"] = "grey") -> np.
     """An encoded label as the ids that its pixels hold.
 
     Args:
-        data: a PNG; other formats may be lossy, which changes ids.
+        data: a PNG, for other formats may be lossy, which changes ids; or ids stored as tiles (``pgpc.data.tiles``).
         channel: where the ids are. "grey": the values of a grey picture, or the indices of one with a palette; a
             picture in RGB or with alpha is taken for grey where its channels are equal and it is opaque. "red16": the
             red channel of a 16-bit RGB picture, as in SYNTHIA, whose other channels count instances.
@@ -122,6 +136,11 @@ def decode_label(data: bytes, channel: Literal["grey", "red16"] = "grey") -> np.
     Raises:
         PictureError: no PNG or a damaged one, more than `MAX_PIXELS`, several frames, or no ids in that channel.
     """
+    if is_tiled(data) and channel == "grey":
+        ids = decode_tiles(data)
+        if ids.ndim != 2:
+            raise PictureError("label must hold ids in one channel, but these tiles hold colours, an image")
+        return ids
     header = _png_header(data)
     if header is None:
         raise PictureError(
@@ -176,9 +195,9 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             raise PictureError("picture must not be empty, but the file has 0 bytes")
         header = _png_header(data)
         if header is not None:
-            _check_size(header.width, header.height)
+            check_size(header.width, header.height)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_size(*image.size)
+            check_size(*image.size)
             # Several pictures in a JPEG are one photo: depth maps and thumbnails of phones.
             if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
                 raise PictureError("picture must have one frame, but it is animated")
@@ -194,13 +213,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
         raise PictureError(f"picture is damaged: {error or type(error).__name__}") from error
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"picture must have at most {MAX_PIXELS} pixels, but it is {width} x {height}. Scale it down."
-        )
 
 
 def _orientation(image: Image.Image) -> object:

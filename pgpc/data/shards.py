@@ -1,8 +1,9 @@
 """Shards: packed splits as Arrow IPC files that are mapped into memory, one row per image.
 
 A folder, here or on S3, holds ``manifest.json`` and the Arrow files that it lists for each split. Their columns are
-name, image and label (encoded files; the label may be null), width, height, and class_pixels (C counts at native
-size). Nothing is compressed beyond the images' own encoding, so a row is read where it lies.
+name, image and label (encoded; the label may be null), width, height, and class_pixels (C counts at native size).
+Images and labels are stored losslessly as tiles (``pgpc.data.tiles``), images of lossy formats as the files that they
+were. Nothing is compressed beyond that, so a row is read where it lies.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pgpc.data.parallel import in_parallel
 from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.data.transforms import count_ids
 
-VERSION = 2
+VERSION = 3
 """Version of the format; a reader takes this one only."""
 MANIFEST = "manifest.json"
 
@@ -129,18 +130,23 @@ class Shards:
         """``(N, 2)`` native width and height."""
         return np.stack([self._table["width"].to_numpy(), self._table["height"].to_numpy()], axis=1)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Native width and height of one image."""
+        width, height = self.sizes[index].tolist()
+        return width, height
+
     @cached_property
     def class_pixels(self) -> np.ndarray:
         """``(N, C)`` int64, pixels of each class in each image at native size; 0 where there is no label."""
         chunks = [np.asarray(chunk.flatten()) for chunk in self._table["class_pixels"].chunks]
         return np.concatenate(chunks).reshape(len(self), self.num_classes)
 
-    def image_bytes(self, index: int) -> bytes:
-        """The encoded image of a row."""
-        return self._table["image"][index].as_py()
+    def image_bytes(self, index: int) -> memoryview:
+        """The encoded image of a row, where it lies: tiles that are not decoded are not read from the disk."""
+        return memoryview(self._table["image"][index].as_buffer()).cast("B")
 
     def label_bytes(self, index: int) -> bytes | None:
-        """The label of a row as an encoded 8-bit picture of train ids; None where there is none."""
+        """The label of a row as encoded train ids; None where there is none."""
         return self._table["label"][index].as_py()
 
 
@@ -315,10 +321,13 @@ def _open_file(path: Path, where: Path | str, file: dict[str, Any], manifest: di
         table.validate(full=True)
         nulls = [table[name].null_count for name in table.column_names if name != "label"]
         nulls += [chunk.values.null_count for chunk in table["class_pixels"].chunks]
+        empty = any(side < 1 for name in ("width", "height") for side in table[name].to_pylist())
     except Exception as error:  # damaged bytes make the reader fail in many ways
         raise ShardError(f"Shard {where} is damaged: {error}. {_REMEDY}") from error
     if table.num_rows != file["rows"] or not table.schema.equals(schema(len(manifest["classes"]))) or any(nulls):
         raise ShardError(f"Shard {where} has other rows or columns than the manifest says. {_REMEDY}")
+    if empty:
+        raise ShardError(f"Shard {where} is damaged: it has images without pixels. {_REMEDY}")
     return table
 
 

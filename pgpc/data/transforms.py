@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
+from pgpc.data.tiles import Region
 
 MEAN = (123.675, 116.28, 103.53)
 """Mean of ImageNet's RGB pixels, scale 0..255."""
@@ -93,6 +94,40 @@ def resize_crop(
     top, left, side = box
     part = image[top * rows : (top + side) * rows, left * columns : (left + side) * columns]
     return resize_image(part, (part.shape[1] // columns, part.shape[0] // rows))
+
+
+def needed_region(
+    native: tuple[int, int],
+    size: tuple[int, int],
+    box: Box | None,
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+) -> Region | None:
+    """The part of an image that :func:`resize_crop` looks at; whatever lies beside it, the crop is the same.
+
+    Args:
+        native: width and height of the image.
+        size: as in `resize_crop`, like all that follows.
+        box: the crop.
+        interpolation: "bicubic" needs all.
+
+    Returns:
+        Top, left, height and width; None: all.
+    """
+    if box is None or interpolation == "bicubic":
+        return None
+    top, left, side = box
+    (first, rows), (begin, columns) = _needed(native[1], size[1], top, side), _needed(native[0], size[0], left, side)
+    return first, begin, rows, columns
+
+
+def _needed(old: int, new: int, start: int, side: int) -> tuple[int, int]:
+    """The first pixel that is needed along a dimension, and their number.
+
+    Pixel i comes from both neighbours of (i + 1/2) old / new - 1/2.
+    """
+    first = max(start * old // new - 1, 0)
+    end = min(-(-(start + side) * old // new) + 1, old)
+    return first, end - first
 
 
 def inside_margins(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,21 @@ from PIL import Image
 
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
+from pgpc.data import picture_files
 from pgpc.data.class_balance import ClassBalancedDraws
-from pgpc.data.loader import Batch, SampleError, TrainingData, evaluation_samples, training_batches
+from pgpc.data.loader import (
+    Batch,
+    SampleError,
+    TrainingData,
+    evaluation_samples,
+    read_image,
+    read_label,
+    training_batches,
+)
 from pgpc.data.pack import pack
 from pgpc.data.shards import Shards
 from pgpc.data.streets import StreetsConfig, write_streets
+from pgpc.data.tiles import Region, encode_tiles
 from pgpc.data.transforms import MEAN, STD
 
 STREETS = StreetsConfig(num_source=6, num_target=5, num_val=5, height=64, width=128, seed=1)
@@ -84,6 +93,33 @@ def test_a_seed_gives_the_batches_that_it_always_gave(source: Shards, target: Sh
                      batch.target_valid.numpy()):  # fmt: skip
             digest.update(np.ascontiguousarray(part).tobytes())
     assert digest.hexdigest() == "96f1e87543e85ba254a8cb3261f5a44b970599e060add62ac16fa655c19382ae"
+
+
+def test_batches_are_the_same_though_only_the_crops_are_decoded(
+    pair: Path, source: Shards, target: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tiles so small that many lie beside the crop. The source shrinks by 4/3, the target by 2."""
+    changes = {"data.source_size": (96, 48), "data.target_size": (64, 32), "data.crop": 32}
+    config = _config(**changes, **{"data.rare_class_min_pixels": 5, "training.iterations": 15})
+    expected = list(training_batches(config, source, target))
+    monkeypatch.setattr("pgpc.data.pack.encode_tiles", lambda pixels, side=7: encode_tiles(pixels, side))
+    small = []
+    for name in ("source", "target"):
+        pack("gta5" if name == "source" else "cityscapes", pair / "raw" / name, tmp_path / name)
+        small.append(Shards.open(tmp_path / name, "train"))
+    decode, decoded = picture_files.decode_tiles, []
+
+    def recorded(data: memoryview, region: Region | None = None) -> np.ndarray:
+        pixels = decode(data, region)
+        decoded.append(pixels.any(axis=2).mean() if pixels.ndim == 3 else None)
+        return pixels
+
+    monkeypatch.setattr(picture_files, "decode_tiles", recorded)
+    for a, b in zip(expected, training_batches(config, *small), strict=True):
+        assert _equal(a, b)
+    images = [share for share in decoded if share is not None]
+    # The source's labels too. Crops are half of the target's pictures, and less than a third of the source's.
+    assert len(images) == 2 * 60 and len(decoded) == 3 * 60 and max(images) < 0.65 and min(images) < 0.4
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -286,6 +322,15 @@ def test_target_labels_are_never_read(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_another_size_than_their_row_says(
+    source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shards, "image_bytes", lambda self, row: encode_tiles(np.zeros((64, 100, 3), dtype=np.uint8)))
+    with pytest.raises(SampleError, match="could not be read: it is 100 x 64, its row says 128 x 64"):
+        next(training_batches(_config(**{"data.loader_workers": workers}), source, target))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 def test_errors_name_the_sample(
     source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,7 +405,7 @@ def test_whole_images_are_squashed_and_neither_cropped_nor_flipped(
     assert batch.target_valid.all()
     for shards, images, size in ((source, batch.source_images, (96, 64)), (target, batch.target_images, (80, 48))):
         expected = [
-            np.array(Image.open(io.BytesIO(shards.image_bytes(row))).resize(size, Image.Resampling.BICUBIC))
+            np.array(Image.fromarray(read_image(shards, row)).resize(size, Image.Resampling.BICUBIC))
             for row in range(len(shards))
         ]
         for picture in _pixels(images):
@@ -370,7 +415,7 @@ def test_whole_images_are_squashed_and_neither_cropped_nor_flipped(
 def test_labels_of_whole_images_are_the_nearest_pixels(source: Shards, target: Shards) -> None:
     labels = next(training_batches(_proca(), source, target)).source_labels.numpy()
     columns = np.arange(96) * 128 // 96
-    expected = [np.array(Image.open(io.BytesIO(source.label_bytes(row))))[:, columns] for row in range(len(source))]
+    expected = [read_label(source, row)[:, columns] for row in range(len(source))]
     for label in labels:
         assert any(np.array_equal(label, whole) for whole in expected)
 
@@ -453,5 +498,5 @@ def test_evaluation_images_are_fitted_as_in_training(pair: Path) -> None:
     val = Shards.open(pair / "target", "val")
     sample = next(evaluation_samples(val, _proca().data))
     assert sample.image.shape == (1, 3, 48, 80) and sample.label.shape == (64, 128)
-    whole = Image.open(io.BytesIO(val.image_bytes(0))).resize((80, 48), Image.Resampling.BICUBIC)
+    whole = Image.fromarray(read_image(val, 0)).resize((80, 48), Image.Resampling.BICUBIC)
     assert np.array_equal(_pixels(sample.image)[0], np.array(whole))

@@ -19,8 +19,9 @@ from pgpc import storage
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
 from pgpc.data import parallel, shard_writer
 from pgpc.data.pack import PackError, pack
-from pgpc.data.picture_files import decode_label
+from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.data.shards import ShardError, Shards, read_manifest, verify
+from pgpc.data.tiles import is_tiled
 
 
 def write_gta5(root: Path, count: int = 5, width: int = 40, height: int = 32) -> dict[str, np.ndarray]:
@@ -59,13 +60,14 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard_writer, "MAX_FILE_BYTES", 11_000)
 
 
-def test_rows_hold_the_images_as_they_were_and_labels_as_train_ids(tmp_path: Path) -> None:
+def test_rows_hold_the_pixels_as_they_were_and_labels_as_train_ids(tmp_path: Path) -> None:
     raw = write_gta5(tmp_path / "gta")
     pack("gta5", tmp_path / "gta", tmp_path / "out")
     shards = Shards.open(tmp_path / "out", "train")
     assert shards.names == sorted(raw)
     for row, name in enumerate(shards.names):
-        assert shards.image_bytes(row) == (tmp_path / f"gta/images/{name}.png").read_bytes()
+        pixels = np.array(Image.open(tmp_path / f"gta/images/{name}.png"))
+        assert is_tiled(shards.image_bytes(row)) and np.array_equal(decode_image(shards.image_bytes(row)), pixels)
         expected = CITYSCAPES_TRAIN_IDS[raw[name]]
         assert np.array_equal(decode_label(shards.label_bytes(row)), expected)
         assert shards.class_pixels[row].tolist() == [(expected == c).sum() for c in range(19)]
@@ -77,7 +79,7 @@ def test_the_manifest_adds_up(tmp_path: Path) -> None:
     pack("gta5", tmp_path / "gta", tmp_path / "out")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     train = manifest["splits"]["train"]
-    assert (manifest["version"], manifest["layout"], len(manifest["classes"])) == (2, "gta5", 19)
+    assert (manifest["version"], manifest["layout"], len(manifest["classes"])) == (3, "gta5", 19)
     assert (train["count"], train["labelled"]) == (5, 5)
     class_pixels = Shards.open(tmp_path / "out", "train").class_pixels
     assert train["class_pixels"] == class_pixels.sum(0).tolist()
@@ -100,6 +102,19 @@ def test_palette_labels_and_train_id_files_are_read(tmp_path: Path) -> None:
     shards = Shards.open(tmp_path / "out", "train")
     for row, name in enumerate(shards.names):
         assert np.array_equal(decode_label(shards.label_bytes(row)), CITYSCAPES_TRAIN_IDS[raw[name]])
+
+
+@pytest.mark.parametrize(("kind", "tiled"), [("png", True), ("bmp", True), ("jpeg", False), ("webp", False)])
+def test_only_lossless_originals_become_tiles(tmp_path: Path, kind: str, tiled: bool) -> None:
+    folder = tmp_path / "raw/images/train"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / f"a.{kind}")
+    pack("folder", tmp_path / "raw", tmp_path / "out")
+    original = (folder / f"a.{kind}").read_bytes()
+    stored = Shards.open(tmp_path / "out", "train").image_bytes(0)
+    assert is_tiled(stored) == tiled and (stored == original) == (not tiled)
+    assert np.array_equal(decode_image(stored), decode_image(original))
 
 
 def test_files_and_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +240,8 @@ def test_an_interrupted_run_does_not_go_on_with_other_files(tmp_path: Path) -> N
     pack("gta5", tmp_path / "gta", tmp_path / "out", on_progress=lambda *p: progress.append(p))
     assert progress[0] == (1, 9)
     verify(tmp_path / "out")
-    image = Shards.open(tmp_path / "out", "train").image_bytes(0)
-    assert image == (tmp_path / "gta/images/00000.png").read_bytes()
+    image = decode_image(Shards.open(tmp_path / "out", "train").image_bytes(0))
+    assert np.array_equal(image, np.array(Image.open(tmp_path / "gta/images/00000.png")))
 
 
 _KILLED = """

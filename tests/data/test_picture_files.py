@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgpc.data import picture_files
+from pgpc.data import picture_files, picture_limits
 from pgpc.data.picture_files import PictureError, decode_image, decode_label, read_file, read_header
+from pgpc.data.tiles import encode_tiles
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 fuzz = settings(
@@ -183,7 +184,7 @@ def test_bombs_of_other_formats_are_refused() -> None:
 
 
 def test_the_limit_itself_is_allowed(png, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_files, "MAX_PIXELS", 12)
+    monkeypatch.setattr(picture_limits, "MAX_PIXELS", 12)
     assert decode_label(png(np.zeros((3, 4)))).shape == (3, 4)
     with pytest.raises(PictureError, match="at most 12 pixels, but it is 13 x 1"):
         decode_label(png(np.zeros((1, 13))))
@@ -230,7 +231,7 @@ def outcome_is_sound(data: bytes) -> None:
         assert min(read_header(data)) > 0
 
 
-@pytest.fixture(params=["grey", "palette", "red16", "rgba", "jpeg", "webp", "bmp"])
+@pytest.fixture(params=["grey", "palette", "red16", "rgba", "jpeg", "webp", "bmp", "tiles", "ids"])
 def valid(request, png, palette) -> bytes:
     rng = np.random.default_rng(3)
     grey = rng.integers(0, 20, (9, 11))
@@ -242,11 +243,16 @@ def valid(request, png, palette) -> bytes:
         "jpeg": lambda: encoded(Image.fromarray(PIXELS), "jpeg"),
         "webp": lambda: encoded(Image.fromarray(PIXELS), "webp"),
         "bmp": lambda: encoded(Image.fromarray(PIXELS), "bmp"),
+        "tiles": lambda: encode_tiles(PIXELS, side=4),
+        "ids": lambda: encode_tiles(grey.astype(np.uint8), side=11),
     }[request.param]()
 
 
 @fuzz
-@given(beginning=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"]), data=st.binary(max_size=300))
+@given(
+    beginning=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"\x89PGPC\r\n1"]),
+    data=st.binary(max_size=300),
+)
 def test_random_bytes(beginning: bytes, data: bytes) -> None:
     outcome_is_sound(beginning + data)
 
@@ -284,6 +290,31 @@ def test_bit_flips_with_checksums_that_fit(data, png, chunk) -> None:
     extra = chunk(other, data.draw(st.binary(max_size=40))) if other else b""
     chunks = chunk(b"IHDR", header), extra, chunk(b"IDAT", bytes(body)), chunk(b"IEND", b"")
     outcome_is_sound(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+# --- tiles
+
+
+def test_tiles_are_read_as_any_other_picture(png) -> None:
+    data = encode_tiles(PIXELS, side=4)
+    assert read_header(data) == (7, 5)
+    assert np.array_equal(decode_image(data), PIXELS)
+    # Tiles as little as PNGs of the same pixels may look at more than the part that is asked for.
+    assert not np.array_equal(part := decode_image(data, (0, 0, 2, 2)), PIXELS) and part.shape == PIXELS.shape
+    assert np.array_equal(part[:4, :4], PIXELS[:4, :4])
+    assert np.array_equal(decode_image(encoded(Image.fromarray(PIXELS), "png"), (0, 0, 2, 2)), PIXELS)
+    ids = encode_tiles(PIXELS[..., 0])
+    assert np.array_equal(decode_label(ids), PIXELS[..., 0])
+
+
+def test_tiles_of_the_wrong_kind() -> None:
+    colours, ids = encode_tiles(PIXELS), encode_tiles(PIXELS[..., 0])
+    with pytest.raises(PictureError, match="one channel, a label"):
+        decode_image(ids)
+    with pytest.raises(PictureError, match="colours, an image"):
+        decode_label(colours)
+    with pytest.raises(PictureError, match="must be a PNG"):
+        decode_label(ids, "red16")
 
 
 # --- files

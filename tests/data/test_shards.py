@@ -83,7 +83,7 @@ def test_missing_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"{", b"[]", b"{}", b"\xff", b'{"version": 2, "classes": [{"name": "a"}], "splits": []}']
+    "text", [b"{", b"[]", b"{}", b"\xff", b'{"version": 3, "classes": [{"name": "a"}], "splits": []}']
 )
 def test_damaged_manifest(folder: Path, text: bytes) -> None:
     (folder / "manifest.json").write_bytes(text)
@@ -107,8 +107,8 @@ def test_damaged_entry_of_a_file(folder: Path, key: str, value: object) -> None:
 
 def test_another_version(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 3}))
-    with pytest.raises(ShardError, match="must be of version 2, .* says 3"):
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
+    with pytest.raises(ShardError, match="must be of version 3, .* says 2"):
         Shards.open(folder, "train")
 
 

@@ -115,6 +115,31 @@ def test_a_resized_crop_is_the_cut_of_the_whole(interpolation: str) -> None:
         assert np.array_equal(transforms.resize_crop(image, size, box, interpolation), whole)
 
 
+def test_a_crop_depends_on_its_region_only() -> None:
+    rng = np.random.default_rng(0)
+    for case in range(600):
+        new = rng.integers(4, 60, 2)
+        old = new * rng.integers(1, 4, 2) if case % 3 == 0 else rng.integers(4, 130, 2)
+        box = transforms.draw_box(rng, *new, int(rng.integers(1, 70)))  # also past the end
+        native, size = (int(old[1]), int(old[0])), (int(new[1]), int(new[0]))
+        image = rng.integers(0, 256, (*old, 3), dtype=np.uint8)
+        top, left, height, width = transforms.needed_region(native, size, box)
+        assert top >= 0 and left >= 0 and top + height <= old[0] and left + width <= old[1]
+        # With no more than a border around what the factor makes of the crop.
+        assert height <= box[2] * old[0] / new[0] + 4 and width <= box[2] * old[1] / new[1] + 4
+        part = np.zeros_like(image)
+        part[top : top + height, left : left + width] = image[top : top + height, left : left + width]
+        whole = transforms.resize_crop(image, size, box)
+        assert np.array_equal(transforms.resize_crop(part, size, box), whole)
+
+
+def test_a_region_by_hand() -> None:
+    # Rows 2..3 of 4 from 8: pixels 4 to 7, and one more for neighbours. Columns 0..1 of 3 from 9: 0 to 5, likewise.
+    assert transforms.needed_region((9, 8), (3, 4), (2, 0, 2)) == (3, 0, 5, 7)
+    assert transforms.needed_region((9, 8), (3, 4), None) is None
+    assert transforms.needed_region((9, 8), (3, 4), (2, 0, 2), "bicubic") is None
+
+
 def test_whole_factors_resize_no_more_than_the_crop(monkeypatch: pytest.MonkeyPatch) -> None:
     resized, resize = [], transforms.resize_image
     monkeypatch.setattr(
