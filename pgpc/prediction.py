@@ -27,6 +27,8 @@ from pgpc.training.trained import Trained
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """What a file of a folder of photos may end with, in small or capital letters."""
 
+_OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".jp2", ".dng")
+
 FORMATS = {"overlay": ".jpg", "colour": ".png", "train-ids": ".png", "label-ids": ".png", "confidence": ".png"}
 """What can be written of a picture, and how its file ends.
 
@@ -143,17 +145,20 @@ def find_photos(where: Path, out: Path) -> list[Picture]:
         raise FileNotFoundError(f"No picture and no folder of pictures at {where}.")
     left_out = out.resolve()
     check(where.resolve() != left_out, "--out must be another folder than --input", str(out))
-    files = []
+    files, others = [], []
     for parent, folders, names in os.walk(where, followlinks=True):
         folders[:] = [f for f in folders if not f.startswith(".") and Path(parent, f).resolve() != left_out]
-        files += [Path(parent, n) for n in names if n.lower().endswith(PHOTO_SUFFIXES) and not n.startswith(".")]
+        shown = [Path(parent, name) for name in names if not name.startswith(".")]
+        files += [file for file in shown if file.name.lower().endswith(PHOTO_SUFFIXES)]
+        others += [file for file in shown if file.name.lower().endswith(_OTHER_SUFFIXES)]
     check(
         bool(files),
         f"a folder of photos must hold files that end with {', '.join(PHOTO_SUFFIXES)}",
         str(where),
         "Convert pictures of other kinds first.",
     )
-    return [_photo(file, where) for file in sorted(files)]
+    # Pictures of other kinds are tried, and so reported, rather than passed over as a text file is.
+    return [_photo(file, where) for file in sorted([*files, *others])]
 
 
 def _photo(file: Path, root: Path) -> Picture:

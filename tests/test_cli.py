@@ -88,7 +88,7 @@ def test_pack_lists_bad_images_or_leaves_them_out(gta, tmp_path, capsys):
         image.write_bytes(b"")
     command = ["pack", "--layout", "gta5", "--root", str(gta), "--out", str(tmp_path / "out")]
     lines = fails(capsys, *command).splitlines()
-    assert "2 of 3 images" in lines[0] and "--skip-bad" in lines[0]
+    assert "2 problems in the 3 images" in lines[0] and "--skip-bad" in lines[0]
     assert [line.partition(":")[0] for line in lines[1:]] == [f"images/{image.name}" for image in images[:2]]
     assert not (tmp_path / "out").exists()
     main([*command, "--skip-bad"])

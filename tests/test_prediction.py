@@ -131,7 +131,7 @@ def test_predict_writes_every_format_at_the_size_of_the_photo(run, trained, tmp_
     to_train_id = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13,
                    27: 14, 28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
     assert np.array_equal(np.vectorize(to_train_id.get)(np.array(results["label-ids"])), expected.ids)
-    assert capsys.readouterr().out == f"1 pictures -> {out}\n"
+    assert capsys.readouterr().out == f"1 picture -> {out}\n"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".webp"])

@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colours.",
     )  # fmt: skip
     add_network(parser)
-    parser.add_argument("--input", required=True, help="folder of photos, one photo, or a folder of shards")
+    parser.add_argument(
+        "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
+    )
     parser.add_argument("--split", help="of shards (default: data.eval_split of the config)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results; files in it are replaced")
     parser.add_argument(
@@ -41,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.prediction import write_predictions
     from pgpc.training.trained import load_trained
 
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ValueError(f"--out must be a folder, but {arguments.out} is a file.")
     trained = load_trained(arguments.checkpoint, arguments.network)
     trained = trained._replace(config=segmenting_config(trained.config, arguments.settings))
     pictures = _pictures(arguments, trained)
@@ -49,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         trained, pictures, arguments.out, arguments.formats or ("overlay", "train-ids"),
         skip_existing=arguments.skip_existing, on_progress=Progress("segmented"),
     )  # fmt: skip
-    print(f"{len(pictures)} pictures -> {arguments.out}")
+    print(f"{len(pictures)} {'picture' if len(pictures) == 1 else 'pictures'} -> {arguments.out}")
 
 
 def _pictures(arguments: argparse.Namespace, trained: Trained) -> list[Any]:

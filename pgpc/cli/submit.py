@@ -15,7 +15,10 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("submit", help="pack predictions for a benchmark's server", description=run.__doc__)
     made_by = parser.add_mutually_exclusive_group(required=True)
     made_by.add_argument("--checkpoint", help="run folder, its checkpoint.pt, or an exported network; segments --data")
-    made_by.add_argument("--predictions", type=Path, help="instead: folder that `pgpc predict` wrote")
+    made_by.add_argument(
+        "--predictions", type=Path,
+        help="instead: folder that `pgpc predict --format train-ids` wrote (for darkzurich --format confidence too)",
+    )  # fmt: skip
     parser.add_argument(
         "--network", default="student", choices=("student", "teacher"), help="of the checkpoint (default: %(default)s)"
     )
@@ -23,7 +26,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--split", default="test", help="of the shards (default: %(default)s)")
     parser.add_argument("--benchmark", required=True, choices=("cityscapes", "darkzurich", "acdc"))
     parser.add_argument("--out", required=True, type=Path, help="zip to write; replaced if it is there")
-    parser.add_argument("--allow-incomplete", action="store_true", help="let images be missing, for a trial")
+    parser.add_argument(
+        "--allow-incomplete", action="store_true",
+        help="let images be missing, for a trial; names and sizes must still be right",
+    )  # fmt: skip
     add_settings(parser)
     parser.set_defaults(run=run, on_interrupt="; nothing was written.")
 

@@ -104,6 +104,8 @@ class Layout:
         """
         self.check_splits([split])
         root = Path(root)
+        if not root.is_dir():
+            raise FileNotFoundError(f"The root of a data set must be a folder, but there is none at {root}.")
         folders = self._folders(root, split)
         if not folders:
             ways = " or ".join(
@@ -129,6 +131,27 @@ class Layout:
         self._check_names(items, split)
         return items
 
+    def lonely_labels(self, root: Path | str, split: str, items: Sequence[Item]) -> list[Path]:
+        """Labels whose image is missing, where every image must have one: a sign that part of the images is.
+
+        Args:
+            root: folder of the data set.
+            split: one of `splits`.
+            items: what :meth:`scan` gave for it.
+        """
+        if not self.needs_label(split):
+            return []
+        root, suffixes = Path(root), (*self.label_suffixes, *filter(None, [self.train_id_suffix]))
+        folders = [root / self.label_folder / folder for folder in self._folders(root, split)]
+        labels = {file for folder in folders if folder.is_dir() for file in _files(folder, suffixes)}
+        known = {item.label for item in items}
+        # Beside the label that is taken there may be others of the same image.
+        stems = {str(label)[: -len(end)] for label in known if label for end in suffixes if str(label).endswith(end)}
+        return sorted(
+            label for label in labels - known
+            if not any(str(label).endswith(end) and str(label)[: -len(end)] in stems for end in suffixes)
+        )  # fmt: skip
+
     def check_splits(self, splits: Sequence[str]) -> None:
         """Refuse names of splits that the layout does not have.
 
@@ -138,7 +161,7 @@ class Layout:
         unknown = [split for split in splits if split not in self.splits]
         if unknown or not splits:
             raise ValueError(
-                f"Layout {self.name!r} has the splits {', '.join(self.splits)}, but got {list(splits)}."
+                f"Layout {self.name!r} has the splits {', '.join(self.splits)}, but got {', '.join(splits) or 'none'}."
             )
 
     def read_label(self, file: Path) -> np.ndarray:

@@ -89,7 +89,7 @@ FOLDER = Layout(
     label_suffixes=(".png", ".PNG"),
     train_id_suffix=None,
     raw_ids=train_id_labels(NUM_CLASSES),
-    remedy='. Describe the classes of your labels, or list these ids there, in "ids" or "ignore"',
+    remedy='. Describe your classes in a JSON file (--classes FILE), or list these ids there, in "ids" or "ignore"',
 )
 
 LAYOUTS: dict[str, Layout] = {

@@ -84,6 +84,11 @@ def pack(
     items = _scan(source, Path(root), splits)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)
+    if old is not None and old.get("layout") != layout:
+        raise ValueError(
+            f"Shards are replaced by those of the same layout only, but {out} holds a data set of layout "
+            f"{old.get('layout')!r} and {layout!r} was given. Choose another folder, or delete it."
+        )
     fingerprint = _fingerprint(source, Path(root), items)
     if old is not None and old.get("fingerprint") == fingerprint and (skip_bad or not old["skipped"]):
         return Packed(old, up_to_date=True)
@@ -96,6 +101,14 @@ def pack(
         "splits": {},
     }
     problems: list[str] = []
+    lonely = {split: source.lonely_labels(root, split, images) for split, images in items.items()}
+    for split, files in lonely.items():
+        names = [_shown(file, Path(root)) for file in files]
+        manifest["skipped"] += [
+            {"split": split, "name": name, "problem": f"{name}: its image is missing"} for name in names
+        ]
+    if not skip_bad:
+        problems = [image["problem"] for image in manifest["skipped"]]
     progress = _Counter(sum(map(len, items.values())), on_progress)
     with _writable(out), open_partial(out, {"fingerprint": fingerprint, "skip_bad": skip_bad}) as partial:
         for split, images in items.items():
@@ -121,7 +134,7 @@ def pack(
                 raise PackError("\n".join(lines))
         if problems:
             first = (
-                f"{len(problems)} of {progress.total} images of {root} cannot be packed; nothing was written. "
+                f"{len(problems)} problems in the {progress.total} images of {root}; nothing was written. "
                 "Mend or remove these files, or leave them out (--skip-bad):"
             )
             raise PackError("\n".join([first, *problems]))
@@ -149,10 +162,14 @@ def _read(layout: Layout, root: Path, split: str, item: Item) -> Row | str:
             raise ValueError(f"label is {label.shape[1]} x {label.shape[0]}, its image is {width} x {height}")
     # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
-        where = os.path.relpath(file, root).encode(errors="backslashreplace").decode()
-        return f"{where}: {error}"
+        return f"{_shown(file, root)}: {error}"
     counts = count_ids(label)[: len(layout.classes.names)]
     return Row(item.name, image, encode_tiles(label, side=max(width, height)), width, height, counts)
+
+
+def _shown(file: Path, root: Path) -> str:
+    """A file's path for messages; names of files need not be text."""
+    return os.path.relpath(file, root).encode(errors="backslashreplace").decode()
 
 
 def _scan(layout: Layout, root: Path, splits: Sequence[str] | None) -> dict[str, list[Item]]:

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from pgpc.data.shards import schema, sha256
 
-MAX_FILE_BYTES = 480 * 2**20
-"""Images and labels of one file in bytes, so that it stays below 512 MB. A larger row gets its own file."""
+MAX_FILE_BYTES = 128 * 2**20
+"""Images and labels of one file in bytes: what an interruption of packing can lose. A larger row gets its own file."""
 BATCH_BYTES = 16 * 2**20
 """The same of one Arrow record batch: bounds the memory of packing."""
 

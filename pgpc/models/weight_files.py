@@ -26,6 +26,14 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
         )
     if os.path.getsize(path) == 0:
         raise ValueError(f"a weights file must hold tensors, but {path} is empty. Copy or download it again.")
+    with open(path, "rb") as file:
+        start = file.read(2)
+    # What torch.save writes is a zip archive, in old versions a pickle.
+    if not path.endswith(".safetensors") and start != b"PK" and start[:1] != b"\x80":
+        raise ValueError(
+            f"weights must come from a file of torch.save or one that ends in .safetensors, but {path} is neither. "
+            "Check the path."
+        )
     try:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file  # comes with timm

@@ -190,7 +190,7 @@ def test_refuses_files_that_end_too_early(model, donor, tmp_path, name, keep):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("w.pth", b"not a file of torch", "no file of torch.save"),
+        ("w.pth", b"not a file of torch", "must come from a file of torch.save"),
         ("w.safetensors", b"not a file of safetensors", "cannot be read"),
         ("w.pth", None, "is a folder"),
         ("w.safetensors", None, "is a folder"),
