@@ -52,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     trained = load_trained(arguments.checkpoint, arguments.network)
     config = segmenting_config(trained.config, arguments.settings)
     where, split = arguments.data or config.data.target, arguments.split or config.data.eval_split
+    if split is None:
+        raise ValueError("The config has no split to score (data.eval_split=none). Name a labelled one with --split.")
     scored = open_shards(where, config.data, split)
     _check_classes(trained, scored)
     device = distributed.local_device()

@@ -64,7 +64,7 @@ def _pictures(arguments: argparse.Namespace, trained: Trained) -> list[Any]:
 
     where, data = arguments.input, trained.config.data
     if where.startswith("streets:") or is_url(where) or (Path(where) / MANIFEST).is_file():
-        return shard_pictures(open_shards(where, data, arguments.split or data.eval_split))
+        return shard_pictures(open_shards(where, data, arguments.split or data.eval_split or "train"))
     if arguments.split is not None:
         raise ValueError(f"--split is that of shards, but {where} are none. Leave it out.")
     return find_photos(Path(where), arguments.out)

@@ -39,4 +39,5 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
     result = train(config_of(arguments), out=out, resume=out if arguments.resume else None)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
-        log.info("mIoU %.2f  ->  %s", result.metrics["mIoU"], result.out)
+        score = f"mIoU {result.metrics['mIoU']:.2f}  " if "mIoU" in result.metrics else ""
+        log.info("%s->  %s", score, result.out)

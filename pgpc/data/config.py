@@ -21,8 +21,8 @@ class DataConfig:
     the embedded pair."""
     target: str = STREETS_TARGET
     """The same of the unlabelled domain, with its train split and the one that is scored; or "streets:target"."""
-    eval_split: str = "val"
-    """Split of the target that is scored."""
+    eval_split: str | None = "val"
+    """Labelled split of the target that is scored; None scores nothing, for a target without labels."""
     streets: StreetsConfig = field(default_factory=StreetsConfig)
     """Size and seed of the embedded pair; used only where source or target name it."""
     source_size: tuple[int, int] = (1280, 720)

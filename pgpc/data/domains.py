@@ -35,12 +35,12 @@ class Domains(NamedTuple):
     Attributes:
         source: labelled train split.
         target: train split, used without labels; None where it is not used.
-        scored: labelled split of the target that is evaluated.
+        scored: labelled split of the target that is evaluated; None where nothing is.
     """
 
     source: Shards
     target: Shards | None
-    scored: Shards
+    scored: Shards | None
 
 
 def open_shards(where: str, data: DataConfig, split: str) -> Shards:
@@ -81,6 +81,8 @@ def check_pair(data: DataConfig) -> Domains:
         ValueError: as :func:`open_shards`; a source or an evaluation split without labels; classes that
             differ.
     """
+    if data.eval_split is None:
+        raise ValueError("Trials are compared by their scores, so data.eval_split must name a split, but got None.")
     domains = Domains(
         open_shards(data.source, data, "train"),
         open_shards(data.target, data, "train"),

@@ -7,21 +7,23 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pgpc import distributed
 from pgpc.adaptation.proca_stages import images_per_step
+from pgpc.checks import check
 from pgpc.config import Config, to_dict
 from pgpc.data.domains import Domains, check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
 from pgpc.data.shards import Shards
 from pgpc.storage import is_url
 from pgpc.training import remote
+from pgpc.training import warm_up as warm_ups
+from pgpc.training.averages import Averages, Progress
 from pgpc.training.evaluation import evaluate
 from pgpc.training.proca import prepare, proca_step
 from pgpc.training.state import TrainingState
@@ -53,7 +55,13 @@ class Result:
 
 
 def train(
-    config: Config, *, out: Path | str, resume: Path | str | None = None, on_report: OnReport | None = None
+    config: Config,
+    *,
+    out: Path | str,
+    resume: Path | str | None = None,
+    warm_up: Path | str | None = None,
+    until: int | None = None,
+    on_report: OnReport | None = None,
 ) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
 
@@ -63,6 +71,12 @@ def train(
             which they are copied after each report.
         resume: folder, or address on S3, of the checkpoint to go on from; its last report is given to `on_report` once
             more.
+        warm_up: folder of a run that was stopped with `until`: this one goes on from there, and comes to what it would
+            have come to by itself, bit for bit. That run's reports are given to `on_report` first, its curves are
+            copied. Ignored when resuming.
+        until: stop after this many iterations, so that other runs can take `out` as their `warm_up`; the learning rate
+            is that of the whole run. Where no evaluation falls on it, the last call of `on_report` has only
+            ``iteration`` and ``seconds``.
         on_report: called on every process after each evaluation with the metrics, equal on all processes, and, on
             process 0, with a folder that holds the checkpoint (None on the others). The folder vanishes when the
             call returns. Without a callback the checkpoint is kept in `out`.
@@ -71,29 +85,39 @@ def train(
         The last metrics and the folder.
 
     Raises:
-        ValueError: a batch that the processes cannot share evenly, data or a checkpoint that does not fit the config.
+        ValueError: a batch that the processes cannot share evenly; data, a checkpoint or a warm-up that does not fit
+            the config; `until` is not before the contrast, or `out` is then on S3.
         NonFiniteLoss: a loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
     url = str(out) if is_url(out) else None
+    if until is not None:
+        warm_ups.check_until(config, until)
+        check(url is None, "out must be a folder of this machine when until is given", url)
     out = Path(out) if url is None else remote.working_folder(url)
     device = distributed.local_device()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
         source = open_shards(config.data.source, config.data, "train")
         target = open_shards(config.data.target, config.data, "train") if config.adaptation.enabled else None
-        scored = open_shards(config.data.target, config.data, config.data.eval_split)
-        check_classes(source, scored)
+        scored = None
+        if config.data.eval_split is not None:
+            scored = open_shards(config.data.target, config.data, config.data.eval_split)
+            check_classes(source, scored)
         if rank == 0 and not config.model.pretrained and not config.data.source.startswith("streets:"):
             log.warning(
                 "The encoder starts from random weights. Published figures need those of ImageNet: "
                 "--set model.pretrained=FILE."
             )
         state = TrainingState(config, device, source.classes)
+        progress = Progress(state.classes.names)
         if resume is not None:
             with remote.fetched(resume) as folder:
                 state.load(folder)
-            if on_report is not None:
+            progress.seconds = state.metrics.get("seconds", 0.0)
+            if on_report is not None and state.metrics:  # a warm-up may be shorter than the first interval
                 on_report(dict(state.metrics), None)
+        elif warm_up is not None:
+            _fork(state, progress, Path(warm_up), device, on_report)
         batches = training_batches(
             config, source, target, rank=rank, world_size=world_size, start_step=state.step
         )
@@ -104,10 +128,18 @@ def train(
                 remote.clear(out)
             out.mkdir(parents=True, exist_ok=True)
             (out / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
-            pictured = list(itertools.islice(evaluation_samples(scored, config.data), NUM_PICTURES))
-            tracker = Tracker(out, config, state.classes, step=state.step, samples=pictured)
+            samples = evaluation_samples(scored, config.data) if scored is not None else []
+            pictured = list(itertools.islice(samples, NUM_PICTURES))
+            forked = warm_up is not None and resume is None
+            # What an earlier try to fork has copied is dropped, too.
+            tracker = Tracker(out, config, state.classes, step=-1 if forked else state.step, samples=pictured)
+            if forked:
+                tracker.copy_curves(Path(warm_up))
+        record = warm_ups.begin_record(out, state, device) if until is not None else None
+        places = _Places(out, url, tracker, on_report, record)
+        end = config.training.iterations if until is None else until
         try:
-            _run(state, batches, Domains(source, target, scored), device, tracker, out, url, on_report)
+            _run(state, progress, batches, Domains(source, target, scored), device, places, end)
         finally:
             if tracker is not None:
                 tracker.close()
@@ -116,41 +148,69 @@ def train(
     return Result(state.metrics, out if url is None else url)
 
 
+def _fork(
+    state: TrainingState, progress: Progress, folder: Path, device: torch.device, on_report: OnReport | None
+) -> None:
+    """Go on from a warm-up, and report what it reported."""
+    record = warm_ups.fork(state, folder, device)
+    progress.load_state_dict(record.progress, device)
+    for report in record.reports:
+        # Which memories there are depends on settings that the warm-up is not about.
+        kept = {name: value for name, value in report.items() if not name.startswith("memory/")}
+        state.metrics = {**kept, **_memory(state)}
+        if on_report is not None:
+            on_report(dict(state.metrics), None)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a run's results go.
+
+    Attributes:
+        out: the folder.
+        url: the address on S3 that it is copied to, or None.
+        tracker: process 0's, None on the others.
+        on_report: of the caller, or None.
+        record: of a warm-up, or None.
+    """
+
+    out: Path
+    url: str | None
+    tracker: Tracker | None
+    on_report: OnReport | None
+    record: warm_ups.Record | None
+
+
 def _run(
     state: TrainingState,
+    progress: Progress,
     batches: Iterator[Batch],
     domains: Domains,
     device: torch.device,
-    tracker: Tracker | None,
-    out: Path,
-    url: str | None,
-    on_report: OnReport | None,
+    places: _Places,
+    end: int,
 ) -> None:
-    """Step until the config's number of iterations is reached."""
-    training = state.config.training
-    names = state.classes.names
-    curve, since_report = Averages(names), Averages(names)
-    seconds = state.metrics.get("seconds", 0.0)
+    """Step until iteration `end`."""
+    training, tracker = state.config.training, places.tracker
     step = train_step if state.proca is None else proca_step
-    while state.step < training.iterations:
+    while state.step < end:
         if state.proca is not None:
             prepare(state, domains.source, domains.target)
         began = time.perf_counter()
-        values = step(state, next(batches).to(device))
-        curve.add(values)
-        since_report.add(values)
+        progress.add(step(state, next(batches).to(device)))
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
-        if state.step % training.log_interval == 0 or report_due:
-            _check_finite(curve, state.step)
-        if report_due:
+        point_due = report_due or state.step % training.log_interval == 0
+        if point_due or state.step == end:
+            _check_finite(progress.curve, state.step)
+        if report_due or state.step == end:
             _check_parameters(state)
-        elapsed = time.perf_counter() - began
-        for averages in (curve, since_report):
-            averages.seconds += elapsed
-        seconds += elapsed
+        progress.took(time.perf_counter() - began)
 
-        if state.step % training.log_interval == 0 or report_due:
-            point = {**curve.result(), **_gauges(state), "images_per_second": _images_per_second(curve, state)}
+        if point_due:
+            point = {
+                **progress.curve.result(), **_gauges(state),
+                "images_per_second": _images_per_second(progress.curve, state),
+            }  # fmt: skip
             if tracker is not None:
                 tracker.scalars({f"train/{name}": value for name, value in point.items()}, state.step)
                 losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in point.items() if "loss/" in k)
@@ -158,62 +218,44 @@ def _run(
                     "iteration %d/%d  %s  %.1f images/s", state.step, training.iterations, losses,
                     point["images_per_second"],
                 )  # fmt: skip
-            curve = Averages(names)
+            progress.end_curve_point()
 
         if report_due:
-            scores = _evaluate(state, domains.scored)
+            scores = _evaluate(state, domains.scored) if domains.scored is not None else {}
+            averages = progress.since_report
             state.metrics = {
-                "iteration": state.step, **scores, **since_report.result(), **_gauges(state),
-                "images_per_second": _images_per_second(since_report, state), "seconds": seconds,
+                "iteration": state.step, **scores, **averages.result(), **_gauges(state),
+                "images_per_second": _images_per_second(averages, state), "seconds": progress.seconds,
             }  # fmt: skip
-            since_report = Averages(names)
+            progress.end_report()
             if tracker is not None:
                 tracker.scalars({f"eval/{name}": value for name, value in scores.items()}, state.step)
-                tracker.pictures(state.student, state.teacher, state.step)
-                log.info("iteration %d/%d  mIoU %.2f", state.step, training.iterations, scores["mIoU"])
-            _report(state, out, on_report)
-            if url is not None and distributed.rank() == 0:
-                remote.copy_up(out, url, last=False)
+                if scores:
+                    tracker.pictures(state.student, state.teacher, state.step)
+                    log.info("iteration %d/%d  mIoU %.2f", state.step, training.iterations, scores["mIoU"])
+            if places.record is not None:
+                places.record.reports.append(state.metrics)
+                _write_record(places)
+            _report(state, state.metrics, places)
+            if places.url is not None and distributed.rank() == 0:
+                remote.copy_up(places.out, places.url, last=False)
+    if places.record is not None:
+        _complete(state, progress, places)
 
 
-class Averages:
-    """Running means of a step's scalars, kept on the device so that no step waits for the host.
+def _complete(state: TrainingState, progress: Progress, places: _Places) -> None:
+    """End a warm-up: all that a run needs which goes on from here."""
+    record = places.record
+    if record.progress is None:  # else this run was resumed at its end
+        record.iterations, record.progress = state.step, progress.state_dict()
+        _write_record(places)
+    if state.metrics.get("iteration") != state.step:
+        _report(state, {"iteration": state.step, "seconds": record.seconds}, places)
 
-    Args:
-        names: of the classes.
-    """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._sums: dict[str, Tensor] = {}
-        self._steps: dict[str, int] = {}
-        self.steps = 0
-        self.seconds = 0.0
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of one step; ``anchors``, one number per class, becomes one scalar per class."""
-        self.steps += 1
-        for name, value in values.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-            self._steps[name] = self._steps.get(name, 0) + 1
-
-    def result(self) -> dict[str, float]:
-        """The means over the steps that had the scalar, and over processes."""
-        processes = distributed.world_size()
-        means = {
-            name: (distributed.all_reduce_sum(value / self._steps[name]) / processes).tolist()
-            for name, value in self._sums.items()
-        }
-        anchors = means.pop("anchors", [])
-        return {**means, **{f"anchors/{name}": number for name, number in zip(self._names, anchors)}}
-
-    def first_non_finite(self) -> str | None:
-        """Name of a scalar whose sum is infinite or NaN on any process, if there is one."""
-        for name, value in self._sums.items():
-            # A non-finite summand makes the sum non-finite, on whichever process it was.
-            if not torch.isfinite(distributed.all_reduce_sum(value.double().sum())):
-                return name
-        return None
+def _write_record(places: _Places) -> None:
+    if distributed.rank() == 0:
+        places.record.write(places.out)
 
 
 def _check_finite(averages: Averages, step: int) -> None:
@@ -242,14 +284,19 @@ def _images_per_second(averages: Averages, state: TrainingState) -> float:
 
 def _gauges(state: TrainingState) -> dict[str, float]:
     """What is read off the state itself: learning rate and how full the memory is."""
-    gauges = {"learning_rate": state.optimizer.param_groups[0]["lr"]}
-    if state.contrast is not None:
-        size = state.config.contrast.bank_size
-        for name in ("source", "target_negatives"):
-            bank = getattr(state.contrast, name)
-            if bank is not None:  # which memories there are depends on the config
-                gauges[f"memory/{name}"] = bank.filled.float().mean().item() / size
-    return gauges
+    return {"learning_rate": state.optimizer.param_groups[0]["lr"], **_memory(state)}
+
+
+def _memory(state: TrainingState) -> dict[str, float]:
+    """How full the memory is, mean over classes, in [0, 1]."""
+    if state.contrast is None:
+        return {}
+    size, filled = state.config.contrast.bank_size, {}
+    for name in ("source", "target_negatives"):
+        bank = getattr(state.contrast, name)
+        if bank is not None:  # which memories there are depends on the config
+            filled[f"memory/{name}"] = bank.filled.float().mean().item() / size
+    return filled
 
 
 def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
@@ -262,14 +309,14 @@ def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
     return metrics.as_dict()
 
 
-def _report(state: TrainingState, out: Path, on_report: OnReport | None) -> None:
+def _report(state: TrainingState, metrics: Mapping[str, float], places: _Places) -> None:
     """Save the state and hand the metrics over."""
-    if on_report is None:
+    if places.on_report is None:
         if distributed.rank() == 0:
-            state.save(out)
+            state.save(places.out)
     elif distributed.rank() == 0:
         with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
             state.save(Path(folder))
-            on_report(dict(state.metrics), Path(folder))
+            places.on_report(dict(metrics), Path(folder))
     else:
-        on_report(dict(state.metrics), None)
+        places.on_report(dict(metrics), None)

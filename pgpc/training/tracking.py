@@ -60,6 +60,17 @@ class Tracker:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
+    def copy_curves(self, folder: Path) -> None:
+        """Add the curves that a run with its event files in `folder` has of losses and scores, at their own times."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # all points
+        for tag in events.Tags()["scalars"]:
+            # Which memories there are, all empty, depends on settings of the contrast.
+            if tag.startswith(("train/", "eval/")) and not tag.startswith("train/memory/"):
+                for point in events.Scalars(tag):
+                    self._writer.add_scalar(tag, point.value, point.step, point.wall_time)
+
     def pictures(self, student: Student, teacher: Student | None, step: int) -> None:
         """Add, of each pictured sample: input, label and prediction, one under the other; and what is selected.
 

@@ -159,3 +159,12 @@ def test_the_command_trains_and_scores_the_same(tmp_path, tiny):
     assert scored.returncode == 0, scored.stderr
     reported = read_checkpoint(tmp_path / "run")["metrics"]["mIoU"]
     assert json.loads(scored.stdout)["mIoU"] == pytest.approx(reported, abs=1e-3)
+
+
+def test_a_target_without_labels_is_trained_on_and_not_scored(tiny, tmp_path):
+    result = pgpc.train(tiny(changes={"data.eval_split": "none"}), out=tmp_path)
+    assert result.metrics["iteration"] == 4
+    assert not [name for name in result.metrics if "IoU" in name]
+    assert read_checkpoint(tmp_path)["step"] == 4
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()
+    assert "train/loss/contrast" in tags["scalars"] and not tags["images"]
