@@ -9,8 +9,9 @@ import optuna
 from pgpc.config import Config
 
 SCHEDULERS = ("asha", "median", "none")
-SAMPLERS = {"tpe": (), "random": (), "gp": ("scipy",), "cmaes": ("cmaes",), "qmc": ("scipy",)}
-"""Search algorithm -> packages that it needs beyond our own dependencies."""
+SAMPLERS = {"tpe": (), "random": (), "gp": ("scipy",), "cmaes": ("cmaes",), "qmc": ("scipy",), "grid": ()}
+"""Search algorithm -> packages that it needs beyond our own dependencies. In "grid" all points are known before, see
+:func:`sweeps.space.grid`; its sampler is never asked."""
 
 
 def make_sampler(name: str, *, seed: int, num_trials: int) -> optuna.samplers.BaseSampler:
@@ -43,16 +44,29 @@ def make_sampler(name: str, *, seed: int, num_trials: int) -> optuna.samplers.Ba
 
 
 def make_pruner(name: str, config: Config) -> optuna.pruners.BasePruner:
-    """Optuna's pruner for a scheduler of `SCHEDULERS`.
-
-    No trial is stopped before a quarter of its iterations *with* contrast: until then trials of one seed are alike.
-    ASHA's rungs are there and at every doubling; at each the better half goes on.
-    """
-    total = config.training.iterations
-    start = min(config.contrast.start, total)
-    first = max(1, start + (total - start) // 4)
+    """Optuna's pruner for a scheduler of `SCHEDULERS`; see `rungs` for where it stops trials."""
+    first = _first_rung(config)
     if name == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=2)
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=first)
     return optuna.pruners.NopPruner()
+
+
+def rungs(name: str, config: Config) -> list[int]:
+    """Iterations at which, or at the first evaluation after which, a scheduler of `SCHEDULERS` may stop a trial.
+
+    ASHA's rungs are there and at every doubling; at each the better half goes on. The median rule has one, from which
+    on it stops trials at any evaluation.
+    """
+    first, total = _first_rung(config), config.training.iterations
+    if name == "none":
+        return []
+    return [first] if name == "median" else [first << k for k in range(total.bit_length()) if first << k < total]
+
+
+def _first_rung(config: Config) -> int:
+    """A quarter of the iterations *with* contrast: until those, trials of one seed are alike."""
+    total = config.training.iterations
+    start = min(config.contrast.start, total)
+    return max(1, start + (total - start) // 4)

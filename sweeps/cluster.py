@@ -65,7 +65,8 @@ def _check_state_api() -> None:
     deadline = time.monotonic() + STATE_API_TIMEOUT
     while True:
         try:
-            list_actors(limit=1, timeout=10)
+            # Without an address it fails where there are several clusters, such as two sweeps on one machine.
+            list_actors(ray.get_runtime_context().gcs_address, limit=1, timeout=10)
             return
         except Exception as error:  # whatever it is: connection, HTTP, protocol; the dashboard may still be starting
             if time.monotonic() > deadline:

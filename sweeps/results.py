@@ -1,9 +1,16 @@
-"""What a sweep leaves behind: one row per trial (parquet), a ranked table (text), and the best trial's checkpoint."""
+"""What a sweep leaves behind: one row per run (parquet), a ranked table (text), and the best trial's checkpoint.
+
+A run is the training of one trial with one seed, so with several seeds a trial has several rows. "trial" is the run's
+own label, which is also the name of its directory: 0003, or 0003-s1 with several seeds; "point" is that of the trial
+in the study: 0003; "status" is what became of the run, "outcome" what became of the trial. In a sweep of the paper's
+tables "table" and "row" say which row the run belongs to; a run that belongs to several is repeated for each.
+"""
 
 from __future__ import annotations
 
-import os
+import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.search import METRIC, REFERENCE_LABEL
+from pgpc.files import write_file
+from sweeps import replicates
+from sweeps.comparison import Spread, as_text, number, paired, spread
+from sweeps.replicates import METRIC, REFERENCE_LABEL
+from sweeps.trial import forked
 
 STATUS = {
     TrialState.COMPLETE: "complete",
@@ -21,41 +32,55 @@ STATUS = {
     TrialState.RUNNING: "interrupted",
 }
 Row = dict[str, Any]
-LEADING = ("trial", "kind", "status", METRIC, "iterations", "seconds", "seed", "directory", "error")
+LEADING = (
+    "trial", "kind", "status", METRIC, "iterations", "seconds", "seed", "directory", "error", "point", "outcome",
+)  # fmt: skip
 
 
 def trials_folder(results: Path) -> Path:
-    """Where each trial has a directory of its own; TensorBoard's logdir."""
+    """Where each run has a directory of its own; TensorBoard's logdir."""
     return results / "trials"
 
 
-def collect(study: optuna.Study, reference: optuna.Study, *, results: Path, seed: int) -> list[Row]:
-    """One row per trial that was started, the reference first, then by number.
+def collect(
+    study: optuna.Study, reference: optuna.Study | None, *, results: Path, seeds: Sequence[int]
+) -> list[Row]:
+    """One row per run that was started, the reference first, then by the trial's number and in the order of the seeds.
 
-    A row holds `LEADING`, the parameters under their dotted keys, and the last value of every other metric. The
-    metrics of a trial that was pruned or failed are those of its last report.
+    A row holds `LEADING`, what its warm-up spared it (see `sweeps.trial.forked`), the parameters under their dotted
+    keys, and the last value of every other metric. The
+    metrics of a run that was pruned or failed are those of its last report.
     """
     rows = []
     for kind, source in (("reference", reference), ("search", study)):
-        for trial in source.get_trials(deepcopy=False):
-            if trial.state != TrialState.WAITING:
-                label = REFERENCE_LABEL if kind == "reference" else f"{trial.number:04d}"
-                rows.append(_row(trial, label, kind, trials_folder(results) / label, seed))
+        for trial in source.get_trials(deepcopy=False) if source else []:
+            if trial.state != TrialState.WAITING and replicates.is_own(trial):
+                point = REFERENCE_LABEL if kind == "reference" else f"{trial.number:04d}"
+                rows += [
+                    _row(trial, point, kind, trials_folder(results), seed, seeds)
+                    for seed in seeds
+                    if len(seeds) == 1 or replicates.status(trial, seed, seeds)
+                ]
     return rows
 
 
-def _row(trial: FrozenTrial, label: str, kind: str, directory: Path, seed: int) -> Row:
-    metrics = dict(trial.user_attrs.get("metrics", {}))
+def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, seeds: Sequence[int]) -> Row:
+    metrics = replicates.metrics(trial, seed, seeds)
+    label, outcome = point + replicates.suffix(seed, seeds), STATUS[trial.state]
+    own = replicates.status(trial, seed, seeds)
     return {
         "trial": label,
         "kind": kind,
-        "status": STATUS[trial.state],
+        "status": outcome if len(seeds) == 1 else "interrupted" if own == replicates.RUNNING else own,
         METRIC: metrics.pop(METRIC, None),
         "iterations": int(metrics.pop("iteration", 0)),
         "seconds": metrics.pop("seconds", None),
         "seed": seed,
-        "directory": str(directory),
-        "error": trial.user_attrs.get("error", ""),
+        "directory": str(trials / label),
+        "error": replicates.error(trial, seed, seeds),
+        "point": point,
+        "outcome": outcome,
+        **forked(trials / label),
         **trial.params,
         **{key: float(value) for key, value in metrics.items()},
     }
@@ -65,25 +90,78 @@ def write_parquet(rows: list[Row], path: Path) -> None:
     """Replaces `path` in one step, so that a reader never sees half a file."""
     keys = list(dict.fromkeys([*LEADING, *(key for row in rows for key in row)]))
     table = pa.table({key: [row.get(key) for row in rows] for key in keys})
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial)
-    os.replace(partial, path)
+    write_file(path, lambda file: pq.write_table(table, file))
 
 
-def ranked(rows: list[Row]) -> list[Row]:
-    """Best first: complete trials by their mIoU, then the others by how far they came."""
+def summaries(rows: Sequence[Row]) -> list[Row]:
+    """One row per trial out of those of its runs, the reference first.
+
+    A summary is the row of the trial's best run with "trial" set to the trial's label, "status" to its outcome, the
+    mean over the seeds as mIoU, and the sum of the seconds; and beside these "values" and "to_base", mIoU by seed and
+    the differences to the reference seed by seed. A trial that is not complete has the mean of what there is.
+    """
+    points: dict[str, list[Row]] = {}
+    for row in rows:
+        runs = points.setdefault(row.get("point", row["trial"]), [])
+        if row["trial"] not in [run["trial"] for run in runs]:
+            runs.append(row)
+    scores = {point: _scores(runs) for point, runs in points.items()}
+    base = scores.get(REFERENCE_LABEL, {})
+    summed = []
+    for point, runs in points.items():
+        best_run = max(runs, key=lambda row: (row["status"] == "complete", row[METRIC] or 0.0))
+        known = list(scores[point].values())
+        seconds = [row["seconds"] for row in runs if row["seconds"] is not None]
+        summed.append(
+            {
+                **best_run,
+                "trial": point,
+                "status": best_run.get("outcome", best_run["status"]),
+                METRIC: Spread.of(known).mean if known else best_run[METRIC],
+                "seconds": sum(seconds) if seconds else None,
+                "error": next((row["error"] for row in runs if row["error"]), ""),
+                "values": scores[point],
+                "to_base": {} if point == REFERENCE_LABEL else paired(scores[point], base),
+            }
+        )
+    return summed
+
+
+def _scores(runs: Sequence[Row]) -> dict[int, float]:
+    return {row["seed"]: row[METRIC] for row in runs if row["status"] == "complete"}
+
+
+def without_nan(tree: Any) -> Any:
+    """Plain data with None for numbers that JSON does not know."""
+    if isinstance(tree, dict):
+        return {str(key): without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Summaries, best first: complete trials by their mIoU, then the others by how far they came."""
 
     def order(row: Row) -> tuple[bool, int, float, str]:
         complete = row["status"] == "complete"
         return not complete, 0 if complete else -row["iterations"], -(row[METRIC] or 0.0), row["trial"]
 
-    return sorted(rows, key=order)
+    return sorted(summaries(rows), key=order)
 
 
-def best(rows: list[Row]) -> Row | None:
-    """The complete trial of the search with the highest mIoU; the first of equals."""
-    complete = [r for r in rows if r["kind"] == "search" and r["status"] == "complete"]
-    return max(complete, key=lambda r: r[METRIC], default=None)
+def best(rows: Sequence[Row]) -> Row | None:
+    """The best run, of the complete trial of the search with the highest mean mIoU; the first of equals."""
+    complete = [r for r in summaries(rows) if r["kind"] == "search" and r["status"] == "complete"]
+    trial = max(complete, key=lambda r: r[METRIC], default=None)
+    if trial is None:
+        return None
+    return max((row for row in rows if row.get("point", row["trial"]) == trial["trial"]), key=lambda row: row[METRIC])
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint of a run, where it has left one."""
+    return max(directory.glob("checkpoint_*/checkpoint.pt"), default=None)
 
 
 def keep_best(row: Row, target: Path) -> None:
@@ -93,32 +171,38 @@ def keep_best(row: Row, target: Path) -> None:
         FileNotFoundError: the trial has left no checkpoint.
     """
     directory = Path(row["directory"])
-    checkpoints = sorted(directory.glob("checkpoint_*/checkpoint.pt"))
-    if not checkpoints:
+    checkpoint = last_checkpoint(directory)
+    if checkpoint is None:
         raise FileNotFoundError(
             f"The best trial has no checkpoint: nothing matches {directory}/checkpoint_*/checkpoint.pt"
         )
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    shutil.copy2(checkpoints[-1], partial / "checkpoint.pt")
+    shutil.copy2(checkpoint, partial / "checkpoint.pt")
     shutil.copy2(directory / "config.json", partial / "config.json")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 
-def table(rows: list[Row], params: list[str]) -> str:
+def table(rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1) -> str:
     """The ranked table: rank, trial, status, mIoU, parameters, iterations, seconds.
+
+    With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
+    taken seed by seed.
 
     Args:
         rows: of `collect`.
         params: dotted keys, a column each, headed by what follows the last dot.
+        num_seeds: of every trial.
     """
+    several = num_seeds > 1
     head = [
         "rank",
         "trial",
         "status",
         METRIC,
+        *(["- base"] if several else []),
         *(key.rpartition(".")[2] for key in params),
         "iterations",
         "seconds",
@@ -127,26 +211,20 @@ def table(rows: list[Row], params: list[str]) -> str:
     for row in ranked(rows):
         is_ranked = row["kind"] == "search" and row["status"] == "complete"
         rank += is_ranked
+        score = spread(row["values"], num_seeds) if several and row["values"] else number(row[METRIC])
         body.append(
             [
                 str(rank) if is_ranked else "-",
                 row["trial"],
                 row["status"],
-                _number(row[METRIC], ".2f"),
+                score,
+                *([spread(row["to_base"], num_seeds, signed=True)] if several else []),
                 *(_number(row.get(key), ".3g") for key in params),
                 str(row["iterations"]),
                 _number(row["seconds"], ".0f"),
             ]
         )
-    widths = [max(map(len, column)) for column in zip(head, *body)]
-    left = {1, 2}
-    lines = [head, ["-" * w for w in widths], *body]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
+    return as_text([head, *body], left=(1, 2))
 
 
 def _number(value: Any, spec: str) -> str:

@@ -12,28 +12,34 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
-import optuna
 import ray
 from ray import tune
 
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
+from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
-from sweeps import algorithms, cluster, flags, results, search
-from sweeps.space import own_values, trial_config
+from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, search, warmup
+from sweeps.space import known_points
+from sweeps.speed import inference_rate
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
+from sweeps.tables import INFERENCE, Table
 from sweeps.terminal import Terminal, silence
 from sweeps.trial import RESTARTS, TRIAL_RESOURCES, Workers, run_trial
+from sweeps.warmup import WarmUps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, 1 if every trial failed, 2 for a user's error, 130 after Ctrl-C."""
     given = vars(flags.build_parser().parse_args(argv))
     silence()
+    answer = sys.stdout
     with contextlib.ExitStack() as stack:
+        if given.get("json"):
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))  # Ray, too, prints
         stack.callback(ray.shutdown)
         try:
             sweep, workers, concurrency = prepare(given, stack)
@@ -42,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         except KeyboardInterrupt:
             return 130
-        return run(sweep, workers, concurrency)
+        return run(sweep, workers, concurrency, answer)
 
 
 def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, Workers, int]:
@@ -52,17 +58,22 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
         ValueError: the user must change something; the message says what.
     """
     sweep = resumed_sweep(given) if "resume" in given else new_sweep(given)
-    chosen, config = sweep.flags, sweep.config
-    if config.training.batch_size % chosen["workers"]:
-        raise ValueError(
-            f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
-            f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
-        )
-    check_model(config.model)
-    check_feature_distance(config)
-    algorithms.make_sampler(chosen["search"], seed=config.seed, num_trials=chosen["trials"])
+    chosen = sweep.flags
+    for config in sweep.configs:
+        if config.training.batch_size % chosen["workers"]:
+            raise ValueError(
+                f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
+                f"but got {chosen['workers']}. Change --workers or --set training.batch_size=..."
+            )
+        check_model(config.model)
+        check_feature_distance(config)
+    algorithms.make_sampler(chosen["search"], seed=sweep.config.seed, num_trials=sweep.num_trials)
+    known_points(earlier.read_points(chosen["enqueue"]), sweep.config, sweep.space)
+    if chosen["warm_start"]:
+        earlier.open_earlier(chosen["warm_start"])
     stack.enter_context(own_folder(sweep))
-    check_pair(config.data)
+    for data in {config.data for config in sweep.configs}:
+        check_pair(data)
     cluster.connect(chosen["address"])
     nodes = cluster.nodes()
     workers = cluster.default_workers(nodes, chosen["workers"], chosen["cpus_per_worker"], chosen["gpus_per_worker"])
@@ -75,60 +86,97 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
     if (chosen["concurrency"] or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}.")
     write_sweep(sweep)
-    return sweep, workers, chosen["concurrency"] or min(slots, chosen["trials"])
+    return sweep, workers, chosen["concurrency"] or min(slots, sweep.num_trials * len(sweep.seeds))
 
 
-def run(sweep: Sweep, workers: Workers, concurrency: int) -> int:
-    """Runs what is left of the sweep and writes its results; returns the exit code."""
-    chosen, config = sweep.flags, sweep.config
+def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int:
+    """Runs what is left of the sweep and writes its results, with --json to `answer` too; returns the exit code."""
+    chosen, config, is_search = sweep.flags, sweep.config, not sweep.points
     url = search.study_url(sweep.folder)
     # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
     sampler = algorithms.make_sampler(
-        chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=chosen["trials"]
+        chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=sweep.num_trials
     )
-    pruner = algorithms.make_pruner(chosen["scheduler"], config)
-    study, reference = search.open_studies(url, sweep.folder.name, sampler, pruner)
+    pruner = algorithms.make_pruner(chosen["scheduler"] if is_search else "none", config)
+    study, base = search.open_studies(url, sweep.folder.name, sampler, pruner)
+    reference = base if is_search else None  # the paper's tables have bases of their own
 
     def rows() -> list[results.Row]:
-        return results.collect(study, reference, results=sweep.folder, seed=config.seed)
+        return sweep.label_rows(results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds))
 
     def on_event(event: str, trial: search.Run) -> None:
         terminal.event(event, trial)
-        if event in ("complete", "pruned", "failed"):
+        if event in ("complete", "pruned", "failed", "outpaced"):
             results.write_parquet(rows(), sweep.folder / "results.parquet")
+            report.attempt(sweep.folder, terminal.say)
 
-    def make_spec(label: str, params: dict[str, Any]) -> dict[str, Any]:
+    warm_ups = WarmUps(sweep.folder.parent / "warmups", workers)
+
+    def make_spec(label: str, params: dict[str, Any], seed: int) -> dict[str, Any]:
+        config = sweep.trial_config(params, seed)
         return {
             "label": label,
-            "config": json.dumps(to_dict(trial_config(config, params))),
+            "config": json.dumps(to_dict(config)),
             "directory": str(results.trials_folder(sweep.folder) / label),
             "workers": asdict(workers),
+            "warm_up": warm_ups.find(config) if chosen["warm_up"] else None,
         }
 
-    found = results.best(rows())
-    terminal = Terminal(config.training.iterations, best=(found["trial"], found[search.METRIC]) if found else None)
-    print(
-        f"Sweep {sweep.folder.name}: {chosen['trials']} trials of {chosen['preset']}, "
-        f"{config.training.iterations} iterations each, {workers}, {concurrency} at a time; "
-        f"search {chosen['search']}, scheduler {chosen['scheduler']}\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {results.trials_folder(sweep.folder)}",
-        flush=True,
-    )
-    interruption = search.Interruption(chosen["time_budget"])
+    best = results.ranked(rows())[:1] if is_search else []
+    best = [row for row in best if row["status"] == "complete" and row["kind"] == "search"]
+    out = (sys.stderr if sys.stderr.isatty() else None) if chosen["json"] else sys.stdout
+    terminal = Terminal(out, sweep.seeds, best=(best[0]["trial"], best[0][search.METRIC]) if best else None)
+    terminal.write(describe(sweep, workers, concurrency))
     searcher = search.StudySearcher(
         study,
         reference,
         space=sweep.space,
-        initial=own_values(config, sweep.space),
-        num_trials=chosen["trials"],
-        iterations=config.training.iterations,
+        known=sweep.known,
+        num_trials=sweep.num_trials,
+        iterations=sweep.iterations,
         make_spec=make_spec,
         on_event=on_event,
+        seeds=sweep.seeds,
+        side_by_side=not is_search,
     )
+    if chosen["warm_start"]:
+        fitting, complete = earlier.add_trials(study, earlier.open_earlier(chosen["warm_start"]), sweep.space)
+        terminal.write(f"Of {complete} complete trials of {chosen['warm_start']} {fitting} lie in the space")
+    for point in known_points(earlier.read_points(chosen["enqueue"]), config, sweep.space):
+        study.enqueue_trial(point, skip_if_exists=True)
+    interruption = search.Interruption(chosen["time_budget"])
     signals: list[int] = []
     with stop_gracefully(interruption, terminal, signals):
-        execute(searcher, interruption, concurrency, sweep.folder)
-    return finish(sweep, study, rows(), signals)
+        if chosen["warm_up"]:
+            warmup.provide(
+                warm_ups, sweep, execute=lambda searcher: execute(searcher, interruption, concurrency, sweep.folder),
+                stopped=interruption.stop_all, say=terminal.say,
+            )  # fmt: skip
+        if not interruption.stop_all():
+            execute(searcher, interruption, concurrency, sweep.folder)
+    code = finish(sweep, rows(), signals, terminal, answer)
+    if saved := warmup.summary(warm_ups, sweep.folder):
+        terminal.write(saved)
+    return code
+
+
+def describe(sweep: Sweep, workers: Workers, concurrency: int) -> str:
+    """What the sweep is going to do, and where."""
+    chosen = sweep.flags
+    if sweep.points:
+        numbers = ", ".join(str(number) for number in chosen["table"])
+        what = f"{sweep.num_trials} configs of the paper's tables {numbers} around {chosen['preset']}"
+        how = ""
+    else:
+        what = f"{sweep.num_trials} trials of {chosen['preset']}"
+        how = f"; search {chosen['search']}, scheduler {chosen['scheduler']}"
+    lengths = sorted({config.training.iterations for config in sweep.configs})
+    seeds = f", seeds {', '.join(map(str, sweep.seeds))}" if len(sweep.seeds) > 1 else ""
+    return (
+        f"Sweep {sweep.folder.name}: {what}, {' or '.join(map(str, lengths))} iterations each{seeds}, {workers}, "
+        f"{concurrency} at a time{how}\n"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {results.trials_folder(sweep.folder)}"
+    )
 
 
 def execute(searcher: search.StudySearcher, interruption: search.Interruption, concurrency: int, folder: Path) -> None:
@@ -177,33 +225,74 @@ def stop_gracefully(interruption: search.Interruption, terminal: Terminal, recei
             signal.signal(number, handler)
 
 
-def finish(sweep: Sweep, study: optuna.Study, rows: list[results.Row], signals: list[int]) -> int:
+def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: Terminal, answer: TextIO) -> int:
     """Writes the last results and says where everything is; returns the exit code."""
+    if 5 in (sweep.flags["table"] or []) and not signals:
+        measure_inference(rows)
     results.write_parquet(rows, sweep.folder / "results.parquet")
-    best = results.best(rows)
+    report.attempt(sweep.folder, terminal.say, images=0 if signals else report.IMAGES, pause=0)
+    best = None if sweep.points else results.best(rows)
     if best:
         try:
             results.keep_best(best, sweep.folder / "best")
         except FileNotFoundError as error:
             print(error, file=sys.stderr)
             best = None
-    searched = [row for row in rows if row["kind"] == "search"]
-    failed = [row for row in rows if row["status"] == "failed"]
-    unfinished = len(searched) < sweep.flags["trials"] or any(row["status"] == "interrupted" for row in rows)
-    print(f"\n{results.table(rows, list(sweep.space))}\n")
+    trials = results.summaries(rows)
+    searched = [row for row in trials if row["kind"] == "search" or sweep.points]
+    failed = [row for row in trials if row["status"] == "failed"]
+    unfinished = len(searched) < sweep.num_trials or any(row["status"] == "interrupted" for row in trials)
+    found = [(table, comparison.compare(table, rows)) for table in sweep.tables]
+    text = write_tables(sweep, found) if found else results.table(rows, list(sweep.space), len(sweep.seeds))
+    terminal.write(f"\n{text}\n")
     for row in failed:
-        print(f"{row['trial']} failed: {row['error']}")
+        terminal.write(f"{row['trial']} failed: {row['error']}")
     places = {
+        "report": sweep.folder / "report.html",
         "rows": sweep.folder / "results.parquet",
+        "tables": sweep.folder / "table-*.md" if found else None,
         "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
         "study": search.study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
         "resume": sweep.resume_command if unfinished else None,
     }
-    print("\n".join(f"{name:<7} {place}" for name, place in places.items() if place), flush=True)
+    places = {name: str(place) for name, place in places.items() if place}
+    terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
+    if sweep.flags["json"]:
+        tables = [
+            {"table": table.number, "title": table.title, "metric": table.metric, "rows": [x.as_dict() for x in lines]}
+            for table, lines in found
+        ]
+        document = {"sweep": sweep.folder.name, "best": best, "rows": rows, "tables": tables, "places": places}
+        print(json.dumps(results.without_nan(document), indent=2), file=answer, flush=True)
     if signals:
         return 128 + signals[0]
     return 1 if searched and all(row["status"] == "failed" for row in searched) else 0
+
+
+def measure_inference(rows: list[results.Row]) -> None:
+    """Adds the column of Table 5 that no training reports, one run after the other, with nothing beside it."""
+    rates: dict[str, float] = {}
+    for row in rows:
+        checkpoint = results.last_checkpoint(Path(row["directory"]))
+        if row["table"] == 5 and row["status"] == "complete" and checkpoint:
+            rates[row["trial"]] = rates.get(row["trial"]) or inference_rate(checkpoint)
+            row[INFERENCE] = rates[row["trial"]]
+
+
+def write_tables(sweep: Sweep, found: list[tuple[Table, list[comparison.Line]]]) -> str:
+    """Writes table-N.md for each number and returns all tables as text."""
+    texts: list[str] = []
+    pages: dict[int, list[str]] = {}
+    for table, lines in found:
+        cells, note = comparison.cells(table, lines, sweep.seeds), f"\n\n{table.note}" * bool(table.note)
+        heading = comparison.title(table)
+        texts.append(f"{heading}\n{comparison.as_text(cells)}{note}")
+        pages.setdefault(table.number, []).append(f"## {heading}\n\n{comparison.as_markdown(cells)}{note}\n")
+    for number, parts in pages.items():
+        page = "\n".join(parts).encode()
+        write_file(sweep.folder / f"table-{number}.md", lambda file, page=page: file.write(page))
+    return "\n\n".join(texts)
 
 
 if __name__ == "__main__":

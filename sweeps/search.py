@@ -3,29 +3,33 @@
 A trial that is RUNNING in the study is one that somebody has started and nobody has ended. If its driver was killed it
 stays so, and the next driver hands it out again: same number, same parameters, same directory, so that it goes on
 from its checkpoint. Tune is always started afresh and is told nothing about the past.
+
+A trial is trained once per seed, and judged on the mean; to Tune each of these replicates is a trial of its own. The
+pruner sees the curve of the first seed, at the iterations of its reports; a study has, besides, the mean over the first
+k seeds at k times the iterations of one, for k from 2 on.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from sweeps import replicates
+from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.space import Space
 from sweeps.trial import FAILED, REPORT, describe
-
-METRIC = "mIoU"
-REFERENCE_LABEL = "base"
 
 
 def open_studies(
@@ -51,9 +55,15 @@ def open_studies(
 
 @dataclass(kw_only=True)
 class Run:
-    """A trial of the study that this driver is executing."""
+    """A replicate of a trial of the study that this driver is executing."""
 
     label: str
+    point: str
+    """Label of the trial; `label` itself where there is one seed."""
+    seed: int
+    iterations: int
+    """At which it is complete."""
+    study: optuna.Study
     trial: optuna.Trial
     metrics: dict[str, float] = field(default_factory=dict)
     prune: bool = False
@@ -73,27 +83,33 @@ class StudySearcher(Searcher):
 
     Args:
         study: of the search.
-        reference: of the reference row, which is run first, once, and never pruned.
+        reference: of the reference row, which is run first, once per seed, and never pruned; None without one.
         space: what to search; every trial gets a value for each key.
-        initial: parameters of trial 0.
+        known: parameters of the first trials, in order.
         num_trials: of the search, finished ones of earlier drivers and failed ones included.
-        iterations: at which a trial is complete.
-        make_spec: (label, parameters) -> what Tune passes to the trainable.
+        iterations: parameters -> at which iteration a trial is complete; those of the reference are {}.
+        make_spec: (label, parameters, seed) -> what Tune passes to the trainable.
         on_event: (event, run) with the events "started", "reported", "resumed", "restarted", "complete", "pruned" and
-            "failed"; called after the study knows.
+            "failed"; with several seeds also "judged", when the last one has made a trial complete, and "outpaced",
+            when a trial gets no more seeds. Called after the study knows.
+        seeds: that every trial is trained with.
+        side_by_side: all seeds of a trial are run, at the same time where there is room; else one after the other,
+            and a trial whose mean cannot reach that of the best any more gets no more of them.
     """
 
     def __init__(
         self,
         study: optuna.Study,
-        reference: optuna.Study,
+        reference: optuna.Study | None,
         *,
         space: Space,
-        initial: dict[str, Any],
+        known: Sequence[dict[str, Any]],
         num_trials: int,
-        iterations: int,
-        make_spec: Callable[[str, dict[str, Any]], dict[str, Any]],
+        iterations: Callable[[dict[str, Any]], int],
+        make_spec: Callable[[str, dict[str, Any], int], dict[str, Any]],
         on_event: Callable[[str, Run], None],
+        seeds: Sequence[int] = (0,),
+        side_by_side: bool = False,
     ):
         super().__init__()
         self._study = study
@@ -103,65 +119,78 @@ class StudySearcher(Searcher):
         self._iterations = iterations
         self._make_spec = make_spec
         self._on_event = on_event
+        self._seeds = tuple(seeds)
+        self._side_by_side = side_by_side
         self._runs: dict[str, Run] = {}
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(initial)
-        self._interrupted = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self._reference_pending = not any(t.state.is_finished() for t in reference.get_trials(deepcopy=False))
+        self._queue: deque[Run] = deque()
+        own = self._own_trials()
+        for point in known[len(own) :]:  # a driver may have been killed before it had enqueued them all
+            study.enqueue_trial(point)
+        self._interrupted = [t for t in own if t.state == TrialState.RUNNING]
+        self._num_started = sum(t.state != TrialState.WAITING for t in own)
+        finished = reference is None or any(t.state.is_finished() for t in reference.get_trials(deepcopy=False))
+        self._reference_pending = not finished
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Tune asks for a trial: the reference first, then what was interrupted, then new ones."""
-        run = self._next()
-        if run is None:
-            return Searcher.FINISHED
-        self._runs[trial_id] = run
-        self._on_event("started", run)
-        return self._make_spec(run.label, run.trial.params)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Tune asks for a run: the reference first, then what was interrupted, then new ones."""
+        while (run := self._next()) is not None:
+            self._runs[trial_id] = run
+            try:
+                spec = self._make_spec(run.label, run.trial.params, run.seed)
+            except ValueError as error:  # values that are valid one by one, but not together
+                self.on_trial_complete(trial_id, {FAILED: str(error)})
+                continue
+            self._set(run, "status", replicates.RUNNING)
+            self._on_event("started", run)
+            return spec
+        # What runs now may be followed by a run with another seed.
+        return None if self._runs and len(self._seeds) > 1 else Searcher.FINISHED
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
-        """Takes a trial's report into the study; says whether the trial is to be stopped."""
+        """Takes a run's report into the study; says whether the run is to be stopped."""
         run = self._runs[trial_id]
         again = run.iteration > 0 and metrics["iteration"] <= run.iteration
         resumed = again or (not run.reported and run.iteration > 0)
         run.metrics, run.reported = metrics, True
-        trial, step, value = run.trial, run.iteration, metrics[METRIC]
-        if step not in run.steps and not math.isnan(value):
+        trial, step, value, first = run.trial, run.iteration, metrics[METRIC], run.seed == self._seeds[0]
+        if first and step not in run.steps and not math.isnan(value):
             trial.report(value, step)
             run.steps.add(step)
-        trial.set_user_attr("metrics", metrics)
+        self._set(run, "metrics", metrics)
         self._on_event("resumed" if resumed else "reported", run)
-        if trial.study is self._study and step < self._iterations:
+        if first and run.study is self._study and step < run.iterations:
             run.prune = trial.should_prune()
         return run.prune
 
     def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
-        """A trial's process has failed, with this message; unless `final` Tune starts it again."""
+        """A run's process has failed, with this message; unless `final` Tune starts it again."""
         run = self._runs[trial_id]
         run.error = message
         if not final:
             self._on_event("restarted", run)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tune has ended a trial. Not called for those that a stopped sweep leaves unfinished: they stay RUNNING."""
+        """Tune has ended a run. Not called for those that a stopped sweep leaves unfinished: they stay RUNNING."""
         run = self._runs.pop(trial_id)
-        value = run.metrics.get(METRIC, math.nan)
+        is_number = not math.isnan(run.metrics.get(METRIC, math.nan))
         failure = run.error if error else (result or {}).get(FAILED, "")
         if not failure and run.prune:
-            run.trial.study.tell(run.trial, state=TrialState.PRUNED)
-            self._on_event("pruned", run)
-            return
-        if not failure and not error and run.iteration >= self._iterations and not math.isnan(value):
-            run.trial.study.tell(run.trial, value)
-            self._on_event("complete", run)
-            return
-        run.error = failure or (
-            f"{METRIC} is not a number"
-            if run.iteration >= self._iterations
-            else f"ended at iteration {run.iteration} of {self._iterations} without saying why"
-        )
-        run.trial.set_user_attr("error", run.error)
-        run.trial.study.tell(run.trial, state=TrialState.FAIL)
-        self._on_event("failed", run)
+            event = replicates.PRUNED
+        elif not failure and not error and run.iteration >= run.iterations and is_number:
+            event = replicates.COMPLETE
+        else:
+            event = replicates.FAILED
+            run.error = failure or (
+                f"{METRIC} is not a number"
+                if run.iteration >= run.iterations
+                else f"ended at iteration {run.iteration} of {run.iterations} without saying why"
+            )
+            self._set(run, "error", run.error)
+        self._set(run, "status", event)
+        outcome = self._advance(run.study, run.trial)
+        self._on_event(event, run)
+        if outcome:
+            self._on_event(outcome, run)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is saved at every change."""
@@ -170,29 +199,81 @@ class StudySearcher(Searcher):
         """Nothing: the study is the state."""
 
     def _next(self) -> Run | None:
-        if self._reference_pending:
-            self._reference_pending = False
-            left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            return self._again(self._reference, left[0]) if left else self._new(self._reference)
-        if self._interrupted:
-            return self._again(self._study, self._interrupted.pop(0))
-        started = [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-        return self._new(self._study) if len(started) < self._num_trials else None
+        while not self._queue:
+            if self._reference_pending:
+                self._reference_pending = False
+                left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                trial = optuna.Trial(self._reference, left[0]._trial_id) if left else self._reference.ask()
+                self._advance(self._reference, trial)
+            elif self._interrupted:
+                self._begin(optuna.Trial(self._study, self._interrupted.pop(0)._trial_id))
+            elif self._num_started < self._num_trials:
+                self._num_started += 1
+                self._begin(self._study.ask())
+            else:
+                return None
+        return self._queue.popleft()
 
-    def _new(self, study: optuna.Study) -> Run:
-        return self._run(study, study.ask())
-
-    def _again(self, study: optuna.Study, left: FrozenTrial) -> Run:
-        run = self._run(study, optuna.Trial(study, left._trial_id))
-        run.metrics = dict(left.user_attrs.get("metrics", {}))
-        run.steps = set(left.intermediate_values)
-        return run
-
-    def _run(self, study: optuna.Study, trial: optuna.Trial) -> Run:
-        if study is self._reference:
-            return Run(label=REFERENCE_LABEL, trial=trial)
+    def _begin(self, trial: optuna.Trial) -> None:
         self._complete_params(trial)
-        return Run(label=f"{trial.number:04d}", trial=trial)
+        self._advance(self._study, trial)
+
+    def _advance(self, study: optuna.Study, trial: optuna.Trial) -> str | None:
+        """Queues the next replicates of a trial, or ends it; returns the event of the latter, with several seeds."""
+        states = {seed: replicates.status(trial, seed, self._seeds) for seed in self._seeds}
+        under_way = {run.seed for run in (*self._runs.values(), *self._queue) if run.trial is trial}
+        to_do = [seed for seed, state in states.items() if state in (None, replicates.RUNNING)]
+        scores = replicates.values(trial, self._seeds)
+        num_scores = len(scores)
+        if num_scores > 1:
+            iterations = self._iterations(trial.params)
+            if num_scores * iterations not in _curve(study, trial):
+                trial.report(replicates.mean(scores.values()), num_scores * iterations)
+        given_up = False
+        if study is self._study and not self._side_by_side:
+            given_up = bool({replicates.FAILED, replicates.PRUNED} & set(states.values())) or (
+                num_scores > 0 and not self._can_catch_up(list(scores.values()))
+            )
+            to_do = to_do[:1]
+        if to_do and not given_up:
+            self._queue.extend(self._run(study, trial, seed) for seed in to_do if seed not in under_way)
+            return None
+        if replicates.FAILED in states.values():
+            if len(self._seeds) > 1:
+                seed = next(seed for seed, state in states.items() if state == replicates.FAILED)
+                trial.set_user_attr("error", f"seed {seed}: {replicates.error(trial, seed, self._seeds)}")
+            study.tell(trial, state=TrialState.FAIL)
+            return None
+        if given_up:
+            study.tell(trial, state=TrialState.PRUNED)
+            return None if replicates.PRUNED in states.values() else "outpaced"
+        study.tell(trial, replicates.mean(scores.values()))
+        return "judged" if len(self._seeds) > 1 else None
+
+    def _can_catch_up(self, scores: list[float]) -> bool:
+        complete = [t.value for t in self._own_trials() if t.state == TrialState.COMPLETE]
+        known = [*self._own_trials(), *(self._reference.get_trials(deepcopy=False) if self._reference else [])]
+        spread = replicates.spread_between_seeds(list(replicates.values(t, self._seeds).values()) for t in known)
+        return replicates.can_catch_up(scores, len(self._seeds), max(complete, default=-math.inf), spread)
+
+    def _run(self, study: optuna.Study, trial: optuna.Trial, seed: int) -> Run:
+        point = REFERENCE_LABEL if study is self._reference else f"{trial.number:04d}"
+        return Run(
+            label=point + replicates.suffix(seed, self._seeds),
+            point=point,
+            seed=seed,
+            iterations=self._iterations(trial.params),
+            study=study,
+            trial=trial,
+            metrics=replicates.metrics(trial, seed, self._seeds),
+            steps=set(_curve(study, trial)),
+        )
+
+    def _set(self, run: Run, name: str, value: Any) -> None:
+        run.trial.set_user_attr(name + replicates.suffix(run.seed, self._seeds), value)
+
+    def _own_trials(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=False) if replicates.is_own(trial)]
 
     def _complete_params(self, trial: optuna.Trial) -> None:
         """Gives `trial` the parameters that it lacks: all if it is new, some if its driver died while asking."""
@@ -200,9 +281,14 @@ class StudySearcher(Searcher):
             if isinstance(d, CategoricalDistribution):
                 trial.suggest_categorical(key, d.choices)
             elif isinstance(d, optuna.distributions.IntDistribution):
-                trial.suggest_int(key, d.low, d.high, log=d.log)
+                trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log)
             else:
-                trial.suggest_float(key, d.low, d.high, log=d.log)
+                trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
+
+
+def _curve(study: optuna.Study, trial: optuna.Trial) -> dict[int, float]:
+    """What the study holds of a trial's reports."""
+    return study.get_trials(deepcopy=False)[trial.number].intermediate_values
 
 
 class PrunerScheduler(FIFOScheduler):

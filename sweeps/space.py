@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import itertools
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,18 +28,19 @@ REFERENCE = {"contrast.enabled": False}
 """What turns a config into its reference row: the same training without the contrast."""
 
 
-def search_space(config: Config, fixed: Collection[str] = ()) -> Space:
+def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[str, str] | None = None) -> Space:
     """The distributions to search around `config`.
 
-    They are widened to hold the config's own values, because those are the first trial, and narrowed to what the
-    config accepts.
+    Those of `DEFAULT_SPACE` are widened to hold the config's own values, because those are the first trial, and
+    narrowed to what the config accepts. Those that the user gives are taken as they are.
 
     Args:
         config: the sweep's base config.
         fixed: keys that the user has set; they keep their value and leave the search.
+        ranges: the user's, by key, for `parse_range`; a key that is not in `DEFAULT_SPACE` joins the search.
 
     Raises:
-        ValueError: there is nothing to search.
+        ValueError: there is nothing to search, or a range does not fit its key.
     """
     if not config.contrast.enabled:
         raise ValueError(
@@ -46,14 +51,126 @@ def search_space(config: Config, fixed: Collection[str] = ()) -> Space:
     space = {
         key: _around(distribution, values[key], config.model.num_classes - 1 if key == "contrast.r" else None)
         for key, distribution in DEFAULT_SPACE.items()
-        if key not in fixed
     }
+    space |= {key: parse_range(key, text, config) for key, text in (ranges or {}).items()}
+    space = {key: distribution for key, distribution in space.items() if key not in fixed}
     if not space:
         raise ValueError(
             f"At least one parameter must be left to search, but all are --set: {', '.join(DEFAULT_SPACE)}. "
             "Leave one out, or use `pgpc train` for a single run."
         )
     return space
+
+
+def read_space(file: Path) -> dict[str, str]:
+    """Ranges of a JSON file, an object from dotted key to the text that `parse_range` takes.
+
+    Raises:
+        ValueError: it cannot be read, or is something else.
+    """
+    try:
+        found = json.loads(file.expanduser().read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--space must name a JSON file, but {str(file)!r} cannot be read: {error}.") from None
+    if not isinstance(found, dict) or not found or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError(
+            f'--space must hold an object such as {{"contrast.eta": "0.2:0.8"}}, but {str(file)!r} holds {found!r}.'
+        )
+    return found
+
+
+def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
+    """A range in words as a distribution.
+
+    Args:
+        key: dotted key of the config; the type of its value decides between whole and other numbers.
+        text: ``"0.2:0.8"``, ``"0.02:0.5:log"``, ``"0.2:0.8:0.1"`` with a step, or choices, ``"64,128,256"``.
+        config: that every value in the range must go with.
+
+    Raises:
+        ValueError: no such key, no range, or one with values that the config refuses.
+    """
+    if key == "seed":
+        raise ValueError("--range cannot search the seed. Use --seeds to train every trial with several.")
+    if key not in flatten(config):
+        override(config, {key: text})  # says what is near
+    parts = [part.strip() for part in text.split(":")]
+    if len(parts) == 1:
+        choices = [flatten(override(config, {key: choice.strip()}))[key] for choice in text.split(",")]
+        if any(isinstance(choice, tuple) for choice in choices):
+            raise ValueError(f"--range cannot search {key}, which is a list.")
+        return CategoricalDistribution(list(dict.fromkeys(choices)))
+    # The ends go through the config, which knows the type and says what is wrong.
+    low, high = (flatten(override(config, {key: part}))[key] for part in parts[:2])
+    kind = {int: IntDistribution, float: FloatDistribution}.get(type(low))
+    try:
+        if kind is None or len(parts) > 3:
+            raise ValueError("not a range of numbers")
+        if parts[2:] == ["log"]:
+            return kind(low, high, log=True)
+        return kind(low, high, step=type(low)(parts[2])) if len(parts) == 3 else kind(low, high)
+    except ValueError as error:
+        raise ValueError(
+            f"--range takes KEY=LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP or choices A,B,C, but got {key}={text} ({error})."
+        ) from None
+
+
+def grid(space: Space) -> list[dict[str, Any]]:
+    """Every combination of the values in a space.
+
+    Raises:
+        ValueError: a range has no step, so that it has no last value.
+    """
+    axes: list[Sequence[Any]] = []
+    for key, d in space.items():
+        if isinstance(d, CategoricalDistribution):
+            axes.append(d.choices)
+        elif isinstance(d, IntDistribution) and not d.log:
+            axes.append(range(d.low, d.high + 1, d.step))
+        elif isinstance(d, FloatDistribution) and d.step is not None:
+            count = math.floor((d.high - d.low) / d.step + 1e-8) + 1
+            axes.append([round(d.low + i * d.step, 12) for i in range(count)])
+        else:
+            raise ValueError(
+                f"--search grid needs a finite number of values for {key}, but its range has no step. Use "
+                f"--range {key}=LOW:HIGH:STEP, --range {key}=A,B,C or --set {key}=VALUE."
+            )
+    return [dict(zip(space, values)) for values in itertools.product(*axes)]
+
+
+def known_points(points: Sequence[Mapping[str, Any]], config: Config, space: Space) -> list[dict[str, Any]]:
+    """Points that a user knows, completed with the config's own values.
+
+    Args:
+        points: dotted key -> value, or its text.
+        config: the sweep's base config.
+        space: in which they must lie.
+
+    Raises:
+        ValueError: a key that is not searched, or a value outside its range.
+    """
+    completed = []
+    for point in points:
+        strange = next((key for key in point if key not in space), None)
+        if strange is not None:
+            raise ValueError(f"--enqueue takes values of {', '.join(space)}, but got {strange}. Add it with --range.")
+        values = own_values(override(config, point), space)
+        outside = next((key for key, value in values.items() if not holds(space[key], value)), None)
+        if outside is not None:
+            raise ValueError(
+                f"--enqueue takes values inside the search space, but {outside}={values[outside]} is not in "
+                f"{space[outside]}. Widen it with --range."
+            )
+        completed.append(values)
+    return completed
+
+
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a distribution can take the value."""
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (TypeError, ValueError):  # text where a number is due, or no such choice
+        return False
 
 
 def own_values(config: Config, space: Space) -> dict[str, Any]:

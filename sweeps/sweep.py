@@ -6,27 +6,30 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import CategoricalDistribution, distribution_to_json, json_to_distribution
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict, parse_settings, to_dict
-from sweeps import flags, results
-from sweeps.space import Space, search_space
+from pgpc.files import write_file
+from pgpc.storage import is_url
+from sweeps import flags, results, tables
+from sweeps.space import DEFAULT_SPACE, Space, grid, holds, own_values, read_space, search_space, trial_config
 
 PATHS = ("data.source", "data.target", "model.pretrained")
 """Config keys that name files or folders."""
+POINT = "row"
+"""The one parameter in a sweep of the paper's tables: which of their configs a trial has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,71 @@ class Sweep:
     space: Space
     runs: list[dict[str, Any]]
     """Command line, time and versions of each driver."""
+    points: dict[str, Config] = field(default_factory=dict)
+    """Configs of the paper's tables, by name; empty in a search."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """That every trial is trained with."""
+        return self.flags["seeds"] or [self.config.seed]
+
+    @property
+    def tables(self) -> list[tables.Table]:
+        """Of the paper, that are run; none in a search."""
+        return _tables(self.flags)
+
+    @property
+    def configs(self) -> list[Config]:
+        """That the trials have, as far as they are known before: of a search the one that it is around."""
+        return list(self.points.values()) or [self.config]
+
+    @property
+    def num_trials(self) -> int:
+        """Of the study."""
+        return len(self.points) or self.flags["trials"]
+
+    @property
+    def known(self) -> list[dict[str, Any]]:
+        """Parameters of the trials that need no search, in order."""
+        if self.points:
+            return [{POINT: name} for name in self.points]
+        own = own_values(self.config, self.space)
+        if self.flags["search"] == "grid":
+            every = grid(self.space)
+            return sorted(every, key=lambda point: point != own)
+        # Ranges of the user's need not hold the config's own values.
+        return [own] if all(holds(self.space[key], value) for key, value in own.items()) else []
+
+    def trial_config(self, params: dict[str, Any], seed: int) -> Config:
+        """The config of the trial with these parameters, trained with this seed; no parameters mean the reference."""
+        config = self.points[params[POINT]] if self.points else trial_config(self.config, params)
+        return pgpc.override(config, {"seed": seed})
+
+    def iterations(self, params: dict[str, Any]) -> int:
+        """At which a trial with these parameters is complete, whether or not they make a valid config."""
+        if self.points:
+            return self.points[params[POINT]].training.iterations
+        return params.get("training.iterations", self.config.training.iterations)
+
+    def label_rows(self, rows: list[results.Row]) -> list[results.Row]:
+        """Rows of the runs as results.parquet has them: in a sweep of tables one for each row that a run belongs to.
+
+        Such a row has "table", "row", what the table's row changes, and kind "reference" where the contrast is off.
+        """
+        if not self.points:
+            return rows
+        changes = _changes(self.flags, self.config)
+        names = {config: name for name, config in self.points.items()}
+        labelled: list[results.Row] = []
+        for table in self.tables:
+            for row in table.rows:
+                config = _absolute(tables.row_config(row, self.config, changes))
+                kind = "search" if config.contrast.enabled else "reference"
+                extra = {"table": table.number, "row": row.label, **row.columns}
+                runs = (run for run in rows if run[POINT] == names[config])
+                found = ({**run, "kind": kind, **extra} for run in runs)
+                labelled += [run for run in found if run not in labelled]  # Table 5 has its rows twice
+        return labelled
 
     @property
     def file(self) -> Path:
@@ -57,8 +125,9 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
     """The sweep that the flags describe."""
     chosen = flags.merge(given, None)
     changes = parse_settings(chosen["set"])
-    if chosen["seed"] is not None:
-        changes["seed"] = chosen["seed"]
+    first_seed = chosen["seeds"][0] if chosen["seeds"] else chosen["seed"]
+    if first_seed is not None:
+        changes["seed"] = first_seed
     config = _absolute(pgpc.override(pgpc.preset(chosen["preset"]), changes))
     chosen["seed"] = config.seed
     name = chosen["name"] or f"{chosen['preset'].replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -71,7 +140,14 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
         raise ValueError(
             f"The sweep {name!r} exists in {folder.parent}. Go on with --resume {name}, or choose another --name."
         )
-    return Sweep(folder=folder, flags=chosen, config=config, space=search_space(config, fixed=changes), runs=[])
+    if chosen["table"]:
+        points = _points(chosen, config)
+        space = {POINT: CategoricalDistribution(list(points))}
+        return Sweep(folder=folder, flags=chosen, config=config, space=space, runs=[], points=points)
+    sweep = Sweep(folder=folder, flags=chosen, config=config, space=_space(chosen, config, changes), runs=[])
+    if chosen["search"] == "grid" and "trials" not in given:
+        chosen["trials"] = len(sweep.known)
+    return sweep
 
 
 def resumed_sweep(given: dict[str, Any]) -> Sweep:
@@ -96,14 +172,55 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
     here = given.get("storage", flags.DEFAULTS["storage"])
     found = here if file.parent.parent == storage else str(file.parent.parent)
     chosen.update(storage=found, name=file.parent.name, resume=None)
-    chosen["time_budget"] = given.get("time_budget")
+    chosen.update({key: given.get(key, flags.DEFAULTS[key]) for key in flags.OF_ONE_DRIVER if key != "resume"})
+    config = from_dict(stored["config"])
     return Sweep(
         folder=file.parent,
         flags=chosen,
-        config=from_dict(stored["config"]),
+        config=config,
         space={key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()},
         runs=stored["runs"],
+        points=_points(chosen, config) if chosen["table"] else {},
     )
+
+
+def _tables(chosen: dict[str, Any]) -> list[tables.Table]:
+    return tables.select(chosen["table"] or [], chosen["bases"] or tables.BASES)
+
+
+def _points(chosen: dict[str, Any], config: Config) -> dict[str, Config]:
+    """The configs of the tables that were chosen.
+
+    Raises:
+        ValueError: an ablation around a config without contrast, or a row that does not go with --set.
+    """
+    if set(chosen["table"]) & set(tables.ABLATIONS) and not config.contrast.enabled:
+        raise ValueError(
+            f"Tables 6 to 12 vary the contrast, so contrast.enabled must be true, but {chosen['preset']} has False. "
+            "Choose a --preset that ends in +pgpc."
+        )
+    points = tables.points(_tables(chosen), config, _changes(chosen, config))
+    return {name: _absolute(point) for name, point in points.items()}
+
+
+def _changes(chosen: dict[str, Any], config: Config) -> dict[str, Any]:
+    """What every row of a table changes in its preset."""
+    return {**parse_settings(chosen["set"]), "seed": config.seed}
+
+
+def _space(chosen: dict[str, Any], config: Config, changes: dict[str, Any]) -> Space:
+    """The default space, or the user's, without what is set."""
+    ranges = read_space(Path(chosen["space"])) if chosen["space"] else {}
+    fixed = set(changes) | (DEFAULT_SPACE.keys() - ranges.keys() if chosen["space"] else set())
+    for text in chosen["range"]:
+        key, equals, values = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ValueError(f"--range takes KEY=RANGE, for example contrast.eta=0.2:0.8, but got {text!r}.")
+        if key in changes:
+            raise ValueError(f"--range and --set exclude each other, but got both for {key}. Give one of them.")
+        ranges[key] = values
+        fixed.discard(key)
+    return search_space(config, fixed=fixed, ranges=ranges)
 
 
 def _absolute(config: Config) -> Config:
@@ -112,7 +229,7 @@ def _absolute(config: Config) -> Config:
     return pgpc.override(
         config,
         {
-            key: value if value.startswith("streets:") else str(Path(value).expanduser().absolute())
+            key: value if value.startswith("streets:") or is_url(value) else str(Path(value).expanduser().absolute())
             for key, value in paths.items()
         },
     )
@@ -165,9 +282,7 @@ def write_sweep(sweep: Sweep) -> None:
         },
         indent=2,
     )
-    partial = sweep.file.with_suffix(".partial")
-    partial.write_text(text + "\n")
-    os.replace(partial, sweep.file)
+    write_file(sweep.file, lambda file: file.write(f"{text}\n".encode()))
 
 
 def _versions() -> dict[str, str]:

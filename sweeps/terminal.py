@@ -7,9 +7,13 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Sequence
+from typing import TextIO
 
 import optuna
 
+from sweeps import replicates
+from sweeps.comparison import spread
 from sweeps.search import METRIC, REFERENCE_LABEL, Run
 
 
@@ -23,22 +27,30 @@ def duration(seconds: float) -> str:
 class Terminal:
     """Writes the lines. Knows the best complete trial so far, to set each report beside it."""
 
-    def __init__(self, iterations: int, best: tuple[str, float] | None = None):
-        """`best` is the label and mIoU of the best trial of an earlier driver of the same sweep."""
+    def __init__(self, out: TextIO | None, seeds: Sequence[int], best: tuple[str, float] | None = None):
+        """`out` None keeps quiet; `best` is the label and mIoU of the best trial of an earlier driver of the sweep."""
         self._start = time.monotonic()
-        self._iterations = iterations
+        self._out = out
+        self._seeds = seeds
         self._best = best
+
+    def write(self, text: str) -> None:
+        """Lines as they are."""
+        if self._out:
+            print(text, file=self._out, flush=True)
 
     def say(self, text: str) -> None:
         """One line, after the time since the start."""
-        print(f"[{duration(time.monotonic() - self._start):>7}] {text}", flush=True)
+        self.write(f"[{duration(time.monotonic() - self._start):>7}] {text}")
 
     def event(self, event: str, run: Run) -> None:
         """One line for an event of `StudySearcher`."""
-        progress = f"iteration {run.iteration}/{self._iterations}"
+        progress = f"iteration {run.iteration}/{run.iterations}"
         score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
-        if event == "complete" and run.label != REFERENCE_LABEL:
-            self._best = max(self._best or ("", -math.inf), (run.label, run.metrics[METRIC]), key=lambda b: b[1])
+        scores = replicates.values(run.trial, self._seeds)
+        if event == ("complete" if len(self._seeds) == 1 else "judged") and run.point != REFERENCE_LABEL:
+            mean = replicates.mean(scores.values())
+            self._best = max(self._best or ("", -math.inf), (run.point, mean), key=lambda b: b[1])
         text = {
             "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
             "reported": f"{progress}  {score}{self._beside()}",
@@ -47,8 +59,10 @@ class Terminal:
             "complete": f"complete  {score}{self._beside()}",
             "pruned": f"pruned at {progress}  {score}",
             "failed": f"FAILED    {run.error}",
+            "judged": f"mean over seeds {spread(scores, len(self._seeds))}{self._beside()}",
+            "outpaced": f"pruned at mean {spread(scores, len(self._seeds))}: no other seed can lift it to the best",
         }[event]
-        self.say(f"{run.label}  {text}")
+        self.say(f"{run.point if event in ('judged', 'outpaced') else run.label}  {text}")
 
     def _beside(self) -> str:
         return f"   best {self._best[1]:.2f} ({self._best[0]})" if self._best else ""
@@ -68,7 +82,7 @@ def silence() -> None:
 
 
 def _params(run: Run) -> str:
-    if run.label == REFERENCE_LABEL:
+    if run.point == REFERENCE_LABEL:
         return "the reference, without contrast"
     values = {key.rpartition(".")[2]: value for key, value in run.trial.params.items()}
     return "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())

@@ -21,6 +21,7 @@ FAILED = "failed"  # a trial that cannot succeed says so under this key instead 
 # What Tune's own process of a trial occupies: Tune wants something, and any share of a CPU, however small, would leave
 # no room for 2 workers on a machine of 2 cores.
 TRIAL_RESOURCES = {"cpu": 0, "memory": 1}
+FORKED = "forked.json"  # what a trial that goes on from a warm-up was spared, in its directory
 RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often
 
 WORKER_ENV = {
@@ -60,6 +61,8 @@ class FailFast(ray.train.UserCallback):
 def run_trial(spec: dict[str, Any]) -> None:
     """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`.
 
+    Where there is a folder `spec["warm_up"]`, the training goes on from that warm-up; where there is `spec["until"]`,
+    it is itself one of so many iterations.
     A training that fails leaves all that is known of its error in error.txt.
     """
     from ray.train.torch import TorchTrainer
@@ -70,7 +73,7 @@ def run_trial(spec: dict[str, Any]) -> None:
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={"config": spec["config"], "directory": str(directory)},
+        train_loop_config={key: spec.get(key) for key in ("config", "directory", "warm_up", "until")},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
         ),
@@ -99,10 +102,41 @@ def train_loop(spec: dict[str, Any]) -> None:
         checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
-    config = from_dict(json.loads(spec["config"]))
+    config, directory = from_dict(json.loads(spec["config"])), Path(spec["directory"])
     checkpoint = ray.train.get_checkpoint()
+    if spec["warm_up"] and not checkpoint and ray.train.get_context().get_world_rank() == 0:
+        note_fork(directory, Path(spec["warm_up"]))
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
-        pgpc.train(config, out=Path(spec["directory"]), resume=Path(resume) if resume else None, on_report=on_report)
+        pgpc.train(
+            config,
+            out=directory,
+            resume=Path(resume) if resume else None,
+            warm_up=spec["warm_up"],
+            until=spec["until"],
+            on_report=on_report,
+        )
+
+
+def note_fork(directory: Path, warm_up: Path) -> None:
+    """Writes into a trial's directory which warm-up it goes on from, and what that spares it."""
+    from pgpc.training.warm_up import read_record
+
+    record = read_record(warm_up)
+    note = {"warm_up": warm_up.name, "iterations": record.iterations, "seconds": record.seconds}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / FORKED).write_text(json.dumps(note) + "\n")
+
+
+def forked(directory: Path) -> dict[str, Any]:
+    """What a trial was spared by its warm-up, as columns of its row: `warm_up` names it, `warm_up_iterations` and
+    `warm_up_seconds` are those that were trained in it, and that the trial's own iterations and seconds include."""
+    try:
+        note = json.loads((directory / FORKED).read_text())
+    except (OSError, ValueError):
+        note = {"warm_up": "", "iterations": 0, "seconds": 0.0}
+    return {
+        "warm_up": note["warm_up"], "warm_up_iterations": note["iterations"], "warm_up_seconds": note["seconds"]
+    }  # fmt: skip
 
 
 def describe(error: BaseException) -> str:

@@ -29,7 +29,7 @@ TINY = {
     "data.rare_class_sampling": "false",
     "model.head_channels": 16,
     "contrast.start": 2,
-    "contrast.fill": 1,
+    "contrast.fill": 2,  # from the start, so that there is no warm-up
     "optimizer.warmup": 1,
     "training.iterations": 12,
     "training.batch_size": 2,

@@ -37,8 +37,9 @@ def rows(tmp_path: Path) -> list[results.Row]:
     add(study, TrialState.FAIL, None, 0, error="loss/source became NaN")
     add(study, TrialState.RUNNING, 1.0, 20)
     study.enqueue_trial({"contrast.eta": 0.1})
+    study.add_trial(create_trial(value=99.0, user_attrs={"warm_start": "of an earlier study#0"}))
     reference.add_trial(create_trial(value=31.0, user_attrs={"metrics": {"iteration": 100, "mIoU": 31.0}}))
-    return results.collect(study, reference, results=tmp_path, seed=3)
+    return results.collect(study, reference, results=tmp_path, seeds=[3])
 
 
 def test_rows(rows: list[results.Row], tmp_path: Path) -> None:
@@ -90,3 +91,58 @@ def test_keep_best_takes_the_newest_checkpoint(tmp_path: Path) -> None:
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         results.keep_best({"directory": str(tmp_path)}, tmp_path / "best")
+
+
+@pytest.fixture
+def seeded(tmp_path: Path) -> list[results.Row]:
+    """A reference and three trials with seeds 0 and 5: complete, given up after one seed, and with one that failed."""
+    study, reference = (optuna.create_study(direction="maximize") for _ in range(2))
+
+    def trial(state: TrialState, value: float | None, **runs: tuple[str, float]) -> optuna.trial.FrozenTrial:
+        attrs: dict[str, object] = {}
+        for seed, (status, score) in runs.items():
+            attrs[f"status-{seed}"] = status
+            attrs[f"metrics-{seed}"] = {"iteration": 100, "mIoU": score, "seconds": 2.0}
+        return create_trial(
+            state=state, value=value, params={"contrast.eta": 0.5}, distributions=SPACE, user_attrs=attrs
+        )
+
+    reference.add_trial(trial(TrialState.COMPLETE, 31.0, s0=("complete", 30.0), s5=("complete", 32.0)))
+    study.add_trial(trial(TrialState.COMPLETE, 33.0, s0=("complete", 31.0), s5=("complete", 35.0)))
+    study.add_trial(trial(TrialState.PRUNED, None, s0=("complete", 20.0)))
+    study.add_trial(trial(TrialState.FAIL, None, s0=("complete", 60.0), s5=("failed", 1.0)))
+    return results.collect(study, reference, results=tmp_path, seeds=[0, 5])
+
+
+def test_with_seeds_every_run_has_a_row(seeded: list[results.Row], tmp_path: Path) -> None:
+    assert [(r["trial"], r["point"], r["seed"], r["status"], r["outcome"]) for r in seeded] == [
+        ("base-s0", "base", 0, "complete", "complete"), ("base-s5", "base", 5, "complete", "complete"),
+        ("0000-s0", "0000", 0, "complete", "complete"), ("0000-s5", "0000", 5, "complete", "complete"),
+        ("0001-s0", "0001", 0, "complete", "pruned"),
+        ("0002-s0", "0002", 0, "complete", "failed"), ("0002-s5", "0002", 5, "failed", "failed"),
+    ]  # fmt: skip
+    assert seeded[3]["directory"] == str(tmp_path / "trials" / "0000-s5")
+
+
+def test_summaries_have_means_and_paired_differences(seeded: list[results.Row]) -> None:
+    base, first, second, third = results.summaries(seeded)
+    assert (base["trial"], base["mIoU"], base["to_base"]) == ("base", 31.0, {})
+    assert (first["trial"], first["mIoU"], first["seconds"]) == ("0000", 33.0, 4.0)
+    assert first["to_base"] == {0: 1.0, 5: 3.0}
+    assert [second["status"], third["status"]] == ["pruned", "failed"]
+
+
+def test_best_run_is_of_the_best_complete_trial(seeded: list[results.Row]) -> None:
+    assert results.best(seeded)["trial"] == "0000-s5", "not 0002, one seed of which scored more"
+
+
+def test_table_has_means_over_seeds(seeded: list[results.Row]) -> None:
+    lines = results.table(seeded, ["contrast.eta"], num_seeds=2).splitlines()
+    assert lines[0].split()[:6] == ["rank", "trial", "status", "mIoU", "-", "base"]
+    assert "33.00 ± 2.83" in lines[2] and "+2.00 ± 1.41" in lines[2] and lines[2].split()[1] == "0000"
+    assert "20.00 (1 of 2)" in next(line for line in lines if "0001" in line)
+
+
+def test_json_has_no_number_that_json_does_not_know() -> None:
+    tree = {"a": [1.5, float("nan"), {"b": float("inf")}], 2: ("x", None)}
+    assert results.without_nan(tree) == {"a": [1.5, None, {"b": None}], "2": ["x", None]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
 import pgpc
@@ -23,7 +23,8 @@ SPACE = search_space(CONFIG)
 class Bench:
     """A study and a reference; `driver` makes what one driver has on top of them."""
 
-    def __init__(self, scheduler: str = "none") -> None:
+    def __init__(self, scheduler: str = "none", seeds: tuple[int, ...] = (0,), side_by_side: bool = False) -> None:
+        self.seeds, self.side_by_side = seeds, side_by_side
         self.study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
@@ -37,11 +38,13 @@ class Bench:
             self.study,
             self.reference,
             space=SPACE,
-            initial=own_values(CONFIG, SPACE),
+            known=[own_values(CONFIG, SPACE)],
             num_trials=num_trials,
-            iterations=CONFIG.training.iterations,
-            make_spec=lambda label, params: {"label": label, "params": params},
+            iterations=lambda params: CONFIG.training.iterations,
+            make_spec=lambda label, params, seed: {"label": label, "params": params, "seed": seed},
             on_event=lambda event, run: self.events.append((event, run.label)),
+            seeds=self.seeds,
+            side_by_side=self.side_by_side,
         )
         return searcher, search.PrunerScheduler(searcher)
 
@@ -193,3 +196,181 @@ def test_more_trials_than_before_can_be_asked_for() -> None:
     searcher.on_trial_complete("a", {})
     assert searcher.suggest("b") == Searcher.FINISHED
     assert bench.driver(num_trials=2)[0].suggest("c")["label"] == "0001"
+
+
+# Several seeds
+
+
+def finish(searcher: search.StudySearcher, scheduler: search.PrunerScheduler, trial_id: str, value: float) -> None:
+    report(scheduler, trial_id, 100, value)
+    searcher.on_trial_complete(trial_id, {})
+
+
+def with_reference(bench: Bench, *values: float) -> tuple[search.StudySearcher, search.PrunerScheduler]:
+    """A driver that has run the reference with each seed, to these scores."""
+    searcher, scheduler = bench.driver()
+    for i, value in enumerate(values):
+        assert searcher.suggest(f"base{i}")["label"] == f"base-s{bench.seeds[i]}"
+        finish(searcher, scheduler, f"base{i}", value)
+    return searcher, scheduler
+
+
+def test_reference_is_run_with_every_seed_at_the_same_time() -> None:
+    bench = Bench(seeds=(4, 7))
+    searcher, scheduler = bench.driver()
+    specs = [searcher.suggest(trial_id) for trial_id in "abc"]
+    assert [(s["label"], s["seed"]) for s in specs] == [("base-s4", 4), ("base-s7", 7), ("0000-s4", 4)]
+    finish(searcher, scheduler, "b", 20.0)
+    assert bench.reference.trials[0].state == TrialState.RUNNING
+    finish(searcher, scheduler, "a", 10.0)
+    assert bench.reference.trials[0].value == 15.0
+
+
+def test_trial_is_judged_on_the_mean_over_its_seeds() -> None:
+    bench = Bench(seeds=(0, 1))
+    searcher, scheduler = with_reference(bench, 10.0, 12.0)
+    assert searcher.suggest("a")["label"] == "0000-s0"
+    report(scheduler, "a", 50, 20.0)
+    finish(searcher, scheduler, "a", 30.0)
+    spec = searcher.suggest("b")
+    assert (spec["label"], spec["params"]) == ("0000-s1", own_values(CONFIG, SPACE))
+    report(scheduler, "b", 60, 99.0)
+    finish(searcher, scheduler, "b", 33.0)
+    trial = bench.study.trials[0]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 31.5)
+    # The curve of the first seed, which the pruner compares, and the mean over two at twice the iterations.
+    assert trial.intermediate_values == {50: 20.0, 100: 30.0, 200: 31.5}
+    assert bench.events[-2:] == [("complete", "0000-s1"), ("judged", "0000-s1")]
+
+
+def test_trial_that_cannot_catch_up_gets_no_more_seeds() -> None:
+    bench = Bench(seeds=(0, 1, 2))
+    searcher, scheduler = with_reference(bench, 10.0, 14.0, 12.0)  # seeds differ by 4 at most
+    for trial_id, value in (("a", 30.0), ("b", 31.0), ("c", 32.0)):
+        searcher.suggest(trial_id)
+        finish(searcher, scheduler, trial_id, value)
+    # The best is 31. (28.5 + 2 * (28.5 + 4)) / 3 = 31.17 may still reach it, (28.5 + 28 + 32.5) / 3 = 29.67 may not.
+    assert searcher.suggest("d")["label"] == "0001-s0"
+    finish(searcher, scheduler, "d", 28.5)
+    assert searcher.suggest("e")["label"] == "0001-s1"
+    finish(searcher, scheduler, "e", 28.0)
+    assert searcher.suggest("f")["label"] == "0002-s0"
+    pruned = bench.study.trials[1]
+    assert pruned.state == TrialState.PRUNED
+    assert pruned.intermediate_values == {100: 28.5, 200: 28.25}
+    assert ("outpaced", "0001-s1") in bench.events
+
+
+def test_search_waits_for_a_trial_that_may_get_more_seeds() -> None:
+    bench = Bench(seeds=(0, 1))
+    with_reference(bench, 10.0, 12.0)
+    searcher, scheduler = bench.driver(num_trials=1)
+    searcher.suggest("a")
+    assert searcher.suggest("b") is None, "neither a run nor the end"
+    finish(searcher, scheduler, "a", 20.0)
+    assert searcher.suggest("b")["label"] == "0000-s1"
+    finish(searcher, scheduler, "b", 20.0)
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_next_driver_goes_on_with_the_seed_that_was_interrupted() -> None:
+    bench = Bench(seeds=(0, 1, 2))
+    searcher, scheduler = with_reference(bench, 10.0, 14.0, 12.0)
+    searcher.suggest("a")
+    finish(searcher, scheduler, "a", 30.0)
+    searcher.suggest("b")
+    report(scheduler, "b", 50, 20.0)
+
+    searcher, scheduler = bench.driver(num_trials=1)
+    assert searcher.suggest("x")["label"] == "0000-s1", "the first seed is through, the second is not"
+    report(scheduler, "x", 50, 20.0)
+    assert bench.events[-1] == ("resumed", "0000-s1")
+    finish(searcher, scheduler, "x", 31.0)
+    assert searcher.suggest("y")["label"] == "0000-s2"
+    finish(searcher, scheduler, "y", 32.0)
+    assert [trial.value for trial in bench.study.trials] == [31.0]
+    assert searcher.suggest("z") == Searcher.FINISHED
+
+
+def test_driver_killed_between_the_last_seed_and_the_verdict() -> None:
+    bench = Bench(seeds=(0, 1))
+    with_reference(bench, 10.0, 12.0)
+    trial = bench.study.ask()
+    for seed, value in ((0, 20.0), (1, 22.0)):
+        trial.set_user_attr(f"metrics-s{seed}", {"iteration": 100, "mIoU": value})
+        trial.set_user_attr(f"status-s{seed}", "complete")
+    searcher, _ = bench.driver(num_trials=1)
+    assert searcher.suggest("a") == Searcher.FINISHED
+    assert [t.value for t in bench.study.trials] == [21.0]
+
+
+def test_one_seed_that_fails_fails_the_trial_and_ends_it() -> None:
+    bench = Bench(seeds=(0, 1, 2))
+    searcher, scheduler = with_reference(bench, 10.0, 12.0, 11.0)
+    searcher.suggest("a")
+    finish(searcher, scheduler, "a", 20.0)
+    searcher.suggest("b")
+    searcher.on_trial_complete("b", {search.FAILED: "out of memory"})
+    assert bench.states() == [TrialState.FAIL]
+    assert bench.study.trials[0].user_attrs["error"] == "seed 1: out of memory"
+    assert searcher.suggest("c")["label"] == "0001-s0"
+
+
+class Ruthless(optuna.pruners.BasePruner):
+    """Stops every trial that it may."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return True
+
+
+def test_pruner_judges_the_first_seed_alone() -> None:
+    bench = Bench(seeds=(0, 1))
+    bench.study.pruner = Ruthless()
+    searcher, scheduler = with_reference(bench, 10.0, 12.0)
+    searcher.suggest("a")
+    finish(searcher, scheduler, "a", 30.0)  # its only report is the last
+    assert searcher.suggest("b")["label"] == "0000-s1"
+    assert report(scheduler, "b", 40, 0.0) == "CONTINUE"
+    finish(searcher, scheduler, "b", 30.0)
+    assert searcher.suggest("c")["label"] == "0001-s0"
+    assert report(scheduler, "c", 40, 99.0) == "STOP"
+    searcher.on_trial_complete("c", {})
+    assert bench.states() == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert searcher.suggest("d")["label"] == "0002-s0"
+
+
+def test_side_by_side_every_seed_is_run_whatever_becomes_of_the_others() -> None:
+    bench = Bench("asha", seeds=(0, 1), side_by_side=True)
+    with_reference(bench, 10.0, 12.0)
+    searcher, scheduler = bench.driver(num_trials=1)
+    assert [searcher.suggest(trial_id)["label"] for trial_id in "ab"] == ["0000-s0", "0000-s1"]
+    finish(searcher, scheduler, "b", 1.0)
+    searcher.on_trial_complete("a", {search.FAILED: "out of memory"})
+    assert bench.states() == [TrialState.FAIL]
+    assert bench.study.trials[0].user_attrs["status-s1"] == "complete"
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone() -> None:
+    bench = Bench()
+    searcher, scheduler = bench.driver(num_trials=2)
+    run_reference(searcher, scheduler)
+    make_spec = searcher._make_spec
+    searcher._make_spec = lambda label, *others: make_spec(label, *others) if label != "0000" else pgpc.preset("no")
+    assert searcher.suggest("a")["label"] == "0001"
+    assert bench.states() == [TrialState.FAIL, TrialState.RUNNING]
+    assert "Unknown preset" in bench.study.trials[0].user_attrs["error"]
+
+
+def test_trials_of_an_earlier_study_are_neither_counted_nor_competed_with() -> None:
+    bench = Bench(seeds=(0, 1))
+    with_reference(bench, 10.0, 12.0)
+    params = {**own_values(CONFIG, SPACE), "contrast.eta": 0.3}
+    earlier = create_trial(value=99.0, params=params, distributions=SPACE, user_attrs={"warm_start": "earlier#0"})
+    bench.study.add_trial(earlier)
+    searcher, scheduler = bench.driver(num_trials=1)
+    spec = searcher.suggest("a")
+    assert (spec["label"], spec["params"]) == ("0000-s0", own_values(CONFIG, SPACE))
+    finish(searcher, scheduler, "a", 30.0)
+    assert searcher.suggest("b")["label"] == "0000-s1", "99 is not a mean to catch up with"
+    finish(searcher, scheduler, "b", 30.0)
+    assert searcher.suggest("c") == Searcher.FINISHED

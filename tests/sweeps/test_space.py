@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import pgpc
-from sweeps.space import DEFAULT_SPACE, own_values, search_space, trial_config
+from sweeps import flags
+from sweeps.space import (
+    DEFAULT_SPACE,
+    grid,
+    known_points,
+    own_values,
+    parse_range,
+    read_space,
+    search_space,
+    trial_config,
+)
+from sweeps.sweep import Sweep, new_sweep
 
 STREETS = pgpc.preset("streets")
 
@@ -47,3 +62,106 @@ def test_config_without_contrast_is_refused() -> None:
 
 def test_reference_differs_in_the_contrast_alone() -> None:
     assert trial_config(STREETS, {}) == pgpc.override(STREETS, {"contrast.enabled": False})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("contrast.eta", "0.2:0.8", FloatDistribution(0.2, 0.8)),
+        ("contrast.eta", "0.2 : 0.8 : 0.1", FloatDistribution(0.2, 0.8, step=0.1)),
+        ("contrast.weight", "0.02:0.5:log", FloatDistribution(0.02, 0.5, log=True)),
+        ("contrast.r", "2:6", IntDistribution(2, 6)),
+        ("contrast.r", "2:6:2", IntDistribution(2, 6, step=2)),
+        ("contrast.anchors", "64,128", CategoricalDistribution([64, 128])),
+        ("contrast.positive", "source_prototype,target_prototype",
+         CategoricalDistribution(["source_prototype", "target_prototype"])),
+        ("training.sync_batch_norm", "true,false", CategoricalDistribution([True, False])),
+    ],
+)  # fmt: skip
+def test_ranges_in_words(key: str, text: str, expected: object) -> None:
+    assert parse_range(key, text, STREETS) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("contrast.etta", "0.2:0.8", "Unknown config key 'contrast.etta'"),
+        ("contrast.eta", "0.2:1.8", "contrast.eta must lie in"),
+        ("contrast.eta", "0.8:0.2", "--range takes KEY=LOW:HIGH"),
+        ("contrast.eta", "0.2:0.8:0.1:0.1", "--range takes KEY=LOW:HIGH"),
+        ("contrast.r", "2:6.5", "contrast.r must be a whole number"),
+        ("contrast.positive", "a:b", "contrast.positive must be one of"),
+        ("contrast.negative", "source,target", "cannot search contrast.negative"),
+        ("seed", "0,1", "Use --seeds"),
+    ],
+)
+def test_ranges_that_do_not_fit(key: str, text: str, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        parse_range(key, text, STREETS)
+    assert message in str(error.value)
+
+
+def sweep_of(tmp_path: Path, *arguments: str) -> Sweep:
+    return new_sweep(vars(flags.build_parser().parse_args(["--storage", str(tmp_path), *arguments])))
+
+
+def test_range_replaces_the_default_or_joins_it(tmp_path: Path) -> None:
+    space = sweep_of(tmp_path, "--range", "contrast.eta=0.2:0.8", "--range", "contrast.temperature=0.1:1").space
+    assert list(space) == [*DEFAULT_SPACE, "contrast.temperature"]
+    assert space["contrast.eta"] == FloatDistribution(0.2, 0.8)
+
+
+def test_space_file_replaces_the_default_and_range_goes_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "raum ä.json"
+    file.write_text(json.dumps({"contrast.eta": "0.2:0.8", "contrast.r": "2:6"}))
+    space = sweep_of(tmp_path, "--space", str(file), "--range", "contrast.r=3:5").space
+    assert space == {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(3, 5)}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"contrast.eta": [0.2, 0.8]}', "{}"])
+def test_space_file_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "space.json").write_text(text)
+    with pytest.raises(ValueError, match="--space must"):
+        read_space(tmp_path / "space.json")
+
+
+def test_preset_outside_the_users_ranges_is_not_tried(tmp_path: Path) -> None:
+    assert len(sweep_of(tmp_path, "--range", "contrast.eta=0.2:0.8").known) == 1
+    assert sweep_of(tmp_path, "--range", "contrast.eta=0.6:0.8").known == []
+
+
+def test_grid_is_every_combination_the_presets_first(tmp_path: Path) -> None:
+    file = tmp_path / "space.json"
+    file.write_text(json.dumps({"contrast.r": "3:5", "contrast.eta": "0.1:0.7:0.2", "contrast.anchors": "64,256"}))
+    sweep = sweep_of(tmp_path, "--space", str(file), "--search", "grid")
+    assert sweep.flags["trials"] == len(sweep.known) == 3 * 4 * 2
+    assert sweep.known[0] == own_values(sweep.config, sweep.space)
+    assert {point["contrast.eta"] for point in sweep.known} == {0.1, 0.3, 0.5, 0.7}
+    assert len({tuple(point.values()) for point in sweep.known}) == 24
+
+
+def test_grid_without_a_step_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--range contrast.weight=LOW:HIGH:STEP"):
+        grid({"contrast.weight": DEFAULT_SPACE["contrast.weight"]})
+
+
+def test_known_points_are_completed_with_the_presets_values() -> None:
+    space = search_space(STREETS)
+    (point,) = known_points([{"contrast.eta": "0.3"}], STREETS, space)
+    assert point == {**own_values(STREETS, space), "contrast.eta": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"contrast.tau": 1}, "but got contrast.tau"),
+        ({"contrast.temperature": 1}, "Add it with --range"),
+        ({"contrast.eta": 0.95}, "contrast.eta=0.95 is not in"),
+        ({"contrast.anchors": 100}, "contrast.anchors=100 is not in"),
+        ({"contrast.eta": "much"}, "contrast.eta must be a number"),
+    ],
+)
+def test_known_points_outside_the_space_are_refused(point: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        known_points([point], STREETS, search_space(STREETS))
+    assert message in str(error.value)

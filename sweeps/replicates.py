@@ -1,0 +1,82 @@
+"""Trials with several seeds: what a study keeps of each replicate, and when a trial is not worth another one.
+
+A replicate is the training of one trial with one seed. A study holds its state in user attributes of the trial, whose
+names end in the replicate's suffix; with a single seed the suffix is empty.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+METRIC = "mIoU"
+REFERENCE_LABEL = "base"
+EARLIER = "warm_start"
+"""User attribute of trials that another study has contributed: where they come from."""
+
+RUNNING, COMPLETE, PRUNED, FAILED = "running", "complete", "pruned", "failed"
+
+
+def suffix(seed: int, seeds: Sequence[int]) -> str:
+    """What tells a replicate from the others of its trial: ``"-s1"``, or nothing where there is one seed."""
+    return f"-s{seed}" if len(seeds) > 1 else ""
+
+
+def metrics(trial: FrozenTrial, seed: int, seeds: Sequence[int]) -> dict[str, float]:
+    """The replicate's last report; empty before the first."""
+    return dict(trial.user_attrs.get(f"metrics{suffix(seed, seeds)}", {}))
+
+
+def status(trial: FrozenTrial, seed: int, seeds: Sequence[int]) -> str | None:
+    """One of the words above; None before the replicate was started."""
+    return trial.user_attrs.get(f"status{suffix(seed, seeds)}")
+
+
+def error(trial: FrozenTrial, seed: int, seeds: Sequence[int]) -> str:
+    """Why the replicate failed, or ""."""
+    return trial.user_attrs.get(f"error{suffix(seed, seeds)}", "")
+
+
+def values(trial: FrozenTrial, seeds: Sequence[int]) -> dict[int, float]:
+    """Score of each complete replicate, by seed."""
+    complete = [seed for seed in seeds if status(trial, seed, seeds) == COMPLETE]
+    return {seed: metrics(trial, seed, seeds)[METRIC] for seed in complete}
+
+
+def spread_between_seeds(scores: Iterable[Sequence[float]]) -> float:
+    """The widest range between seeds of one trial that was seen so far; infinite while none has two seeds.
+
+    Args:
+        scores: of each trial, those over its seeds.
+    """
+    return max((max(v) - min(v) for v in scores if len(v) > 1), default=math.inf)
+
+
+def can_catch_up(scores: Sequence[float], num_seeds: int, best: float, spread: float) -> bool:
+    """Whether a trial's mean over all its seeds can still reach the best complete trial's.
+
+    The most that a seed to come may give is taken to be the trial's own best plus `spread`. If even that for all of
+    them leaves the mean below `best`, no plausible outcome changes the ranking, and the time is better spent elsewhere.
+
+    Args:
+        scores: of the seeds so far, at least one.
+        num_seeds: that the trial would have in the end.
+        best: highest mean of a complete trial; ``-inf`` where there is none.
+        spread: of :func:`spread_between_seeds`.
+    """
+    left = num_seeds - len(scores)
+    return left == 0 or (sum(scores) + left * (max(scores) + spread)) / num_seeds >= best
+
+
+def mean(scores: Iterable[float]) -> float:
+    """Arithmetic mean."""
+    return statistics.fmean(scores)
+
+
+def is_own(trial: FrozenTrial | Any) -> bool:
+    """Whether the sweep has run the trial itself."""
+    return EARLIER not in trial.user_attrs

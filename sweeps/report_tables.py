@@ -1,0 +1,185 @@
+"""The tables of a report, as data: ranking, the paper's, IoU per class, importance, cost."""
+
+from __future__ import annotations
+
+import statistics
+from typing import NamedTuple
+
+from sweeps import comparison
+from sweeps.replicates import METRIC
+from sweeps.report_data import IOU, Findings, score
+from sweeps.report_formats import NOTHING, Cell, Table, number, signed, word
+from sweeps.results import Row
+from sweeps.terminal import duration
+from sweeps.trial import forked
+
+_FULL_TINT = 5.0  # points of IoU at which a cell has its full colour
+_FEW = 20  # complete trials; importances of fewer are a matter of chance
+
+
+def short(key: str) -> str:
+    """What follows the last dot of a config key."""
+    return key.rpartition(".")[2]
+
+
+def ranking(findings: Findings) -> Table:
+    """Every trial, best first, with its parameters."""
+    seeds, paper = findings.sweep.seeds, bool(findings.sweep.tables)
+    rows, rank = [], 0
+    for row in findings.trials:
+        ranks = row["kind"] == "search" and row["status"] == "complete"
+        rank += ranks
+        rows.append([
+            number(rank, "d") if ranks else NOTHING, Cell(row["trial"]), Cell(row["status"]),
+            *([Cell(findings.belongs_to(row))] if paper else []),
+            number(score(row), strong=row is findings.best),
+            *([number(_std(row)), number(len(row["values"]), "d")] if len(seeds) > 1 else []),
+            number(findings.difference(row), "+.2f"),
+            *(word(row.get(key)) for key in findings.params),
+            number(row["iterations"], "d"), _time(row["seconds"]),
+        ])  # fmt: skip
+    caption = (
+        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that was pruned, failed or "
+        "interrupted is that of its last evaluation."
+    )
+    if len(seeds) > 1:
+        caption += f" Means over seeds {', '.join(map(str, seeds))}; differences to the base are taken seed by seed."
+    head = [
+        "rank", "trial", "status", *(["of the paper"] if paper else []), METRIC,
+        *(["std", "seeds"] if len(seeds) > 1 else []), "vs base", *map(short, findings.params), "iterations", "time",
+    ]  # fmt: skip
+    left = frozenset({1, 2, 3} if paper else {1, 2})
+    return Table(name="ranking", caption=caption, head=head, rows=rows, left=left)
+
+
+def paper(findings: Findings) -> list[Table]:
+    """The paper's tables that were run, ours beside theirs."""
+    seeds, found = findings.sweep.seeds, []
+    for i, table in enumerate(findings.sweep.tables):
+        head, *body = comparison.cells(table, comparison.compare(table, findings.rows), seeds)
+        found.append(
+            Table(
+                name=f"paper-{i}-{table.number}",
+                caption=f"{comparison.title(table)}. {table.note}".strip(),
+                head=[head[0], *map(signed, head[1:])],
+                rows=[[Cell(label), *(Cell(signed(text)) for text in cells)] for label, *cells in body],
+            )
+        )
+    return found
+
+
+def failures(findings: Findings) -> Table | None:
+    """The runs that failed, and why."""
+    failed = [row for row in findings.runs if row["status"] == "failed"]
+    if not failed:
+        return None
+    return Table(
+        name="failures",
+        caption="What failed.",
+        head=["trial", "at iteration", "error"],
+        rows=[[Cell(row["trial"]), number(row["iterations"], "d"), Cell(row["error"])] for row in failed],
+        left=frozenset({0, 2}),
+    )
+
+
+def per_class(findings: Findings) -> Table | None:
+    """IoU of each class in each complete trial, painted by its difference to the base."""
+    rows = [row for row in findings.trials if row["status"] == "complete"]
+    if not rows or not findings.classes:
+        return None
+    base = findings.base
+    keys = [METRIC, *(f"{IOU}{name}" for name in findings.classes)]
+    return Table(
+        name="classes",
+        caption="IoU per class in percent, complete trials, best first."
+        + (f" Blue is better than the base, orange worse; full colour at {_FULL_TINT:g} points." if base else ""),
+        head=["trial", METRIC, *findings.classes],
+        rows=[[Cell(row["trial"], strong=row is base), *(_class_cell(row, key, base) for key in keys)] for row in rows],
+    )
+
+
+def importance(findings: Findings) -> Table | None:
+    """What sets the best trials apart."""
+    if not findings.importances:
+        return None
+    num, largest = len(findings.complete), max(findings.importances.values()) or 1.0
+    return Table(
+        name="importance",
+        caption=f"Importance of each parameter (PED-ANOVA, as Optuna computes it) over {num} complete trials."
+        + (" So few trials give a hint at most." if num < _FEW else ""),
+        head=["parameter", "importance"],
+        rows=[
+            [Cell(short(key)), number(share)._replace(bar=share / largest)]
+            for key, share in findings.importances.items()
+        ],
+    )
+
+
+class Cost(NamedTuple):
+    """Worker-seconds: seconds of training times the processes of a run.
+
+    Attributes:
+        used: by all runs, as far as they came, with each warm-up counted once.
+        warm_up: that runs which went on from a warm-up would have used for the same iterations.
+        pruning: that trials which were given up would have used beyond, each at its own pace.
+    """
+
+    used: float
+    warm_up: float
+    pruning: float
+
+    @property
+    def total(self) -> float:
+        """What it would have cost without saving."""
+        return sum(self)
+
+    @property
+    def saved(self) -> float:
+        """Share of it that was saved, 0..1."""
+        return 1 - self.used / self.total if self.total else 0.0
+
+
+def cost_of(findings: Findings) -> Cost:
+    """What the sweep has cost and what it has not."""
+    workers, trained = findings.sweep.flags["workers"], sum(row["seconds"] or 0.0 for row in findings.runs)
+    forks = [forked(findings.directory(row)) for row in findings.runs]
+    warm_ups = {fork["warm_up"]: fork["warm_up_seconds"] for fork in forks if fork["warm_up"]}
+    warm_up = sum(fork["warm_up_seconds"] for fork in forks) - sum(warm_ups.values())
+    pruning = sum(map(findings.given_up, findings.trials))
+    return Cost((trained - warm_up) * workers, warm_up * workers, pruning * workers)
+
+
+def cost(findings: Findings) -> Table:
+    """What the sweep has cost and what it has not, in worker-time."""
+    found, workers = cost_of(findings), findings.sweep.flags["workers"]
+    lines = [
+        ("used", found.used), ("saved by warm-up", found.warm_up), ("saved by pruning", found.pruning),
+        ("without saving", found.total),
+    ]  # fmt: skip
+    rows = []
+    for name, value in lines:
+        share = value / found.total if found.total else 0.0
+        rows.append([Cell(name), _time(value), number(value, ".0f"), number(100 * share, ".0f")._replace(bar=share)])
+    return Table(
+        name="cost",
+        caption=f"Time of training, times {workers} worker{'s' if workers > 1 else ''} per trial, without evaluations "
+        "and without what an interruption has lost. A warm-up is counted once, also where an earlier sweep has trained "
+        "it. What pruning saves is an estimate: each trial that was given up would have gone on at its own pace.",
+        head=["", "worker-time", "worker-seconds", "share in %"],
+        rows=rows,
+    )
+
+
+def _class_cell(row: Row, key: str, base: Row | None) -> Cell:
+    value, other = row.get(key), base.get(key) if base else None
+    tint = None if value is None or other is None else (value - other) / _FULL_TINT
+    return number(value, ".2f" if key == METRIC else ".1f", tint=tint)
+
+
+def _std(row: Row) -> float | None:
+    values = list(row["values"].values())
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _time(seconds: float | None) -> Cell:
+    return NOTHING if seconds is None else Cell(duration(seconds), float(seconds))
