@@ -54,6 +54,8 @@ class Tracker:
         }
         for summary in hparams(values, {_METRIC: 0.0}):
             self._writer.file_writer.add_summary(summary)
+        lines = "\n".join(f"    {key}={value}" for key, value in flatten(config).items())  # indented: as it is
+        self._writer.add_text("config", lines, max(step, 0))
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add one point to each named curve."""

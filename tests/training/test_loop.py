@@ -105,6 +105,8 @@ def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
             "train/images_per_second", "eval/mIoU", "eval/IoU/road"} <= set(tags["scalars"])  # fmt: skip
     assert [e.step for e in events.Scalars("train/loss/source")] == [1, 2, 3, 4]
     assert [e.value for e in events.Scalars("eval/mIoU")] == pytest.approx([m["mIoU"] for m, _ in reports])
+    text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "contrast.eta=0.5" in text
     assert len(tags["images"]) == 2 * 3  # predictions, and what is selected
     assert "_hparams_/session_start_info" in events.summary_metadata
 

@@ -7,6 +7,7 @@ import torch
 
 import pgpc
 from pgpc import storage
+from pgpc.data.domains import open_shards
 from pgpc.training import loop, remote
 from pgpc.training.trained import load_trained
 
@@ -43,6 +44,18 @@ def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, 
     assert {"checkpoint.pt", "config.json"} <= names.keys()
     assert sum("tfevents" in name for name in names) == 2
     assert load_trained(s3).iteration == 4
+
+
+def test_training_from_shards_on_s3_equals_training_from_disk(tiny, s3, tmp_path):
+    config = tiny(changes={"training.iterations": 2})
+    for side in ("source", "target"):
+        for file in open_shards(f"streets:{side}", config.data, "train").folder.iterdir():
+            storage.upload(file, f"{s3}/{side}/{file.name}")
+    moved = {"data.source": f"{s3}/source", "data.target": f"{s3}/target"}
+    pgpc.train(config, out=tmp_path / "disk")
+    pgpc.train(pgpc.override(config, moved), out=tmp_path / "s3")
+    ours, theirs = (content(tmp_path / name)["student"] for name in ("s3", "disk"))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
 def test_a_failed_copy_stops_only_the_end_of_a_run(tiny, s3, monkeypatch, caplog):
