@@ -128,7 +128,8 @@ def summaries(rows: Sequence[Row]) -> list[Row]:
 
 
 def _scores(runs: Sequence[Row]) -> dict[int, float]:
-    return {row["seed"]: row[METRIC] for row in runs if row["status"] == "complete"}
+    # A trial that somebody else has added to the study has no metrics.
+    return {row["seed"]: row[METRIC] for row in runs if row["status"] == "complete" and row[METRIC] is not None}
 
 
 def without_nan(tree: Any) -> Any:
@@ -152,11 +153,14 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 def best(rows: Sequence[Row]) -> Row | None:
     """The best run, of the complete trial of the search with the highest mean mIoU; the first of equals."""
-    complete = [r for r in summaries(rows) if r["kind"] == "search" and r["status"] == "complete"]
+    complete = [
+        r for r in summaries(rows) if r["kind"] == "search" and r["status"] == "complete" and r[METRIC] is not None
+    ]
     trial = max(complete, key=lambda r: r[METRIC], default=None)
     if trial is None:
         return None
-    return max((row for row in rows if row.get("point", row["trial"]) == trial["trial"]), key=lambda row: row[METRIC])
+    runs = [row for row in rows if row.get("point", row["trial"]) == trial["trial"]]
+    return max(runs, key=lambda row: row[METRIC] or 0.0)
 
 
 def last_checkpoint(directory: Path) -> Path | None:

@@ -146,3 +146,13 @@ def test_table_has_means_over_seeds(seeded: list[results.Row]) -> None:
 def test_json_has_no_number_that_json_does_not_know() -> None:
     tree = {"a": [1.5, float("nan"), {"b": float("inf")}], 2: ("x", None)}
     assert results.without_nan(tree) == {"a": [1.5, None, {"b": None}], "2": ["x", None]}
+
+
+def test_a_trial_that_somebody_else_added_has_no_metrics_and_is_not_the_best(tmp_path: Path) -> None:
+    study, reference = (optuna.create_study(direction="maximize") for _ in range(2))
+    reference.add_trial(create_trial(value=1.0))
+    add(study, TrialState.COMPLETE, 30.0, 100)
+    study.add_trial(create_trial(value=99.0, params={"contrast.eta": 0.5}, distributions=SPACE))
+    rows = results.collect(study, reference, results=tmp_path, seeds=[3])
+    assert [row["trial"] for row in results.ranked(rows)][:1] == ["0000"]
+    assert results.best(rows)["trial"] == "0000"

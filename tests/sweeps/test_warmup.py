@@ -142,7 +142,7 @@ def test_two_sweeps_at_the_same_time_train_one(
 
 @pytest.fixture(scope="module")
 def swept(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A sweep whose driver is killed during the warm-up and which is resumed, and a second one; and what they said."""
+    """A sweep whose driver is killed during the warm-up and which is resumed; and what both drivers said."""
     storage = tmp_path_factory.mktemp("storage")
     arguments = ("--storage", storage, "--trials", 1, "--scheduler", "none", "--workers", 1, *tiny, *START)
     killed = start("--name", "first", *arguments)
@@ -152,29 +152,25 @@ def swept(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.T
     assert killed.leaves_nothing()
     resumed = start("--resume", "first", "--storage", storage)
     assert resumed.wait(420) == 0, resumed.output
-    second = start("--name", "second", *arguments, "--set", "contrast.weight=0.3")
-    assert second.wait(420) == 0, second.output
-    return {"storage": storage, "outputs": [killed.output, resumed.output, second.output]}
+    return {"storage": storage, "outputs": [killed.output, resumed.output]}
 
 
 def test_killed_during_the_warm_up_goes_on_with_it(swept: dict[str, Any]) -> None:
-    killed, resumed, _ = swept["outputs"]
+    killed, resumed = swept["outputs"]
     assert "base  started" not in killed
     assert "warmup  started" in resumed and "warmup  complete" in resumed
     record = warm_up.read_record(next(p for p in (swept["storage"] / "warmups").iterdir() if p.is_dir()))
     assert [report["iteration"] for report in record.reports] == [3]
 
 
-def test_a_second_sweep_reuses_it(swept: dict[str, Any]) -> None:
-    assert "warmup  " not in swept["outputs"][2]
+def test_what_it_saved_is_said(swept: dict[str, Any]) -> None:
     assert "warm-up: 4 iterations trained once in" in swept["outputs"][1]
     assert "saved 4 iterations" in swept["outputs"][1]
-    assert "warm-up: 4 iterations trained by an earlier sweep; saved 8 iterations" in swept["outputs"][2]
 
 
-@pytest.mark.parametrize(("name", "trial"), [("first", "base"), ("first", "0000"), ("second", "0000")])
-def test_trials_equal_those_trained_alone(swept: dict[str, Any], tmp_path: Path, name: str, trial: str) -> None:
-    folder = swept["storage"] / name
+@pytest.mark.parametrize("trial", ["base", "0000"])
+def test_trials_equal_those_trained_alone(swept: dict[str, Any], tmp_path: Path, trial: str) -> None:
+    folder = swept["storage"] / "first"
     row = next(r for r in pq.read_table(folder / "results.parquet").to_pylist() if r["trial"] == trial)
     assert (row["status"], row["iterations"], row["warm_up_iterations"]) == ("complete", 12, 4)
     assert 0 < row["warm_up_seconds"] < row["seconds"]
