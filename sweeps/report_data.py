@@ -23,7 +23,7 @@ from sweeps import results
 from sweeps.algorithms import rungs
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.results import Row
-from sweeps.search import study_url
+from sweeps.study import study_url
 from sweeps.sweep import Sweep, resumed_sweep
 
 IOU = "IoU/"

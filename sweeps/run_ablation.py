@@ -22,9 +22,11 @@ from pgpc.data.domains import check_pair
 from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
-from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, search, warmup
+from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
+from sweeps.replicates import METRIC
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
+from sweeps.study import open_studies, study_url
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
 from sweeps.tables import INFERENCE, Table
 from sweeps.terminal import Terminal, silence
@@ -92,14 +94,14 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
 def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int:
     """Runs what is left of the sweep and writes its results, with --json to `answer` too; returns the exit code."""
     chosen, config, is_search = sweep.flags, sweep.config, not sweep.points
-    url = search.study_url(sweep.folder)
+    url = study_url(sweep.folder)
     # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
     sampler = algorithms.make_sampler(
         chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=sweep.num_trials
     )
     pruner = algorithms.make_pruner(chosen["scheduler"] if is_search else "none", config)
-    study, base = search.open_studies(url, sweep.folder.name, sampler, pruner)
-    reference = base if is_search else None  # the paper's tables have bases of their own
+    # The paper's tables have bases of their own.
+    study, reference = open_studies(url, sweep.folder.name, sampler, pruner, reference=is_search)
 
     def rows() -> list[results.Row]:
         return sweep.label_rows(results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds))
@@ -125,7 +127,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     best = results.ranked(rows())[:1] if is_search else []
     best = [row for row in best if row["status"] == "complete" and row["kind"] == "search"]
     out = (sys.stderr if sys.stderr.isatty() else None) if chosen["json"] else sys.stdout
-    terminal = Terminal(out, sweep.seeds, best=(best[0]["trial"], best[0][search.METRIC]) if best else None)
+    terminal = Terminal(out, sweep.seeds, best=(best[0]["trial"], best[0][METRIC]) if best else None)
     terminal.write(describe(sweep, workers, concurrency))
     searcher = search.StudySearcher(
         study,
@@ -144,7 +146,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
         terminal.write(f"Of {complete} complete trials of {chosen['warm_start']} {fitting} lie in the space")
     for point in known_points(earlier.read_points(chosen["enqueue"]), config, sweep.space):
         study.enqueue_trial(point, skip_if_exists=True)
-    interruption = search.Interruption(chosen["time_budget"])
+    interruption = scheduling.Interruption(chosen["time_budget"])
     signals: list[int] = []
     with stop_gracefully(interruption, terminal, signals):
         if chosen["warm_up"]:
@@ -179,14 +181,16 @@ def describe(sweep: Sweep, workers: Workers, concurrency: int) -> str:
     )
 
 
-def execute(searcher: search.StudySearcher, interruption: search.Interruption, concurrency: int, folder: Path) -> None:
+def execute(
+    searcher: search.StudySearcher, interruption: scheduling.Interruption, concurrency: int, folder: Path
+) -> None:
     """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
     shutil.rmtree(folder / "tune", ignore_errors=True)
     tune.Tuner(
         tune.with_resources(run_trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=search.PrunerScheduler(searcher),
+            scheduler=scheduling.PrunerScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=concurrency,
             trial_name_creator=lambda trial: trial.config["label"],
@@ -204,7 +208,7 @@ def execute(searcher: search.StudySearcher, interruption: search.Interruption, c
 
 
 @contextlib.contextmanager
-def stop_gracefully(interruption: search.Interruption, terminal: Terminal, received: list[int]) -> Iterator[None]:
+def stop_gracefully(interruption: scheduling.Interruption, terminal: Terminal, received: list[int]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM asks the sweep to stop; the second one leaves at once."""
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -252,7 +256,7 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
         "rows": sweep.folder / "results.parquet",
         "tables": sweep.folder / "table-*.md" if found else None,
         "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
-        "study": search.study_url(sweep.folder),
+        "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
         "resume": sweep.resume_command if unfinished else None,
     }

@@ -12,45 +12,20 @@ k seeds at k times the iterations of one, for k from 2 on.
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
-from ray.tune import Stopper
-from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from sweeps import replicates
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.space import Space
-from sweeps.trial import FAILED, REPORT, describe
-
-
-def open_studies(
-    url: str, name: str, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
-) -> tuple[optuna.Study, optuna.Study]:
-    """The study of the search and that of the reference, in one storage; made where they do not exist."""
-    storage = optuna.storages.RDBStorage(url)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        direction="maximize",
-        sampler=sampler,
-        pruner=pruner,
-        load_if_exists=True,
-    )
-    reference = optuna.create_study(
-        storage=storage, study_name=f"{name}-reference", direction="maximize", load_if_exists=True
-    )
-    study.set_metric_names([METRIC])
-    reference.set_metric_names([METRIC])
-    return study, reference
+from sweeps.trial import FAILED
 
 
 @dataclass(kw_only=True)
@@ -289,46 +264,3 @@ class StudySearcher(Searcher):
 def _curve(study: optuna.Study, trial: optuna.Trial) -> dict[int, float]:
     """What the study holds of a trial's reports."""
     return study.get_trials(deepcopy=False)[trial.number].intermediate_values
-
-
-class PrunerScheduler(FIFOScheduler):
-    """Stops the trials that the study's pruner gives up. All its state is in the study."""
-
-    def __init__(self, searcher: StudySearcher):
-        super().__init__()
-        self._searcher = searcher
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Called by Tune with a trial's flattened report."""
-        prefix = f"{REPORT}/"
-        metrics = {key[len(prefix) :]: value for key, value in result.items() if key.startswith(prefix)}
-        if metrics and self._searcher.report(trial.trial_id, metrics):
-            return self.STOP
-        return self.CONTINUE
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Called by Tune when a trial's process has failed, before it is started again or given up."""
-        error = trial.get_pickled_error()
-        message = describe(error) if error else "its process was lost"
-        self._searcher.note_error(trial.trial_id, message, final=not trial.should_recover())
-
-
-class Interruption(Stopper):
-    """Ends the sweep, leaving what runs to be resumed: when asked to, or after `budget` seconds."""
-
-    def __init__(self, budget: float | None):
-        self._deadline = math.inf if budget is None else time.monotonic() + budget
-        self.requested = False
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Single trials are not stopped here."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Called by Tune at every step."""
-        return self.requested or time.monotonic() >= self._deadline
-
-
-def study_url(results: Path) -> str:
-    """Address of a sweep's study, for Optuna and its tools."""
-    return f"sqlite:///{results / 'study.db'}"

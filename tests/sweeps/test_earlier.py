@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from sweeps import earlier
-from sweeps.search import study_url
+from sweeps.study import study_url
 
 SPACE = {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(2, 6)}
 WIDE = {"contrast.eta": FloatDistribution(0, 1), "contrast.r": IntDistribution(1, 18)}

@@ -23,7 +23,7 @@ from optuna.trial import TrialState, create_trial
 import pgpc
 from pgpc.config import parse_settings
 from sweeps import replicates, report, report_charts, report_data, report_formats, report_tables, results
-from sweeps.search import study_url
+from sweeps.study import study_url
 from sweeps.sweep import Sweep, new_sweep, write_sweep
 
 ITERATIONS = 100

@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
 import pgpc
-from sweeps import algorithms, search
+from sweeps import algorithms, scheduling, search
 from sweeps.space import own_values, search_space
 
 CONFIG = pgpc.override(
@@ -33,7 +33,7 @@ class Bench:
         self.reference = optuna.create_study(direction="maximize")
         self.events: list[tuple[str, str]] = []
 
-    def driver(self, num_trials: int = 3) -> tuple[search.StudySearcher, search.PrunerScheduler]:
+    def driver(self, num_trials: int = 3) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
         searcher = search.StudySearcher(
             self.study,
             self.reference,
@@ -46,18 +46,18 @@ class Bench:
             seeds=self.seeds,
             side_by_side=self.side_by_side,
         )
-        return searcher, search.PrunerScheduler(searcher)
+        return searcher, scheduling.PrunerScheduler(searcher)
 
     def states(self) -> list[TrialState]:
         return [trial.state for trial in self.study.trials]
 
 
-def report(scheduler: search.PrunerScheduler, trial_id: str, iteration: int, value: float) -> str:
+def report(scheduler: scheduling.PrunerScheduler, trial_id: str, iteration: int, value: float) -> str:
     result = {"report/iteration": iteration, "report/mIoU": value, "report/IoU/road": value, "pid": 1, "done": False}
     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
 
 
-def run_reference(searcher: search.StudySearcher, scheduler: search.PrunerScheduler) -> None:
+def run_reference(searcher: search.StudySearcher, scheduler: scheduling.PrunerScheduler) -> None:
     assert searcher.suggest("reference")["label"] == "base"
     report(scheduler, "reference", 100, 10.0)
     searcher.on_trial_complete("reference", {})
@@ -201,12 +201,12 @@ def test_more_trials_than_before_can_be_asked_for() -> None:
 # Several seeds
 
 
-def finish(searcher: search.StudySearcher, scheduler: search.PrunerScheduler, trial_id: str, value: float) -> None:
+def finish(searcher: search.StudySearcher, scheduler: scheduling.PrunerScheduler, trial_id: str, value: float) -> None:
     report(scheduler, trial_id, 100, value)
     searcher.on_trial_complete(trial_id, {})
 
 
-def with_reference(bench: Bench, *values: float) -> tuple[search.StudySearcher, search.PrunerScheduler]:
+def with_reference(bench: Bench, *values: float) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
     """A driver that has run the reference with each seed, to these scores."""
     searcher, scheduler = bench.driver()
     for i, value in enumerate(values):
