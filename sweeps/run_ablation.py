@@ -23,13 +23,12 @@ from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
-from sweeps.replicates import METRIC
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
 from sweeps.study import open_studies, study_url
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
 from sweeps.tables import INFERENCE, Table
-from sweeps.terminal import Terminal, silence
+from sweeps.terminal import Terminal, open_terminal, silence
 from sweeps.trial import RESTARTS, TRIAL_RESOURCES, Workers, run_trial
 from sweeps.warmup import WarmUps
 
@@ -124,10 +123,8 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
             "warm_up": warm_ups.find(config) if chosen["warm_up"] else None,
         }
 
-    best = results.ranked(rows())[:1] if is_search else []
-    best = [row for row in best if row["status"] == "complete" and row["kind"] == "search"]
     out = (sys.stderr if sys.stderr.isatty() else None) if chosen["json"] else sys.stdout
-    terminal = Terminal(out, sweep.seeds, best=(best[0]["trial"], best[0][METRIC]) if best else None)
+    terminal = open_terminal(out, sweep, rows())
     terminal.write(describe(sweep, workers, concurrency))
     searcher = search.StudySearcher(
         study,
@@ -148,7 +145,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
         study.enqueue_trial(point, skip_if_exists=True)
     interruption = scheduling.Interruption(chosen["time_budget"])
     signals: list[int] = []
-    with stop_gracefully(interruption, terminal, signals):
+    with stop_gracefully(interruption, terminal, signals), terminal:
         if chosen["warm_up"]:
             warmup.provide(
                 warm_ups, sweep, execute=lambda searcher: execute(searcher, interruption, concurrency, sweep.folder),

@@ -1,4 +1,4 @@
-"""What a sweep says while it runs: one line per event."""
+"""What a sweep says while it runs: one line per event; on a terminal one table instead, of `sweeps.live_terminal`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
+from types import TracebackType
 from typing import TextIO
 
 import optuna
 
-from sweeps import replicates
+from sweeps import replicates, results
 from sweeps.comparison import spread
 from sweeps.search import METRIC, REFERENCE_LABEL, Run
+from sweeps.sweep import Sweep
 
 
 def duration(seconds: float) -> str:
@@ -25,7 +27,10 @@ def duration(seconds: float) -> str:
 
 
 class Terminal:
-    """Writes the lines. Knows the best complete trial so far, to set each report beside it."""
+    """Writes the lines. Knows the best complete trial so far, to set each report beside it.
+
+    To be entered while trials run.
+    """
 
     def __init__(self, out: TextIO | None, seeds: Sequence[int], best: tuple[str, float] | None = None):
         """`out` None keeps quiet; `best` is the label and mIoU of the best trial of an earlier driver of the sweep."""
@@ -33,6 +38,14 @@ class Terminal:
         self._out = out
         self._seeds = seeds
         self._best = best
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        pass
 
     def write(self, text: str) -> None:
         """Lines as they are."""
@@ -45,12 +58,18 @@ class Terminal:
 
     def event(self, event: str, run: Run) -> None:
         """One line for an event of `StudySearcher`."""
+        self._note_best(event, run)
+        self.say(self._line(event, run))
+
+    def _note_best(self, event: str, run: Run) -> None:
+        if event == ("complete" if len(self._seeds) == 1 else "judged") and run.point != REFERENCE_LABEL:
+            mean = replicates.mean(replicates.values(run.trial, self._seeds).values())
+            self._best = max(self._best or ("", -math.inf), (run.point, mean), key=lambda b: b[1])
+
+    def _line(self, event: str, run: Run) -> str:
         progress = f"iteration {run.iteration}/{run.iterations}"
         score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
         scores = replicates.values(run.trial, self._seeds)
-        if event == ("complete" if len(self._seeds) == 1 else "judged") and run.point != REFERENCE_LABEL:
-            mean = replicates.mean(scores.values())
-            self._best = max(self._best or ("", -math.inf), (run.point, mean), key=lambda b: b[1])
         text = {
             "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
             "reported": f"{progress}  {score}{self._beside()}",
@@ -62,10 +81,26 @@ class Terminal:
             "judged": f"mean over seeds {spread(scores, len(self._seeds))}{self._beside()}",
             "outpaced": f"pruned at mean {spread(scores, len(self._seeds))}: no other seed can lift it to the best",
         }[event]
-        self.say(f"{run.point if event in ('judged', 'outpaced') else run.label}  {text}")
+        return f"{run.point if event in ('judged', 'outpaced') else run.label}  {text}"
 
     def _beside(self) -> str:
         return f"   best {self._best[1]:.2f} ({self._best[0]})" if self._best else ""
+
+
+def open_terminal(out: TextIO | None, sweep: Sweep, rows: Sequence[results.Row]) -> Terminal:
+    """What `sweep` writes on `out` (None: nothing), of whose runs earlier drivers have left `rows`.
+
+    Lines, unless it is a terminal that can move its cursor, and nobody keeps what appears on it for later.
+    """
+    leading = [row for row in results.ranked(rows) if row["status"] == "complete" and row["kind"] == "search"]
+    best = (leading[0]["trial"], leading[0][METRIC]) if leading and not sweep.points else None
+    if out is None or not out.isatty() or os.environ.get("TERM") == "dumb" or "CI" in os.environ:
+        return Terminal(out, sweep.seeds, best)
+    from rich.console import Console
+
+    from sweeps.live_terminal import LiveTerminal, Plan
+
+    return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows))
 
 
 def silence() -> None:
@@ -84,5 +119,10 @@ def silence() -> None:
 def _params(run: Run) -> str:
     if run.point == REFERENCE_LABEL:
         return "the reference, without contrast"
-    values = {key.rpartition(".")[2]: value for key, value in run.trial.params.items()}
-    return "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+    return "  ".join(f"{name} {value}" for name, value in values_of(run).items())
+
+
+def values_of(run: Run) -> dict[str, str]:
+    """The parameters of a run's trial, as they are shown, by what follows the last dot of their keys."""
+    params = run.trial.params.items()
+    return {key.rpartition(".")[2]: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in params}
