@@ -47,6 +47,10 @@ class Terminal:
     ) -> None:
         pass
 
+    def __reduce__(self) -> tuple[type[Terminal], tuple[None, tuple[()]]]:
+        # Tune keeps a copy of all that it is given, for a way of resuming that is not ours; a terminal has none.
+        return Terminal, (None, ())
+
     def write(self, text: str) -> None:
         """Lines as they are."""
         if self._out:

@@ -11,6 +11,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from ray import cloudpickle
 from rich.console import Console
 
 from sweeps import replicates, terminal
@@ -174,6 +175,13 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(live: Callable[...
     assert places == sorted(places)
     assert text.count("] ") == 4, "nothing else is said"
     assert UP in text[text.rindex("trials 1/4") :], "the table is wiped off"
+
+
+def test_tune_can_keep_a_copy_of_what_holds_it(live: Callable[..., LiveTerminal]) -> None:
+    with live() as table:
+        copy = cloudpickle.loads(cloudpickle.dumps(lambda text: table.say(text)))
+        copy("lost")
+    assert "lost" not in table._console.file.getvalue()
 
 
 def test_without_colours_where_the_user_wants_none(
