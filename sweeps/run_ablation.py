@@ -121,6 +121,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
             "directory": str(results.trials_folder(sweep.folder) / label),
             "workers": asdict(workers),
             "warm_up": warm_ups.find(config) if chosen["warm_up"] else None,
+            "compared": sweep.compared,
         }
 
     out = (sys.stderr if sys.stderr.isatty() else None) if chosen["json"] else sys.stdout

@@ -66,6 +66,15 @@ class Sweep:
         return len(self.points) or self.flags["trials"]
 
     @property
+    def compared(self) -> list[str]:
+        """The config keys in which its runs differ."""
+        keys = list(self.space)
+        if self.points:
+            configs = [flatten(config) for config in self.points.values()]
+            keys = [key for key in configs[0] if any(config[key] != configs[0][key] for config in configs)]
+        return [*keys, *["seed"] * (len(self.seeds) > 1 and "seed" not in keys)]
+
+    @property
     def known(self) -> list[dict[str, Any]]:
         """Parameters of the trials that need no search, in order."""
         if self.points:

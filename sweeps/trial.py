@@ -62,7 +62,7 @@ def run_trial(spec: dict[str, Any]) -> None:
     """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`.
 
     Where there is a folder `spec["warm_up"]`, the training goes on from that warm-up; where there is `spec["until"]`,
-    it is itself one of so many iterations.
+    it is itself one of so many iterations. `spec["compared"]` are the config keys that the sweep is about.
     A training that fails leaves all that is known of its error in error.txt.
     """
     from ray.train.torch import TorchTrainer
@@ -73,7 +73,7 @@ def run_trial(spec: dict[str, Any]) -> None:
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={key: spec.get(key) for key in ("config", "directory", "warm_up", "until")},
+        train_loop_config={key: spec.get(key) for key in ("config", "directory", "warm_up", "until", "compared")},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
         ),
@@ -113,6 +113,7 @@ def train_loop(spec: dict[str, Any]) -> None:
             resume=Path(resume) if resume else None,
             warm_up=spec["warm_up"],
             until=spec["until"],
+            compared=spec["compared"],
             on_report=on_report,
         )
 

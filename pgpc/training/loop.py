@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def train(
     resume: Path | str | None = None,
     warm_up: Path | str | None = None,
     until: int | None = None,
+    compared: Sequence[str] | None = None,
     on_report: OnReport | None = None,
 ) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
@@ -77,6 +78,8 @@ def train(
         until: stop after this many iterations, so that other runs can take `out` as their `warm_up`; the learning rate
             is that of the whole run. Where no evaluation falls on it, the last call of `on_report` has only
             ``iteration`` and ``seconds``.
+        compared: dotted keys of `config` that TensorBoard shows as the run's hyperparameters, under the last part of
+            their names; None for all keys that bear on the result.
         on_report: called on every process after each evaluation with the metrics, equal on all processes, and, on
             process 0, with a folder that holds the checkpoint (None on the others). The folder vanishes when the
             call returns. Without a callback the checkpoint is kept in `out`.
@@ -132,7 +135,8 @@ def train(
             pictured = list(itertools.islice(samples, NUM_PICTURES))
             forked = warm_up is not None and resume is None
             # What an earlier try to fork has copied is dropped, too.
-            tracker = Tracker(out, config, state.classes, step=-1 if forked else state.step, samples=pictured)
+            first = -1 if forked else state.step
+            tracker = Tracker(out, config, state.classes, step=first, samples=pictured, compared=compared)
             if forked:
                 tracker.copy_curves(Path(warm_up))
         record = warm_ups.begin_record(out, state, device) if until is not None else None
@@ -140,6 +144,8 @@ def train(
         end = config.training.iterations if until is None else until
         try:
             _run(state, progress, batches, Domains(source, target, scored), device, places, end)
+            if tracker is not None and until is None:
+                tracker.succeeded()
         finally:
             if tracker is not None:
                 tracker.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,32 +28,34 @@ class Tracker:
     """Writes the TensorBoard run of one training. Only process 0 has one.
 
     Hyperparameters are written at the start and refer to the curve of the metric, so that the final score of a run
-    stands beside them also when the run was stopped half-way.
+    stands beside them also when the run was stopped half-way; its status is unknown until it has come to its end.
 
     Args:
-        folder: receives the event file.
+        folder: receives the event file; the run is called after it.
         config: its values become the run's hyperparameters.
         classes: whose colours labels are painted in.
         step: the iteration that the run goes on from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
+        compared: dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
+            that bear on the result.
     """
 
     def __init__(
         self, folder: Path, config: Config, classes: ClassSet, *, step: int,
-        samples: Sequence[tuple[Tensor, np.ndarray, str]],
+        samples: Sequence[tuple[Tensor, np.ndarray, str]], compared: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from torch.utils.tensorboard import SummaryWriter  # slow to import
         from torch.utils.tensorboard.summary import hparams
 
         self._samples, self._classes, self._config = samples, classes, config
         # Points of an earlier try that lie beyond the checkpoint are dropped; the one at the checkpoint stays.
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
-        values = {
-            key: value if isinstance(value, (bool, int, float)) else str(value)
-            for key, value in flatten(config).items()
-            if key.startswith(_HPARAM_GROUPS)
-        }
-        for summary in hparams(values, {_METRIC: 0.0}):
+        own = _hyperparameters(config, compared)
+        # What a run lacks has a column all the same: TensorBoard takes the columns from any one of the runs.
+        experiment, _, self._success = hparams({name: value for name, (value, _) in own.items()}, {_METRIC: 0.0})
+        played = {name: value for name, (value, plays) in own.items() if plays}
+        for summary in (experiment, hparams_pb(played, trial_id=folder.name)):
             self._writer.file_writer.add_summary(summary)
         lines = "\n".join(f"    {key}={value}" for key, value in flatten(config).items())  # indented: as it is
         self._writer.add_text("config", lines, max(step, 0))
@@ -126,9 +129,31 @@ class Tracker:
         names = [self._classes.names[k] for k in pixels.label]
         self._writer.add_embedding(np.concatenate(features), metadata=names, global_step=step, tag=space)
 
+    def succeeded(self) -> None:
+        """Note that the run has come to its end."""
+        self._writer.file_writer.add_summary(self._success)
+
     def close(self) -> None:
         """Flush and close the event file."""
         self._writer.close()
+
+
+def _hyperparameters(config: Config, compared: Sequence[str] | None) -> dict[str, tuple[float | str, bool]]:
+    """By name, the value of each, and whether it plays a part: without contrast, its settings do not.
+
+    Names are what follows the last dot of the keys, where that tells them apart.
+    """
+    flat = flatten(config)
+    keys = [key for key in flat if key.startswith(_HPARAM_GROUPS)] if compared is None else compared
+    short = Counter(key.rpartition(".")[2] for key in keys)
+    found = {}
+    for key in keys:
+        last = key.rpartition(".")[2]
+        name = last if compared is not None and short[last] == 1 else key
+        is_number = isinstance(flat[key], (int, float)) and not isinstance(flat[key], bool)
+        plays = config.contrast.enabled or not key.startswith("contrast.") or key == "contrast.enabled"
+        found[name] = flat[key] if is_number else str(flat[key]), plays
+    return found
 
 
 @contextlib.contextmanager
