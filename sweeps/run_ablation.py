@@ -23,6 +23,7 @@ from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
+from sweeps.outcome import note_outcome
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
 from sweeps.study import open_studies, study_url
@@ -107,6 +108,8 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
 
     def on_event(event: str, trial: search.Run) -> None:
         terminal.event(event, trial)
+        if event in ("complete", "pruned", "failed"):
+            note_outcome(results.trials_folder(sweep.folder) / trial.label, event, trial)
         if event in ("complete", "pruned", "failed", "outpaced"):
             results.write_parquet(rows(), sweep.folder / "results.parquet")
             report.attempt(sweep.folder, terminal.say)

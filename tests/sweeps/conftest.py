@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,52 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Dr
 def tiny() -> list[str]:
     """Flags that make every training one of seconds."""
     return TINY_FLAGS
+
+
+@pytest.fixture(scope="session")
+def interrupted_sweep(
+    start: Callable[..., Driver], tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said."""
+    storage = tmp_path_factory.mktemp("storage")
+    first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
+    first.wait_for("0000  iteration 3/")
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    clean = [first.leaves_nothing()]
+
+    second = start("--storage", storage, "--resume", "hardy")
+    second.wait_for("0000  (goes on|iteration)")
+    second.interrupt()
+    second_code = second.wait(60)
+    clean.append(second.leaves_nothing())
+
+    third = start("--storage", storage, "--resume")
+    third.wait_for("0001  iteration 3/")
+    os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
+    third_code = third.wait()
+    clean.append(third.leaves_nothing())
+    return {
+        "folder": storage / "hardy",
+        "outputs": [first.output, second.output, third.output],
+        "codes": [second_code, third_code],
+        "clean": clean,
+    }
+
+
+@pytest.fixture(scope="session")
+def warmed_sweep(
+    start: Callable[..., Driver], tiny: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """A sweep whose driver is killed during the warm-up and which is resumed; and what both drivers said."""
+    storage = tmp_path_factory.mktemp("storage")
+    changes = [*tiny, "--set", "contrast.start=6"]
+    arguments = ("--storage", storage, "--trials", 1, "--scheduler", "none", "--workers", 1, *changes)
+    killed = start("--name", "first", *arguments)
+    killed.wait_for("warmup  iteration 3/4")
+    os.kill(killed.process.pid, signal.SIGKILL)
+    killed.process.wait()
+    assert killed.leaves_nothing()
+    resumed = start("--resume", "first", "--storage", storage)
+    assert resumed.wait(420) == 0, resumed.output
+    return {"storage": storage, "outputs": [killed.output, resumed.output]}

@@ -6,15 +6,7 @@ What it leaves behind in the end is what any sweep leaves behind, so that is loo
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +23,13 @@ pytestmark = pytest.mark.timeout(420)
 STEPS = [3, 6, 9, 12]
 
 
-@pytest.fixture(scope="module")
-def sweep(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said."""
-    storage = tmp_path_factory.mktemp("storage")
-    first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
-    first.wait_for("0000  iteration 3/")
-    os.kill(first.process.pid, signal.SIGKILL)
-    first.process.wait()
-    clean = [first.leaves_nothing()]
-
-    second = start("--storage", storage, "--resume", "hardy")
-    second.wait_for("0000  (goes on|iteration)")
-    second.interrupt()
-    second_code = second.wait(60)
-    clean.append(second.leaves_nothing())
-
-    third = start("--storage", storage, "--resume")
-    third.wait_for("0001  iteration 3/")
-    os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
-    third_code = third.wait()
-    clean.append(third.leaves_nothing())
-    return {
-        "folder": storage / "hardy",
-        "outputs": [first.output, second.output, third.output],
-        "codes": [second_code, third_code],
-        "clean": clean,
-    }
+@pytest.fixture
+def sweep(interrupted_sweep: dict[str, Any]) -> dict[str, Any]:
+    """The sweep that has met them."""
+    return interrupted_sweep
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def study(sweep: dict[str, Any]) -> optuna.Study:
     """The sweep's study, as Optuna's own tools open it."""
     return optuna.load_study(study_name="hardy", storage=f"sqlite:///{sweep['folder'] / 'study.db'}")
@@ -152,37 +121,6 @@ def test_sweep_file_says_how_it_came_about(sweep: dict[str, Any]) -> None:
     assert {"python", "torch", "ray", "optuna"} <= set(stored["runs"][0]["versions"])
     assert stored["seed"] == 0 and stored["config"]["training"]["iterations"] == 12
     assert list(stored["space"]) == [f"contrast.{name}" for name in ("r", "eta", "weight", "anchors", "negatives")]
-
-
-def test_tensorboard_has_one_run_per_trial_over_http(sweep: dict[str, Any]) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "tensorboard.main",
-        "--logdir",
-        str(sweep["folder"] / "trials"),
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/runs", timeout=10) as answer:
-                    runs = json.load(answer)
-            except OSError:
-                runs = []
-            if sorted(runs) == ["0000", "0001", "base"]:
-                return
-            assert time.monotonic() < deadline, runs
-            time.sleep(0.5)
-    finally:
-        server.kill()
-        server.wait()
 
 
 def test_events_cover_the_whole_trial(sweep: dict[str, Any]) -> None:

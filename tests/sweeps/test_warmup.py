@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,19 +138,10 @@ def test_two_sweeps_at_the_same_time_train_one(
         assert give(sweep, unwanted) == ["warmup  another sweep is training it; waiting"]
 
 
-@pytest.fixture(scope="module")
-def swept(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture
+def swept(warmed_sweep: dict[str, Any]) -> dict[str, Any]:
     """A sweep whose driver is killed during the warm-up and which is resumed; and what both drivers said."""
-    storage = tmp_path_factory.mktemp("storage")
-    arguments = ("--storage", storage, "--trials", 1, "--scheduler", "none", "--workers", 1, *tiny, *START)
-    killed = start("--name", "first", *arguments)
-    killed.wait_for("warmup  iteration 3/4")
-    os.kill(killed.process.pid, signal.SIGKILL)
-    killed.process.wait()
-    assert killed.leaves_nothing()
-    resumed = start("--resume", "first", "--storage", storage)
-    assert resumed.wait(420) == 0, resumed.output
-    return {"storage": storage, "outputs": [killed.output, resumed.output]}
+    return warmed_sweep
 
 
 def test_killed_during_the_warm_up_goes_on_with_it(swept: dict[str, Any]) -> None:
