@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -26,6 +27,7 @@ from sweeps.time_left import Course, time_left
 from sweeps.trial import forked
 
 _ABOVE = ("restarted", "resumed", "failed")  # events that stay to be read
+_CHATTER = "worker processes have been started on node"  # Ray is surprised that trials consist of processes
 _FINISHED = 6  # so many of them are shown
 _PAUSE, _IDLE = 0.25, 1.0  # seconds between two pictures: at least, and where nothing but the time has changed
 
@@ -61,6 +63,23 @@ class Plan:
         )
 
 
+class _Printed:
+    """Stands in for a standard stream: the lines that any Python code prints appear above the table."""
+
+    def __init__(self, stream: TextIO, write: Callable[[str], None]):
+        self._stream, self._write, self._begun = stream, write, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if _CHATTER not in line:
+                self._write(line)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class LiveTerminal(Terminal):
     """Shows the table from entering to leaving; then it vanishes. What is written meanwhile appears above it.
 
@@ -90,10 +109,13 @@ class LiveTerminal(Terminal):
         self._live: Live | None = None
 
     def __enter__(self) -> LiveTerminal:
-        # What Python code prints to a terminal appears above the table; what goes into a file goes on to do so.
-        redirect = {f"redirect_{name}": getattr(sys, name).isatty() for name in ("stdout", "stderr")}
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, **redirect)
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self._live.start()
+        self._before = sys.stdout, sys.stderr
+        # What goes into a file goes on to do so.
+        sys.stdout, sys.stderr = (_Printed(file, self.write) if file.isatty() else file for file in self._before)
         self._thread = threading.Thread(target=self._keep_drawing, name="live table", daemon=True)
         self._thread.start()
         return self
@@ -101,6 +123,7 @@ class LiveTerminal(Terminal):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        sys.stdout, sys.stderr = self._before
         self._leaving.set()
         self._thread.join()
         self._live.stop()
@@ -172,13 +195,13 @@ class LiveTerminal(Terminal):
             self._changed, drawn = False, time.monotonic()
             while self._lines:
                 said.append(self._lines.popleft())
-                self._console.print(Text(said[-1]), soft_wrap=True)
+                self._console.print(Text.from_ansi(said[-1]), soft_wrap=True)
             if self._console.size != size:
                 # A terminal breaks lines anew, each in its way, so nobody knows where the table is now.
                 size = self._console.size
                 self._console.clear()
                 for line in said:
-                    self._console.print(Text(line), soft_wrap=True)
+                    self._console.print(Text.from_ansi(line), soft_wrap=True)
             self._live.update(self.picture(*size), refresh=True)
 
     def picture(self, width: int, height: int) -> Group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -150,8 +151,12 @@ def test_parameters_without_room_are_left_out_the_last_first(live: Callable[...,
     assert drawn(table, width=36)[1].split() == ["trial", "mIoU", "…"]
 
 
-def test_only_mishaps_are_said_above_the_table_which_vanishes(live: Callable[..., LiveTerminal]) -> None:
-    table = live()
+def test_only_mishaps_are_said_above_the_table_which_vanishes(
+    live: Callable[..., LiveTerminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, logged = live(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", table._console.file)
+    monkeypatch.setattr(sys, "stderr", logged)
     sweep = Sweep(table)
     table.write("before")
     with table:
@@ -161,19 +166,25 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(live: Callable[...
         run.error = "a worker was lost"
         table.event("restarted", run)
         run.error = "NonFiniteLoss"
-        print("stray")
+        print("what Ray", "says")
+        print("(raylet) WARNING: 8 PYTHON worker processes have been started on node: 6ed7")
         sweep.end(run, "failed", TrialState.FAIL)
         deadline = time.monotonic() + 20
         while "failed" not in table._console.file.getvalue() and time.monotonic() < deadline:
             time.sleep(0.05)
         table.say("stopping")
+        print("a warning", file=sys.stderr)
     table.write("after")
     text = table._console.file.getvalue()
     assert text.startswith("before\n") and text.endswith("after\n")
-    said = ["] warmup  started", "0000  a worker was lost; it is started again", "0000  FAILED    NonFiniteLoss"]
+    said = [
+        "] warmup  started", "0000  a worker was lost; it is started again", "what Ray says",
+        "0000  FAILED    NonFiniteLoss",
+    ]  # fmt: skip
     places = [text.index(line) for line in [*said, "trials 1/4", "] stopping", "after"]]
     assert places == sorted(places)
-    assert text.count("] ") == 4, "nothing else is said"
+    assert text.count("] ") == 4 and "PYTHON" not in text, "nothing else is said"
+    assert logged.getvalue() == "a warning\n", "what goes into a file goes on to do so"
     assert UP in text[text.rindex("trials 1/4") :], "the table is wiped off"
 
 
