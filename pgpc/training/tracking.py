@@ -31,7 +31,7 @@ class Tracker:
     stands beside them also when the run was stopped half-way; its status is unknown until it has come to its end.
 
     Args:
-        folder: receives the event file; the run is called after it.
+        folder: receives the event file.
         config: its values become the run's hyperparameters.
         classes: whose colours labels are painted in.
         step: the iteration that the run goes on from; points of an earlier try beyond it are dropped.
@@ -55,7 +55,8 @@ class Tracker:
         # What a run lacks has a column all the same: TensorBoard takes the columns from any one of the runs.
         experiment, _, self._success = hparams({name: value for name, (value, _) in own.items()}, {_METRIC: 0.0})
         played = {name: value for name, (value, plays) in own.items() if plays}
-        for summary in (experiment, hparams_pb(played, trial_id=folder.name)):
+        # Without an id of its own it is called after the run, and stays apart from a namesake of another sweep.
+        for summary in (experiment, hparams_pb(played, trial_id="")):
             self._writer.file_writer.add_summary(summary)
         lines = "\n".join(f"    {key}={value}" for key, value in flatten(config).items())  # indented: as it is
         self._writer.add_text("config", lines, max(step, 0))

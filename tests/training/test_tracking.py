@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf import text_format
+from google.protobuf.json_format import MessageToDict
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 import pgpc
@@ -57,6 +59,50 @@ def projector(folder):
         )
         for info in config.embeddings
     ]
+
+
+def hyperparameters(folder):
+    """Of the run in `folder`: the columns, its own values, and its status (None before its end)."""
+    found = EventAccumulator(str(folder)).Reload().summary_metadata
+    parts = {tag.removeprefix("_hparams_/"): m.plugin_data.content for tag, m in found.items() if "hparams" in tag}
+    data = {name: HParamsPluginData.FromString(content) for name, content in parts.items()}
+    values = MessageToDict(data["session_start_info"])["sessionStartInfo"].get("hparams", {})
+    end = MessageToDict(data["session_end_info"])["sessionEndInfo"]["status"] if "session_end_info" in data else None
+    return {info.name for info in data["experiment"].experiment.hparam_infos}, values, end
+
+
+def test_hyperparameters_are_those_that_runs_are_compared_by(tmp_path, material):
+    keys = ["contrast.eta", "contrast.weight", "seed", "model.encoder"]
+    for name in ("streets", "streets/daformer"):
+        state, _ = material(name)
+        Tracker(tmp_path / name, state.config, CITYSCAPES, step=0, samples=[], compared=keys).close()
+    names = {"eta", "weight", "seed", "encoder"}
+    expected = {"eta": 0.5, "weight": 0.1, "seed": 0.0, "encoder": "mit_b0"}
+    assert hyperparameters(tmp_path / "streets") == (names, expected, None)
+    without = {"seed": 0.0, "encoder": "mit_b0"}
+    assert hyperparameters(tmp_path / "streets/daformer") == (names, without, None), "its eta plays no part"
+
+
+def test_keys_with_the_same_last_part_keep_their_first(tmp_path, material):
+    state, _ = material()
+    keys = ["optimizer.warmup", "contrast.start", "contrast.enabled", "adaptation.enabled"]
+    Tracker(tmp_path, state.config, CITYSCAPES, step=0, samples=[], compared=keys).close()
+    assert hyperparameters(tmp_path)[0] == {"warmup", "start", "contrast.enabled", "adaptation.enabled"}
+
+
+def test_success_is_noted_at_the_end(tmp_path, tiny):
+    class Stop(Exception):
+        pass
+
+    def stop(metrics, checkpoint):
+        raise Stop
+
+    with pytest.raises(Stop):
+        pgpc.train(tiny(), out=tmp_path, on_report=stop)
+    assert hyperparameters(tmp_path)[2] is None
+    pgpc.train(tiny(), out=tmp_path)
+    _, values, status = hyperparameters(tmp_path)
+    assert status == "STATUS_SUCCESS" and values["contrast.r"] == tiny().contrast.r and "data.crop" not in values
 
 
 def test_pictures_of_each_evaluation(tmp_path, material):
