@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from sweeps.replicates import METRIC
 
 STYLES = {"complete": "green", "pruned": "yellow", "failed": "red"}
+RUNNING = "running"
 _BAR, _MIN_BAR = 30, 8
-_GAP = 2
+_GAP = "  "
+_LEFT_OUT = ".."
 
 
 @dataclass(kw_only=True)
@@ -29,8 +29,8 @@ class Row:
     values: dict[str, str] = field(default_factory=dict)
 
 
-def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Table:
-    """One line for each row, below a line of names.
+def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Text:
+    """One line for each row, below a line of names. (A table of rich's own takes ten times as long to draw.)
 
     Args:
         rows: to be shown.
@@ -38,38 +38,45 @@ def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Table:
         width: of the terminal, in characters.
     """
     counts = [f"{row.iteration}/{row.iterations}" if row.iterations else "" for row in rows]
-    states = {row.state for row in rows} - {"running"}
+    trial = _widest(["trial", *(row.label for row in rows)])
+    count = _widest(counts)
+    score = _widest([METRIC, *(row.score for row in rows)])
+    widths = {name: _widest([name, *(row.values.get(name, "-") for row in rows)]) for name in columns}
+    bar = _widest([*({row.state for row in rows} - {RUNNING}), "#" * _MIN_BAR])
 
-    left = width - sum(
-        _widest([head, *cells]) + _GAP
-        for head, cells in (("trial", [r.label for r in rows]), ("", counts), (METRIC, [r.score for r in rows]))
-    )
-    least = max(_MIN_BAR, _widest(states))
-    shown: list[str] = []
-    widths = [_widest([name, *(row.values.get(name, "-") for row in rows)]) + _GAP for name in columns]
-    for i, name in enumerate(columns):
-        later = len(columns) > i + 1
-        if sum(widths[: i + 1]) + later * (1 + _GAP) > left - least - _GAP:
-            break
-        shown.append(name)
-    left_out = len(shown) < len(columns)
-    bar = min(_BAR, max(left - _GAP - sum(widths[: len(shown)]) - left_out * (1 + _GAP), least))
+    room = width - trial - bar - count - score - 3 * len(_GAP)
+    shown = _fitting(widths, room)
+    extra = [_LEFT_OUT] * (len(shown) < len(columns))
+    room -= sum(widths[name] + len(_GAP) for name in shown) + len(extra) * len(_GAP + _LEFT_OUT)
+    bar = min(bar + max(room, 0), max(_BAR, bar))
 
-    drawn = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
-    drawn.add_column("trial", no_wrap=True)
-    drawn.add_column("", no_wrap=True, width=bar)
-    drawn.add_column("", no_wrap=True, justify="right")
-    drawn.add_column(METRIC, no_wrap=True, justify="right", style="bold")
-    for name in [*shown, *["…"] * left_out]:
-        drawn.add_column(name, no_wrap=True, justify="right")
-    for row, count in zip(rows, counts, strict=True):
-        if row.state == "running":
-            state = ProgressBar(total=max(row.iterations, 1), completed=row.iteration, width=bar)
+    def right(cells: Iterable[str]) -> str:
+        return "".join(f"{_GAP}{cell:>{widths[name]}}" for name, cell in zip(shown, cells))
+
+    drawn = Text(no_wrap=True, overflow="crop")
+    names = "".join(_GAP + name for name in extra)
+    drawn.append(f"{'trial':{trial}}{_GAP}{'':{bar}}{_GAP}{'':{count}}{_GAP}{METRIC:>{score}}", style="dim")
+    drawn.append(right(shown) + names, style="dim")
+    for row, done in zip(rows, counts, strict=True):
+        drawn.append(f"\n{row.label:{trial}}{_GAP}")
+        if row.state == RUNNING:
+            filled = bar * row.iteration // max(row.iterations, 1)
+            drawn.append("#" * filled, style="cyan").append("." * (bar - filled), style="dim")
         else:
-            state = Text(row.state, style=STYLES.get(row.state, ""))
-        cells = (row.values.get(name, "-" if row.iterations else "") for name in shown)
-        drawn.add_row(row.label, state, count, row.score, *cells)
+            drawn.append(f"{row.state:{bar}}", style=STYLES.get(row.state, ""))
+        drawn.append(f"{_GAP}{done:>{count}}{_GAP}").append(f"{row.score:>{score}}", style="bold")
+        drawn.append(right(row.values.get(name, "-" if row.iterations else "") for name in shown))
     return drawn
+
+
+def _fitting(widths: dict[str, int], room: int) -> list[str]:
+    """The first names whose columns fit; where not all do, so does a mark that says so."""
+    names = list(widths)
+    for num in range(len(names), 0, -1):
+        mark = len(_GAP + _LEFT_OUT) if num < len(names) else 0
+        if sum(widths[name] + len(_GAP) for name in names[:num]) + mark <= room:
+            return names[:num]
+    return []
 
 
 def _widest(texts: Iterable[str]) -> int:

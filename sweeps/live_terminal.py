@@ -19,7 +19,7 @@ from rich.text import Text
 
 from sweeps import replicates, results
 from sweeps.comparison import spread
-from sweeps.live_table import STYLES, Row, table
+from sweeps.live_table import RUNNING, STYLES, Row, table
 from sweeps.search import METRIC, REFERENCE_LABEL, Run
 from sweeps.sweep import Sweep
 from sweeps.terminal import Terminal, duration, values_of
@@ -146,7 +146,7 @@ class LiveTerminal(Terminal):
         with self._lock:
             self._note_best(event, run)
             if event == "started":
-                self._running[run.label] = Row(label=run.label, state="running", score="", values=values_of(run))
+                self._running[run.label] = Row(label=run.label, state=RUNNING, score="", values=values_of(run))
             if event in ("judged", "outpaced"):
                 scores = replicates.values(run.trial, self._seeds)
                 text = "mean over seeds" if event == "judged" else "cannot catch up"
@@ -229,7 +229,7 @@ class LiveTerminal(Terminal):
             "best": best, "trials": f"{done}/{self._plan.num_trials}", "elapsed": duration(now - self._start),
             "left": left,
         }  # fmt: skip
-        text = Text(no_wrap=True, overflow="ellipsis")
+        text = Text(no_wrap=True, overflow="crop")
         for name, value in parts.items():
             text.append(f"{name} ", style="dim").append(f"{value}   ", style="bold")
         return text

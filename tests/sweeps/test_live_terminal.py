@@ -100,7 +100,7 @@ def test_running_and_finished_trials(live: Callable[..., LiveTerminal]) -> None:
     head, names, *rows = drawn(table)
     assert head.startswith("best 10.17 (0000)   trials 2/4   elapsed 0:0") and "left 0:0" in head
     assert names.split() == ["trial", "mIoU", "r", "eta", "weight"]
-    assert rows[0].split() == ["0001", "━" * 15, "50/100", "8.00", "4", "0.5", "0.1"]
+    assert rows[0].split() == ["0001", "#" * 15 + "." * 15, "50/100", "8.00", "4", "0.5", "0.1"]
     assert [row.split()[:4] for row in rows[1:]] == [
         ["0002", "pruned", "20/100", "7.00"], ["0000", "complete", "100/100", "10.17"]
     ]  # fmt: skip
@@ -147,8 +147,9 @@ def test_parameters_without_room_are_left_out_the_last_first(live: Callable[...,
     table = live()
     sweep = Sweep(table)
     sweep.report(sweep.start(), 50, 9.0)
-    assert drawn(table, width=46)[1].split() == ["trial", "mIoU", "r", "eta", "…"]
-    assert drawn(table, width=36)[1].split() == ["trial", "mIoU", "…"]
+    assert drawn(table, width=45)[1].split() == ["trial", "mIoU", "r", "eta", "weight"]
+    assert drawn(table, width=44)[1].split() == ["trial", "mIoU", "r", "eta", ".."]
+    assert drawn(table, width=35)[1].split() == ["trial", "mIoU", ".."]
 
 
 def test_only_mishaps_are_said_above_the_table_which_vanishes(
