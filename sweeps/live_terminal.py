@@ -106,6 +106,8 @@ class LiveTerminal(Terminal):
         self._changed, self._leaving = False, threading.Event()
         self._lines: deque[str] = deque()
         """To be written above the table."""
+        self._said: deque[str] = deque(maxlen=50)
+        """The last that are there."""
         self._live: Live | None = None
 
     def __enter__(self) -> LiveTerminal:
@@ -135,6 +137,7 @@ class LiveTerminal(Terminal):
         """Lines as they are, above the table."""
         if self._live is None:
             super().write(text)
+            self._said.append(text)
         else:
             self._lines.append(text)  # and takes no lock, which the code that a signal has interrupted may hold
 
@@ -188,19 +191,19 @@ class LiveTerminal(Terminal):
         self._end = None if left is None else now + left
 
     def _keep_drawing(self) -> None:
-        size, said, drawn = self._console.size, deque(maxlen=50), -math.inf
+        size, drawn = self._console.size, -math.inf
         while not self._leaving.wait(_PAUSE):
             if not (self._changed or self._lines or time.monotonic() - drawn >= _IDLE):
                 continue
             self._changed, drawn = False, time.monotonic()
             while self._lines:
-                said.append(self._lines.popleft())
-                self._console.print(Text.from_ansi(said[-1]), soft_wrap=True)
+                self._said.append(self._lines.popleft())
+                self._console.print(Text.from_ansi(self._said[-1]), soft_wrap=True)
             if self._console.size != size:
                 # A terminal breaks lines anew, each in its way, so nobody knows where the table is now.
                 size = self._console.size
                 self._console.clear()
-                for line in said:
+                for line in self._said:
                     self._console.print(Text.from_ansi(line), soft_wrap=True)
             self._live.update(self.picture(*size), refresh=True)
 

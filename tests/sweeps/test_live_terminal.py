@@ -87,6 +87,13 @@ def drawn(live: LiveTerminal, width: int = 80, height: int = 24) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_running_and_finished_trials(live: Callable[..., LiveTerminal]) -> None:
     table = live()
     sweep = Sweep(table)
@@ -170,9 +177,7 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(
         print("what Ray", "says")
         print("(raylet) WARNING: 8 PYTHON worker processes have been started on node: 6ed7")
         sweep.end(run, "failed", TrialState.FAIL)
-        deadline = time.monotonic() + 20
-        while "failed" not in table._console.file.getvalue() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: "failed" in table._console.file.getvalue())
         table.say("stopping")
         print("a warning", file=sys.stderr)
     table.write("after")
@@ -187,6 +192,19 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(
     assert text.count("] ") == 4 and "PYTHON" not in text, "nothing else is said"
     assert logged.getvalue() == "a warning\n", "what goes into a file goes on to do so"
     assert UP in text[text.rindex("trials 1/4") :], "the table is wiped off"
+
+
+def test_after_a_resize_everything_is_drawn_anew(live: Callable[..., LiveTerminal]) -> None:
+    table = live()
+    table.write("before")
+    screen = table._console.file
+    with table:
+        table.say("a line")
+        wait_for(lambda: "a line" in screen.getvalue())
+        table._console.size = (40, 10)
+        wait_for(lambda: "\x1b[2J" in screen.getvalue())
+    anew = screen.getvalue().partition("\x1b[2J")[2]
+    assert [part in anew for part in ("before", "a line", "trials 0/4")] == [True] * 3
 
 
 def test_tune_can_keep_a_copy_of_what_holds_it(live: Callable[..., LiveTerminal]) -> None:
