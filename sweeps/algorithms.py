@@ -9,7 +9,9 @@ import optuna
 from pgpc.config import Config
 
 SCHEDULERS = ("asha", "median", "none")
-SAMPLERS = {"tpe": (), "random": (), "gp": ("scipy",), "cmaes": ("cmaes",), "qmc": ("scipy",), "grid": ()}
+SAMPLERS = {
+    "tpe": (), "random": (), "gp": ("scipy",), "cmaes": ("cmaes",), "qmc": ("scipy",), "nsga2": (), "grid": (),
+}  # fmt: skip
 """Search algorithm -> packages that it needs beyond our own dependencies. In "grid" all points are known before, see
 :func:`sweeps.space.grid`; its sampler is never asked."""
 
@@ -34,12 +36,16 @@ def make_sampler(name: str, *, seed: int, num_trials: int) -> optuna.samplers.Ba
     startup = min(10, max(3, num_trials // 3))
     samplers = optuna.samplers
     if name == "tpe":
-        # Trials that run at the same time keep away from each other with constant_liar.
+        # Trials that run at the same time keep away from each other with constant_liar. Parameters are modelled
+        # together where there is one objective (Optuna's default since 5.0), those of a condition each by itself.
         return samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
     if name == "gp":
         return samplers.GPSampler(seed=seed, n_startup_trials=startup)
     if name == "cmaes":
         return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup)
+    if name == "nsga2":
+        # Optuna's 50 trials per generation would leave most sweeps without a second one.
+        return samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, num_trials // 4)))
     return samplers.QMCSampler(seed=seed) if name == "qmc" else samplers.RandomSampler(seed=seed)
 
 

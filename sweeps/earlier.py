@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from sweeps.replicates import EARLIER
-from sweeps.space import Space, holds
+from sweeps.objectives import DIRECTIONS
+from sweeps.replicates import EARLIER, METRIC
+from sweeps.space import Conditions, Space, holds, is_active
 
 
 def read_points(texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -43,14 +45,15 @@ def read_points(texts: Sequence[str]) -> list[dict[str, Any]]:
     return points
 
 
-def open_earlier(where: str) -> optuna.Study:
+def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.Study:
     """The study of an earlier search.
 
     Args:
         where: the results folder of a sweep; or an address of an Optuna storage, with ``#NAME`` of a study.
+        objectives: that it must have, in this order.
 
     Raises:
-        ValueError: there is no such study, or it is not clear which one is meant, or it is minimised.
+        ValueError: there is no such study, or it is not clear which one is meant, or it has other objectives.
     """
     url, _, name = where.partition("#")
     file = Path(where).expanduser() / "study.db"
@@ -71,13 +74,24 @@ def open_earlier(where: str) -> optuna.Study:
         there = ", ".join(names) or "none"
         raise ValueError(f"--warm-start must name one study of {url}, as {url}#NAME; there: {there}.")
     study = optuna.load_study(study_name=candidates[0], storage=url)
-    if study.directions != [optuna.study.StudyDirection.MAXIMIZE]:
-        raise ValueError(f"--warm-start takes a study that maximises one value, but {candidates[0]!r} does not.")
+    ways = [direction.name.lower() for direction in study.directions]
+    # A study that somebody else has made need not name its values.
+    if ways != [DIRECTIONS[name] for name in objectives] or study.metric_names not in (None, list(objectives)):
+        asked = ", ".join(f"{DIRECTIONS[name]} {name}" for name in objectives)
+        found = itertools.zip_longest(ways, study.metric_names or (), fillvalue="a value")
+        raise ValueError(
+            f"--warm-start takes a study with the objectives of the sweep ({asked}), but those of {candidates[0]!r} "
+            f"are: {', '.join(map(' '.join, found))}. Choose another study, or the same --objectives."
+        )
     return study
 
 
-def add_trials(study: optuna.Study, earlier: optuna.Study, space: Space) -> tuple[int, int]:
+def add_trials(
+    study: optuna.Study, earlier: optuna.Study, space: Space, when: Conditions | None = None
+) -> tuple[int, int]:
     """Adds the complete trials of `earlier` to `study`, each once, that have the parameters of `space` and no others.
+
+    Of parameters with a condition in `when` they must have those, and those alone, whose condition they meet.
 
     They are known to the sampler, but are no trials of the sweep: they have no run, and no trial is stopped for them.
 
@@ -90,15 +104,16 @@ def add_trials(study: optuna.Study, earlier: optuna.Study, space: Space) -> tupl
     fitting = [
         trial
         for trial in complete
-        if trial.params.keys() == space.keys() and all(holds(space[key], value) for key, value in trial.params.items())
+        if trial.params.keys() == {key for key in space if is_active(key, trial.params, when or {})}
+        and all(holds(space[key], value) for key, value in trial.params.items())
     ]
     for trial in fitting:
         if f"{origin}{trial.number}" not in known:
             study.add_trial(
                 create_trial(
-                    value=trial.value,
+                    values=trial.values,
                     params=trial.params,
-                    distributions=space,
+                    distributions={key: space[key] for key in trial.params},
                     user_attrs={EARLIER: f"{origin}{trial.number}"},
                 )
             )

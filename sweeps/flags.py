@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sweeps import objectives
 from sweeps.algorithms import SAMPLERS, SCHEDULERS
+from sweeps.replicates import METRIC
 from sweeps.tables import ABLATIONS, BASES, NUMBERS
 
 DEFAULTS: Mapping[str, Any] = {
@@ -17,6 +19,7 @@ DEFAULTS: Mapping[str, Any] = {
     "seeds": None,
     "table": None,
     "bases": None,
+    "objectives": [METRIC],
     "trials": 5,
     "time_budget": None,
     "search": "tpe",
@@ -37,12 +40,13 @@ DEFAULTS: Mapping[str, Any] = {
     "json": False,
 }
 IDENTITY = (
-    "preset", "set", "seed", "seeds", "table", "bases", "search", "scheduler", "space", "range", "workers",
+    "preset", "set", "seed", "seeds", "table", "bases", "objectives", "search", "scheduler", "space", "range",
+    "workers",
 )  # fmt: skip
 """Flags that make a sweep what it is: a resumed sweep keeps them. The others may be given anew."""
 OF_ONE_DRIVER = ("resume", "time_budget", "enqueue", "warm_start", "json")
 """Flags that hold for the one time they are given."""
-_OF_A_SEARCH = ("trials", "search", "scheduler", "space", "range", "enqueue", "warm_start")
+_OF_A_SEARCH = ("trials", "objectives", "search", "scheduler", "space", "range", "enqueue", "warm_start")
 
 EXAMPLES = """examples:
   python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
@@ -118,18 +122,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="stop after this time, e.g. 900, 30m, 2h; what then runs can be resumed (default: none)",
     )
     search.add_argument(
-        "--search", choices=sorted(SAMPLERS), help="Optuna sampler, or grid for every combination (default: tpe)"
+        "--objectives",
+        type=_objectives,
+        metavar="NAME,NAME,..",
+        help=f"what trials are judged on: {METRIC}, and seconds of training or gpu_memory (the most GiB of a process). "
+        f"With several no trial is stopped early, and the trials that none beats on all are marked (default: {METRIC})",
+    )
+    search.add_argument(
+        "--search",
+        choices=sorted(SAMPLERS),
+        help="Optuna sampler, nsga2 for several objectives, or grid for every combination (default: tpe)",
     )
     search.add_argument(
         "--range",
         action="append",
         metavar="KEY=RANGE",
-        help="search this key in LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP, or among A,B,C; repeatable",
+        help="search this key in LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP, or among A,B,C; repeatable. Followed by "
+        "' if KEY=A,B' it is searched only where that other key, which is searched too, has one of these values",
     )
     search.add_argument(
         "--space",
         metavar="FILE.json",
-        help='search these keys and no others: an object such as {"contrast.eta": "0.2:0.8"}; --range goes before it',
+        help='search these keys and no others: an object such as {"contrast.eta": "0.2:0.8"}, or with {"range": RANGE, '
+        '"when": {KEY: [A, B]}} for a range; --range goes before it',
     )
     search.add_argument(
         "--enqueue",
@@ -147,7 +162,8 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--scheduler",
         choices=SCHEDULERS,
-        help="which trials are stopped early: by successive halving, below the median, or none (default: asha)",
+        help="which trials are stopped early: by successive halving, below the median, or none (default: asha; "
+        "with several objectives none)",
     )
 
     search.add_argument(
@@ -209,9 +225,10 @@ def merge(given: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[st
     """
     if stored is not None:
         for key in IDENTITY:
-            if key in given and given[key] != stored.get(key):
+            was = stored.get(key, DEFAULTS[key])
+            if key in given and given[key] != was:
                 raise ValueError(
-                    f"A resumed sweep keeps its --{key}, which was {stored.get(key)!r}, but got {given[key]!r}. "
+                    f"A resumed sweep keeps its --{key}, which was {was!r}, but got {given[key]!r}. "
                     "Leave the flag out, or start a new sweep under another --name."
                 )
     merged = {**DEFAULTS, **(stored or {}), **given}
@@ -220,6 +237,9 @@ def merge(given: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[st
         raise ValueError(f"--table runs rows that are given, so there is no --{strange[0].replace('_', '-')}.")
     if merged["bases"] and not set(merged["table"] or []) & set(range(1, 6)):
         raise ValueError("--bases chooses rows of Tables 1 to 5. Add --table, or leave --bases out.")
+    objectives.check(merged["objectives"], search=merged["search"], scheduler=given.get("scheduler"))
+    if len(merged["objectives"]) > 1:
+        merged["scheduler"] = "none"
     if "seed" in given and "seeds" in given:
         raise ValueError(f"--seeds {given['seeds']} and --seed {given['seed']} exclude each other. Give one of them.")
     return merged
@@ -250,6 +270,14 @@ def _seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise argparse.ArgumentTypeError(f"must be different seeds, but got {text!r}")
     return seeds
+
+
+def _objectives(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    if not all(name in objectives.DIRECTIONS for name in names) or len(set(names)) < len(names):
+        known = ", ".join(objectives.DIRECTIONS)
+        raise argparse.ArgumentTypeError(f"must be different ones of {known}, but got {text!r}")
+    return names
 
 
 def _tables(text: str) -> list[int]:

@@ -11,13 +11,14 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 METRIC = "mIoU"
 REFERENCE_LABEL = "base"
 EARLIER = "warm_start"
 """User attribute of trials that another study has contributed: where they come from."""
 
+_CURVE = "curve"
 RUNNING, COMPLETE, PRUNED, FAILED = "running", "complete", "pruned", "failed"
 
 
@@ -45,6 +46,25 @@ def values(trial: FrozenTrial, seeds: Sequence[int]) -> dict[int, float]:
     """Score of each complete replicate, by seed."""
     complete = [seed for seed in seeds if status(trial, seed, seeds) == COMPLETE]
     return {seed: metrics(trial, seed, seeds)[METRIC] for seed in complete}
+
+
+def means(trial: FrozenTrial, seeds: Sequence[int], names: Sequence[str]) -> list[float]:
+    """Mean over the complete replicates, at least one, of each of these metrics."""
+    found = [metrics(trial, seed, seeds) for seed in values(trial, seeds)]
+    return [mean(replicate[name] for replicate in found) for name in names]
+
+
+def curve(trial: FrozenTrial) -> dict[int, float]:
+    """What a study holds of a trial's reports: iteration -> score.
+
+    Optuna refuses them in a study of several objectives; there they are a user attribute, see `note`.
+    """
+    return trial.intermediate_values or {int(k): v for k, v in trial.user_attrs.get(_CURVE, {}).items()}
+
+
+def note(trial: Trial, value: float, iteration: int) -> None:
+    """Keep a score, in a study of several objectives, for `curve`."""
+    trial.set_user_attr(_CURVE, {**trial.user_attrs.get(_CURVE, {}), str(iteration): value})
 
 
 def spread_between_seeds(scores: Iterable[Sequence[float]]) -> float:

@@ -4,13 +4,15 @@ A run is the training of one trial with one seed, so with several seeds a trial 
 own label, which is also the name of its directory: 0003, or 0003-s1 with several seeds; "point" is that of the trial
 in the study: 0003; "status" is what became of the run, "outcome" what became of the trial. In a sweep of the paper's
 tables "table" and "row" say which row the run belongs to; a run that belongs to several is repeated for each.
+"pareto" is whether the trial is on the front of the search's complete trials; None where there is one objective.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial, TrialState
 
 from pgpc.files import write_file
-from sweeps import replicates
+from sweeps import objectives, replicates
 from sweeps.comparison import Spread, as_text, number, paired, spread
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.trial import forked
@@ -34,6 +36,7 @@ STATUS = {
 Row = dict[str, Any]
 LEADING = (
     "trial", "kind", "status", METRIC, "iterations", "seconds", "seed", "directory", "error", "point", "outcome",
+    "pareto",
 )  # fmt: skip
 
 
@@ -51,13 +54,16 @@ def collect(
     keys, and the last value of every other metric. The
     metrics of a run that was pruned or failed are those of its last report.
     """
-    rows = []
+    rows, several = [], len(study.directions) > 1
+    front = _front(study) if several else set()
     for kind, source in (("reference", reference), ("search", study)):
         for trial in source.get_trials(deepcopy=False) if source else []:
             if trial.state != TrialState.WAITING and replicates.is_own(trial):
                 point = REFERENCE_LABEL if kind == "reference" else f"{trial.number:04d}"
                 rows += [
-                    _row(trial, point, kind, trials_folder(results), seed, seeds)
+                    _row(trial, point, kind, trials_folder(results), seed, seeds) | {
+                        "pareto": point in front if several else None
+                    }
                     for seed in seeds
                     if len(seeds) == 1 or replicates.status(trial, seed, seeds)
                 ]
@@ -86,6 +92,12 @@ def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, see
     }
 
 
+def _front(study: optuna.Study) -> set[str]:
+    """Labels of the sweep's own trials that no other one of them dominates; the study's front may hold earlier ones."""
+    own = (t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if replicates.is_own(t))
+    return objectives.front({f"{trial.number:04d}": trial.values for trial in own}, study.metric_names)
+
+
 def write_parquet(rows: list[Row], path: Path) -> None:
     """Replaces `path` in one step, so that a reader never sees half a file."""
     keys = list(dict.fromkeys([*LEADING, *(key for row in rows for key in row)]))
@@ -98,7 +110,8 @@ def summaries(rows: Sequence[Row]) -> list[Row]:
 
     A summary is the row of the trial's best run with "trial" set to the trial's label, "status" to its outcome, the
     mean over the seeds as mIoU, and the sum of the seconds; and beside these "values" and "to_base", mIoU by seed and
-    the differences to the reference seed by seed. A trial that is not complete has the mean of what there is.
+    the differences to the reference seed by seed, and "means", of each other objective that was reported over its
+    complete runs. A trial that is not complete has the mean of what there is.
     """
     points: dict[str, list[Row]] = {}
     for row in rows:
@@ -121,6 +134,7 @@ def summaries(rows: Sequence[Row]) -> list[Row]:
                 "seconds": sum(seconds) if seconds else None,
                 "error": next((row["error"] for row in runs if row["error"]), ""),
                 "values": scores[point],
+                "means": _means([run for run in runs if run["status"] == "complete"]),
                 "to_base": {} if point == REFERENCE_LABEL else paired(scores[point], base),
             }
         )
@@ -130,6 +144,32 @@ def summaries(rows: Sequence[Row]) -> list[Row]:
 def _scores(runs: Sequence[Row]) -> dict[int, float]:
     # A trial that somebody else has added to the study has no metrics.
     return {row["seed"]: row[METRIC] for row in runs if row["status"] == "complete" and row[METRIC] is not None}
+
+
+def _means(runs: Sequence[Row]) -> dict[str, float]:
+    found = {name: [run[name] for run in runs if run.get(name) is not None] for name in objectives.DIRECTIONS}
+    return {name: statistics.fmean(values) for name, values in found.items() if values}
+
+
+def front(rows: Sequence[Row], params: Iterable[str], names: Sequence[str]) -> list[dict[str, Any]] | None:
+    """The trials on the front, that with the highest mIoU first, as plain data; None where there is one objective.
+
+    Args:
+        rows: of `collect`.
+        params: dotted keys.
+        names: of the objectives.
+    """
+    if len(names) == 1:
+        return None
+    return [
+        {
+            "trial": row["trial"],
+            "objectives": {name: row["means"].get(name) for name in names},
+            "params": {key: row[key] for key in params if row.get(key) is not None},
+        }
+        for row in ranked(rows)
+        if row["pareto"]
+    ]
 
 
 def without_nan(tree: Any) -> Any:
@@ -142,11 +182,12 @@ def without_nan(tree: Any) -> Any:
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Summaries, best first: complete trials by their mIoU, then the others by how far they came."""
+    """Summaries, best first: the front, then other complete trials, by their mIoU; then the rest by how far it came."""
 
-    def order(row: Row) -> tuple[bool, int, float, str]:
+    def order(row: Row) -> tuple[bool, bool, int, float, str]:
         complete = row["status"] == "complete"
-        return not complete, 0 if complete else -row["iterations"], -(row[METRIC] or 0.0), row["trial"]
+        how_far = 0 if complete else -row["iterations"]
+        return not complete, not row.get("pareto"), how_far, -(row[METRIC] or 0.0), row["trial"]
 
     return sorted(summaries(rows), key=order)
 
@@ -189,27 +230,34 @@ def keep_best(row: Row, target: Path) -> None:
     partial.rename(target)
 
 
-def table(rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1) -> str:
+def table(
+    rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1, names: Sequence[str] = (METRIC,)
+) -> str:
     """The ranked table: rank, trial, status, mIoU, parameters, iterations, seconds.
 
     With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
-    taken seed by seed.
+    taken seed by seed. With several objectives the front comes first, marked by a star, and the other objectives, means
+    over the seeds, stand beside mIoU.
 
     Args:
         rows: of `collect`.
         params: dotted keys, a column each, headed by what follows the last dot.
         num_seeds: of every trial.
+        names: of the objectives.
     """
-    several = num_seeds > 1
+    several, others = num_seeds > 1, [name for name in names if name != METRIC]
+    total = [] if "seconds" in others else ["seconds"]
     head = [
         "rank",
         "trial",
         "status",
+        *(["front"] if others else []),
         METRIC,
+        *others,
         *(["- base"] if several else []),
         *(key.rpartition(".")[2] for key in params),
         "iterations",
-        "seconds",
+        *total,
     ]
     body, rank = [], 0
     for row in ranked(rows):
@@ -221,11 +269,13 @@ def table(rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1) -> str
                 str(rank) if is_ranked else "-",
                 row["trial"],
                 row["status"],
+                *(["*" if row["pareto"] else ""] if others else []),
                 score,
+                *(_number(row["means"].get(name), ".1f") for name in others),
                 *([spread(row["to_base"], num_seeds, signed=True)] if several else []),
                 *(_number(row.get(key), ".3g") for key in params),
                 str(row["iterations"]),
-                _number(row["seconds"], ".0f"),
+                *(_number(row[name], ".0f") for name in total),
             ]
         )
     return as_text([head, *body], left=(1, 2))

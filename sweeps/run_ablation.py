@@ -70,9 +70,9 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
         check_model(config.model)
         check_feature_distance(config)
     algorithms.make_sampler(chosen["search"], seed=sweep.config.seed, num_trials=sweep.num_trials)
-    known_points(earlier.read_points(chosen["enqueue"]), sweep.config, sweep.space)
+    known_points(earlier.read_points(chosen["enqueue"]), sweep.config, sweep.space, sweep.when)
     if chosen["warm_start"]:
-        earlier.open_earlier(chosen["warm_start"])
+        earlier.open_earlier(chosen["warm_start"], sweep.objectives)
     stack.enter_context(own_folder(sweep))
     for data in {config.data for config in sweep.configs}:
         check_pair(data)
@@ -83,6 +83,11 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
         raise ValueError(
             f"Workers of one trial cannot share a GPU, but got --gpus-per-worker {workers.gpus:g} with "
             f"--workers {workers.count}. Use --workers 1, or whole GPUs."
+        )
+    if "gpu_memory" in sweep.objectives and not workers.gpus:
+        raise ValueError(
+            "The objective gpu_memory needs workers with a GPU, but these have none. Leave it out of --objectives, or "
+            "give --gpus-per-worker."
         )
     slots = cluster.trial_slots(nodes, workers)
     if (chosen["concurrency"] or 0) > slots:
@@ -101,7 +106,9 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     )
     pruner = algorithms.make_pruner(chosen["scheduler"] if is_search else "none", config)
     # The paper's tables have bases of their own.
-    study, reference = open_studies(url, sweep.folder.name, sampler, pruner, reference=is_search)
+    study, reference = open_studies(
+        url, sweep.folder.name, sampler, pruner, objectives=sweep.objectives, reference=is_search
+    )
 
     def rows() -> list[results.Row]:
         return sweep.label_rows(results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds))
@@ -141,11 +148,14 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
         on_event=on_event,
         seeds=sweep.seeds,
         side_by_side=not is_search,
+        when=sweep.when,
+        objectives=sweep.objectives,
     )
     if chosen["warm_start"]:
-        fitting, complete = earlier.add_trials(study, earlier.open_earlier(chosen["warm_start"]), sweep.space)
+        old = earlier.open_earlier(chosen["warm_start"], sweep.objectives)
+        fitting, complete = earlier.add_trials(study, old, sweep.space, sweep.when)
         terminal.write(f"Of {complete} complete trials of {chosen['warm_start']} {fitting} lie in the space")
-    for point in known_points(earlier.read_points(chosen["enqueue"]), config, sweep.space):
+    for point in known_points(earlier.read_points(chosen["enqueue"]), config, sweep.space, sweep.when):
         study.enqueue_trial(point, skip_if_exists=True)
     interruption = scheduling.Interruption(chosen["time_budget"])
     signals: list[int] = []
@@ -172,7 +182,8 @@ def describe(sweep: Sweep, workers: Workers, concurrency: int) -> str:
         how = ""
     else:
         what = f"{sweep.num_trials} trials of {chosen['preset']}"
-        how = f"; search {chosen['search']}, scheduler {chosen['scheduler']}"
+        aims = f"; objectives {', '.join(sweep.objectives)}" if len(sweep.objectives) > 1 else ""
+        how = f"{aims}; search {chosen['search']}, scheduler {chosen['scheduler']}"
     lengths = sorted({config.training.iterations for config in sweep.configs})
     seeds = f", seeds {', '.join(map(str, sweep.seeds))}" if len(sweep.seeds) > 1 else ""
     return (
@@ -248,7 +259,9 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
     failed = [row for row in trials if row["status"] == "failed"]
     unfinished = len(searched) < sweep.num_trials or any(row["status"] == "interrupted" for row in trials)
     found = [(table, comparison.compare(table, rows)) for table in sweep.tables]
-    text = write_tables(sweep, found) if found else results.table(rows, list(sweep.space), len(sweep.seeds))
+    text = write_tables(sweep, found) if found else results.table(
+        rows, list(sweep.space), len(sweep.seeds), sweep.objectives
+    )
     terminal.write(f"\n{text}\n")
     for row in failed:
         terminal.write(f"{row['trial']} failed: {row['error']}")
@@ -268,7 +281,10 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
             {"table": table.number, "title": table.title, "metric": table.metric, "rows": [x.as_dict() for x in lines]}
             for table, lines in found
         ]
-        document = {"sweep": sweep.folder.name, "best": best, "rows": rows, "tables": tables, "places": places}
+        document = {
+            "sweep": sweep.folder.name, "best": best, "pareto": results.front(rows, sweep.space, sweep.objectives),
+            "rows": rows, "tables": tables, "places": places,
+        }  # fmt: skip
         print(json.dumps(results.without_nan(document), indent=2), file=answer, flush=True)
     if signals:
         return 128 + signals[0]

@@ -24,7 +24,7 @@ from ray.tune.search import Searcher
 
 from sweeps import replicates
 from sweeps.replicates import METRIC, REFERENCE_LABEL
-from sweeps.space import Space
+from sweeps.space import Conditions, Space, is_active
 from sweeps.trial import FAILED
 
 
@@ -59,7 +59,10 @@ class StudySearcher(Searcher):
     Args:
         study: of the search.
         reference: of the reference row, which is run first, once per seed, and never pruned; None without one.
-        space: what to search; every trial gets a value for each key.
+        space: what to search; every trial gets a value for each key whose condition it meets.
+        when: conditions of the space.
+        objectives: metrics that a trial is judged on, as in the study. With several nothing is pruned, and every trial
+            gets all its seeds.
         known: parameters of the first trials, in order.
         num_trials: of the search, finished ones of earlier drivers and failed ones included.
         iterations: parameters -> at which iteration a trial is complete; those of the reference are {}.
@@ -85,6 +88,8 @@ class StudySearcher(Searcher):
         on_event: Callable[[str, Run], None],
         seeds: Sequence[int] = (0,),
         side_by_side: bool = False,
+        when: Conditions | None = None,
+        objectives: Sequence[str] = (METRIC,),
     ):
         super().__init__()
         self._study = study
@@ -96,6 +101,9 @@ class StudySearcher(Searcher):
         self._on_event = on_event
         self._seeds = tuple(seeds)
         self._side_by_side = side_by_side
+        self._when = when or {}
+        self._objectives = tuple(objectives)
+        self._prunes = len(self._objectives) == 1  # Optuna does not, with several
         self._runs: dict[str, Run] = {}
         self._queue: deque[Run] = deque()
         own = self._own_trials()
@@ -129,11 +137,14 @@ class StudySearcher(Searcher):
         run.metrics, run.reported = metrics, True
         trial, step, value, first = run.trial, run.iteration, metrics[METRIC], run.seed == self._seeds[0]
         if first and step not in run.steps and not math.isnan(value):
-            trial.report(value, step)
+            if self._prunes:
+                trial.report(value, step)
+            else:
+                replicates.note(trial, value, step)
             run.steps.add(step)
         self._set(run, "metrics", metrics)
         self._on_event("resumed" if resumed else "reported", run)
-        if first and run.study is self._study and step < run.iterations:
+        if self._prunes and first and run.study is self._study and step < run.iterations:
             run.prune = trial.should_prune()
         return run.prune
 
@@ -200,14 +211,14 @@ class StudySearcher(Searcher):
         to_do = [seed for seed, state in states.items() if state in (None, replicates.RUNNING)]
         scores = replicates.values(trial, self._seeds)
         num_scores = len(scores)
-        if num_scores > 1:
+        if num_scores > 1 and self._prunes:
             iterations = self._iterations(trial.params)
             if num_scores * iterations not in _curve(study, trial):
                 trial.report(replicates.mean(scores.values()), num_scores * iterations)
         given_up = False
         if study is self._study and not self._side_by_side:
             given_up = bool({replicates.FAILED, replicates.PRUNED} & set(states.values())) or (
-                num_scores > 0 and not self._can_catch_up(list(scores.values()))
+                self._prunes and num_scores > 0 and not self._can_catch_up(list(scores.values()))
             )
             to_do = to_do[:1]
         if to_do and not given_up:
@@ -222,7 +233,7 @@ class StudySearcher(Searcher):
         if given_up:
             study.tell(trial, state=TrialState.PRUNED)
             return None if replicates.PRUNED in states.values() else "outpaced"
-        study.tell(trial, replicates.mean(scores.values()))
+        study.tell(trial, replicates.means(trial, self._seeds, self._objectives))
         return "judged" if len(self._seeds) > 1 else None
 
     def _can_catch_up(self, scores: list[float]) -> bool:
@@ -253,6 +264,8 @@ class StudySearcher(Searcher):
     def _complete_params(self, trial: optuna.Trial) -> None:
         """Gives `trial` the parameters that it lacks: all if it is new, some if its driver died while asking."""
         for key, d in self._space.items():
+            if not is_active(key, trial.params, self._when):
+                continue
             if isinstance(d, CategoricalDistribution):
                 trial.suggest_categorical(key, d.choices)
             elif isinstance(d, optuna.distributions.IntDistribution):
@@ -263,4 +276,4 @@ class StudySearcher(Searcher):
 
 def _curve(study: optuna.Study, trial: optuna.Trial) -> dict[int, float]:
     """What the study holds of a trial's reports."""
-    return study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    return replicates.curve(study.get_trials(deepcopy=False)[trial.number])

@@ -1,4 +1,4 @@
-"""The search space as data: Optuna distributions keyed by dotted config key."""
+"""The search space as data: Optuna distributions keyed by dotted config key, and on what they are searched at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from pgpc.config import Config, flatten, override
 
 Space = dict[str, BaseDistribution]
+Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
+"""Key -> switch -> values: a trial has a value for the key only where each switch, itself a key of the space without a
+condition, has one of the values. Keys that every trial has are absent."""
 
 # What the paper's Tables 9 to 12 vary, around the values that it settles on.
 DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
@@ -24,6 +27,8 @@ DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
     "contrast.negatives": CategoricalDistribution((64, 128, 256, 512, 1024)),
 }
 
+_IF, _AND = " if ", " and "
+
 REFERENCE = {"contrast.enabled": False}
 """What turns a config into its reference row: the same training without the contrast."""
 
@@ -32,12 +37,14 @@ def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[st
     """The distributions to search around `config`.
 
     Those of `DEFAULT_SPACE` are widened to hold the config's own values, because those are the first trial, and
-    narrowed to what the config accepts. Those that the user gives are taken as they are.
+    narrowed to what the config accepts. Those that the user gives are taken as they are. Keys with a condition, see
+    `conditions`, come last.
 
     Args:
         config: the sweep's base config.
         fixed: keys that the user has set; they keep their value and leave the search.
-        ranges: the user's, by key, for `parse_range`; a key that is not in `DEFAULT_SPACE` joins the search.
+        ranges: the user's, by key: what `parse_range` takes, and after `` if `` a condition; a key that is not in
+            `DEFAULT_SPACE` joins the search.
 
     Raises:
         ValueError: there is nothing to search, or a range does not fit its key.
@@ -52,8 +59,10 @@ def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[st
         key: _around(distribution, values[key], config.model.num_classes - 1 if key == "contrast.r" else None)
         for key, distribution in DEFAULT_SPACE.items()
     }
-    space |= {key: parse_range(key, text, config) for key, text in (ranges or {}).items()}
-    space = {key: distribution for key, distribution in space.items() if key not in fixed}
+    texts = {key: text.partition(_IF) for key, text in (ranges or {}).items()}
+    space |= {key: parse_range(key, text, config) for key, (text, _, _) in texts.items()}
+    conditional = {key for key, (_, found, _) in texts.items() if found}
+    space = {key: space[key] for key in sorted(space, key=conditional.__contains__) if key not in fixed}
     if not space:
         raise ValueError(
             f"At least one parameter must be left to search, but all are --set: {', '.join(DEFAULT_SPACE)}. "
@@ -62,8 +71,52 @@ def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[st
     return space
 
 
+def conditions(config: Config, space: Space, ranges: Mapping[str, str]) -> Conditions:
+    """The conditions in a user's ranges, such as ``"64,128 if contrast.family=pixel_to_pixel,hybrid"``.
+
+    Args:
+        config: the sweep's base config.
+        space: of `search_space`.
+        ranges: as given to it; several switches are joined by `` and ``, and all must hold.
+
+    Raises:
+        ValueError: a switch that is not searched, or only under a condition, or a value that it never has.
+    """
+    texts = {key: text.partition(_IF)[2] for key, text in ranges.items() if key in space and _IF in text}
+    found: dict[str, dict[str, list[Any]]] = {}
+    for key, text in texts.items():
+        for part in text.split(_AND):
+            switch, equals, values = (word.strip() for word in part.partition("="))
+            if not equals or switch not in space or switch in texts:
+                raise ValueError(
+                    f"The condition of {key} must be KEY=A,B with a key that every trial searches, of "
+                    f"{', '.join(k for k in space if k not in texts)}, but got {part!r}. Add the key with --range."
+                )
+            chosen = [flatten(override(config, {switch: value.strip()}))[switch] for value in values.split(",")]
+            never = next((value for value in chosen if not holds(space[switch], value)), None)
+            if never is not None:
+                raise ValueError(
+                    f"The condition of {key} must name values that are searched, but {switch}={never} is not in "
+                    f"{space[switch]}. Widen it with --range."
+                )
+            found.setdefault(key, {})[switch] = chosen
+    return found
+
+
+def is_active(key: str, params: Mapping[str, Any], when: Conditions) -> bool:
+    """Whether a trial with these values of the switches has a value for `key`."""
+    return all(params.get(switch) in values for switch, values in when.get(key, {}).items())
+
+
+def _active(params: Mapping[str, Any], when: Conditions) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if is_active(key, params, when)}
+
+
 def read_space(file: Path) -> dict[str, str]:
-    """Ranges of a JSON file, an object from dotted key to the text that `parse_range` takes.
+    """Ranges of a JSON file, an object from dotted key to the text of a range.
+
+    Such a text is what `parse_range` takes, with a condition or without; or an object instead, with that text as
+    "range" and the condition as "when", an object from each switch to the list of its values.
 
     Raises:
         ValueError: it cannot be read, or is something else.
@@ -72,11 +125,28 @@ def read_space(file: Path) -> dict[str, str]:
         found = json.loads(file.expanduser().read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"--space must name a JSON file, but {str(file)!r} cannot be read: {error}.") from None
-    if not isinstance(found, dict) or not found or not all(isinstance(text, str) for text in found.values()):
+    ranges = {key: _range_text(entry) for key, entry in found.items()} if isinstance(found, dict) else {}
+    if not ranges or None in ranges.values():
         raise ValueError(
-            f'--space must hold an object such as {{"contrast.eta": "0.2:0.8"}}, but {str(file)!r} holds {found!r}.'
+            '--space must hold an object such as {"contrast.eta": "0.2:0.8"}, or with {"range": "0.2:0.8", '
+            f'"when": {{"contrast.r": [3, 4]}}}} for the range, but {str(file)!r} holds {found!r}.'
         )
-    return found
+    return ranges
+
+
+def _range_text(entry: Any) -> str | None:
+    """An entry of a space file in words; None if it is none."""
+    if isinstance(entry, str):
+        return entry
+    if not isinstance(entry, dict) or entry.keys() != {"range", "when"}:
+        return None
+    text, when = entry["range"], entry["when"]
+    if not isinstance(text, str) or not isinstance(when, dict) or not when:
+        return None
+    if not all(isinstance(values, list) and values for values in when.values()):
+        return None
+    words = (f"{key}={','.join(v if isinstance(v, str) else json.dumps(v) for v in vs)}" for key, vs in when.items())
+    return f"{text}{_IF}{_AND.join(words)}"
 
 
 def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
@@ -115,8 +185,8 @@ def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
         ) from None
 
 
-def grid(space: Space) -> list[dict[str, Any]]:
-    """Every combination of the values in a space.
+def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
+    """Every combination of the values in a space, each once, where conditions make some alike.
 
     Raises:
         ValueError: a range has no step, so that it has no last value.
@@ -135,26 +205,34 @@ def grid(space: Space) -> list[dict[str, Any]]:
                 f"--search grid needs a finite number of values for {key}, but its range has no step. Use "
                 f"--range {key}=LOW:HIGH:STEP, --range {key}=A,B,C or --set {key}=VALUE."
             )
-    return [dict(zip(space, values)) for values in itertools.product(*axes)]
+    every = (_active(dict(zip(space, values)), when or {}) for values in itertools.product(*axes))
+    return list({tuple(point.items()): point for point in every}.values())
 
 
-def known_points(points: Sequence[Mapping[str, Any]], config: Config, space: Space) -> list[dict[str, Any]]:
+def known_points(
+    points: Sequence[Mapping[str, Any]], config: Config, space: Space, when: Conditions | None = None
+) -> list[dict[str, Any]]:
     """Points that a user knows, completed with the config's own values.
 
     Args:
         points: dotted key -> value, or its text.
         config: the sweep's base config.
         space: in which they must lie.
+        when: conditions of the space.
 
     Raises:
-        ValueError: a key that is not searched, or a value outside its range.
+        ValueError: a key that is not searched, or not in this point, or a value outside its range.
     """
     completed = []
     for point in points:
         strange = next((key for key in point if key not in space), None)
         if strange is not None:
             raise ValueError(f"--enqueue takes values of {', '.join(space)}, but got {strange}. Add it with --range.")
-        values = own_values(override(config, point), space)
+        values = own_values(override(config, point), space, when)
+        idle = next((key for key in point if key not in values), None)
+        if idle is not None:
+            where = " and ".join(f"{switch} is one of {chosen}" for switch, chosen in when[idle].items())
+            raise ValueError(f"--enqueue takes {idle} only where {where}, but got {dict(point)}. Leave it out there.")
         outside = next((key for key, value in values.items() if not holds(space[key], value)), None)
         if outside is not None:
             raise ValueError(
@@ -173,10 +251,10 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
         return False
 
 
-def own_values(config: Config, space: Space) -> dict[str, Any]:
-    """The config's own value of every searched key."""
+def own_values(config: Config, space: Space, when: Conditions | None = None) -> dict[str, Any]:
+    """The config's own value of every searched key whose condition it meets."""
     values = flatten(config)
-    return {key: values[key] for key in space}
+    return _active({key: values[key] for key in space}, when or {})
 
 
 def trial_config(config: Config, params: Mapping[str, Any]) -> Config:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from sweeps.replicates import METRIC
+from sweeps.objectives import DIRECTIONS
 
 
 def study_url(results: Path) -> str:
@@ -16,16 +17,29 @@ def study_url(results: Path) -> str:
 
 
 def open_studies(
-    url: str, name: str, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner, *, reference: bool
+    url: str,
+    name: str,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+    *,
+    objectives: Sequence[str],
+    reference: bool,
 ) -> tuple[optuna.Study, optuna.Study | None]:
-    """The study of the search and, where there is one, that of the reference, in one storage; made where missing."""
+    """The study of the search and, where there is one, that of the reference, in one storage; made where missing.
+
+    Both have the same `objectives`, keys of :data:`sweeps.objectives.DIRECTIONS`.
+    """
     storage = optuna.storages.RDBStorage(url)
 
     def create(name: str, **kwargs: Any) -> optuna.Study:
         study = optuna.create_study(
-            storage=storage, study_name=name, direction="maximize", load_if_exists=True, **kwargs
+            storage=storage,
+            study_name=name,
+            directions=[DIRECTIONS[objective] for objective in objectives],
+            load_if_exists=True,
+            **kwargs,
         )
-        study.set_metric_names([METRIC])
+        study.set_metric_names(list(objectives))
         return study
 
     search = create(name, sampler=sampler, pruner=pruner)

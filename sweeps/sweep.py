@@ -24,7 +24,18 @@ from pgpc.config import Config, flatten, from_dict, parse_settings, to_dict
 from pgpc.files import write_file
 from pgpc.storage import is_url
 from sweeps import flags, results, tables
-from sweeps.space import DEFAULT_SPACE, Space, grid, holds, own_values, read_space, search_space, trial_config
+from sweeps.space import (
+    DEFAULT_SPACE,
+    Conditions,
+    Space,
+    conditions,
+    grid,
+    holds,
+    own_values,
+    read_space,
+    search_space,
+    trial_config,
+)
 
 PATHS = ("data.source", "data.target", "model.pretrained")
 """Config keys that name files or folders."""
@@ -44,11 +55,18 @@ class Sweep:
     """Command line, time and versions of each driver."""
     points: dict[str, Config] = field(default_factory=dict)
     """Configs of the paper's tables, by name; empty in a search."""
+    when: Conditions = field(default_factory=dict)
+    """Conditions of the space."""
 
     @property
     def seeds(self) -> list[int]:
         """That every trial is trained with."""
         return self.flags["seeds"] or [self.config.seed]
+
+    @property
+    def objectives(self) -> list[str]:
+        """That every trial is judged on, keys of :data:`sweeps.objectives.DIRECTIONS`."""
+        return self.flags["objectives"]
 
     @property
     def tables(self) -> list[tables.Table]:
@@ -79,9 +97,9 @@ class Sweep:
         """Parameters of the trials that need no search, in order."""
         if self.points:
             return [{POINT: name} for name in self.points]
-        own = own_values(self.config, self.space)
+        own = own_values(self.config, self.space, self.when)
         if self.flags["search"] == "grid":
-            every = grid(self.space)
+            every = grid(self.space, self.when)
             return sorted(every, key=lambda point: point != own)
         # Ranges of the user's need not hold the config's own values.
         return [own] if all(holds(self.space[key], value) for key, value in own.items()) else []
@@ -153,7 +171,8 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
         points = _points(chosen, config)
         space = {POINT: CategoricalDistribution(list(points))}
         return Sweep(folder=folder, flags=chosen, config=config, space=space, runs=[], points=points)
-    sweep = Sweep(folder=folder, flags=chosen, config=config, space=_space(chosen, config, changes), runs=[])
+    space, when = _space(chosen, config, changes)
+    sweep = Sweep(folder=folder, flags=chosen, config=config, space=space, runs=[], when=when)
     if chosen["search"] == "grid" and "trials" not in given:
         chosen["trials"] = len(sweep.known)
     return sweep
@@ -190,6 +209,7 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
         space={key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()},
         runs=stored["runs"],
         points=_points(chosen, config) if chosen["table"] else {},
+        when=stored.get("when", {}),
     )
 
 
@@ -217,8 +237,8 @@ def _changes(chosen: dict[str, Any], config: Config) -> dict[str, Any]:
     return {**parse_settings(chosen["set"]), "seed": config.seed}
 
 
-def _space(chosen: dict[str, Any], config: Config, changes: dict[str, Any]) -> Space:
-    """The default space, or the user's, without what is set."""
+def _space(chosen: dict[str, Any], config: Config, changes: dict[str, Any]) -> tuple[Space, Conditions]:
+    """The default space, or the user's, without what is set, and its conditions."""
     ranges = read_space(Path(chosen["space"])) if chosen["space"] else {}
     fixed = set(changes) | (DEFAULT_SPACE.keys() - ranges.keys() if chosen["space"] else set())
     for text in chosen["range"]:
@@ -229,7 +249,8 @@ def _space(chosen: dict[str, Any], config: Config, changes: dict[str, Any]) -> S
             raise ValueError(f"--range and --set exclude each other, but got both for {key}. Give one of them.")
         ranges[key] = values
         fixed.discard(key)
-    return search_space(config, fixed=fixed, ranges=ranges)
+    space = search_space(config, fixed=fixed, ranges=ranges)
+    return space, conditions(config, space, ranges)
 
 
 def _absolute(config: Config) -> Config:
@@ -287,6 +308,7 @@ def write_sweep(sweep: Sweep) -> None:
             "seed": sweep.config.seed,
             "flags": sweep.flags,
             "space": {key: json.loads(distribution_to_json(d)) for key, d in sweep.space.items()},
+            "when": sweep.when,
             "config": to_dict(sweep.config),
         },
         indent=2,

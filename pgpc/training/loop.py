@@ -232,6 +232,7 @@ def _run(
             state.metrics = {
                 "iteration": state.step, **scores, **averages.result(), **_gauges(state),
                 "images_per_second": _images_per_second(averages, state), "seconds": progress.seconds,
+                **_gpu_memory(state, device),
             }  # fmt: skip
             progress.end_report()
             if tracker is not None:
@@ -303,6 +304,14 @@ def _memory(state: TrainingState) -> dict[str, float]:
         if bank is not None:  # which memories there are depends on the config
             filled[f"memory/{name}"] = bank.filled.float().mean().item() / size
     return filled
+
+
+def _gpu_memory(state: TrainingState, device: torch.device) -> dict[str, float]:
+    """On a GPU the most memory, in GiB, that tensors of one process have occupied so far; earlier reports count."""
+    if device.type != "cuda":
+        return {}
+    peak = torch.tensor(torch.cuda.max_memory_allocated(device) / 2**30, device=device)
+    return {"gpu_memory": max(distributed.all_gather(peak).max().item(), state.metrics.get("gpu_memory", 0.0))}
 
 
 def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:

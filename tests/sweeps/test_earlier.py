@@ -76,5 +76,5 @@ def test_studies_that_are_not_there_or_not_clear(tmp_path: Path) -> None:
     optuna.create_study(study_name="other", storage=url, direction="minimize")
     with pytest.raises(ValueError, match="must name one study"):
         earlier.open_earlier(url)
-    with pytest.raises(ValueError, match="maximises one value"):
+    with pytest.raises(ValueError, match=r"\(maximize mIoU\), but those of 'other' are: minimize a value"):
         earlier.open_earlier(f"{url}#other")

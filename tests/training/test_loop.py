@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pgpc
+from pgpc import distributed
 from pgpc.classes import CLASS_NAMES
 from pgpc.config import flatten, from_dict
 from pgpc.training.state import read_checkpoint
@@ -69,6 +70,7 @@ def test_reports_come_at_every_evaluation_with_all_metrics(whole):
     for name in ("loss/source", "loss/target", "loss/contrast", "anchors/road", "memory/source",
                  "memory/target_negatives", "pseudo_label_weight", "learning_rate", "images_per_second", "seconds"):
         assert isinstance(final[name], float), name
+    assert ("gpu_memory" in final) == (distributed.local_device().type == "cuda")
     assert from_dict(json.loads((folder / "config.json").read_text())) == config
 
 

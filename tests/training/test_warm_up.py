@@ -75,7 +75,7 @@ def assert_same(a, b):
 
 
 def assert_same_reports(ours, theirs):
-    times = ("seconds", "images_per_second")
+    times = ("seconds", "images_per_second", "gpu_memory")
     assert [r["iteration"] for r in ours] == [r["iteration"] for r in theirs]
     for a, b in zip(ours, theirs):
         assert a.keys() == b.keys()
