@@ -42,6 +42,19 @@ def check(objectives: Sequence[str], *, search: str, scheduler: str | None) -> N
         raise ValueError("--search cmaes takes one objective, but got several --objectives. Use --search tpe or nsga2.")
 
 
+def check_workers(objectives: Sequence[str], gpus: float) -> None:
+    """Check that workers with this many GPUs each report what is asked for.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if "gpu_memory" in objectives and not gpus:
+        raise ValueError(
+            "The objective gpu_memory needs workers with a GPU, but these have none. Leave it out of --objectives, or "
+            "give --gpus-per-worker."
+        )
+
+
 def front(points: Mapping[str, Sequence[float]], objectives: Sequence[str]) -> set[str]:
     """The points that no other one dominates, which is to be nowhere worse and somewhere better.
 

@@ -105,8 +105,11 @@ def latex(findings: Findings, paper: Sequence[Table]) -> str:
 
 
 def _tables(findings: Findings, paper: Sequence[Table]) -> list[Table]:
-    found = [tables.ranking(findings), *paper, tables.per_class(findings), tables.importance(findings)]
-    return [table for table in [*found, tables.failures(findings), tables.cost(findings)] if table is not None]
+    found = [
+        tables.ranking(findings), tables.pareto(findings), *paper, tables.per_class(findings),
+        tables.importance(findings), tables.failures(findings), tables.cost(findings),
+    ]  # fmt: skip
+    return [table for table in found if table is not None]
 
 
 if __name__ == "__main__":

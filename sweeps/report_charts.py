@@ -7,6 +7,7 @@ phone. What a mark stands for is in its <title>, which browsers show under the p
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sweeps import objectives
 from sweeps.replicates import METRIC
 from sweeps.report_data import Findings, score
 from sweeps.report_tables import short
 from sweeps.results import Row
 
+_UNITS = {METRIC: "%", "seconds": "s", "gpu_memory": "GiB"}
 _LEVELS = 5  # shades of the parallel coordinates
 
 
@@ -119,6 +122,40 @@ def _interesting(findings: Findings) -> tuple[float, float]:
     low = min(late) if max(late) - min(late) < 0.6 * (max(every) - min(every)) else min(every)
     pad = 0.05 * (max(every) - low)
     return low - pad, max(every) + pad
+
+
+def pareto(findings: Findings, width: int) -> str:
+    """mIoU over the first of the other objectives, which are minimised: complete trials, and the front of these two."""
+    names = [METRIC, *findings.costs[:1]]
+    rows = [*findings.complete, *([findings.base] if findings.base else [])]
+    points = {row["trial"]: [row["means"][name] for name in names] for row in rows if row["means"].keys() >= {*names}}
+    if len(names) < 2 or not points:
+        return ""
+    height, left, right, top, bottom = min(440, 170 + width // 3), 46, 46, 22, 38
+    plot = _Plot(left, top, width - left - right, height - top - bottom)
+    y_axis = _padded([y for y, _ in points.values()], 5)
+    x_axis = _padded([x for _, x in points.values()], max(2, width // 140))
+    at = {label: (plot.x(x_axis.place(x)), plot.y(y_axis.place(y))) for label, (y, x) in points.items()}
+    searched = {row["trial"]: points[row["trial"]] for row in findings.complete if row["trial"] in points}
+    # A budget buys what the dearest trial within it has, so that the line goes in steps.
+    corners = sorted((at[label] for label in objectives.front(searched, names)), key=lambda p: (p[0], -p[1]))
+    path = f"M{corners[0][0]:.1f} {plot.y(0):.1f}" if corners else ""
+    path += "".join(f"V{y:.1f}H{x:.1f}" for (_, y), (x, _) in itertools.pairwise([*corners, (plot.x(1), 0)]))
+    parts = [
+        plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title(f"{names[1]}, {_UNITS[names[1]]}"),
+        plot.y_title(f"{METRIC}, %"), f'<path class="line front" d="{path}"/>' * bool(path),
+    ]  # fmt: skip
+    for row in (row for row in rows[::-1] if row["trial"] in at):
+        style = "front" if row in findings.front and row is not findings.best else _style(row, findings.best)
+        values = ", ".join(f"{name} {row['means'].get(name, math.nan):.2f}" for name in findings.sweep.objectives)
+        x, y = at[row["trial"]]
+        parts.append(
+            f'<g><title>{html.escape(row["trial"])}: {values}</title>'
+            f'<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>'
+        )
+        if style != "other":
+            parts.append(_halo_text(x + 7, y + 14, row["trial"]))
+    return _svg(width, height, f"{METRIC} over {names[1]} of {len(at)} complete trials", parts)
 
 
 def slices(findings: Findings) -> list[str]:
@@ -230,6 +267,11 @@ def _slice(
             y = plot.y(y_axis.place(row[METRIC]))
             parts.append(f'<g>{title}<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/></g>')
     return _svg(width, height, f"{METRIC} by {short(key)}", parts)
+
+
+def _padded(values: Sequence[float], num: int) -> Axis:
+    pad = 0.08 * (max(values) - min(values)) or 0.5
+    return linear_axis(min(values) - pad, max(values) + pad, num)
 
 
 def _has(rows: Sequence[Row], key: str) -> bool:

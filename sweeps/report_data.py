@@ -8,6 +8,7 @@ import json
 import math
 import shlex
 import statistics
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
-from sweeps import results
+from sweeps import replicates, results
 from sweeps.algorithms import rungs
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.results import Row
@@ -88,6 +89,16 @@ class Findings:
         """The complete trial of the search with the highest mIoU."""
         return next(iter(self.complete), None)
 
+    @property
+    def front(self) -> list[Row]:
+        """Trials on the front of several objectives, by their mIoU; none where there is one objective."""
+        return [row for row in self.complete if row.get("pareto")]
+
+    @property
+    def costs(self) -> list[str]:
+        """The objectives beside mIoU."""
+        return [name for name in self.sweep.objectives if name != METRIC]
+
     @functools.cached_property
     def worst(self) -> Row | None:
         """The complete trial of the search with the lowest mIoU, unless that is the best."""
@@ -95,8 +106,9 @@ class Findings:
 
     @functools.cached_property
     def complete(self) -> list[Row]:
-        """Trials of the search that are complete, best first."""
-        return [row for row in self.trials if row["kind"] == "search" and row["status"] == "complete"]
+        """Trials of the search that are complete, by their mIoU."""
+        found = [row for row in self.trials if row["kind"] == "search" and row["status"] == "complete"]
+        return sorted(found, key=lambda row: -(row[METRIC] or 0.0))
 
     def difference(self, row: Row) -> float | None:
         """Of a trial's mIoU to the base's, in points, over the seeds that both have; None of a base itself."""
@@ -176,7 +188,7 @@ def read(folder: Path) -> Findings:
     file = folder / "results.parquet"
     rows = [_row(row) for row in pq.read_table(file).to_pylist()] if file.is_file() else []
     study, reference = _studies(sweep)
-    importances, reason = _importances(study)
+    importances, reason = _importances(study, sweep.objectives.index(METRIC))
     return Findings(
         sweep=sweep,
         rows=rows,
@@ -222,7 +234,7 @@ def _curves(
         trial = trials.get(row["point"])
         if trial is not None and row["point"] not in curves:  # a trial's first row is that of its first seed
             # At later iterations than that seed's a study has means over seeds.
-            values = sorted(trial.intermediate_values.items())
+            values = sorted(replicates.curve(trial).items())
             curves[row["point"]] = {k: v for k, v in values if k <= row["iterations"] and not math.isnan(v)}
     return {label: curve for label, curve in curves.items() if curve}
 
@@ -231,12 +243,17 @@ def _started(study: optuna.Study | None) -> list[FrozenTrial]:
     return [] if study is None else [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
 
 
-def _importances(study: optuna.Study | None) -> tuple[dict[str, float], str]:
+def _importances(study: optuna.Study | None, objective: int) -> tuple[dict[str, float], str]:
+    """Of the parameters for this objective of the study, which is maximised."""
     complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len({trial.value for trial in complete}) < 2:
+    if len({trial.values[objective] for trial in complete}) < 2:
         return {}, f"not enough trials: it takes two complete ones of different {METRIC}, and there are {len(complete)}"
     try:
-        found = optuna.importance.get_param_importances(study)
+        # A target is taken to be minimised; without one Optuna would ask what sets the front apart.
+        target = (lambda trial: -trial.values[objective]) if len(study.directions) > 1 else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(study, target=target)
     except (ValueError, RuntimeError) as error:
         return {}, str(error)
     if not found or any(math.isnan(value) for value in found.values()):

@@ -75,6 +75,7 @@ svg .line.base{stroke:var(--fg);stroke-width:2;stroke-dasharray:6 4}
 svg .level0{stroke:var(--l0)}svg .level1{stroke:var(--l1)}svg .level2{stroke:var(--l2)}svg .level3{stroke:var(--l3)}
 svg .level4{stroke:var(--l4);stroke-width:1.8}
 svg .dot{fill:var(--other);stroke:var(--bg)}svg .dot.best{fill:var(--accent)}svg .dot.base{fill:var(--fg)}
+svg .dot.front{fill:var(--l4)}svg .line.front{stroke:var(--l4);stroke-width:2}
 svg .dot.stopped{fill:var(--stopped)}svg .cross{stroke:var(--soft);stroke-width:1.5;fill:none}
 svg .trial:hover .line{stroke-width:4}
 .key{display:inline-block;width:26px;height:0;border-top:3px solid;vertical-align:middle;margin:0 5px 0 12px}
@@ -136,6 +137,7 @@ def page(findings: Findings, paper: Sequence[Table], gallery: Gallery | None) ->
     """
     sections = [
         ("ranking", "Ranking", _ranking(findings)),
+        ("pareto", "Pareto front", _pareto(findings)),
         ("paper", "Beside the paper", "".join(to_html(table) for table in paper)),
         ("curves", "Learning curves", _curves(findings)),
         ("parameters", "Parameters", _parameters(findings)),
@@ -198,6 +200,8 @@ def _header(findings: Findings) -> str:
         f"{flags['workers']} worker{'s' if flags['workers'] > 1 else ''} per trial; "
         + ("tables of the paper." if sweep.points else f"search {flags['search']}, scheduler {flags['scheduler']}.")
     )
+    if findings.costs:
+        about += f" Objectives {', '.join(sweep.objectives)}."
     boxes = "".join(f'<div class="tile"><b>{html.escape(a)}</b><span>{html.escape(b)}</span></div>' for a, b in tiles)
     return (
         f"<header><h1>{html.escape(sweep.folder.name)}</h1><p>{html.escape(headline(findings))}</p>"
@@ -218,6 +222,19 @@ def _ranking(findings: Findings) -> str:
         return "<p>Nothing to rank yet.</p>"
     failed = tables.failures(findings)
     return to_html(tables.ranking(findings), classes="sortable") + (to_html(failed, classes="wrap") if failed else "")
+
+
+def _pareto(findings: Findings) -> str:
+    table = tables.pareto(findings)
+    if table is None:
+        return "<p>No trial is complete yet.</p>" if findings.costs else ""
+    text = (
+        f"Each point is a complete trial: the front dark, the highest {METRIC} in orange"
+        f"{', the base black' if findings.base else ''}. What lies below or to the right of the line is beaten."
+    )
+    if len(findings.costs) > 1:
+        text += f" Trials may also be on the front by their {findings.costs[1]}, which is not shown."
+    return _figure(charts.pareto(findings, DESK), charts.pareto(findings, PHONE), text) + to_html(table)
 
 
 def _curves(findings: Findings) -> str:

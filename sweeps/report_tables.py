@@ -25,14 +25,15 @@ def short(key: str) -> str:
 def ranking(findings: Findings) -> Table:
     """Every trial, best first, with its parameters."""
     seeds, paper = findings.sweep.seeds, bool(findings.sweep.tables)
-    rows, rank = [], 0
+    rows, rank, costs = [], 0, findings.costs
     for row in findings.trials:
         ranks = row["kind"] == "search" and row["status"] == "complete"
         rank += ranks
         rows.append([
             number(rank, "d") if ranks else NOTHING, Cell(row["trial"]), Cell(row["status"]),
             *([Cell(findings.belongs_to(row))] if paper else []),
-            number(score(row), strong=row is findings.best),
+            *([Cell("*" if row in findings.front else "")] if costs else []),
+            number(score(row), strong=row is findings.best), *(number(row["means"].get(name), ".1f") for name in costs),
             *([number(_std(row)), number(len(row["values"]), "d")] if len(seeds) > 1 else []),
             number(findings.difference(row), "+.2f"),
             *(word(row.get(key)) for key in findings.params),
@@ -44,12 +45,36 @@ def ranking(findings: Findings) -> Table:
     )
     if len(seeds) > 1:
         caption += f" Means over seeds {', '.join(map(str, seeds))}; differences to the base are taken seed by seed."
+    if costs:
+        caption += f" A star marks the front of {', '.join(findings.sweep.objectives)}, which comes first."
     head = [
-        "rank", "trial", "status", *(["of the paper"] if paper else []), METRIC,
+        "rank", "trial", "status", *(["of the paper"] if paper else []), *(["front"] if costs else []), METRIC, *costs,
         *(["std", "seeds"] if len(seeds) > 1 else []), "vs base", *map(short, findings.params), "iterations", "time",
     ]  # fmt: skip
-    left = frozenset({1, 2, 3} if paper else {1, 2})
+    left = frozenset({1, 2, 3} if paper or costs else {1, 2})
     return Table(name="ranking", caption=caption, head=head, rows=rows, left=left)
+
+
+def pareto(findings: Findings) -> Table | None:
+    """The front of several objectives."""
+    if not findings.front:
+        return None
+    names, seeds = findings.sweep.objectives, len(findings.sweep.seeds)
+    rows = [
+        [
+            Cell(row["trial"]), *(number(row["means"].get(name)) for name in names),
+            number(findings.difference(row), "+.2f"), *(word(row.get(key)) for key in findings.params),
+        ]
+        for row in findings.front
+    ]  # fmt: skip
+    return Table(
+        name="pareto",
+        caption=f"The front: complete trials of the search that no other one beats on {' and '.join(names)} together. "
+        + (f"Means over {seeds} seeds. " if seeds > 1 else "")
+        + "Seconds are those of the training steps, a shared warm-up's included; GPU memory is in GiB.",
+        head=["trial", *names, "vs base", *map(short, findings.params)],
+        rows=rows,
+    )
 
 
 def paper(findings: Findings) -> list[Table]:

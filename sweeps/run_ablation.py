@@ -23,6 +23,7 @@ from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
+from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
@@ -84,11 +85,7 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
             f"Workers of one trial cannot share a GPU, but got --gpus-per-worker {workers.gpus:g} with "
             f"--workers {workers.count}. Use --workers 1, or whole GPUs."
         )
-    if "gpu_memory" in sweep.objectives and not workers.gpus:
-        raise ValueError(
-            "The objective gpu_memory needs workers with a GPU, but these have none. Leave it out of --objectives, or "
-            "give --gpus-per-worker."
-        )
+    check_workers(sweep.objectives, workers.gpus)
     slots = cluster.trial_slots(nodes, workers)
     if (chosen["concurrency"] or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {chosen['concurrency']}.")

@@ -11,8 +11,9 @@ from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
 import pgpc
-from sweeps import algorithms, scheduling, search
-from sweeps.space import own_values, search_space
+from sweeps import algorithms, replicates, scheduling, search
+from sweeps.objectives import DIRECTIONS
+from sweeps.space import conditions, own_values, search_space
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
@@ -23,28 +24,41 @@ SPACE = search_space(CONFIG)
 class Bench:
     """A study and a reference; `driver` makes what one driver has on top of them."""
 
-    def __init__(self, scheduler: str = "none", seeds: tuple[int, ...] = (0,), side_by_side: bool = False) -> None:
-        self.seeds, self.side_by_side = seeds, side_by_side
+    def __init__(
+        self,
+        scheduler: str = "none",
+        seeds: tuple[int, ...] = (0,),
+        side_by_side: bool = False,
+        objectives: tuple[str, ...] = ("mIoU",),
+        sampler: optuna.samplers.BaseSampler | None = None,
+        ranges: dict[str, str] | None = None,
+    ) -> None:
+        self.seeds, self.side_by_side, self.objectives = seeds, side_by_side, objectives
+        self.space = search_space(CONFIG, ranges=ranges)
+        self.when = conditions(CONFIG, self.space, ranges or {})
+        directions = [DIRECTIONS[name] for name in objectives]
         self.study = optuna.create_study(
-            direction="maximize",
-            sampler=optuna.samplers.RandomSampler(seed=0),
+            directions=directions,
+            sampler=sampler or optuna.samplers.RandomSampler(seed=0),
             pruner=algorithms.make_pruner(scheduler, CONFIG),
         )
-        self.reference = optuna.create_study(direction="maximize")
+        self.reference = optuna.create_study(directions=directions)
         self.events: list[tuple[str, str]] = []
 
     def driver(self, num_trials: int = 3) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
         searcher = search.StudySearcher(
             self.study,
             self.reference,
-            space=SPACE,
-            known=[own_values(CONFIG, SPACE)],
+            space=self.space,
+            known=[own_values(CONFIG, self.space, self.when)],
             num_trials=num_trials,
             iterations=lambda params: CONFIG.training.iterations,
             make_spec=lambda label, params, seed: {"label": label, "params": params, "seed": seed},
             on_event=lambda event, run: self.events.append((event, run.label)),
             seeds=self.seeds,
             side_by_side=self.side_by_side,
+            when=self.when,
+            objectives=self.objectives,
         )
         return searcher, scheduling.PrunerScheduler(searcher)
 
@@ -52,14 +66,17 @@ class Bench:
         return [trial.state for trial in self.study.trials]
 
 
-def report(scheduler: scheduling.PrunerScheduler, trial_id: str, iteration: int, value: float) -> str:
+def report(
+    scheduler: scheduling.PrunerScheduler, trial_id: str, iteration: int, value: float, **others: float
+) -> str:
     result = {"report/iteration": iteration, "report/mIoU": value, "report/IoU/road": value, "pid": 1, "done": False}
+    result |= {f"report/{name}": other for name, other in others.items()}
     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
 
 
 def run_reference(searcher: search.StudySearcher, scheduler: scheduling.PrunerScheduler) -> None:
     assert searcher.suggest("reference")["label"] == "base"
-    report(scheduler, "reference", 100, 10.0)
+    report(scheduler, "reference", 100, 10.0, seconds=5.0)
     searcher.on_trial_complete("reference", {})
 
 
@@ -374,3 +391,94 @@ def test_trials_of_an_earlier_study_are_neither_counted_nor_competed_with() -> N
     assert searcher.suggest("b")["label"] == "0000-s1", "99 is not a mean to catch up with"
     finish(searcher, scheduler, "b", 30.0)
     assert searcher.suggest("c") == Searcher.FINISHED
+
+
+# Several objectives
+
+BOTH = ("mIoU", "seconds")
+
+
+def test_trial_of_several_objectives_has_a_value_for_each_and_keeps_its_curve() -> None:
+    bench = Bench("none", objectives=BOTH)
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    searcher.suggest("a")
+    assert report(scheduler, "a", 50, 20.0, seconds=3.0) == "CONTINUE"
+    searcher, scheduler = bench.driver()  # the last one was killed
+    searcher.suggest("a")
+    assert [report(scheduler, "a", i, v, seconds=i / 10) for i, v in [(50, 20.0), (100, 30.0)]] == ["CONTINUE"] * 2
+    searcher.on_trial_complete("a", {})
+    (trial,) = bench.study.get_trials(states=(TrialState.COMPLETE,))
+    assert (trial.values, trial.intermediate_values) == ([30.0, 10.0], {})
+    assert replicates.curve(trial) == {50: 20.0, 100: 30.0}
+    assert bench.reference.trials[0].values == [10.0, 5.0]
+
+
+def test_with_several_objectives_every_seed_is_run_and_each_objective_is_a_mean() -> None:
+    bench = Bench(seeds=(0, 1), objectives=BOTH[::-1])
+    searcher, scheduler = bench.driver(num_trials=2)
+    for trial_id, label, value in (
+        ("a", "base-s0", 10.0), ("b", "base-s1", 10.0), ("c", "0000-s0", 30.0), ("d", "0000-s1", 32.0),
+        ("e", "0001-s0", 1.0), ("f", "0001-s1", 2.0),
+    ):  # fmt: skip
+        assert searcher.suggest(trial_id)["label"] == label
+        report(scheduler, trial_id, 100, value, seconds=value + 1)
+        searcher.on_trial_complete(trial_id, {})
+    assert searcher.suggest("g") == Searcher.FINISHED
+    assert [trial.values for trial in bench.study.trials] == [[32.0, 31.0], [2.5, 1.5]]
+
+
+# Parameters that are searched only where another has a value
+
+CONDITION = {
+    "contrast.family": "hybrid,pixel_to_pixel,pixel_to_prototype",
+    "contrast.negatives": "64,512 if contrast.family=pixel_to_pixel,hybrid",
+}
+
+
+def outcomes(bench: Bench, num_trials: int) -> list[dict[str, Any]]:
+    """Parameters of so many trials, each run to its end."""
+    searcher, scheduler = bench.driver(num_trials)
+    run_reference(searcher, scheduler)
+    for number in range(num_trials):
+        params = searcher.suggest(str(number))["params"]
+        report(scheduler, str(number), 100, 10 * params["contrast.eta"], seconds=params["contrast.r"])
+        searcher.on_trial_complete(str(number), {})
+    return [trial.params for trial in bench.study.trials]
+
+
+@pytest.mark.parametrize(
+    ("name", "objectives"),
+    [*((name, BOTH) for name in ("tpe", "random", "qmc", "gp", "nsga2")), ("tpe", BOTH[:1]), ("gp", BOTH[:1])],
+)
+def test_every_sampler_takes_several_objectives_and_conditions(name: str, objectives: tuple[str, ...]) -> None:
+    sampler = algorithms.make_sampler(name, seed=1, num_trials=12)
+    bench = Bench(objectives=objectives, sampler=sampler, ranges=CONDITION)
+    found = outcomes(bench, 12)
+    assert bench.states() == [TrialState.COMPLETE] * 12
+    assert found[0] == {**own_values(CONFIG, SPACE), "contrast.family": "hybrid"}
+    assert {("contrast.negatives" in params) for params in found} == {True, False}
+    for params in found:
+        assert ("contrast.negatives" in params) == (params["contrast.family"] != "pixel_to_prototype")
+        assert len(params) == len(bench.space) - ("contrast.negatives" not in params)
+
+
+def test_driver_killed_between_a_switch_and_what_depends_on_it() -> None:
+    bench = Bench(ranges=CONDITION)
+    trial = bench.study.ask()
+    trial.suggest_categorical("contrast.family", bench.space["contrast.family"].choices)
+    trial.suggest_int("contrast.r", 2, 8)
+    params = bench.driver(1)[0]
+    params.suggest("base")
+    spec = params.suggest("a")
+    assert spec["params"].keys() >= {"contrast.eta"} and spec["params"].items() >= trial.params.items()
+    assert ("contrast.negatives" in spec["params"]) == (trial.params["contrast.family"] != "pixel_to_prototype")
+
+
+@pytest.mark.parametrize(("objectives", "together"), [(BOTH[:1], True), (BOTH, False)])
+def test_tpe_models_parameters_together_where_there_is_one_objective(objectives: Any, together: bool) -> None:
+    sampler = algorithms.make_sampler("tpe", seed=0, num_trials=9)
+    bench = Bench(objectives=objectives, sampler=sampler)
+    outcomes(bench, 4)
+    modelled = sampler.infer_relative_search_space(bench.study, bench.study.trials[0])
+    assert set(modelled) == (set(SPACE) if together else set())
