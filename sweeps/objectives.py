@@ -55,14 +55,14 @@ def check_workers(objectives: Sequence[str], gpus: float) -> None:
         )
 
 
-def front(points: Mapping[str, Sequence[float]], objectives: Sequence[str]) -> set[str]:
+def front(points: Mapping[str, Sequence[float]], directions: Sequence[str]) -> set[str]:
     """The points that no other one dominates, which is to be nowhere worse and somewhere better.
 
     Args:
         points: name -> its value of each objective.
-        objectives: keys of `DIRECTIONS`.
+        directions: of each, "maximize" or "minimize".
     """
-    signs = [1 if DIRECTIONS[name] == "maximize" else -1 for name in objectives]
+    signs = [1 if direction == "maximize" else -1 for direction in directions]
     better = {name: [s * v for s, v in zip(signs, values, strict=True)] for name, values in points.items()}
 
     def dominates(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sweeps import objectives
+from sweeps.objectives import DIRECTIONS, front
 from sweeps.replicates import METRIC
 from sweeps.report_data import Findings, score
 from sweeps.report_tables import short
@@ -137,8 +137,9 @@ def pareto(findings: Findings, width: int) -> str:
     x_axis = _padded([x for _, x in points.values()], max(2, width // 140))
     at = {label: (plot.x(x_axis.place(x)), plot.y(y_axis.place(y))) for label, (y, x) in points.items()}
     searched = {row["trial"]: points[row["trial"]] for row in findings.complete if row["trial"] in points}
+    best = front(searched, [DIRECTIONS[name] for name in names])
+    corners = sorted((at[label] for label in best), key=lambda corner: (corner[0], -corner[1]))
     # A budget buys what the dearest trial within it has, so that the line goes in steps.
-    corners = sorted((at[label] for label in objectives.front(searched, names)), key=lambda p: (p[0], -p[1]))
     path = f"M{corners[0][0]:.1f} {plot.y(0):.1f}" if corners else ""
     path += "".join(f"V{y:.1f}H{x:.1f}" for (_, y), (x, _) in itertools.pairwise([*corners, (plot.x(1), 0)]))
     parts = [

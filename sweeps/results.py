@@ -95,7 +95,8 @@ def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, see
 def _front(study: optuna.Study) -> set[str]:
     """Labels of the sweep's own trials that no other one of them dominates; the study's front may hold earlier ones."""
     own = (t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if replicates.is_own(t))
-    return objectives.front({f"{trial.number:04d}": trial.values for trial in own}, study.metric_names)
+    directions = [direction.name.lower() for direction in study.directions]
+    return objectives.front({f"{trial.number:04d}": trial.values for trial in own}, directions)
 
 
 def write_parquet(rows: list[Row], path: Path) -> None:

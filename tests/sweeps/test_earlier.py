@@ -78,3 +78,26 @@ def test_studies_that_are_not_there_or_not_clear(tmp_path: Path) -> None:
         earlier.open_earlier(url)
     with pytest.raises(ValueError, match=r"\(maximize mIoU\), but those of 'other' are: minimize a value"):
         earlier.open_earlier(f"{url}#other")
+
+
+def test_objectives_must_be_those_of_the_sweep(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    url, ways = study_url(tmp_path / "old"), ["maximize", "minimize"]
+    study = optuna.create_study(study_name="old", storage=url, directions=ways)
+    study.set_metric_names(["mIoU", "seconds"])
+    study.add_trial(create_trial(values=[30.0, 9.0], params={"contrast.eta": 0.5, "contrast.r": 4}, distributions=WIDE))
+    old = str(tmp_path / "old")
+    new = optuna.create_study(directions=ways)
+    assert earlier.add_trials(new, earlier.open_earlier(old, ["mIoU", "seconds"]), SPACE) == (1, 1)
+    assert new.trials[0].values == [30.0, 9.0]
+    for others in (["mIoU"], ["mIoU", "gpu_memory"], ["seconds", "mIoU"]):
+        with pytest.raises(ValueError, match="of 'old' are: maximize mIoU, minimize seconds"):
+            earlier.open_earlier(old, others)
+
+
+def test_trials_with_the_parameters_of_their_switch_lie_in_the_space(tmp_path: Path) -> None:
+    url = earlier_sweep(tmp_path / "old")
+    study = optuna.create_study(direction="maximize")
+    when = {"contrast.eta": {"contrast.r": [2]}}
+    assert earlier.add_trials(study, earlier.open_earlier(url), SPACE, when) == (2, 4)
+    assert [t.params for t in study.trials] == [{"contrast.eta": 0.3, "contrast.r": 2}, {"contrast.r": 4}]

@@ -23,8 +23,9 @@ from optuna.trial import TrialState, create_trial
 import pgpc
 from pgpc.config import parse_settings
 from sweeps import replicates, report, report_charts, report_data, report_formats, report_tables, results
-from sweeps.study import study_url
-from sweeps.sweep import Sweep, new_sweep, write_sweep
+from sweeps.objectives import DIRECTIONS
+from sweeps.study import open_studies, study_url
+from sweeps.sweep import Sweep, new_sweep, resumed_sweep, write_sweep
 
 ITERATIONS = 100
 NOTHING, MINUS = report_formats.NOTHING.text, "\u2212"
@@ -109,8 +110,9 @@ def make_sweep(
     sweep.folder.mkdir(parents=True)
     write_sweep(sweep)
     database = optuna.storages.RDBStorage(study_url(sweep.folder))
+    directions = [DIRECTIONS[objective] for objective in sweep.objectives]
     study, reference = (
-        optuna.create_study(storage=database, study_name=study_name, direction="maximize")
+        optuna.create_study(storage=database, study_name=study_name, directions=directions)
         for study_name in (name, f"{name}-reference")
     )
     for i, (state, scores, error) in enumerate(trials):
@@ -249,6 +251,68 @@ def test_tables_of_the_paper_stand_beside_what_came_out(make: Make) -> None:
     assert lines["4"][1:] == ["33.00", "+3.00", "71.80", "+3.50", f"{MINUS}38.80"]
     assert "Table 12" in markdown and r"\label{tab:paper-0-12}" in latex
     assert "12: 4" in page.tables["table-ranking"][1] and "nothing was searched" in page.words
+
+
+def two_objectives(make: Make) -> Path:
+    """A sweep in which 0001 costs more than 0000 and is better, and 0002 costs most and is in between."""
+    family = "contrast.family=hybrid,pixel_to_prototype"
+    negatives = "contrast.negatives=64,512 if contrast.family=hybrid"
+    names = ["mIoU", "seconds"]
+    folder = make(objectives=names, search="random", range=[family, negatives], name="two")
+    sweep = resumed_sweep({"storage": str(folder.parent), "resume": "two"})
+    study, reference = open_studies(
+        study_url(folder), "two", optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(),
+        objectives=names, reference=True,
+    )  # fmt: skip
+    own, eta = sweep.known[0], sweep.space["contrast.eta"].high
+
+    def add(to: optuna.Study, params: dict[str, Any], score: float, seconds: float) -> None:
+        attrs = {"metrics": {"iteration": 100, "mIoU": score, "seconds": seconds}, "curve": {"50": 1.0, "100": score}}
+        distributions = {key: sweep.space[key] for key in params}
+        to.add_trial(
+            create_trial(values=[score, seconds], params=params, distributions=distributions, user_attrs=attrs)
+        )
+
+    prototypes = {key: v for key, v in own.items() if key != "contrast.negatives"}
+    add(reference, {}, 18.0, 4.0)
+    add(study, {**own, "contrast.eta": 0.2}, 20.0, 10.0)
+    add(study, {**own, "contrast.eta": eta}, 40.0, 30.0)
+    add(study, {**prototypes, "contrast.family": "pixel_to_prototype"}, 30.0, 90.0)
+    rows = results.collect(study, reference, results=folder, seeds=sweep.seeds)
+    results.write_parquet(rows, folder / "results.parquet")
+    return folder
+
+
+def test_front_has_a_section_and_comes_first(make: Make) -> None:
+    page, source, markdown, latex = written(two_objectives(make))
+    head, *body = page.tables["table-ranking"]
+    assert head[:6] == ["rank", "trial", "status", "front", "mIoU", "seconds"]
+    assert [line[1:6] for line in body] == [
+        ["0001", "complete", "*", "40.00", "30.0"], ["0000", "complete", "*", "20.00", "10.0"],
+        ["0002", "complete", "", "30.00", "90.0"], ["base", "complete", "", "18.00", "4.0"],
+    ]  # fmt: skip
+    assert [line[head.index("negatives")] for line in body] == ["512", "512", NOTHING, NOTHING]
+    assert [line[:4] for line in page.tables["table-pareto"][1:]] == [
+        ["0001", "40.00", "30.00", "+22.00"], ["0000", "20.00", "10.00", "+2.00"],
+    ]  # fmt: skip
+    assert 'id="pareto"' in source and r"\label{tab:pareto}" in latex and "The front: " in markdown
+
+
+def test_charts_of_several_objectives(make: Make) -> None:
+    findings = report_data.read(two_objectives(make))
+    assert findings.curves["0002"] == {50: 1.0, 100: 30.0}
+    assert [row["trial"] for row in findings.complete] == ["0001", "0002", "0000"] and findings.worst["trial"] == "0000"
+    chart = report_charts.pareto(findings, 900)
+    assert re.findall("<title>(.+?): mIoU ([0-9.]+), seconds ([0-9.]+)", chart) == [
+        ("base", "18.00", "4.00"), ("0000", "20.00", "10.00"), ("0002", "30.00", "90.00"), ("0001", "40.00", "30.00"),
+    ]  # fmt: skip
+    _, (x, y), _, (best_x, best_y) = re.findall(r'cx="([0-9.]+)" cy="([0-9.]+)"', chart)
+    steps = re.search(r'class="line front" d="M([0-9.]+) [0-9.]+V([0-9.]+)H([0-9.]+)V([0-9.]+)H[0-9.]+"', chart)
+    assert steps.groups() == (x, y, best_x, best_y), "up at the cheaper trial, over to the dearer one, and up"
+    assert float(best_x) > float(x) and float(best_y) < float(y)
+    assert 'class="dot front"' in chart and chart.count('class="dot other"') == 1
+    assert report_charts.parallel(findings, 900).count('class="trial"') == 3
+    assert next(iter(findings.importances)) == "contrast.eta", "by mIoU, of which more is better"
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,40 @@ def test_a_trial_that_somebody_else_added_has_no_metrics_and_is_not_the_best(tmp
     rows = results.collect(study, reference, results=tmp_path, seeds=[3])
     assert [row["trial"] for row in results.ranked(rows)][:1] == ["0000"]
     assert results.best(rows)["trial"] == "0000"
+
+
+@pytest.fixture
+def two_objectives(tmp_path: Path) -> list[results.Row]:
+    """A reference that beats all, one of an earlier study that does, and three trials: 0001 and 0003 are the front."""
+    study, reference = (optuna.create_study(directions=["maximize", "minimize"]) for _ in range(2))
+
+    def trial(*runs: tuple[float, float], **attrs: str) -> optuna.trial.FrozenTrial:
+        for seed, (score, seconds) in enumerate(runs):
+            attrs[f"status-s{seed}"] = "complete"
+            attrs[f"metrics-s{seed}"] = {"iteration": 100, "mIoU": score, "seconds": seconds}
+        means = [sum(values) / len(runs) for values in zip(*runs)]
+        return create_trial(values=means, params={"contrast.eta": 0.5}, distributions=SPACE, user_attrs=attrs)
+
+    reference.add_trial(trial((99, 1), (99, 1)))
+    study.add_trial(trial((99, 1), (99, 1), warm_start="of an earlier study#0"))
+    study.add_trial(trial((20, 5), (22, 7)))
+    study.add_trial(trial((28, 9), (32, 91)))
+    study.add_trial(trial((30, 50), (31, 30)))
+    return results.collect(study, reference, results=tmp_path, seeds=[0, 1])
+
+
+def test_front_comes_first_and_is_marked(two_objectives: list[results.Row]) -> None:
+    assert [row["pareto"] for row in two_objectives] == [False, False, True, True, False, False, True, True]
+    assert [row["trial"] for row in results.ranked(two_objectives)] == ["0003", "0001", "base", "0002"]
+    names = ["mIoU", "seconds"]
+    lines = [line.split() for line in results.table(two_objectives, ["contrast.eta"], 2, names).splitlines()]
+    assert lines[0] == ["rank", "trial", "status", "front", "mIoU", "seconds", "-", "base", "eta", "iterations"]
+    assert lines[2][:5] == ["1", "0003", "complete", "*", "30.50"] and lines[2][7] == "40.0"
+    assert lines[5][:4] == ["3", "0002", "complete", "30.00"]
+    front = results.front(two_objectives, SPACE, names)
+    assert front[1] == {"trial": "0001", "objectives": {"mIoU": 21.0, "seconds": 6.0}, "params": {"contrast.eta": 0.5}}
+    assert len(front) == 2 and results.best(two_objectives)["trial"] == "0003-s1"
+
+
+def test_one_objective_has_no_front(rows: list[results.Row]) -> None:
+    assert {row["pareto"] for row in rows} == {None} and results.front(rows, SPACE, ["mIoU"]) is None

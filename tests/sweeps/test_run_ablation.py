@@ -34,6 +34,9 @@ pytestmark = pytest.mark.timeout(240)
             ["--workers", "3", "--set", "training.batch_size=4"],
             "training.batch_size (4) must be divisible by --workers",
         ),
+        (["--objectives", "mIoU,seconds", "--scheduler", "asha"], "--scheduler must be none, but got asha"),
+        (["--search", "nsga2"], "nsga2 is for several --objectives"),
+        (["--table", "12", "--objectives", "mIoU,seconds"], "there is no --objectives"),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--name", ".."], "--name must be a plain name"),
         (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=FILE"),
@@ -59,7 +62,14 @@ def test_user_errors_are_one_message(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--trials", "0"], ["--time-budget", "soon"], ["--search", "luck"], ["--gpus-per-worker", "1.5"]]
+    "arguments",
+    [
+        ["--trials", "0"],
+        ["--time-budget", "soon"],
+        ["--search", "luck"],
+        ["--objectives", "speed"],
+        ["--gpus-per-worker", "1.5"],
+    ],
 )
 def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

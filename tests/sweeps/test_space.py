@@ -12,6 +12,7 @@ import pgpc
 from sweeps import flags
 from sweeps.space import (
     DEFAULT_SPACE,
+    conditions,
     grid,
     known_points,
     own_values,
@@ -20,7 +21,7 @@ from sweeps.space import (
     search_space,
     trial_config,
 )
-from sweeps.sweep import Sweep, new_sweep
+from sweeps.sweep import Sweep, new_sweep, resumed_sweep, write_sweep
 
 STREETS = pgpc.preset("streets")
 
@@ -118,7 +119,14 @@ def test_space_file_replaces_the_default_and_range_goes_before_it(tmp_path: Path
     assert space == {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(3, 5)}
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"contrast.eta": [0.2, 0.8]}', "{}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]", "{", '{"contrast.eta": [0.2, 0.8]}', "{}", '{"contrast.eta": {"range": "0.2:0.8"}}',
+        '{"contrast.eta": {"range": "0.2:0.8", "when": {}}}',
+        '{"contrast.eta": {"range": "0.2:0.8", "when": {"contrast.r": 1}}}',
+    ],
+)  # fmt: skip
 def test_space_file_that_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "space.json").write_text(text)
     with pytest.raises(ValueError, match="--space must"):
@@ -165,3 +173,72 @@ def test_known_points_outside_the_space_are_refused(point: dict[str, object], me
     with pytest.raises(ValueError) as error:
         known_points([point], STREETS, search_space(STREETS))
     assert message in str(error.value)
+
+
+# Parameters that are searched only where another has a value
+
+FAMILY = "contrast.family=hybrid,pixel_to_pixel,pixel_to_prototype"
+IF_PIXELS = "contrast.family=pixel_to_pixel,hybrid"
+
+
+def test_condition_of_a_flag_and_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "space.json"
+    when = {"contrast.family": ["pixel_to_pixel", "hybrid"], "training.sync_batch_norm": [True]}
+    file.write_text(json.dumps({
+        "contrast.negatives": {"range": "128:1024:log", "when": when},
+        "contrast.family": "hybrid,pixel_to_pixel,pixel_to_prototype",
+        "training.sync_batch_norm": "true,false",
+    }))  # fmt: skip
+    sweep = sweep_of(tmp_path, "--space", str(file), "--range", f"contrast.r=2:6 if {IF_PIXELS}", "--range", FAMILY)
+    assert sweep.when == {"contrast.negatives": when, "contrast.r": {"contrast.family": ["pixel_to_pixel", "hybrid"]}}
+    assert list(sweep.space) == ["contrast.family", "training.sync_batch_norm", "contrast.r", "contrast.negatives"]
+    assert sweep.space["contrast.negatives"] == IntDistribution(128, 1024, log=True)
+
+
+def test_condition_survives_the_sweeps_file(tmp_path: Path) -> None:
+    ranges = ["--range", FAMILY, "--range", f"contrast.negatives=64,512 if {IF_PIXELS}"]
+    sweep = sweep_of(tmp_path, "--name", "a", "--objectives", "mIoU,seconds", *ranges)
+    sweep.folder.mkdir()
+    write_sweep(sweep)
+    again = resumed_sweep({"storage": str(tmp_path), "resume": "a"})
+    assert (again.when, list(again.space), again.known) == (sweep.when, list(sweep.space), sweep.known)
+    assert (again.objectives, again.flags["scheduler"]) == (["mIoU", "seconds"], "none")
+    with pytest.raises(ValueError, match="keeps its --objectives"):
+        resumed_sweep({"storage": str(tmp_path), "resume": "a", "objectives": ["mIoU"]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("contrast.positive=source_prototype", "a key that every trial searches"),
+        ("contrast.r", "a key that every trial searches"),
+        ("contrast.negatives=64", "a key that every trial searches"),
+        ("contrast.r=9", r"contrast.r=9 is not in"),
+        ("contrast.r=many", "contrast.r must be a whole number"),
+    ],
+)
+def test_conditions_that_do_not_fit(condition: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        sweep_of(tmp_path, "--range", f"contrast.negatives=64,512 if {condition}")
+
+
+def test_known_points_and_the_grid_leave_out_what_is_not_searched() -> None:
+    ranges = {
+        "contrast.negatives": "64,512 if contrast.family=hybrid",
+        "contrast.family": "hybrid,pixel_to_prototype",
+        "contrast.eta": "0.2,0.5",
+    }
+    space = search_space(STREETS, fixed=["contrast.r", "contrast.weight", "contrast.anchors"], ranges=ranges)
+    when = conditions(STREETS, space, ranges)
+    points = grid(space, when)
+    assert len(points) == 2 * (2 + 1), "with prototypes the negatives make no difference"
+    assert all(("contrast.negatives" in p) == (p["contrast.family"] == "hybrid") for p in points)
+    prototypes = pgpc.override(STREETS, {"contrast.family": "pixel_to_prototype"})
+    own = {"contrast.eta": 0.5, "contrast.family": "pixel_to_prototype"}
+    assert own_values(prototypes, space, when) == own
+    given = [{"contrast.family": "pixel_to_prototype"}, {"contrast.negatives": "64"}]
+    assert known_points(given, STREETS, space, when) == [
+        own, {"contrast.eta": 0.5, "contrast.family": "hybrid", "contrast.negatives": 64}
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="takes contrast.negatives only where contrast.family is one of"):
+        known_points([{**given[0], **given[1]}], STREETS, space, when)
