@@ -211,8 +211,8 @@ def build_parser() -> argparse.ArgumentParser:
     results.add_argument(
         "--json",
         action="store_true",
-        help="at the end, one JSON document with rows, tables, best and places on standard output; progress goes to "
-        "standard error, and is left out where that is no terminal",
+        help="at the end, one JSON document with rows, tables, best, pareto and places on standard output; progress "
+        "goes to standard error, and is left out where that is no terminal",
     )
     return parser
 

@@ -21,7 +21,7 @@ from sweeps.report_data import Findings, score
 from sweeps.report_tables import short
 from sweeps.results import Row
 
-_UNITS = {METRIC: "%", "seconds": "s", "gpu_memory": "GiB"}
+_AXES = {"seconds": "seconds of training", "gpu_memory": "GPU memory, GiB"}
 _LEVELS = 5  # shades of the parallel coordinates
 
 
@@ -143,7 +143,7 @@ def pareto(findings: Findings, width: int) -> str:
     path = f"M{corners[0][0]:.1f} {plot.y(0):.1f}" if corners else ""
     path += "".join(f"V{y:.1f}H{x:.1f}" for (_, y), (x, _) in itertools.pairwise([*corners, (plot.x(1), 0)]))
     parts = [
-        plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title(f"{names[1]}, {_UNITS[names[1]]}"),
+        plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title(_AXES[names[1]]),
         plot.y_title(f"{METRIC}, %"), f'<path class="line front" d="{path}"/>' * bool(path),
     ]  # fmt: skip
     for row in (row for row in rows[::-1] if row["trial"] in at):
@@ -154,7 +154,7 @@ def pareto(findings: Findings, width: int) -> str:
             f'<g><title>{html.escape(row["trial"])}: {values}</title>'
             f'<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="5"/></g>'
         )
-        if style != "other":
+        if style in ("best", "base") or (style == "front" and width > 600):  # on a phone names would touch
             parts.append(_halo_text(x + 7, y + 14, row["trial"]))
     return _svg(width, height, f"{METRIC} over {names[1]} of {len(at)} complete trials", parts)
 

@@ -14,6 +14,10 @@ from sweeps.terminal import duration
 from sweeps.trial import forked
 
 _FULL_TINT = 5.0  # points of IoU at which a cell has its full colour
+_COSTS = {
+    "seconds": "Seconds are those of the training steps, a shared warm-up's included.",
+    "gpu_memory": "GPU memory is the most that tensors of a process occupied, in GiB.",
+}
 _FEW = 20  # complete trials; importances of fewer are a matter of chance
 
 
@@ -71,7 +75,7 @@ def pareto(findings: Findings) -> Table | None:
         name="pareto",
         caption=f"The front: complete trials of the search that no other one beats on {' and '.join(names)} together. "
         + (f"Means over {seeds} seeds. " if seeds > 1 else "")
-        + "Seconds are those of the training steps, a shared warm-up's included; GPU memory is in GiB.",
+        + " ".join(_COSTS[name] for name in findings.costs),
         head=["trial", *names, "vs base", *map(short, findings.params)],
         rows=rows,
     )
