@@ -68,4 +68,9 @@ def front(points: Mapping[str, Sequence[float]], directions: Sequence[str]) -> s
     def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
         return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
-    return {name for name, mine in better.items() if not any(dominates(other, mine) for other in better.values())}
+    found: dict[str, Sequence[float]] = {}
+    # In this order nobody comes before who beats them, and who is beaten is so by somebody on the front.
+    for name, mine in sorted(better.items(), key=lambda item: item[1], reverse=True):
+        if not any(dominates(other, mine) for other in found.values()):
+            found[name] = mine
+    return set(found)
