@@ -31,6 +31,8 @@ def connect(address: str | None) -> None:
     if address and address != "auto":
         _check_reachable(address)
     env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
+    if not address:
+        env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:

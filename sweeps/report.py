@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,19 +69,16 @@ def write(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS) -> li
     return written
 
 
-def attempt(folder: Path, say: Callable[[str], None], *, images: int = 0, pause: float = 30.0) -> None:
+def attempt(folder: Path, say: Callable[[str], None], *, images: int) -> None:
     """Write the report of a sweep that runs; one that cannot be written is no reason to end the sweep.
 
     Args:
         folder: of the sweep.
         say: is given a line if it fails.
         images: as for :func:`write`.
-        pause: seconds; nothing is written where the last report is younger.
     """
-    file = folder / NAMES[0]
     try:
-        if not file.exists() or time.time() - file.stat().st_mtime >= pause:
-            write(folder, images=images)
+        write(folder, images=images)
     except Exception as error:  # whatever it is, the trainings are worth more
         say(f"the report could not be written: {type(error).__name__}: {error}")
 

@@ -25,6 +25,7 @@ from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
 from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
+from sweeps.pacing import Paced
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
 from sweeps.study import open_studies, study_url
@@ -110,13 +111,18 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     def rows() -> list[results.Row]:
         return sweep.label_rows(results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds))
 
+    # Both take longer the more trials there are.
+    written = [
+        Paced(lambda: results.write_parquet(rows(), sweep.folder / "results.parquet"), share=0.05),
+        Paced(lambda: report.attempt(sweep.folder, terminal.say, images=0), share=0.05, pause=30),
+    ]
+
     def on_event(event: str, trial: search.Run) -> None:
         terminal.event(event, trial)
         if event in ("complete", "pruned", "failed"):
             note_outcome(results.trials_folder(sweep.folder) / trial.label, event, trial)
-        if event in ("complete", "pruned", "failed", "outpaced"):
-            results.write_parquet(rows(), sweep.folder / "results.parquet")
-            report.attempt(sweep.folder, terminal.say)
+        for write in written:
+            write(due=event in ("complete", "pruned", "failed", "outpaced"))
 
     warm_ups = WarmUps(sweep.folder.parent / "warmups", workers)
 
@@ -243,7 +249,7 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
     if 5 in (sweep.flags["table"] or []) and not signals:
         measure_inference(rows)
     results.write_parquet(rows, sweep.folder / "results.parquet")
-    report.attempt(sweep.folder, terminal.say, images=0 if signals else report.IMAGES, pause=0)
+    report.attempt(sweep.folder, terminal.say, images=0 if signals else report.IMAGES)
     best = None if sweep.points else results.best(rows)
     if best:
         try:

@@ -213,7 +213,7 @@ class StudySearcher(Searcher):
         num_scores = len(scores)
         if num_scores > 1 and self._prunes:
             iterations = self._iterations(trial.params)
-            if num_scores * iterations not in _curve(study, trial):
+            if num_scores * iterations not in _curve(trial):
                 trial.report(replicates.mean(scores.values()), num_scores * iterations)
         given_up = False
         if study is self._study and not self._side_by_side:
@@ -252,7 +252,7 @@ class StudySearcher(Searcher):
             study=study,
             trial=trial,
             metrics=replicates.metrics(trial, seed, self._seeds),
-            steps=set(_curve(study, trial)),
+            steps=set(_curve(trial)),
         )
 
     def _set(self, run: Run, name: str, value: Any) -> None:
@@ -274,6 +274,6 @@ class StudySearcher(Searcher):
                 trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
 
 
-def _curve(study: optuna.Study, trial: optuna.Trial) -> dict[int, float]:
-    """What the study holds of a trial's reports."""
-    return replicates.curve(study.get_trials(deepcopy=False)[trial.number])
+def _curve(trial: optuna.Trial) -> dict[int, float]:
+    """What the study holds of a trial's reports; read alone, for all trials together are many."""
+    return replicates.curve(trial.storage.get_trial(trial._trial_id))

@@ -1,0 +1,63 @@
+"""The process group of a trial's workers, for Ray Train.
+
+Ray's own TorchTrainer imports torch where the trainer is built and where it is controlled; at every trial each of these
+two processes would pay seconds for it and never use it. Here only the workers import it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+
+import ray
+import ray.train
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.execution.worker_group import ExecutionGroup
+
+TIMEOUT = timedelta(minutes=30)
+"""Of a collective: how long the others may wait for one process; TorchTrainer's."""
+
+
+class TorchGroup(BackendConfig):
+    """For `backend_config` of a DataParallelTrainer: its workers find one torch process group, of all of them."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """Asked by Train."""
+        return _Joining
+
+
+class _Joining(Backend):
+    share_cuda_visible_devices = True  # workers of one machine see the same GPUs, by their local ranks
+
+    def on_start(self, worker_group: ExecutionGroup, backend_config: BackendConfig) -> None:
+        """Called by Train when the workers are there, and before they train."""
+        backend = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) > 0 else "gloo"
+        address, port = worker_group.execute_single(0, _free_address)
+        ray.get(worker_group.execute_async(_join, address, port, backend))
+
+
+def _free_address() -> tuple[str, int]:
+    """Where the first worker can be reached by the others."""
+    address = ray.util.get_node_ip_address()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as free:
+        free.bind(("", 0))
+        return address, free.getsockname()[1]
+
+
+def _join(address: str, port: int, backend: str) -> None:
+    """Makes this worker one of the group, with the variables of the environment that torchrun sets."""
+    import torch.distributed as dist
+
+    context = ray.train.get_context()
+    os.environ.update(
+        MASTER_ADDR=address,
+        MASTER_PORT=str(port),
+        RANK=str(context.get_world_rank()),
+        WORLD_SIZE=str(context.get_world_size()),
+        LOCAL_RANK=str(context.get_local_rank()),
+        LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
+        NODE_RANK=str(context.get_node_rank()),
+    )
+    dist.init_process_group(backend, timeout=TIMEOUT)

@@ -1,0 +1,276 @@
+"""What a trial of the sweep costs beside its training steps, against the pattern of Ray's user guide, in one run.
+
+    python -m tests.benchmarks.trial_overhead [--rounds 3] [--workers 2]
+
+Both ways run the same three trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
+every few steps; the second trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
+Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
+Tuner, both with their defaults. "sweep" is `sweeps.run_ablation.execute` on a cluster of `sweeps.cluster.connect`. Each
+way has a Ray cluster of its own, in a process of its own; the ways alternate, and medians over the rounds are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray.train
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+ROOT = Path(__file__).parents[2]
+MARKS = "PGPC_TRIAL_OVERHEAD"  # environment variable: the file of all processes' time stamps
+NUM_TRIALS, STOPPED, STOPPED_AT = 3, 1, 2  # the middle trial is stopped, at its second report
+TINY = {
+    "data.streets.num_source": 8, "data.streets.num_target": 8, "data.streets.num_val": 2, "data.streets.height": 64,
+    "data.streets.width": 64, "data.source_size": "64,64", "data.target_size": "64,64", "data.crop": 64,
+    "model.head_channels": 16, "contrast.start": 2, "optimizer.warmup": 1, "training.iterations": 20,
+    "training.batch_size": 2, "training.eval_interval": 4, "training.log_interval": 4,
+}  # fmt: skip
+NUM_REPORTS = TINY["training.iterations"] // TINY["training.eval_interval"]
+
+
+def mark(event: str, trial: str, at: float | None = None) -> None:
+    """Appends a time stamp; lines this short are written whole by every process."""
+    with open(os.environ[MARKS], "a") as file:
+        file.write(json.dumps([event, trial, time.time() if at is None else at]) + "\n")
+
+
+def timed(loop: Any, spec: dict[str, Any]) -> None:
+    """Runs a train function with time stamps of its first step and of its reports, of rank 0."""
+    label = Path(spec["directory"]).name
+    if ray.train.get_context().get_world_rank() == 0:
+        mark("loop", label)
+        report = ray.train.report
+
+        def timed_report(*args: Any, **kwargs: Any) -> None:
+            began = time.time()
+            report(*args, **kwargs)
+            mark("report begins", label, began)
+            mark("report ends", label)
+
+        ray.train.report = timed_report
+        from pgpc.training import loop as training
+
+        step, steps = training.train_step, []
+
+        def timed_step(*args: Any) -> Any:
+            if not steps:
+                mark("first step", label)
+                steps.append(0)
+            return step(*args)
+
+        training.train_step = timed_step
+    loop(spec)
+
+
+def guide_loop(spec: dict[str, Any]) -> None:
+    """The guide's train function, with our training in it."""
+    import pgpc
+    from pgpc.config import from_dict
+
+    def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
+        checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
+        ray.train.report(metrics, checkpoint=checkpoint)
+
+    pgpc.train(from_dict(json.loads(spec["config"])), out=spec["directory"], on_report=on_report)
+
+
+def guide_driver(spec: dict[str, Any]) -> None:
+    """The guide's trainable."""
+    import ray.train.torch
+
+    mark("trial function", Path(spec["directory"]).name)
+    trainer = ray.train.torch.TorchTrainer(
+        functools.partial(timed, guide_loop),
+        train_loop_config=spec,
+        scaling_config=ray.train.ScalingConfig(num_workers=spec["workers"]["count"]),
+        run_config=ray.train.RunConfig(
+            name=f"train-trial_id={tune.get_context().get_trial_id()}",
+            storage_path=spec["storage"],
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()
+
+
+class StopOne(FIFOScheduler):
+    """Stops one trial, as a scheduler does; of the guide's way."""
+
+    reports = 0
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Called when the trial is known; it may start at once."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Called with each report."""
+        if Path(trial.config["directory"]).name == str(STOPPED):
+            self.reports += 1
+            if self.reports == STOPPED_AT:
+                mark("stopped", str(STOPPED))
+                return self.STOP
+        return self.CONTINUE
+
+
+class Three(Searcher):
+    """Hands out the trials one by one, with time stamps; of both ways."""
+
+    def __init__(self, specs: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._left, self._labels, self._reports = list(specs), {}, 0
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Tune asks for a trial."""
+        if not self._left:
+            return Searcher.FINISHED
+        spec = self._left.pop(0)
+        self._labels[trial_id] = spec["label"]
+        mark("suggested", spec["label"])
+        return spec
+
+    def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
+        """Asked by the scheduler of the sweep."""
+        if self._labels[trial_id] != str(STOPPED):
+            return False
+        self._reports += 1
+        if self._reports == STOPPED_AT:
+            mark("stopped", str(STOPPED))
+        return self._reports == STOPPED_AT
+
+    def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
+        """Told by the scheduler of the sweep."""
+        raise RuntimeError(message)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tune has ended a trial."""
+        mark("complete", self._labels[trial_id])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+
+def run_sweep_trial(spec: dict[str, Any]) -> None:
+    """The sweep's trainable, with time stamps."""
+    mark("trial function", spec["label"])
+    from sweeps import trial
+
+    trial.train_loop = functools.partial(timed, trial.train_loop)
+    trial.run_trial(spec)
+
+
+def child(way: str, folder: Path, num_workers: int) -> None:
+    """Runs the three trials in one of the two ways."""
+    import pgpc
+    from pgpc.config import parse_settings, to_dict
+    from sweeps import cluster, run_ablation
+    from sweeps.scheduling import Interruption
+    from sweeps.terminal import silence
+    from sweeps.trial import Workers
+
+    config = pgpc.override(pgpc.preset("streets"), parse_settings([f"{key}={value}" for key, value in TINY.items()]))
+    specs = [
+        {
+            "label": str(i), "config": json.dumps(to_dict(config)), "directory": str(folder / "trials" / str(i)),
+            "storage": str(folder / "storage"), "workers": asdict(Workers(count=num_workers, cpus=1, gpus=0)),
+        }
+        for i in range(NUM_TRIALS)
+    ]  # fmt: skip
+    if way == "sweep":
+        silence()
+        cluster.connect(None)
+        run_ablation.run_trial = run_sweep_trial
+        run_ablation.execute(Three(specs), Interruption(None), 1, folder)
+    else:
+        # The guide's trial takes a CPU beside its workers.
+        ray.init(num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL")
+        tune.Tuner(
+            guide_driver,
+            tune_config=tune.TuneConfig(
+                search_alg=Three(specs), scheduler=StopOne(), num_samples=NUM_TRIALS, max_concurrent_trials=1
+            ),
+            run_config=tune.RunConfig(name="guide", storage_path=str(folder / "tune"), verbose=0),
+        ).fit()
+    ray.shutdown()
+
+
+def measure(way: str, num_workers: int) -> dict[str, float]:
+    """Seconds of each part, of one cluster's three trials."""
+    with tempfile.TemporaryDirectory(prefix="pgpc-overhead-") as folder:
+        marks = Path(folder) / "marks"
+        call = "import sys; from pathlib import Path; from tests.benchmarks.trial_overhead import child; "
+        call += "child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))"
+        subprocess.run(
+            [sys.executable, "-c", call, way, folder, str(num_workers)],
+            env={**os.environ, MARKS: str(marks), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                 "RAY_worker_niceness": "0"},  # else whatever else runs on the machine goes before the workers
+            check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        events = [json.loads(line) for line in marks.read_text().splitlines()]
+    at: dict[tuple[str, str], list[float]] = {}
+    for event, trial, when in events:
+        at.setdefault((event, trial), []).append(when)
+    whole = [str(i) for i in range(NUM_TRIALS) if i != STOPPED]
+    after = str(STOPPED + 1)
+
+    def between(one: str, other: str, trial: str) -> float:
+        return at[other, trial][0] - at[one, trial][0]
+
+    reports = [e - b for i in whole for b, e in zip(at["report begins", i], at["report ends", i], strict=True)]
+    ends = [at["complete", i][0] - at["report ends", i][-1] for i in whole]
+    assert len(reports) == NUM_REPORTS * len(whole)
+
+    def typical(one: str, other: str) -> float:
+        # Not of the trial after the stopped one, which starts while that one's processes end.
+        return statistics.median(between(one, other, str(i)) for i in range(NUM_TRIALS) if str(i) != after)
+
+    return {
+        "  until the trial's function": typical("suggested", "trial function"),
+        "  until the train function": typical("trial function", "loop"),
+        "  until the first step": typical("loop", "first step"),
+        "start of a trial to its first step": typical("suggested", "first step"),
+        "a report": statistics.mean(reports),
+        "last report to the trial's end": statistics.median(ends),
+        "stop of a trial to the next one's first step": at["first step", after][0] - at["stopped", str(STOPPED)][0],
+    }
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {"sweep": [], "guide": []}
+    for _ in range(arguments.rounds):
+        for way, runs in found.items():
+            runs.append(measure(way, arguments.workers))
+    print(f"{arguments.workers} workers, medians of {arguments.rounds} rounds: {'sweep':>7} {'guide':>9} {'ratio':>6}")
+    median = {
+        way: {part: statistics.median(run[part] for run in runs) for part in runs[0]} for way, runs in found.items()
+    }
+    for values in median.values():
+        start, report, end, stop = list(values.values())[-4:]
+        values[f"a whole trial: start, {NUM_REPORTS} reports, end"] = start + NUM_REPORTS * report + end
+        values["... and a stop"] = start + NUM_REPORTS * report + end + stop
+    for part, ours in median["sweep"].items():
+        guide = median["guide"][part]
+        print(f"{part:<46} {ours:7.2f} s {guide:7.2f} s {ours / guide:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
