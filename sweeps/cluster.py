@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ray
+from ray._common.network_utils import build_address
 from ray._private.state import state as cluster_state
 from ray.util.state import list_actors
 
@@ -18,6 +19,7 @@ NO_CLUSTER = (
     "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
     "machine of the cluster, or leave --address out to use this machine alone."
 )
+PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
 
@@ -33,6 +35,9 @@ def connect(address: str | None) -> None:
     env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
+        env["RAY_ADDRESS"] = reserve_address()
+    elif address != "auto":
+        env["RAY_ADDRESS"] = address
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:
@@ -45,7 +50,23 @@ def connect(address: str | None) -> None:
         )
     except ConnectionError as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
+    finally:
+        os.environ.pop(PORT, None)
     _check_state_api()
+
+
+def reserve_address() -> str:
+    """The address that the cluster which is started next is going to have.
+
+    What frees a stopped trial's workers (see `_check_state_api`) looks for its own cluster by itself. Where several run
+    on the machine, it finds it by the environment variable RAY_ADDRESS only, which must be known before the start.
+    """
+    host = ray.util.get_node_ip_address()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    os.environ[PORT] = str(port)
+    return build_address(host, port)
 
 
 def _check_reachable(address: str) -> None:

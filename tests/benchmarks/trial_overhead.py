@@ -32,6 +32,7 @@ from ray.tune.search import Searcher
 
 ROOT = Path(__file__).parents[2]
 MARKS = "PGPC_TRIAL_OVERHEAD"  # environment variable: the file of all processes' time stamps
+TIMEOUT = 240.0  # seconds for the three trials of one way
 NUM_TRIALS, STOPPED, STOPPED_AT = 3, 1, 2  # the middle trial is stopped, at its second report
 TINY = {
     "data.streets.num_source": 8, "data.streets.num_target": 8, "data.streets.num_val": 2, "data.streets.height": 64,
@@ -196,8 +197,12 @@ def child(way: str, folder: Path, num_workers: int) -> None:
         run_ablation.run_trial = run_sweep_trial
         run_ablation.execute(Three(specs), Interruption(None), 1, folder)
     else:
+        # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
+        os.environ["RAY_ADDRESS"] = cluster.reserve_address()
         # The guide's trial takes a CPU beside its workers.
-        ray.init(num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL")
+        ray.init(
+            address="local", num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL"
+        )
         tune.Tuner(
             guide_driver,
             tune_config=tune.TuneConfig(
@@ -218,7 +223,7 @@ def measure(way: str, num_workers: int) -> dict[str, float]:
             [sys.executable, "-c", call, way, folder, str(num_workers)],
             env={**os.environ, MARKS: str(marks), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
                  "RAY_worker_niceness": "0"},  # else whatever else runs on the machine goes before the workers
-            check=True, cwd=ROOT, stdout=subprocess.DEVNULL,
+            check=True, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=TIMEOUT,
         )  # fmt: skip
         events = [json.loads(line) for line in marks.read_text().splitlines()]
     at: dict[tuple[str, str], list[float]] = {}
