@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -332,7 +333,7 @@ def _resolve(key: str) -> list[str]:
         fields = {f.name for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
         if name not in fields:
             break
-        cls = typing.get_type_hints(cls)[name]
+        cls = _hints(cls)[name]
         if i == len(path) - 1 and not dataclasses.is_dataclass(cls):
             return path
     known = list(flatten(Config()))
@@ -341,8 +342,11 @@ def _resolve(key: str) -> list[str]:
     raise ValueError(f"Unknown config key {key!r}. {hint}")
 
 
+_hints = functools.cache(typing.get_type_hints)  # it evaluates the text of every annotation
+
+
 def _build(cls: Any, tree: Mapping[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = {}
     for name, value in tree.items():
         if name not in hints:

@@ -1,13 +1,16 @@
 """What the sweep itself costs per trial, as the number of trials grows: everything but the trainings.
 
-    python -m tests.benchmarks.sweep_scale [--trials 1000] [--search tpe]
+    python -m tests.benchmarks.sweep_scale [--sizes 100,200,500,1000] [--trials 10] [--search tpe]
 
 Runs the real command (`sweeps.run_ablation.main`: Ray, Tune, Optuna with its sqlite file, searcher, scheduler, rows
-and report) with a trainable that reports a made-up curve at once instead of training. Tune reuses its processes and
-fetches a trial's reports in one call: what processes cost is measured by tests.benchmarks.trial_overhead. Per block of
-trials it prints the seconds of a trial and of its parts (CPU time of the driver, which other work on the machine does
-not change, without waiting for the disk), and the driver's memory; and the exponent with which each total grows over
-the last three quarters, total ~ trials^exponent: 1 is a cost per trial that stays as it is.
+and report) with a trainable that reports a made-up curve at once instead of training. For each size the study is filled
+with made-up trials up to it, and the sweep is resumed for some more, whose cost is measured; `--sizes 1 --trials 1000`
+runs all of them. Tune reuses its processes and fetches a trial's reports in one call: what processes cost is measured
+by tests.benchmarks.trial_overhead.
+
+Printed is, per trial, the CPU time of the driver, which other work on the machine does not change, by part; how often
+rows and report were written, and its memory. The exponent is that of the cost of all trials together, trials^exponent:
+1 is a cost per trial that stays as it is.
 """
 
 from __future__ import annotations
@@ -23,21 +26,41 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
+from optuna.trial import TrialState, create_trial
 from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
 
+import pgpc
 from pgpc.classes import CITYSCAPES
+from pgpc.config import to_dict
 from sweeps import report, results, run_ablation, search
+from sweeps.space import search_space
+from sweeps.study import open_studies, study_url
+from sweeps.terminal import silence
 from sweeps.trial import REPORT
 
 ITERATIONS, INTERVAL = 100, 20
 SETTINGS = {"training.iterations": ITERATIONS, "training.eval_interval": INTERVAL, "contrast.start": 0}
-MARKS = (0.1, 0.2, 0.5, 1.0)  # where the table has its lines, as shares of all trials
+
+
+def height(eta: float, weight: float) -> float:
+    """What the made-up trainings tend to."""
+    return 40 + 10 * math.exp(-((eta - 0.6) ** 2)) - abs(math.log10(weight) + 1)
+
+
+def curve(rng: random.Random, top: float) -> list[dict[str, float]]:
+    """The reports of a made-up training, with as many metrics as a real one has."""
+    reports = []
+    for iteration in range(INTERVAL, ITERATIONS + 1, INTERVAL):
+        value = top * (1 - math.exp(-iteration / 40)) + rng.gauss(0, 1)
+        classes = {f"IoU/{name}": value + rng.gauss(0, 5) for name in CITYSCAPES.names}
+        losses = {f"loss/{name}": rng.random() for name in ("source", "target", "contrast", "features")}
+        reports.append({"iteration": iteration, "mIoU": value, **classes, **losses, "seconds": 0.1})
+    return reports
 
 
 class Curve(tune.Trainable):
@@ -46,9 +69,7 @@ class Curve(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Called by Tune before the first step."""
         values = json.loads(config["config"])["contrast"]
-        self._random = random.Random(config["label"])
-        self._height = 40 + 10 * math.exp(-((values["eta"] - 0.6) ** 2)) - abs(math.log10(values["weight"]) + 1)
-        self._iteration = 0
+        self._left = curve(random.Random(config["label"]), height(values["eta"], values["weight"]))
         directory = Path(config["directory"])
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(config["config"])
@@ -60,13 +81,7 @@ class Curve(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """One report; after the last one Tune is told, as a function that returns would tell it."""
-        if self._iteration >= ITERATIONS:
-            return {RESULT_DUPLICATE: True, "done": True}
-        self._iteration += INTERVAL
-        value = self._height * (1 - math.exp(-self._iteration / 40)) + self._random.gauss(0, 1)
-        classes = {f"IoU/{name}": value + self._random.gauss(0, 5) for name in CITYSCAPES.names}
-        losses = {f"loss/{name}": self._random.random() for name in ("source", "target", "contrast", "features")}
-        return {REPORT: {"iteration": self._iteration, "mIoU": value, **classes, **losses, "seconds": 0.1}}
+        return {REPORT: self._left.pop(0)} if self._left else {RESULT_DUPLICATE: True, "done": True}
 
 
 class Clock:
@@ -96,91 +111,120 @@ class Clock:
         setattr(owner, name, measured)
 
 
-class End(NamedTuple):
-    """What is known when a trial has ended."""
-
-    wall: float
-    cpu: float
-    memory: float
-    seconds: dict[str, float]
-    calls: dict[str, int]
-
-
 def memory() -> float:
     """MiB that this process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def exponent(points: list[tuple[int, float]]) -> float:
-    """Slope of log(total) over log(trials), by least squares."""
-    logs = [(math.log(n), math.log(total)) for n, total in points]
+def fill(folder: Path, size: int) -> None:
+    """Adds made-up trials to the sweep's study, and their folders, until it has so many."""
+    study, reference = open_studies(
+        study_url(folder), folder.name, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(), reference=True
+    )
+    if not reference.get_trials(deepcopy=False):
+        reference.add_trial(create_trial(value=40.0, user_attrs={"metrics": curve(random.Random(0), 40.0)[-1]}))
+    space = search_space(pgpc.override(pgpc.preset("streets"), SETTINGS))
+    sampling = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=size))
+    trials = []
+    for number in range(len(study.get_trials(deepcopy=False)), size):
+        params, rng = sampling.ask(space).params, random.Random(number)
+        reports = curve(rng, height(params["contrast.eta"], params["contrast.weight"]))
+        pruned = number % 2  # as asha stops half of them
+        reports = reports[: 2 if pruned else None]
+        trials.append(
+            create_trial(
+                state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+                value=reports[-1]["mIoU"],
+                params=params,
+                distributions=space,
+                intermediate_values={report["iteration"]: report["mIoU"] for report in reports},
+                user_attrs={"status": "pruned" if pruned else "complete", "metrics": reports[-1]},
+            )
+        )
+        config = pgpc.override(pgpc.preset("streets"), {**SETTINGS, **params})
+        directory = results.trials_folder(folder) / f"{number:04d}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "config.json").write_text(json.dumps(to_dict(config)))
+    study.add_trials(trials)
+
+
+def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespace) -> dict[str, float]:
+    """Resumes, or starts, the sweep where it has so many trials; CPU seconds per further trial by part, and counts."""
+    fill(storage / "scale", size)
+    ends: list[tuple[float, float, dict[str, float], dict[str, int]]] = []
+    complete = search.StudySearcher.on_trial_complete
+
+    def note_end(self: search.StudySearcher, *args: Any, **kwargs: Any) -> None:
+        complete(self, *args, **kwargs)
+        ends.append((time.perf_counter(), time.process_time(), dict(clock.seconds), dict(clock.calls)))
+
+    search.StudySearcher.on_trial_complete = note_end
+    flags = ["--storage", str(storage), "--trials", str(size + arguments.trials)]
+    if (storage / "scale" / "sweep.json").exists():
+        flags += ["--resume", "scale"]
+    else:
+        flags += [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
+        flags += ["--no-warm-up", "--workers", "1", "--name", "scale", "--search", arguments.search]
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_ablation.main(flags)
+    search.StudySearcher.on_trial_complete = complete
+    (wall, cpu, seconds, calls), (last_wall, last_cpu, last_seconds, last_calls) = ends[0], ends[-1]
+    num = len(ends) - 1
+    parts = {part: (last_seconds[part] - seconds.get(part, 0.0)) / num for part in last_seconds}
+    rest = (last_cpu - cpu) / num - sum(parts.values())
+    counts = {part: last_calls.get(part, 0) - calls.get(part, 0) for part in ("results.parquet", "report.html")}
+    return {
+        "all": (last_cpu - cpu) / num, **parts, "Tune, Ray and the rest": rest,
+        "by the clock": (last_wall - wall) / num,
+        **{f"{part} written": count / num for part, count in counts.items()}, "driver, MiB": memory(),
+    }  # fmt: skip
+
+
+def exponent(costs: dict[int, float]) -> float:
+    """Of the cost of all trials: 1 and the slope of log(cost of one) over log(trials), by least squares."""
+    logs = [(math.log(size), math.log(cost)) for size, cost in costs.items() if cost > 0]
+    if len(logs) < 2:
+        return math.nan
     mean_x, mean_y = (sum(axis) / len(logs) for axis in zip(*logs, strict=True))
-    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+    return 1 + sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--sizes", default="100,200,500,1000")
+    parser.add_argument("--trials", type=int, default=10, metavar="N", help="trials that are run at each size")
     parser.add_argument("--search", default="tpe")
-    parser.add_argument("--limit", type=float, default=280, metavar="SECONDS", help="after which the sweep is ended")
     arguments = parser.parse_args()
-    clock, ends = Clock(), list[End]()
-    clock.wrap(optuna.samplers.TPESampler, "sample_independent", "Optuna's sampler")
-    clock.wrap(optuna.Study, "ask", "Optuna's ask")
-    clock.wrap(optuna.Study, "tell", "Optuna's tell")
-    clock.wrap(optuna.Trial, "should_prune", "Optuna's pruner")
-    clock.wrap(optuna.Trial, "report", "Optuna's storage")
-    clock.wrap(optuna.Trial, "set_user_attr", "Optuna's storage")
+    silence()
+    sizes = [int(size) for size in arguments.sizes.split(",")]
+    clock = Clock()
+    clock.wrap(optuna.Study, "ask", "Optuna: ask")
+    clock.wrap(optuna.Trial, "_suggest", "Optuna: sampler")
+    clock.wrap(optuna.Study, "tell", "Optuna: tell")
+    clock.wrap(optuna.Trial, "should_prune", "Optuna: pruner")
+    clock.wrap(optuna.Trial, "report", "Optuna: storage")
+    clock.wrap(optuna.Trial, "set_user_attr", "Optuna: storage")
     clock.wrap(search.StudySearcher, "suggest", "searcher: suggestions")
     clock.wrap(search.StudySearcher, "report", "searcher: reports")
     clock.wrap(search.StudySearcher, "on_trial_complete", "searcher: ends")
     clock.wrap(results, "collect", "rows")
     clock.wrap(results, "write_parquet", "results.parquet")
     clock.wrap(report, "attempt", "report.html")
-    complete = search.StudySearcher.on_trial_complete
-
-    def note_end(self: search.StudySearcher, *args: Any, **kwargs: Any) -> None:
-        complete(self, *args, **kwargs)
-        ends.append(End(time.perf_counter(), time.process_time(), memory(), dict(clock.seconds), dict(clock.calls)))
-
-    search.StudySearcher.on_trial_complete = note_end
     run_ablation.run_trial = Curve
     tune.TuneConfig = functools.partial(tune.TuneConfig, reuse_actors=True)
     # Without the latter, whatever else runs on the machine goes before the trials.
     os.environ.update(TUNE_RESULT_BUFFER_LENGTH=str(2 * ITERATIONS // INTERVAL), RAY_worker_niceness="0")
+    found: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="pgpc-scale-") as folder:
-        settings = [text for key, value in SETTINGS.items() for text in ("--set", f"{key}={value}")]
-        flags = [*settings, "--no-warm-up", "--workers", "1", "--name", "scale", "--storage", folder]
-        flags += ["--trials", str(arguments.trials), "--search", arguments.search]
-        with contextlib.redirect_stdout(io.StringIO()):
-            run_ablation.main([*flags, "--time-budget", f"{arguments.limit:g}"])
-    show(ends, sorted(clock.seconds, key=clock.seconds.get, reverse=True))
-
-
-def show(ends: list[End], parts: list[str]) -> None:
-    """The table: a column per block of trials."""
-    num = len(ends)
-    marks = [max(2, round(share * num)) for share in MARKS]
-    blocks = list(zip([1, *marks], marks))
-    print(f"{num} trials ended within {ends[-1].wall - ends[0].wall:.0f} s")
-    print(f"{'seconds of a trial':<28}" + "".join(f"{f'{a}..{b}':>12}" for a, b in blocks) + f"{'exponent':>10}")
-
-    def line(name: str, total: Callable[[End], float]) -> None:
-        values = [(total(ends[b - 1]) - total(ends[a - 1])) / (b - a) for a, b in blocks]
-        points = [(n, total(ends[n - 1]) - total(ends[0])) for n in range(max(3, num // 4), num + 1)]
-        growth = exponent(points) if points[0][1] > 0 else math.nan
-        print(f"{name:<28}" + "".join(f"{value:12.4f}" for value in values) + f"{growth:10.2f}")
-
-    line("all, by the clock", lambda end: end.wall)
-    line("all, CPU", lambda end: end.cpu)
-    for part in parts:
-        line(f"  {part}", lambda end, part=part: end.seconds.get(part, 0.0))
-    line("  Tune, Ray and the rest", lambda end: end.cpu - sum(end.seconds.values()))
-    for part in ("results.parquet", "report.html"):
-        calls = [ends[b - 1].calls.get(part, 0) - ends[a - 1].calls.get(part, 0) for a, b in blocks]
-        print(f"{f'{part} written':<28}" + "".join(f"{n:12d}" for n in calls))
-    print(f"{'driver, MiB':<28}" + "".join(f"{ends[b - 1].memory:12.0f}" for _, b in blocks))
+        for size in sizes:
+            found[size] = measure(clock, Path(folder), size, arguments)
+            print(f"{size} trials: {found[size]['all']:.2f} s of CPU for another one", flush=True)
+    names = sorted(found[sizes[-1]], key=lambda name: found[sizes[-1]][name], reverse=True)
+    print(f"\n{'seconds of a trial, at':<28}" + "".join(f"{size:10d}" for size in sizes) + f"{'exponent':>10}")
+    for name in names:
+        values = {size: found[size].get(name, 0.0) for size in sizes}
+        print(f"{name:<28}" + "".join(f"{value:10.4f}" for value in values.values()) + f"{exponent(values):10.2f}")
 
 
 if __name__ == "__main__":
