@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.trial_overhead [--rounds 3] [--workers 2]
 
-Both ways run the same three trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
-every few steps; the second trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
+Both ways run the same two trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
+every two steps; the first trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
 Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
 Tuner, both with their defaults. "sweep" is `sweeps.run_ablation.execute` on a cluster of `sweeps.cluster.connect`. Each
 way has a Ray cluster of its own, in a process of its own; the ways alternate, and medians over the rounds are printed.
@@ -32,13 +32,14 @@ from ray.tune.search import Searcher
 
 ROOT = Path(__file__).parents[2]
 MARKS = "PGPC_TRIAL_OVERHEAD"  # environment variable: the file of all processes' time stamps
-TIMEOUT = 240.0  # seconds for the three trials of one way
-NUM_TRIALS, STOPPED, STOPPED_AT = 3, 1, 2  # the middle trial is stopped, at its second report
+TIMEOUT = 240.0  # seconds for the trials of one way
+NUM_TRIALS, STOPPED, STOPPED_AT = 2, "0", 2  # the first trial is stopped, at its second report
+WHOLE = "1"
 TINY = {
     "data.streets.num_source": 8, "data.streets.num_target": 8, "data.streets.num_val": 2, "data.streets.height": 64,
     "data.streets.width": 64, "data.source_size": "64,64", "data.target_size": "64,64", "data.crop": 64,
-    "model.head_channels": 16, "contrast.start": 2, "optimizer.warmup": 1, "training.iterations": 20,
-    "training.batch_size": 2, "training.eval_interval": 4, "training.log_interval": 4,
+    "model.head_channels": 16, "contrast.start": 2, "optimizer.warmup": 1, "training.iterations": 10,
+    "training.batch_size": 2, "training.eval_interval": 2, "training.log_interval": 2,
 }  # fmt: skip
 NUM_REPORTS = TINY["training.iterations"] // TINY["training.eval_interval"]
 
@@ -117,15 +118,17 @@ class StopOne(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Called with each report."""
-        if Path(trial.config["directory"]).name == str(STOPPED):
+        label = Path(trial.config["directory"]).name
+        mark("known", label)
+        if label == STOPPED:
             self.reports += 1
             if self.reports == STOPPED_AT:
-                mark("stopped", str(STOPPED))
+                mark("stopped", STOPPED)
                 return self.STOP
         return self.CONTINUE
 
 
-class Three(Searcher):
+class Trials(Searcher):
     """Hands out the trials one by one, with time stamps; of both ways."""
 
     def __init__(self, specs: list[dict[str, Any]]) -> None:
@@ -143,11 +146,12 @@ class Three(Searcher):
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
         """Asked by the scheduler of the sweep."""
-        if self._labels[trial_id] != str(STOPPED):
+        mark("known", self._labels[trial_id])
+        if self._labels[trial_id] != STOPPED:
             return False
         self._reports += 1
         if self._reports == STOPPED_AT:
-            mark("stopped", str(STOPPED))
+            mark("stopped", STOPPED)
         return self._reports == STOPPED_AT
 
     def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
@@ -175,7 +179,7 @@ def run_sweep_trial(spec: dict[str, Any]) -> None:
 
 
 def child(way: str, folder: Path, num_workers: int) -> None:
-    """Runs the three trials in one of the two ways."""
+    """Runs the trials in one of the two ways."""
     import pgpc
     from pgpc.config import parse_settings, to_dict
     from sweeps import cluster, run_ablation
@@ -195,7 +199,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
         silence()
         cluster.connect(None)
         run_ablation.run_trial = run_sweep_trial
-        run_ablation.execute(Three(specs), Interruption(None), 1, folder)
+        run_ablation.execute(Trials(specs), Interruption(None), 1, folder)
     else:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
         os.environ["RAY_ADDRESS"] = cluster.reserve_address()
@@ -206,7 +210,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
         tune.Tuner(
             guide_driver,
             tune_config=tune.TuneConfig(
-                search_alg=Three(specs), scheduler=StopOne(), num_samples=NUM_TRIALS, max_concurrent_trials=1
+                search_alg=Trials(specs), scheduler=StopOne(), num_samples=NUM_TRIALS, max_concurrent_trials=1
             ),
             run_config=tune.RunConfig(name="guide", storage_path=str(folder / "tune"), verbose=0),
         ).fit()
@@ -214,7 +218,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
 
 
 def measure(way: str, num_workers: int) -> dict[str, float]:
-    """Seconds of each part, of one cluster's three trials."""
+    """Seconds of each part, of one cluster's trials."""
     with tempfile.TemporaryDirectory(prefix="pgpc-overhead-") as folder:
         marks = Path(folder) / "marks"
         call = "import sys; from pathlib import Path; from tests.benchmarks.trial_overhead import child; "
@@ -229,28 +233,22 @@ def measure(way: str, num_workers: int) -> dict[str, float]:
     at: dict[tuple[str, str], list[float]] = {}
     for event, trial, when in events:
         at.setdefault((event, trial), []).append(when)
-    whole = [str(i) for i in range(NUM_TRIALS) if i != STOPPED]
-    after = str(STOPPED + 1)
+    reports = list(zip(at["report begins", WHOLE], at["report ends", WHOLE], at["known", WHOLE]))
+    assert len(reports) == NUM_REPORTS, reports
 
-    def between(one: str, other: str, trial: str) -> float:
-        return at[other, trial][0] - at[one, trial][0]
-
-    reports = [e - b for i in whole for b, e in zip(at["report begins", i], at["report ends", i], strict=True)]
-    ends = [at["complete", i][0] - at["report ends", i][-1] for i in whole]
-    assert len(reports) == NUM_REPORTS * len(whole)
-
-    def typical(one: str, other: str) -> float:
-        # Not of the trial after the stopped one, which starts while that one's processes end.
-        return statistics.median(between(one, other, str(i)) for i in range(NUM_TRIALS) if str(i) != after)
+    def between(one: str, other: str) -> float:
+        # Of the first trial: the second one starts while the first one's processes end.
+        return at[other, STOPPED][0] - at[one, STOPPED][0]
 
     return {
-        "  until the trial's function": typical("suggested", "trial function"),
-        "  until the train function": typical("trial function", "loop"),
-        "  until the first step": typical("loop", "first step"),
-        "start of a trial to its first step": typical("suggested", "first step"),
-        "a report": statistics.mean(reports),
-        "last report to the trial's end": statistics.median(ends),
-        "stop of a trial to the next one's first step": at["first step", after][0] - at["stopped", str(STOPPED)][0],
+        "  until the trial's function": between("suggested", "trial function"),
+        "  until the train function": between("trial function", "loop"),
+        "  until the first step": between("loop", "first step"),
+        "start of a trial to its first step": between("suggested", "first step"),
+        "  until the scheduler knows": statistics.mean(known - begins for begins, _, known in reports),
+        "a report, the training waits": statistics.mean(ends - begins for begins, ends, _ in reports),
+        "last report to the trial's end": at["complete", WHOLE][0] - at["report ends", WHOLE][-1],
+        "stop of a trial to the next one's first step": at["first step", WHOLE][0] - at["stopped", STOPPED][0],
     }
 
 
@@ -264,12 +262,13 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for way, runs in found.items():
             runs.append(measure(way, arguments.workers))
+            print(way, {part.strip(): round(seconds, 2) for part, seconds in runs[-1].items()}, flush=True)
     print(f"{arguments.workers} workers, medians of {arguments.rounds} rounds: {'sweep':>7} {'guide':>9} {'ratio':>6}")
     median = {
         way: {part: statistics.median(run[part] for run in runs) for part in runs[0]} for way, runs in found.items()
     }
     for values in median.values():
-        start, report, end, stop = list(values.values())[-4:]
+        start, _, report, end, stop = list(values.values())[-5:]
         values[f"a whole trial: start, {NUM_REPORTS} reports, end"] = start + NUM_REPORTS * report + end
         values["... and a stop"] = start + NUM_REPORTS * report + end + stop
     for part, ours in median["sweep"].items():
