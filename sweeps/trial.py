@@ -1,7 +1,7 @@
 """One trial: a Tune function that runs `pgpc.train` as a Ray Train job of its own.
 
 Tune's actor asks for next to no resources; the Train controller that it starts asks for the workers. torch is imported
-in the workers only: the actor and the controller would pay seconds for it at every trial, see `process_group`.
+in the workers only: the actor and the controller would pay seconds for it at every trial, see `sweeps.trainer`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import ray.train
 from ray import tune
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from sweeps.process_group import TorchGroup
+from sweeps.trainer import Trainer
 
 REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
 FAILED = "failed"  # a trial that cannot succeed says so under this key instead of raising, or Tune would run it again
@@ -72,9 +71,8 @@ def run_trial(spec: dict[str, Any]) -> None:
     directory = Path(spec["directory"])
     _drop_torn_snapshot(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
-    trainer = DataParallelTrainer(
+    trainer = Trainer(
         train_loop,
-        backend_config=TorchGroup(),
         train_loop_config={key: spec.get(key) for key in ("config", "directory", "warm_up", "until", "compared")},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources

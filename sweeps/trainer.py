@@ -1,7 +1,7 @@
-"""The process group of a trial's workers, for Ray Train.
+"""Ray Train's trainer without what every trial would pay for and never use.
 
-Ray's own TorchTrainer imports torch where the trainer is built and where it is controlled; at every trial each of these
-two processes would pay seconds for it and never use it. Here only the workers import it.
+Ray's own TorchTrainer imports torch where the trainer is built and where it is controlled, which takes each of these
+two processes seconds; and it starts a third one for the data sets of Ray Data. Here only the workers import torch.
 """
 
 from __future__ import annotations
@@ -9,19 +9,31 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
+from typing import Any
 
 import ray
 import ray.train
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.execution.worker_group import ExecutionGroup
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 TIMEOUT = timedelta(minutes=30)
 """Of a collective: how long the others may wait for one process; TorchTrainer's."""
 
 
-class TorchGroup(BackendConfig):
-    """For `backend_config` of a DataParallelTrainer: its workers find one torch process group, of all of them."""
+class Trainer(DataParallelTrainer):
+    """As TorchTrainer: the workers find one torch process group, of all of them. There are no Ray data sets."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, backend_config=_TorchGroup(), **kwargs)
+
+    def _create_default_callbacks(self) -> list[Any]:
+        # By name: where a later Ray calls it otherwise, the process is started, and that is all.
+        callbacks = super()._create_default_callbacks()
+        return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+
+
+class _TorchGroup(BackendConfig):
     @property
     def backend_cls(self) -> type[Backend]:
         """Asked by Train."""
