@@ -117,15 +117,6 @@ class Findings:
         both = row["values"].keys() & self.base["values"].keys()
         return statistics.fmean(row["values"][s] - self.base["values"][s] for s in both) if both else None
 
-    def given_up(self, trial: Row) -> float:
-        """Seconds that a pruned trial would have been trained beyond, over all seeds, at its own pace; else 0."""
-        runs = [row for row in self.runs if row["point"] == trial["trial"]]
-        done = sum(row["iterations"] for row in runs)
-        if trial["status"] != "pruned" or not done:
-            return 0.0
-        planned = self.sweep.iterations(trial) * len(self.sweep.seeds)
-        return max(planned - done, 0) * sum(row["seconds"] or 0.0 for row in runs) / done
-
     def belongs_to(self, row: Row) -> str:
         """The rows of the paper's tables that a trial stands for."""
         labels = (f"{r['table']}: {r['row']}" for r in self.rows if "table" in r and r["point"] == row["point"])

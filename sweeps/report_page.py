@@ -182,8 +182,9 @@ def _header(findings: Findings) -> str:
     searched = [row["status"] for row in findings.trials if sweep.points or row["kind"] == "search"]
     states = ("complete", "pruned", "failed", "interrupted")
     counts = ", ".join(f"{searched.count(state)} {state}" for state in states if state in searched)
-    spent = tables.cost_of(findings)
-    saved = f", {100 * spent.saved:.0f} % saved" if spent.saved > 0.005 else ""
+    _, spent = tables.cost_of(findings)
+    shares = {"saved": spent.saved, "wasted": spent.wasted_share}
+    shown = "".join(f", {100 * share:.0f} % {name}" for name, share in shares.items() if share > 0.005)
     difference = findings.difference(best) if best else None
     tiles = [
         (f"{best[METRIC]:.2f} %" if best else NOTHING.text, f"best {METRIC}" + (f", {best['trial']}" if best else "")),
@@ -192,7 +193,7 @@ def _header(findings: Findings) -> str:
             f"against the base, {base[METRIC]:.2f} %" if base else "there is no single base to compare with",
         ),
         (f"{len(searched)} of {sweep.num_trials}", f"trials: {counts}" if counts else "trials started"),
-        (_hours(spent.used), f"worker-time{saved}"),
+        (_hours(spent.used), f"worker-time{shown}"),
     ]
     flags = sweep.flags
     about = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from typing import NamedTuple
 
 from sweeps import comparison
+from sweeps.costs import Cost, in_iterations, in_seconds
 from sweeps.replicates import METRIC
 from sweeps.report_data import IOU, Findings, score
 from sweeps.report_formats import NOTHING, Cell, Table, number, signed, word
@@ -144,57 +144,40 @@ def importance(findings: Findings) -> Table | None:
     )
 
 
-class Cost(NamedTuple):
-    """Worker-seconds: seconds of training times the processes of a run.
-
-    Attributes:
-        used: by all runs, as far as they came, with each warm-up counted once.
-        warm_up: that runs which went on from a warm-up would have used for the same iterations.
-        pruning: that trials which were given up would have used beyond, each at its own pace.
-    """
-
-    used: float
-    warm_up: float
-    pruning: float
-
-    @property
-    def total(self) -> float:
-        """What it would have cost without saving."""
-        return sum(self)
-
-    @property
-    def saved(self) -> float:
-        """Share of it that was saved, 0..1."""
-        return 1 - self.used / self.total if self.total else 0.0
-
-
-def cost_of(findings: Findings) -> Cost:
-    """What the sweep has cost and what it has not."""
-    workers, trained = findings.sweep.flags["workers"], sum(row["seconds"] or 0.0 for row in findings.runs)
-    forks = [forked(findings.directory(row)) for row in findings.runs]
-    warm_ups = {fork["warm_up"]: fork["warm_up_seconds"] for fork in forks if fork["warm_up"]}
-    warm_up = sum(fork["warm_up_seconds"] for fork in forks) - sum(warm_ups.values())
-    pruning = sum(map(findings.given_up, findings.trials))
-    return Cost((trained - warm_up) * workers, warm_up * workers, pruning * workers)
+def cost_of(findings: Findings) -> tuple[Cost, Cost]:
+    """What the sweep has cost and what it has not, in iterations and in worker-seconds."""
+    # The folder may be of a time when rows did not say it.
+    rows = [{**row, **forked(findings.directory(row))} for row in findings.runs]
+    sweep = findings.sweep
+    iterations, seconds = (f(rows, sweep.iterations, len(sweep.seeds)) for f in (in_iterations, in_seconds))
+    return iterations, seconds.times(sweep.flags["workers"])
 
 
 def cost(findings: Findings) -> Table:
     """What the sweep has cost and what it has not, in worker-time."""
-    found, workers = cost_of(findings), findings.sweep.flags["workers"]
+    (iterations, found), workers = cost_of(findings), findings.sweep.flags["workers"]
     lines = [
-        ("used", found.used), ("saved by warm-up", found.warm_up), ("saved by pruning", found.pruning),
-        ("without saving", found.total),
+        ("used", found.used, iterations.used), ("wasted of it", found.wasted, iterations.wasted),
+        ("saved by warm-up", found.warm_up, iterations.warm_up),
+        *([("saved by children", found.inherited, iterations.inherited)] if iterations.inherited else []),
+        ("saved by pruning", found.pruning, iterations.pruning),
+        ("all to the end", found.total, iterations.total),
     ]  # fmt: skip
     rows = []
-    for name, value in lines:
+    for name, value, count in lines:
         share = value / found.total if found.total else 0.0
-        rows.append([Cell(name), _time(value), number(value, ".0f"), number(100 * share, ".0f")._replace(bar=share)])
+        rows.append([
+            Cell(name), _time(value), number(value, ".0f"), number(100 * share, ".0f")._replace(bar=share),
+            number(count, ".0f"),
+        ])  # fmt: skip
+    shares = f"{100 * found.wasted_share:.0f} % of the time used ({100 * iterations.wasted_share:.0f} % of iterations)"
     return Table(
         name="cost",
         caption=f"Time of training, times {workers} worker{'s' if workers > 1 else ''} per trial, without evaluations "
         "and without what an interruption has lost. A warm-up is counted once, also where an earlier sweep has trained "
-        "it. What pruning saves is an estimate: each trial that was given up would have gone on at its own pace.",
-        head=["", "worker-time", "worker-seconds", "share in %"],
+        f"it. {shares} went into trials that did not end complete. What pruning saves is an estimate: each trial that "
+        "was given up would have gone on at its own pace.",
+        head=["", "worker-time", "worker-seconds", "share in %", "iterations"],
         rows=rows,
     )
 

@@ -22,7 +22,7 @@ from pgpc.data.domains import check_pair
 from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
-from sweeps import algorithms, cluster, comparison, earlier, flags, report, results, scheduling, search, warmup
+from sweeps import algorithms, cluster, comparison, costs, earlier, flags, report, results, scheduling, search, warmup
 from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
 from sweeps.pacing import Paced
@@ -279,14 +279,17 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
     }
     places = {name: str(place) for name, place in places.items() if place}
     terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
+    spent = [f(rows, sweep.iterations, len(sweep.seeds)) for f in (costs.in_iterations, costs.in_seconds)]
+    terminal.write(costs.summary(*spent, sweep.flags["workers"]))
     if sweep.flags["json"]:
+        cost = costs.as_dict(*spent, sweep.flags["workers"])
         tables = [
             {"table": table.number, "title": table.title, "metric": table.metric, "rows": [x.as_dict() for x in lines]}
             for table, lines in found
         ]
         document = {
             "sweep": sweep.folder.name, "best": best, "pareto": results.front(rows, sweep.space, sweep.objectives),
-            "rows": rows, "tables": tables, "places": places,
+            "rows": rows, "tables": tables, "cost": cost, "places": places,
         }  # fmt: skip
         print(json.dumps(results.without_nan(document), indent=2), file=answer, flush=True)
     if signals:

@@ -216,8 +216,13 @@ def test_cost_counts_a_warm_up_once_and_what_pruning_saves(make: Make) -> None:
         directory = folder / "trials" / label
         directory.mkdir(parents=True)
         (directory / "forked.json").write_text(json.dumps({"warm_up": "w", "iterations": 20, "seconds": 2.0}))
-    # Three runs of 10 s and one of 5 s; twice 2 s of these were not trained again; 5 s were not trained at all.
-    assert report_tables.cost_of(report_data.read(folder)) == pytest.approx((2 * 31, 2 * 4, 2 * 5))
+    # Three runs of 10 s and one of 5 s, in vain; twice 2 s of these were not trained again, and 5 s not at all.
+    iterations, worker_seconds = report_tables.cost_of(report_data.read(folder))
+    assert worker_seconds == pytest.approx((2 * 31, 2 * 4, 0, 2 * 5, 2 * 5))
+    assert iterations == pytest.approx((310, 40, 0, 50, 50))
+    page, *_ = written(folder)
+    assert page.tables["table-cost"][2] == ["wasted of it", "0:10", "10", "12", "50"]
+    assert "16 % of the time used (16 % of iterations)" in page.words
 
 
 def test_commands_train_the_same_config_again(typical: Path) -> None:
