@@ -55,6 +55,9 @@ class ContrastConfig:
     """Most rows that one step adds per class, over all processes."""
     pool: int = 4096
     """Rows per class from which the anchors of one step draw their negatives; itself drawn from the whole memory."""
+    negatives_per: Literal["anchor", "class"] = "anchor"
+    """What N negatives are drawn for: each "anchor", from the pool, as the paper does; or once for each "class", from
+    the whole memory, and shared by its anchors: the same negatives on average, at a fraction of the time."""
     family: Literal["hybrid", "pixel_to_pixel", "pixel_to_prototype"] = "hybrid"
     """What an anchor is drawn to and pushed from (Fig. 1): "hybrid", the paper's, to a prototype and from pixels; or,
     the two that it argues against, to and from pixels, and to and from prototypes."""

@@ -1,10 +1,16 @@
-"""Pixel-wise InfoNCE (Eq. 5)."""
+"""Pixel-wise InfoNCE (Eq. 5), without ever holding the M x N x D negatives."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from pgpc.contrast.products import drawn_products, rows_of
+
+ALL_PRODUCTS = 8
+"""Up to this many rows of the bank per negative of an anchor, one matrix product with all rows is computed and the
+negatives are picked from it. On a GPU that pays up to about 16, on a CPU up to about 4."""
 
 
 def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
@@ -16,7 +22,8 @@ def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, te
         anchors: ``(K, M, D)`` features of M anchors of each of K classes.
         positives: ``(K, D)`` the prototype of each class, or ``(K, M, D)`` a positive of each anchor.
         bank: ``(K, S, D)`` features that can be negatives of each class.
-        index: ``(K, M, N)`` integers in [0, S): the N negatives of each anchor.
+        index: ``(K, M, N)`` integers in [0, S): the N negatives of each anchor; or ``(K, N)``: those that all anchors
+            of a class share, far cheaper.
         temperature: tau > 0.
 
     Returns:
@@ -31,16 +38,27 @@ def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, te
 def info_nce_terms(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
     """The summands of :func:`info_nce`: ``(K, M)`` float32, one per anchor."""
     k, m, d = anchors.shape
-    if positives.shape not in ((k, d), (k, m, d)) or bank.shape[::2] != (k, d) or index.shape[:2] != (k, m):
+    if (
+        positives.shape not in ((k, d), (k, m, d))
+        or bank.dim() != 3
+        or bank.shape[::2] != (k, d)
+        or index.shape[:-1] not in ((k, m), (k,))
+    ):
         raise ValueError(
-            "info_nce takes anchors (K, M, D), positives (K, D) or (K, M, D), bank (K, S, D) and index (K, M, N), "
-            f"but got {tuple(anchors.shape)}, {tuple(positives.shape)}, {tuple(bank.shape)} and {tuple(index.shape)}."
+            "info_nce takes anchors (K, M, D), positives (K, D) or (K, M, D), bank (K, S, D) and index (K, M, N) or "
+            f"(K, N), but got {tuple(anchors.shape)}, {tuple(positives.shape)}, {tuple(bank.shape)} and "
+            f"{tuple(index.shape)}."
         )
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0, but got {temperature!r}.")
-    positive, similarity = similarities(anchors, positives, bank, temperature)
-    # A choice of N columns per row of the matrix of all similarities: this never holds the M x N x D negatives.
-    return terms(positive, similarity.gather(2, index))
+    if index.dim() == 2:
+        return terms(*similarities(anchors, positives, rows_of(bank, index), temperature))
+    if bank.shape[1] <= ALL_PRODUCTS * index.shape[2]:
+        positive, similarity = similarities(anchors, positives, bank, temperature)
+        return terms(positive, similarity.gather(2, index))
+    with torch.autocast(anchors.device.type, enabled=False):
+        anchors = anchors.float() / temperature
+        return terms(_with_positive(anchors, positives.float()), drawn_products(anchors, bank.float(), index))
 
 
 def similarities(anchors: Tensor, positives: Tensor, bank: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -56,10 +74,8 @@ def similarities(anchors: Tensor, positives: Tensor, bank: Tensor, temperature: 
         ``(K, M)`` and ``(K, M, S)``, float32 whatever the features are.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors, positives, bank = anchors.float(), positives.float(), bank.float()
-        of_positive = "kd" if positives.dim() == 2 else "kmd"
-        positive = torch.einsum(f"kmd,{of_positive}->km", anchors, positives) / temperature
-        return positive, torch.bmm(anchors, bank.transpose(1, 2)) / temperature
+        anchors = anchors.float() / temperature  # rather than all the products
+        return _with_positive(anchors, positives.float()), torch.bmm(anchors, bank.float().transpose(1, 2))
 
 
 def terms(positive: Tensor, negatives: Tensor, among: Tensor | None = None) -> Tensor:
@@ -78,3 +94,8 @@ def terms(positive: Tensor, negatives: Tensor, among: Tensor | None = None) -> T
         negatives = negatives.masked_fill(~among[:, None], torch.finfo(negatives.dtype).min)
     # -log(e^p / (e^p + sum e^n)) = log(1 + e^(logsumexp(n) - p))
     return F.softplus(negatives.logsumexp(dim=2) - positive)
+
+
+def _with_positive(anchors: Tensor, positives: Tensor) -> Tensor:
+    of_positive = "kd" if positives.dim() == 2 else "kmd"
+    return torch.einsum(f"kmd,{of_positive}->km", anchors, positives)

@@ -67,17 +67,32 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     return _locate(candidates, ordinal, j < total[:, None], first, total)
 
 
+def take_pixels(features: Tensor, pixel: Tensor) -> Tensor:
+    """The features of some pixels, read where they lie: a matrix of all pixels' rows would be a copy of everything.
+
+    Args:
+        features: ``(B, D, h, w)`` of this process's pixels.
+        pixel: ``(C, N)`` index into them in the order of ``labels.flatten()``, labels being ``(B, h, w)``.
+
+    Returns:
+        ``(C, N, D)``.
+    """
+    h, w = features.shape[2:]
+    rows_BPD = features.flatten(2).mT
+    return rows_BPD[pixel.div(h * w, rounding_mode="floor"), pixel % (h * w)]
+
+
 def gather_rows(features: Tensor, draw: Draw) -> Tensor:
     """The features of drawn pixels, brought together from all processes.
 
     Args:
-        features: ``(P, D)`` of this process's pixels, without gradient.
+        features: ``(B, D, h, w)`` of this process's pixels, without gradient.
         draw: N pixels per class.
 
     Returns:
-        ``(C, N, D)``, equal on all processes; zero where nothing was drawn. One collective of fixed size.
+        ``(C, N, D)`` float32, equal on all processes; zero where nothing was drawn. One collective of fixed size.
     """
-    rows = torch.where(draw.mine[..., None], features[draw.pixel], 0.0)
+    rows = torch.where(draw.mine[..., None], take_pixels(features, draw.pixel).float(), 0.0)
     return distributed.all_reduce_sum(rows)  # each row comes from one process only, so the sum is exact
 
 

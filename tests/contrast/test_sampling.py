@@ -52,7 +52,7 @@ def test_a_quota_spreads_over_the_candidates_uniformly(generator):
 def test_gathered_rows_are_the_drawn_features(generator):
     candidates = torch.zeros(2, 6, dtype=torch.bool)
     candidates[0, [2, 5]] = True
-    features = torch.arange(6.0)[:, None].expand(6, 3)
+    features = torch.arange(6.0).view(1, 1, 2, 3).expand(1, 3, 2, 3)
     rows = gather_rows(features, draw_quota(candidates, 4, generator))
     assert rows[0, :2, 0].tolist() == [2.0, 5.0]
     assert not rows[0, 2:].any()

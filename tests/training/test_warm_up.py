@@ -27,8 +27,9 @@ OTHER = {
     "contrast.temperature": 0.1, "contrast.bank_size": 32, "contrast.quota": 8, "contrast.pool": 16,
     "contrast.family": "pixel_to_prototype", "contrast.positive": "target_prototype", "contrast.negative": ("source",),
     "contrast.average": "all", "contrast.head_warmup": 3, "contrast.reliable_by": "confidence",
-    "contrast.reliable_per": "batch", "contrast.dim": 4, "contrast.hidden": 16, "contrast.start": 5,
-    "contrast.fill": 2, "contrast.anchor_view": "mixed", "name": "other", "data.loader_workers": 1,
+    "contrast.reliable_per": "batch", "contrast.negatives_per": "class", "contrast.dim": 4, "contrast.hidden": 16,
+    "contrast.start": 5, "contrast.fill": 2, "contrast.anchor_view": "mixed", "name": "other",
+    "data.loader_workers": 1,
 }  # fmt: skip
 """Another value of every setting that a warm-up does not depend on."""
 

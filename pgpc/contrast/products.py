@@ -1,0 +1,72 @@
+"""Dot products of anchors with rows drawn from a large bank, reading each drawn row where it lies.
+
+The products of M anchors with N of S rows each are M N D multiplications, those with all rows S / N times as many; a
+copy of the drawn rows is M x N x D numbers, gigabytes for a step of the paper. Both are avoided by the two kernels of
+weighted sums of embeddings: the gradient with respect to the weights *is* the dot product of one vector per bag with
+the rows drawn for it, and the sum itself is the gradient of these products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional as F
+
+
+def rows_of(bank: Tensor, index: Tensor) -> Tensor:
+    """``(K, S, D)`` and ``(K, N)`` integers in [0, S) -> ``(K, N, D)``: rows of each class."""
+    k, s, d = bank.shape
+    row = index + torch.arange(0, k * s, s, device=index.device)[:, None]
+    # Faster than bank[...], which knows nothing of whole rows.
+    return bank.reshape(k * s, d).index_select(0, row.flatten()).view(k, -1, d)
+
+
+def drawn_products(anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+    """``out[k, m, n] = anchors[k, m] . bank[k, index[k, m, n]]``, differentiable in anchors and bank.
+
+    Args:
+        anchors: ``(K, M, D)`` float32.
+        bank: ``(K, S, D)`` float32.
+        index: ``(K, M, N)`` integers in [0, S).
+
+    Returns:
+        ``(K, M, N)`` float32.
+    """
+    return _DrawnProducts.apply(anchors, bank, index)
+
+
+class _DrawnProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+        (k, m, d), s, n = anchors.shape, bank.shape[1], index.shape[2]
+
+        def count(end: int, step: int = 1) -> Tensor:
+            # 32 bits halve what is read beside the rows.
+            return torch.arange(0, end, step, dtype=torch.int32, device=index.device)
+
+        row = (index.int() + count(k * s, s)[:, None, None]).flatten()  # of the bank as (K * S, D)
+        first = count(k * m * n, n)  # product of each anchor
+        anchor = count(k * m)[:, None].expand(-1, n).flatten()  # of each product
+        ctx.save_for_backward(anchors, bank, row, first)
+        # No public function gives this without computing the sum too; 0 is the mode "sum".
+        products = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            anchors.reshape(k * m, d), bank.reshape(k * s, d), row, first, anchor, 0
+        )
+        return products.view(k, m, n)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        anchors, bank, row, first = ctx.saved_tensors
+        (k, m, n), (_, s, d) = gradient.shape, bank.shape
+        of_anchors = of_bank = None
+        if ctx.needs_input_grad[0]:
+            weights = gradient.reshape(-1)
+            of_anchors = F.embedding_bag(
+                row, bank.reshape(k * s, d), first, mode="sum", per_sample_weights=weights
+            ).view(k, m, d)  # fmt: skip
+        if ctx.needs_input_grad[1]:  # not the memory's case, which has no gradient
+            index = row.view(k, m, n).long() - torch.arange(0, k * s, s, device=row.device)[:, None, None]
+            of_all = gradient.new_zeros(k, m, s).scatter_add_(2, index, gradient)
+            of_bank = torch.bmm(of_all.transpose(1, 2), anchors)
+        return of_anchors, of_bank, None
