@@ -20,7 +20,9 @@ FAMILIES = {
     "hybrid": {"family": "hybrid"},
     "hybrid, target prototypes": {"family": "hybrid", "positive": "target_prototype", "negative": ("source",)},
     "hybrid, target negatives": {"family": "hybrid", "negative": ("target",)},
+    "hybrid, negatives shared": {"family": "hybrid", "negatives_per": "class"},
     "pixels": {"family": "pixel_to_pixel"},
+    "pixels, negatives shared": {"family": "pixel_to_pixel", "negatives_per": "class"},
     "pixels, of the target": {"family": "pixel_to_pixel", "positive": "target_prototype", "negative": ("target",)},
     "prototypes": {"family": "pixel_to_prototype"},
     "prototypes, of the target": {"family": "pixel_to_prototype", "positive": "target_prototype"},
@@ -72,12 +74,12 @@ def by_loop(contrast, features, labels, sure, draws):
     if config.family == "pixel_to_pixel":
         positive = draw_own_class(memory.filled, SIZE, M, draws)
     if config.family != "pixel_to_prototype":
-        drawn = {}
+        drawn, num = {}, N if config.negatives_per == "class" else POOL
         if "source" in config.negative:
-            drawn["source"] = draw_other_classes(contrast.source.filled, SIZE, POOL, draws)
+            drawn["source"] = draw_other_classes(contrast.source.filled, SIZE, num, draws)
         if "target" in config.negative:
-            drawn["target"] = draw_own_class(contrast.target_negatives.filled, SIZE, POOL, draws)
-        index = torch.randint(POOL, (C, M, N), generator=draws)
+            drawn["target"] = draw_own_class(contrast.target_negatives.filled, SIZE, num, draws)
+        index = torch.arange(N).expand(C, M, N) if num == N else torch.randint(POOL, (C, M, N), generator=draws)
     rows = features.permute(0, 2, 3, 1).flatten(0, 2)
     classes = []
     for c in range(C):
@@ -91,7 +93,7 @@ def by_loop(contrast, features, labels, sure, draws):
                 source = [contrast.source.rows.flatten(0, 1)[i] for i in drawn["source"][c]]
             if "target" in drawn and contrast.target_negatives.filled[c] > 0:
                 target = [contrast.target_negatives.rows.flatten(0, 1)[i] for i in drawn["target"][c]]
-            pool = source[: POOL // 2] + target[POOL // 2 :] if source and target else source or target
+            pool = source[: num // 2] + target[num // 2 :] if source and target else source or target
         if not pool:
             continue
         terms = []

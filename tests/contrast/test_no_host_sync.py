@@ -31,6 +31,13 @@ def test_a_step_of_every_family_does_not_wait(no_host_sync, family, positive):
     assert loss > 0
 
 
+@pytest.mark.parametrize("changes", [{"pool": 80}, {"negatives_per": "class"}], ids=["drawn from many", "shared"])
+def test_no_way_to_have_negatives_waits(no_host_sync, changes):
+    contrast = PixelContrast(ContrastConfig(**{**SIZES, **changes}), C)
+    with no_host_sync():
+        assert step(contrast) is not None
+
+
 @pytest.mark.parametrize("per", ["image", "batch", "class"])
 @pytest.mark.parametrize("by", ["entropy", "confidence"])
 def test_no_choice_of_reliable_pixels_waits(no_host_sync, by, per):

@@ -1,0 +1,211 @@
+"""Time and memory of the contrast beside those of the way it is published.
+
+    OMP_NUM_THREADS=2 python -m tests.benchmarks.contrast [--rounds 3]
+
+Published means: class by class, gather the M x N x D negatives, cosine similarity, cross-entropy, and one backward pass
+through all of it. Ours is `info_nce` on the same indices, and with one draw per class that all its anchors share. Each
+way runs in a process of its own, in turns; a time is the shortest of all turns, with the gradient of the anchors. The
+extra memory is the process's peak (VmHWM of /proc/self/status, set back before) less what it held before the first
+call; on a GPU what CUDA's allocator counts. Then what the memory of pixels costs, a whole step of the contrast by
+parts, and how the time grows with each size: the exponent that fits best.
+
+NOTES
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pgpc.config import ContrastConfig
+from pgpc.contrast import FeatureBank, PixelContrast, info_nce, reliable
+
+SIZES = {"classes": 19, "anchors": 256, "negatives": 512, "dim": 256, "bank": 16_384}
+SWEEPS = {
+    "anchors": (64, 128, 256, 512),
+    "negatives": (128, 256, 512, 1024),
+    "bank": (8192, 16_384, 32_768),
+    "classes": (5, 10, 19, 38),
+}
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def inputs(classes: int, anchors: int, negatives: int, dim: int, bank: int) -> tuple[Tensor, ...]:
+    """Random unit vectors: anchors with gradient, positives, bank; and the index."""
+    generator = torch.Generator(DEVICE).manual_seed(0)
+
+    def unit(*shape: int) -> Tensor:
+        return F.normalize(torch.randn(shape, generator=generator, device=DEVICE), dim=-1)
+
+    index = torch.randint(bank, (classes, anchors, negatives), generator=generator, device=DEVICE)
+    return unit(classes, anchors, dim).requires_grad_(), unit(classes, dim), unit(classes, bank, dim), index
+
+
+def published(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
+    """Eq. 5 as it is written."""
+    losses = []
+    for k in range(len(anchors)):
+        every = torch.cat([positives[k].expand(len(anchors[k]), 1, -1), bank[k][index[k]]], dim=1)
+        similarity = F.cosine_similarity(anchors[k][:, None], every, dim=2) / temperature
+        first = torch.zeros(len(similarity), dtype=torch.long, device=similarity.device)
+        losses.append(F.cross_entropy(similarity, first))
+    return torch.stack(losses).mean()
+
+
+def shared(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
+    """`info_nce` with the negatives of each class's first anchor for all of them."""
+    return info_nce(anchors, positives, bank, index[:, 0], temperature)
+
+
+WAYS = {"published": published, "info_nce": info_nce, "shared": shared}
+
+
+def seconds(function: Callable[[], object], repeats: int = 5) -> float:
+    """The shortest of some runs after a first one."""
+    times = []
+    for _ in range(repeats + 1):
+        start = _now()
+        function()
+        times.append(_now() - start)
+    return min(times[1:])
+
+
+def _now() -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def with_gradient(way: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> Tensor:
+    """The loss, after its backward pass."""
+    arguments[0].grad = None
+    loss = way(*arguments, 0.5)
+    loss.backward()
+    return loss.detach()
+
+
+def measure(name: str) -> dict[str, float]:
+    """Time, extra peak memory and value of one way, in this process."""
+    way, arguments = WAYS[name], inputs(**SIZES)
+    with_gradient(info_nce, inputs(2, 8, 8, 16, 128))  # what the first call of anything takes
+    if DEVICE.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+    value = with_gradient(way, arguments).item()
+    peak = torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else _status("VmHWM")
+    shortest = seconds(lambda: with_gradient(way, arguments), 1 if name == "published" else 10)
+    return {"seconds": shortest, "bytes": peak - before, "value": value}
+
+
+def _status(field: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) * 1024
+
+
+def compare(rounds: int) -> None:
+    """The table of all ways."""
+    command = [sys.executable, "-m", "tests.benchmarks.contrast", "--one"]
+    found = {name: [] for name in WAYS}
+    for _ in range(rounds):
+        for name in WAYS:
+            out = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True).stdout
+            found[name].append(json.loads(out))
+    best = {name: {key: min(turn[key] for turn in turns) for key in turns[0]} for name, turns in found.items()}
+    base = best["published"]
+    for name, it in best.items():
+        print(f"{name:10}{it['seconds'] * 1e3:9.1f} ms, {base['seconds'] / it['seconds']:6.1f} times as fast; "
+              f"{it['bytes'] / 1e6:7.1f} MB more, {it['bytes'] / base['bytes']:.3f} of the published; "
+              f"value {it['value']:.6f}, off by {abs(it['value'] - base['value']):.1e}", flush=True)  # fmt: skip
+
+
+def compare_prototypes() -> None:
+    """Adding a step's rows and reading the prototypes, beside a sum over the whole memory."""
+    classes, quota, dim, size = SIZES["classes"], 256, SIZES["dim"], SIZES["bank"]
+    bank = FeatureBank(classes, size, dim).to(DEVICE)
+    rows = F.normalize(torch.randn(classes, quota, dim, device=DEVICE), dim=2)
+    count = torch.full((classes,), quota, device=DEVICE)
+    for _ in range(size // quota):
+        bank.push(rows, count)
+    push, read, full = (
+        seconds(f) for f in (lambda: bank.push(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
+    )
+    print(f"memory of {size} rows: push {push * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
+          f"{full * 1e3:.1f} ms, {full / read:.0f} times as long")  # fmt: skip
+
+
+def print_step() -> None:
+    """What a step's contrast is made of: two crops of 512 x 512 at stride 4."""
+    classes, dim, side = SIZES["classes"], SIZES["dim"], 128
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    features, free = (
+        F.normalize(torch.randn(2, dim, side, side, generator=generator, device=DEVICE), dim=1) for _ in "ab"
+    )
+    free.requires_grad_()
+    coarse = torch.randn(2, classes, 16, 16, generator=generator, device=DEVICE)
+    logits = F.interpolate(coarse, size=(side, side), mode="bilinear")
+    labels, usable = logits.argmax(1), torch.ones(2, side, side, dtype=torch.bool, device=DEVICE)
+    sure = reliable(logits, 0.5)
+    for per in ("anchor", "class"):
+        contrast = PixelContrast(ContrastConfig(bank_size=SIZES["bank"], negatives_per=per), classes).to(DEVICE)
+        parts = {
+            "reliable": lambda: reliable(logits, 0.5),
+            "remember_source": lambda of=contrast: of.remember_source(features, labels, generator),
+            "remember_target": lambda of=contrast: of.remember_target(
+                features, logits, labels, usable, sure, generator
+            ),
+            "loss": lambda of=contrast: of.loss(free, labels, sure, generator),
+            "loss, backward": lambda of=contrast: of.loss(free, labels, sure, generator)[0].backward(),
+        }
+        times = {name: seconds(part) * 1e3 for name, part in parts.items()}
+        words = ", ".join(f"{name} {value:.1f}" for name, value in times.items())
+        total = sum(times.values()) - times["loss"]
+        print(f"step, negatives per {per}: {total:.0f} ms: {words}", flush=True)
+
+
+def print_growth() -> None:
+    """Times over each size, with half the anchors and negatives where they are not that size, and the exponents."""
+    base = {**SIZES, "negatives": 256, "anchors": 128}
+    for size, values in SWEEPS.items():
+        times = {"info_nce": [], "shared": []}
+        for value in values:
+            arguments = inputs(**{**base, size: value})
+            for name, of_way in times.items():
+                of_way.append(seconds(lambda way=WAYS[name], given=arguments: with_gradient(way, given)))
+        for name, of_way in times.items():
+            exponent = np.polyfit(np.log(values), np.log(of_way), 1)[0]
+            row = ", ".join(f"{value}: {t * 1e3:.1f} ms" for value, t in zip(values, of_way, strict=True))
+            print(f"{name} over {size}: {row}; exponent {exponent:.2f}", flush=True)
+
+
+def main() -> None:
+    """Print all comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one)))
+        return
+    where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{where}; {SIZES}")
+    compare(arguments.rounds)
+    compare_prototypes()
+    print_step()
+    print_growth()
+
+
+if __name__ == "__main__":
+    main()
