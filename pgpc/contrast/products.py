@@ -17,6 +17,7 @@ from torch.nn import functional as F
 def rows_of(bank: Tensor, index: Tensor) -> Tensor:
     """``(K, S, D)`` and ``(K, N)`` integers in [0, S) -> ``(K, N, D)``: rows of each class."""
     k, s, d = bank.shape
+    _check(index, s)
     row = index + torch.arange(0, k * s, s, device=index.device)[:, None]
     # Faster than bank[...], which knows nothing of whole rows.
     return bank.reshape(k * s, d).index_select(0, row.flatten()).view(k, -1, d)
@@ -33,7 +34,14 @@ def drawn_products(anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     Returns:
         ``(K, M, N)`` float32.
     """
+    _check(index, bank.shape[1])
     return _DrawnProducts.apply(anchors, bank, index)
+
+
+def _check(index: Tensor, size: int) -> None:
+    """Another class's row, or what lies beside the bank, would be read without a word. The host does not wait."""
+    low, high = index.aminmax()
+    torch._assert_async((low >= 0) & (high < size), f"The index of negatives must lie in [0, {size}), the bank's rows.")
 
 
 class _DrawnProducts(torch.autograd.Function):

@@ -73,6 +73,15 @@ def test_negatives_that_anchors_share_equal_the_same_ones_drawn_for_each(inputs)
     torch.testing.assert_close(*(torch.autograd.grad(value, inputs[0])[0] for value in (shared, each)))
 
 
+@pytest.mark.parametrize("bad", [-1, S])
+@pytest.mark.parametrize("shape", [(K, M, N), (K, N)])
+def test_an_index_beside_the_bank_is_refused(inputs, shape, bad):
+    index = torch.zeros(shape, dtype=torch.long)
+    index[(1,) * len(shape)] = bad
+    with pytest.raises(RuntimeError, match=r"must lie in \[0, 50\)"):
+        info_nce(*inputs[:3], index, 0.5)
+
+
 class Largest(TorchDispatchMode):
     """The number of elements of the largest tensor that an operator returns."""
 
