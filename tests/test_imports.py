@@ -34,3 +34,14 @@ def test_configs_and_help_do_without_torch():
     code = "import sys, pgpc, pgpc.cli; pgpc.preset('streets'); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+SLOW = {"timm", "tensorboard", "torchvision", "sklearn", "matplotlib", "PIL.Image", "torch._dynamo", "ray", "optuna"}
+"""What takes long to import and only some commands need."""
+
+
+@pytest.mark.parametrize(("names", "needed"), [("pgpc", set()), ("pgpc.training, pgpc.contrast", {"PIL.Image"})])
+def test_what_is_slow_is_imported_where_it_is_used(names, needed):
+    code = f"import sys, {names}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert SLOW & set(loaded) == needed

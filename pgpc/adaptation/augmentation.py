@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as V
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.data.transforms import MEAN, STD
@@ -71,6 +70,9 @@ def scale_crop_flip(image: Tensor, labels: Tensor, rng: np.random.Generator) -> 
 
 def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
     """One image ``(3, H, W)`` in [0, 1]."""
+    # Here and not above: torchvision takes more than a second to import, and ProCA alone needs it.
+    from torchvision.transforms.v2 import functional as V
+
     brightness, contrast, saturation = rng.uniform(1 - _STRENGTH, 1 + _STRENGTH, size=3).tolist()
     hue, grey, sigma = rng.uniform(-_HUE, _HUE), rng.random(), rng.uniform(*_BLUR_SIGMA)
     adjust = (
