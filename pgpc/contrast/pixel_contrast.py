@@ -12,6 +12,7 @@ from pgpc.contrast.loss import info_nce_terms, similarities, terms
 from pgpc.contrast.memory import FeatureBank
 from pgpc.contrast.reliability import rank_negatives
 from pgpc.contrast.sampling import (
+    Projection,
     draw_other_classes,
     draw_own_class,
     draw_quota,
@@ -24,9 +25,11 @@ from pgpc.contrast.sampling import (
 class PixelContrast(nn.Module):
     """The memory of pixel features, equal on all processes, and the contrastive loss that reads it.
 
-    Features come as ``(B, D, h, w)`` unit vectors and labels as ``(B, h, w)``, both at the same stride. What the memory
-    takes in comes from the teacher; anchors come from the student. The attributes `source`, `target_negatives` and
-    `target` are the parts of the memory; one that the settings never read is None.
+    Features come as ``(B, D, h, w)`` unit vectors, or with `project` as ``(B, F, h, w)`` of which that makes the unit
+    vectors of the pixels that are drawn, ``(..., F)`` to ``(..., D)``: the others need none. Labels come as
+    ``(B, h, w)``, both at the same stride. What the memory takes in comes from the teacher; anchors come from the
+    student. The attributes `source`, `target_negatives` and `target` are the parts of the memory; one that the settings
+    never read is None.
 
     Args:
         config: the contrast's settings.
@@ -51,21 +54,24 @@ class PixelContrast(nn.Module):
         """Row c: reliable target pixels with pseudo-label c, of which target prototypes are the means."""
 
     @torch.no_grad()
-    def remember_source(self, features: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+    def remember_source(
+        self, features: Tensor, labels: Tensor, generator: torch.Generator, project: Projection | None = None
+    ) -> None:
         """Add source pixels to the memory of their class (M_c of Eq. 9; the material of Eq. 10), if `source` is read.
 
         Args:
             features: ``(B, D, h, w)`` of the teacher.
             labels: ``(B, h, w)`` train ids; ignored pixels are not remembered.
             generator: in the same state on all processes.
+            project: of the teacher; see the class.
         """
         if self.source is not None:
-            self._push(self.source, features, self._by_class(labels), generator)
+            self._push(self.source, features, self._by_class(labels), generator, project)
 
     @torch.no_grad()
     def remember_target(
         self, features: Tensor, logits: Tensor, labels: Tensor, usable: Tensor, reliable: Tensor,
-        generator: torch.Generator,
+        generator: torch.Generator, project: Projection | None = None,
     ) -> None:
         """Add *all* usable target pixels to the memories of the classes whose negatives they are (Eq. 11).
 
@@ -76,15 +82,17 @@ class PixelContrast(nn.Module):
             usable: ``(B, h, w)`` bool, False on padding and in the margins.
             reliable: ``(B, h, w)`` bool, the pixels of low entropy; matters to target prototypes only.
             generator: in the same state on all processes.
+            project: of the teacher; see the class.
         """
         if self.target_negatives is not None:
             negative_of = rank_negatives(logits, self.config.r) & usable[:, None]
-            self._push(self.target_negatives, features, negative_of.transpose(0, 1).flatten(1), generator)
+            self._push(self.target_negatives, features, negative_of.transpose(0, 1).flatten(1), generator, project)
         if self.target is not None:
-            self._push(self.target, features, self._by_class(labels, usable & reliable), generator)
+            self._push(self.target, features, self._by_class(labels, usable & reliable), generator, project)
 
     def loss(
-        self, features: Tensor, labels: Tensor, reliable: Tensor, generator: torch.Generator
+        self, features: Tensor, labels: Tensor, reliable: Tensor, generator: torch.Generator,
+        project: Projection | None = None,
     ) -> tuple[Tensor, Tensor]:
         """InfoNCE of reliable target pixels against the memory (Eq. 5).
 
@@ -100,13 +108,14 @@ class PixelContrast(nn.Module):
             labels: ``(B, h, w)`` pseudo-labels.
             reliable: ``(B, h, w)`` bool: the anchor candidates among them (Eq. 8).
             generator: in the same state on all processes.
+            project: of the student; see the class.
 
         Returns:
             The loss, a scalar connected to the graph, exactly 0 where no class qualifies; and ``(C,)`` how many anchor
             candidates each class has over all processes.
         """
         draw = draw_with_replacement(self._by_class(labels, reliable), self.config.anchors, generator)
-        anchors = take_pixels(features, draw.pixel)  # (C, M, D), Eq. 8
+        anchors = take_pixels(features, draw.pixel, project)  # (C, M, D), Eq. 8
         memory = self.source if self.target is None else self.target  # of the positives
         if self.config.family == "pixel_to_prototype":
             terms_CM, has_negatives = self._against_prototypes(anchors, memory)
@@ -169,9 +178,12 @@ class PixelContrast(nn.Module):
         take_source = torch.where((has[0] & has[1])[:, None], first_half, has[0][:, None])
         return torch.where(take_source[..., None], *rows), has[0] | has[1]
 
-    def _push(self, bank: FeatureBank, features: Tensor, candidates: Tensor, generator: torch.Generator) -> None:
+    def _push(
+        self, bank: FeatureBank, features: Tensor, candidates: Tensor, generator: torch.Generator,
+        project: Projection | None,
+    ) -> None:
         draw = draw_quota(candidates, self.config.quota, generator)
-        bank.push(gather_rows(features, draw), draw.total.clamp(max=self.config.quota))
+        bank.push(gather_rows(features, draw, project), draw.total.clamp(max=self.config.quota))
 
     def _by_class(self, labels: Tensor, among: Tensor | None = None) -> Tensor:
         """``(C, P)`` bool: the pixels of each class."""

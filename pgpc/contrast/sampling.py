@@ -9,12 +9,16 @@ processes, by generators that are equal on all of them: W processes with B/W ima
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pgpc import distributed
+
+Projection = Callable[[Tensor], Tensor]
+"""Features of pixels ``(..., F)`` -> their unit vectors ``(..., D)``."""
 
 
 class Draw(NamedTuple):
@@ -67,32 +71,36 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     return _locate(candidates, ordinal, j < total[:, None], first, total)
 
 
-def take_pixels(features: Tensor, pixel: Tensor) -> Tensor:
+def take_pixels(features: Tensor, pixel: Tensor, project: Projection | None = None) -> Tensor:
     """The features of some pixels, read where they lie: a matrix of all pixels' rows would be a copy of everything.
 
     Args:
         features: ``(B, D, h, w)`` of this process's pixels.
         pixel: ``(C, N)`` index into them in the order of ``labels.flatten()``, labels being ``(B, h, w)``.
+        project: makes of their features, ``(C, N, F)``, the unit vectors that are contrasted; None where `features`
+            has these already.
 
     Returns:
         ``(C, N, D)``.
     """
     h, w = features.shape[2:]
     rows_BPD = features.flatten(2).mT
-    return rows_BPD[pixel.div(h * w, rounding_mode="floor"), pixel % (h * w)]
+    rows = rows_BPD[pixel.div(h * w, rounding_mode="floor"), pixel % (h * w)]
+    return rows if project is None else project(rows)
 
 
-def gather_rows(features: Tensor, draw: Draw) -> Tensor:
+def gather_rows(features: Tensor, draw: Draw, project: Projection | None = None) -> Tensor:
     """The features of drawn pixels, brought together from all processes.
 
     Args:
         features: ``(B, D, h, w)`` of this process's pixels, without gradient.
         draw: N pixels per class.
+        project: makes the result of `features`; see :func:`take_pixels`.
 
     Returns:
         ``(C, N, D)`` float32, equal on all processes; zero where nothing was drawn. One collective of fixed size.
     """
-    rows = torch.where(draw.mine[..., None], take_pixels(features, draw.pixel).float(), 0.0)
+    rows = torch.where(draw.mine[..., None], take_pixels(features, draw.pixel, project).float(), 0.0)
     return distributed.all_reduce_sum(rows)  # each row comes from one process only, so the sum is exact
 
 

@@ -37,9 +37,21 @@ class ProjectionHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Feature maps [(B, C_i, H_i, W_i)], finest first -> unit vectors along D, (B, D, H_1, W_1)."""
+        return self.unit_vectors(self.hidden(features).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def hidden(self, features: Sequence[Tensor]) -> Tensor:
+        """All but the last convolution: feature maps as in :meth:`forward` -> (B, hidden, H_1, W_1).
+
+        The batch norm makes all pixels of this part depend on one another; of the rest, :meth:`unit_vectors`, those
+        pixels are enough that are read. The contrast reads about one in seven.
+        """
         size = features[0].shape[2:]
         x = self.levels[0](features[0])
         for level, feature in zip(self.levels[1:], features[1:], strict=True):
             x = x + F.interpolate(level(feature), size=size, mode="bilinear", align_corners=False)
-        x = self.out(F.relu(self.bn(x)))
-        return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=1)  # bfloat16 gives no unit vectors
+        return F.relu(self.bn(x))
+
+    def unit_vectors(self, hidden: Tensor) -> Tensor:
+        """The last convolution, on pixels in any arrangement: (..., hidden) -> (..., D), unit vectors."""
+        x = F.linear(hidden, self.out.weight.flatten(1), self.out.bias)
+        return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)  # bfloat16 gives no unit vectors

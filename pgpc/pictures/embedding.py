@@ -114,7 +114,8 @@ def feature_map(student: Student, image: Tensor, space: Space) -> Tensor:
             student.projection is not None, "--features projection needs a network with a projection head",
             "one without", "Networks that are trained without contrast and exports have none: take decoder.",
         )  # fmt: skip
-        return student(image, decode=False, project=True).projections
+        hidden = student(image, decode=False, project=True).hidden
+        return student.unit_vectors(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     with student.autocast(image.device):
         features = student.segmenter.encode(image)
         head = student.segmenter.decode_head

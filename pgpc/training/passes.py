@@ -20,17 +20,17 @@ from pgpc.training.student import Outputs
 
 
 class TeacherPixels(NamedTuple):
-    """What the contrast takes from the teacher's view of the target images, at the stride of the projections.
+    """What the contrast takes from the teacher's view of the target images, at the stride of what is projected.
 
     Attributes:
-        projections: ``(B, D, h, w)``.
+        hidden: ``(B, hidden, h, w)``, to be projected where it is read.
         logits: ``(B, C, h, w)``.
         labels: ``(B, h, w)`` pseudo-labels.
         usable: ``(B, h, w)`` bool, neither padding nor in the margins.
         reliable: ``(B, h, w)`` bool, usable and of low entropy: the candidates of Eq. 8.
     """
 
-    projections: Tensor
+    hidden: Tensor
     logits: Tensor
     labels: Tensor
     usable: Tensor
@@ -64,18 +64,39 @@ def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
         return TeacherView(pseudo, None)
     sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
     logits, labels, usable, sure = (
-        at_stride_of(output.projections, x) for x in (output.logits, pseudo.labels, pseudo.usable, sure)
+        at_stride_of(output.hidden, x) for x in (output.logits, pseudo.labels, pseudo.usable, sure)
     )
-    return TeacherView(pseudo, TeacherPixels(output.projections, logits, labels, usable, sure))
+    return TeacherView(pseudo, TeacherPixels(output.hidden, logits, labels, usable, sure))
 
 
 @torch.no_grad()
 def remember(state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator) -> None:
     """Add the teacher's features of both domains to the memory (the material of Eqs. 9, 10 and 11)."""
     if state.contrast.source is not None:
-        source = state.teacher(batch.source_images, decode=False, project=True).projections
-        state.contrast.remember_source(source, at_stride_of(source, batch.source_labels), draws)
-    state.contrast.remember_target(*pixels, draws)
+        source = state.teacher(batch.source_images, decode=False, project=True).hidden
+        labels = at_stride_of(source, batch.source_labels)
+        state.contrast.remember_source(source, labels, draws, state.teacher.unit_vectors)
+    state.contrast.remember_target(*pixels, draws, state.teacher.unit_vectors)
+
+
+def contrast_loss(
+    state: TrainingState, hidden: Tensor, pixels: TeacherPixels, reliable: Tensor, draws: torch.Generator,
+    log: dict[str, Tensor],
+) -> Tensor:
+    """The weighted loss of the anchors (Eq. 5).
+
+    Args:
+        state: whose student `hidden` comes from, whose memory is read.
+        hidden: ``(B, hidden, h, w)`` of the student, with gradient.
+        pixels: the teacher's pseudo-labels.
+        reliable: ``(B, h, w)`` bool, the candidates (Eq. 8).
+        draws: of the step.
+        log: gets ``loss/contrast`` and ``anchors``.
+    """
+    log["loss/contrast"], log["anchors"] = state.contrast.loss(
+        hidden, pixels.labels, reliable, draws, state.student.unit_vectors
+    )
+    return state.config.contrast.weight * log["loss/contrast"]
 
 
 def at_stride_of(map_: Tensor, x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from pgpc.data.loader import Batch
 from pgpc.data.shards import Shards
 from pgpc.data.whole_images import whole_images
 from pgpc.training import optimization
-from pgpc.training.passes import TeacherView, at_stride_of, look, remember, upsample
+from pgpc.training.passes import TeacherView, at_stride_of, contrast_loss, look, remember, upsample
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
 from pgpc.training.student import Outputs, Student
@@ -139,11 +139,8 @@ def _adaptation_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tens
     usable = torch.where(view.pseudo.usable, view.pseudo.labels, IGNORE_INDEX)  # Eq. 4, without mixed images
     scalars["loss/target"] = mean_cross_entropy(_upsample(state, target, usable), usable, view.pseudo.weight)
     loss = loss + state.config.adaptation.target_weight * scalars["loss/target"]
-    if target.projections is not None:  # Eq. 5
-        scalars["loss/contrast"], scalars["anchors"] = state.contrast.loss(
-            target.projections, view.pixels.labels, view.pixels.reliable, draws
-        )
-        loss = loss + contrast.weight * scalars["loss/contrast"]
+    if target.hidden is not None:  # Eq. 5
+        loss = loss + contrast_loss(state, target.hidden, view.pixels, view.pixels.reliable, draws, scalars)
     return loss
 
 

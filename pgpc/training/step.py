@@ -15,7 +15,7 @@ from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.adaptation.teacher import update_teacher
 from pgpc.data.loader import Batch
 from pgpc.training.optimization import learning_rate, projection_factor, set_learning_rate
-from pgpc.training.passes import at_stride_of, detail_box, look, remember, segmentation_loss
+from pgpc.training.passes import at_stride_of, contrast_loss, detail_box, look, remember, segmentation_loss
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
 
@@ -58,10 +58,8 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
 
     if contrasting and config.anchor_view == "target":  # anchors on the clean target images: Eqs. 5 and 8
         with distributed.no_sync(student):
-            anchors = student(batch.target_images, decode=False, project=True).projections
-            pixels = view.pixels
-            log["loss/contrast"], log["anchors"] = state.contrast.loss(anchors, pixels.labels, pixels.reliable, draws)
-            (config.weight * log["loss/contrast"]).backward()
+            hidden = student(batch.target_images, decode=False, project=True).hidden
+            contrast_loss(state, hidden, view.pixels, view.pixels.reliable, draws, log).backward()
 
     if mixing:  # ClassMix: Eq. 4
         with distributed.no_sync(student) if masking else contextlib.nullcontext():
@@ -70,13 +68,9 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
             output = student(mixed.images, project=contrasting and config.anchor_view == "mixed", box=box)
             log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
             loss = adaptation.target_weight * log["loss/target"]
-            if output.projections is not None:  # anchors on the mixed images, where these show the target
-                pixels = view.pixels
-                shown = pixels.reliable & ~at_stride_of(output.projections, mixed.pasted)
-                log["loss/contrast"], log["anchors"] = state.contrast.loss(
-                    output.projections, pixels.labels, shown, draws
-                )
-                loss = loss + config.weight * log["loss/contrast"]
+            if output.hidden is not None:  # anchors on the mixed images, where these show the target
+                shown = view.pixels.reliable & ~at_stride_of(output.hidden, mixed.pasted)
+                loss = loss + contrast_loss(state, output.hidden, view.pixels, shown, draws, log)
             loss.backward()
 
     if masking:  # images with holes (MIC)

@@ -19,13 +19,14 @@ class Outputs(NamedTuple):
         features: the encoder's four maps, ``(B, C_i, h_i, w_i)``.
         logits: ``(B, C, H/4, W/4)``; of DeepLabV2 ``(B, C, H/8, W/8)``.
         detail: ``(B, C, side/4, side/4)``, the logits that HRDA's high-resolution crop gives by itself.
-        projections: ``(B, D, h, w)``, L2-normalised, at the size of the finest map that is projected.
+        hidden: ``(B, hidden, h, w)`` of the projection head, at the size of the finest map that is projected; what
+            :meth:`Student.unit_vectors` makes the L2-normalised projections of.
     """
 
     features: Sequence[Tensor]
     logits: Tensor | None
     detail: Tensor | None
-    projections: Tensor | None
+    hidden: Tensor | None
 
 
 class Student(nn.Module):
@@ -51,21 +52,26 @@ class Student(nn.Module):
     def forward(
         self, images: Tensor, *, decode: bool = True, project: bool = False, box: tuple[int, int] | None = None
     ) -> Outputs:
-        """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), projections (`project`), or both.
+        """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), pixels to be projected (`project`), or both.
 
         Args:
             images: normalised.
             decode: whether logits are asked for.
-            project: whether projections are asked for.
+            project: whether the pixels that are to be projected are asked for.
             box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
         """
         segmenter = self.segmenter
         with self.autocast(images.device):
             features = segmenter.encode(images)
             logits, detail = segmenter.decode(features, images, box) if decode else (None, None)
-            projections = self.projection(segmenter.projected(features)) if project else None
+            hidden = self.projection.hidden(segmenter.projected(features)) if project else None
         if logits is not None and torch.is_grad_enabled() and self.projection is not None and not project:
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.
             logits = logits + 0.0 * sum(p.sum() for p in self.projection.parameters())
-        return Outputs(features, logits, detail, projections)
+        return Outputs(features, logits, detail, hidden)
+
+    def unit_vectors(self, hidden: Tensor) -> Tensor:
+        """Projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalised; needs a projection head."""
+        with self.autocast(hidden.device):
+            return self.projection.unit_vectors(hidden)

@@ -198,3 +198,30 @@ def test_target_prototypes_come_from_reliable_target_pixels():
     for c in range(C):
         held = {tuple(row) for row in contrast.target.rows[c, : contrast.target.filled[c]].tolist()}
         assert held == rows_of(features, (labels == c) & sure)
+
+
+def test_projecting_only_the_pixels_that_are_drawn_changes_nothing():
+    def project(x):
+        return F.normalize(F.linear(x, weight), dim=-1)
+
+    weight = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    results = []
+    for sampled in (False, True):
+        g, draws = (torch.Generator().manual_seed(s) for s in (1, 2))
+        config = ContrastConfig(r=1, anchors=8, negatives=8, bank_size=20, quota=9, pool=12, dim=6)
+        contrast, weight.grad = PixelContrast(config, 4), None
+        source, target, student = (torch.randn(2, 3, 5, 7, generator=g) for _ in range(3))
+        labels, logits = torch.randint(0, 4, (2, 5, 7), generator=g), torch.randn(2, 4, 5, 7, generator=g)
+        maps = (source, target, student)
+        if not sampled:
+            maps = [project(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for x in maps]
+        last = (draws, project) if sampled else (draws,)
+        everywhere = torch.ones_like(labels, dtype=torch.bool)
+        contrast.remember_source(maps[0], labels, *last)
+        contrast.remember_target(maps[1], logits, labels, everywhere, everywhere, *last)
+        loss, _ = contrast.loss(maps[2], labels, everywhere, *last)
+        loss.backward()
+        results.append((loss.detach(), weight.grad.clone(), *contrast.state_dict().values()))
+    for dense, drawn in zip(*results, strict=True):
+        torch.testing.assert_close(drawn, dense)
+    assert results[0][1].abs().sum() > 0
