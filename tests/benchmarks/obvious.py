@@ -1,0 +1,134 @@
+"""The training step written the obvious way, as in the public code of DAFormer and of contrastive methods on it.
+
+The losses are those of `pgpc.training.step.train_step`, which the benchmark of the step checks. What is obvious:
+
+- attention as matrix product, softmax, matrix product; embeddings as rows that are brought back to maps;
+- a backward pass for the cross-entropy, which keeps the graph, and another one for the feature distance;
+- the teacher's average in a Python loop over parameters, AdamW in one, a float of every loss at every step;
+- whole networks where only features are needed: the decoder runs on the images of the contrast too;
+- the projection head on the concatenation of all maps, brought to one size, at every pixel.
+
+The contrast among the pixels that are drawn is ours in both; it has a benchmark of its own.
+"""
+
+from __future__ import annotations
+
+import types
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pgpc.adaptation.feature_distance import feature_distance
+from pgpc.adaptation.pseudo_labels import pseudo_labels
+from pgpc.adaptation.teacher import teacher_mode
+from pgpc.contrast import reliable
+from pgpc.data.loader import Batch
+from pgpc.models.daformer import Embedding
+from pgpc.models.mit import Attention
+from pgpc.models.projection import ProjectionHead
+from pgpc.training.passes import at_stride_of, cross_entropy, upsample
+from pgpc.training.seeding import torch_generator
+from pgpc.training.state import TrainingState
+from pgpc.training.step import _begin, _mix
+
+
+def attention(self: Attention, x: Tensor) -> Tensor:
+    """In place of `Attention.forward`."""
+    b, h, w, c = x.shape
+    context = x
+    if self.reduction > 1:
+        context = self.norm(self.sr(x.permute(0, 3, 1, 2)).reshape(b, c, -1).permute(0, 2, 1))
+    q = self.q(x).reshape(b, h * w, self.num_heads, -1).permute(0, 2, 1, 3)
+    k, v = self.kv(context).reshape(b, -1, 2, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(dim=-1)
+    return self.proj((weights @ v).transpose(1, 2).reshape(b, h, w, c))
+
+
+def embedding(self: Embedding, x: Tensor) -> Tensor:
+    """In place of `Embedding.forward`."""
+    rows = self.proj(x.flatten(2).transpose(1, 2))
+    return rows.permute(0, 2, 1).contiguous().reshape(len(x), -1, *x.shape[2:])
+
+
+def hidden(self: ProjectionHead, features: list[Tensor]) -> Tensor:
+    """In place of `ProjectionHead.hidden`."""
+    size = features[0].shape[2:]
+    maps = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in features]
+    x = F.conv2d(torch.cat(maps, dim=1), torch.cat([level.weight for level in self.levels], dim=1))
+    return F.relu(self.bn(x))
+
+
+def make_obvious(state: TrainingState) -> None:
+    """Let a state's networks and optimiser compute the same the obvious way."""
+    for network in (state.student, state.teacher, state.initial_encoder):
+        for module in network.modules() if network is not None else ():
+            for kind, name, function in ((Attention, "forward", attention), (Embedding, "forward", embedding),
+                                         (ProjectionHead, "hidden", hidden)):  # fmt: skip
+                if isinstance(module, kind):
+                    setattr(module, name, types.MethodType(function, module))
+    config = state.config.optimizer
+    groups = [{**group, "fused": False, "foreach": False} for group in state.optimizer.param_groups]
+    state.optimizer = torch.optim.AdamW(
+        groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=False, foreach=False
+    )
+
+
+def project(network: torch.nn.Module, images: Tensor) -> Tensor:
+    """Unit vectors of all pixels, from a pass of the whole network."""
+    out = network(images, project=True)
+    return network.unit_vectors(out.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
+    """One step of DAFormer, or of it with PGPC."""
+    config, adaptation, step = state.config.contrast, state.config.adaptation, state.step
+    student, teacher, losses = state.student, state.teacher, {}
+    _begin(state)
+
+    decay = min(1 - 1 / (step + 1), adaptation.ema_decay)
+    for average, parameter in zip(teacher.parameters(), student.parameters(), strict=True):
+        average.data[:] = decay * average.data + (1 - decay) * parameter.data
+
+    output = student(batch.source_images)
+    losses["loss/source"] = cross_entropy(output.logits, batch.source_labels)
+    losses["loss/source"].backward(retain_graph=state.initial_encoder is not None)
+    if state.initial_encoder is not None:
+        with torch.no_grad():
+            initial = state.initial_encoder(batch.source_images)[-1]
+        losses["loss/feature_distance"] = feature_distance(
+            output.features[-1], initial, batch.source_labels, things=state.classes.things,
+            share=adaptation.feature_distance_share, num_classes=state.config.model.num_classes,
+        )  # fmt: skip
+        (adaptation.feature_distance_weight * losses["loss/feature_distance"]).backward()
+
+    with torch.no_grad():
+        teacher_mode(teacher)
+        seen = teacher(batch.target_images, project=config.enabled)
+        logits = upsample(seen.logits, batch.target_images.shape[2:], False)
+        pseudo = pseudo_labels(
+            logits, batch.target_valid, confidence=adaptation.confidence,
+            ignore_top=adaptation.ignore_top, ignore_bottom=adaptation.ignore_bottom,
+        )  # fmt: skip
+        losses["pseudo_label_weight"] = pseudo.weight.amax()
+
+    if config.enabled:
+        draws = torch_generator(logits.device, state.config.seed, "contrast", step)
+        with torch.no_grad():
+            sure = pseudo.usable & reliable(logits, config.eta, by=config.reliable_by, per=config.reliable_per)
+            source = project(teacher, batch.source_images)
+            target = teacher.unit_vectors(seen.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            labels, usable, sure = (at_stride_of(target, x) for x in (pseudo.labels, pseudo.usable, sure))
+            state.contrast.remember_source(source, at_stride_of(source, batch.source_labels), draws)
+            state.contrast.remember_target(target, seen.logits, labels, usable, sure, draws)
+        anchors = project(student, batch.target_images)
+        losses["loss/contrast"], _ = state.contrast.loss(anchors, labels, sure, draws)
+        (config.weight * losses["loss/contrast"]).backward()
+
+    mixed = _mix(state, batch, pseudo)
+    losses["loss/target"] = cross_entropy(student(mixed.images).logits, mixed.labels, mixed.weight)
+    (adaptation.target_weight * losses["loss/target"]).backward()
+
+    state.optimizer.step()
+    state.step += 1
+    return {name: value.item() for name, value in losses.items()}

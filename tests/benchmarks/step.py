@@ -1,0 +1,121 @@
+"""The training step: ours beside the obvious way of writing it, and with PGPC beside its base, in turns in one run.
+
+    python -m tests.benchmarks.step [--encoder mit_b1] [--crop 256] [--repetitions 5] [--growth] [--precision]
+
+Prints, of DAFormer with two source and two target images: the obvious step (tests/benchmarks/obvious.py) to ours; PGPC
+to DAFormer, for both views of the anchors; segmenting an image with a network trained with PGPC to one without. With
+`--growth`, how a step with PGPC grows with its sizes, as the exponent of a fitted power law (0 not at all, 1
+proportionally). With `--precision`, bfloat16 to float32. The first losses of the obvious step must equal ours.
+
+One thread on CPUs, processor time; on a GPU wall-clock time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from functools import partial
+
+import numpy as np
+import torch
+
+from pgpc.config import Config
+from pgpc.training.step import train_step
+from tests.benchmarks.obvious import make_obvious, obvious_step
+from tests.benchmarks.timing import DEVICE, in_turns, make_batch, make_config, make_state, ratio
+
+BASE, PGPC = "gta5-cityscapes/daformer", "gta5-cityscapes/daformer+pgpc"
+GROWTH = {
+    "anchors M": {"contrast.anchors": [64, 128, 256]},
+    "negatives N": {"contrast.negatives": [128, 256, 512]},
+    "bank size": {"contrast.bank_size": [1024, 4096, 16384]},
+    "classes C": {"model.num_classes": [7, 19, 50]},
+    "pixels of the crop": {"data.crop": [128, 192, 256]},
+}
+
+
+def ours(config: Config):
+    """A function that makes one step."""
+    return partial(train_step, make_state(config), make_batch(config))
+
+
+def theirs(config: Config):
+    """The same the obvious way."""
+    state = make_state(config)
+    make_obvious(state)
+    return partial(obvious_step, state, make_batch(config))
+
+
+def check_equal(config: Config) -> None:
+    """Compare the losses of the first steps; the two ways differ by rounding only."""
+    a, b = ours(config), theirs(config)
+    for _ in range(2):
+        mine, other = a(), b()
+        for name, value in other.items():
+            assert math.isclose(value, mine[name].item(), rel_tol=2e-3, abs_tol=1e-5), (name, value, mine[name].item())
+
+
+def inference(config: Config):
+    """A function that segments one image."""
+    network = make_state(config).student.segmenter.eval()
+    image = make_batch(config).target_images[:1]
+
+    def segment() -> None:
+        with torch.inference_mode():
+            network(image)
+
+    return segment
+
+
+def print_ratios(encoder: str, crop: int, repetitions: int) -> None:
+    """Obvious to ours, and PGPC to its base."""
+    base, target = (make_config(name, encoder, crop) for name in (BASE, PGPC))
+    mixed = make_config(PGPC, encoder, crop, {"contrast.anchor_view": "mixed"})
+    for config in (base, target):
+        check_equal(config)
+    times = in_turns(
+        {"DAFormer": ours(base), "PGPC, clean target": ours(target), "PGPC, mixed": ours(mixed),
+         "obvious DAFormer": theirs(base), "obvious PGPC": theirs(target)}, repetitions,
+    )  # fmt: skip
+    print("| step | seconds, median | to |  ratio |\n| --- | --- | --- | --- |")
+    for of, to in (("PGPC, clean target", "DAFormer"), ("PGPC, mixed", "DAFormer"), ("obvious DAFormer", "DAFormer"),
+                   ("obvious PGPC", "PGPC, clean target")):  # fmt: skip
+        print(f"| {of} | {np.median(times[of]):.3f} | {to} | {ratio(times, of, to):.3f} |", flush=True)
+    times = in_turns({"DAFormer": inference(base), "PGPC": inference(target)}, 4 * repetitions)
+    print(f"| one image, PGPC | {np.median(times['PGPC']):.3f} | DAFormer | {ratio(times, 'PGPC', 'DAFormer'):.3f} |")
+
+
+def print_precision(encoder: str, crop: int, repetitions: int) -> None:
+    """float32 to bfloat16."""
+    steps = {p: ours(make_config(BASE, encoder, crop, {"training.precision": p})) for p in ("float32", "bfloat16")}
+    print(f"float32 to bfloat16: ratio {ratio(in_turns(steps, repetitions), 'float32', 'bfloat16'):.2f}", flush=True)
+
+
+def print_growth(encoder: str, crop: int, repetitions: int) -> None:
+    """The exponents of power laws, of a step with PGPC."""
+    for what, ((key, sizes),) in ((what, change.items()) for what, change in GROWTH.items()):
+        steps = {str(n): ours(make_config(PGPC, encoder, crop, {key: n})) for n in sizes}
+        medians = [np.median(t) for t in in_turns(steps, repetitions).values()]
+        grown = np.square(sizes) if key == "data.crop" else np.array(sizes)
+        exponent = np.polyfit(np.log(grown), np.log(medians), 1)[0]
+        shown = ", ".join(f"{n}: {t:.3f} s" for n, t in zip(sizes, medians))
+        print(f"{what}: {shown}; exponent {exponent:.2f}", flush=True)
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="mit_b1", help="(default: %(default)s)")
+    parser.add_argument("--crop", type=int, default=256, help="(default: %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=5, help="turns (default: %(default)s)")
+    parser.add_argument("--growth", action="store_true", help="print how a step grows instead")
+    parser.add_argument("--precision", action="store_true", help="print what bfloat16 gives instead")
+    arguments = parser.parse_args()
+    if DEVICE.type == "cpu":
+        torch.set_num_threads(1)
+    task = print_growth if arguments.growth else print_precision if arguments.precision else print_ratios
+    task(arguments.encoder, arguments.crop, arguments.repetitions)
+
+
+if __name__ == "__main__":
+    main()

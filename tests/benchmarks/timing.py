@@ -1,0 +1,84 @@
+"""Timing of several variants in turns, and what the benchmarks of the step time."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+import pgpc
+from pgpc.config import Config
+from pgpc.data.loader import Batch
+from pgpc.training.state import TrainingState
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """On a GPU, wall-clock time until it is done; else processor time, which others on the machine disturb less."""
+    if DEVICE.type == "cpu":
+        start = time.process_time()
+        function()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    function()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def in_turns(variants: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of every variant in every turn, after one turn that does not count."""
+    for function in variants.values():
+        function()
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repetitions):
+        for name, function in variants.items():
+            times[name].append(seconds(function))
+    return times
+
+
+def ratio(times: Mapping[str, list[float]], of: str, to: str) -> float:
+    """Median over the turns of what `of` took to what `to` took."""
+    return statistics.median(a / b for a, b in zip(times[of], times[to], strict=True))
+
+
+def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any] | None = None) -> Config:
+    """A preset with another encoder and crop, with contrast from the first step, without dropout.
+
+    Without dropout, so that two ways of computing the same step can be compared by their losses.
+    """
+    config = pgpc.preset(preset)
+    settings = {"model.encoder": encoder, "data.crop": crop, "adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0,
+                "model.dropout": 0, "model.drop_path": 0, "optimizer.warmup": 0, **(changes or {})}  # fmt: skip
+    if config.contrast.enabled:
+        settings |= {"contrast.start": 0, "contrast.fill": 0}
+    return pgpc.override(config, settings)
+
+
+def make_state(config: Config) -> TrainingState:
+    """A state whose feature distance refers to random weights."""
+    if config.adaptation.feature_distance_weight == 0:
+        return TrainingState(config, DEVICE)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "encoder.pt"
+        torch.manual_seed(0)
+        model = pgpc.build_model(config.model)
+        torch.save({f"encoder.{key}": value for key, value in model.encoder.state_dict().items()}, weights)
+        return TrainingState(pgpc.override(config, {"model.pretrained": str(weights)}), DEVICE)
+
+
+def make_batch(config: Config) -> Batch:
+    """Smooth pictures, and labels in squares of 32 pixels."""
+    num, side, generator = config.training.batch_size, config.data.crop, torch.Generator().manual_seed(0)
+    coarse = torch.randn(2, num, 3, side // 16, side // 16, generator=generator)
+    source, target = (F.interpolate(x, size=(side, side), mode="bilinear") for x in coarse)
+    labels = torch.randint(config.model.num_classes, (num, side // 32, side // 32), generator=generator)
+    labels = labels.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    return Batch(source, labels, target, torch.ones_like(labels, dtype=torch.bool)).to(DEVICE)
