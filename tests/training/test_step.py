@@ -229,3 +229,21 @@ def test_the_source_is_not_looked_at_for_a_memory_that_needs_none_of_it(tiny):
     log = train_step(state, next(batches))
     assert len(passes) == 1  # the clean target
     assert log["loss/contrast"] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["streets", "streets/mic-hrda+pgpc"])
+def test_no_step_on_a_gpu_waits_for_it(tiny, name):
+    changes = {"model.detail_crop": 32} if "hrda" in name else {}
+    config = tiny(name, changes)
+    state = TrainingState(config, torch.device("cuda"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    few = itertools.islice(training_batches(config, source, target), 3)
+    batches = [batch.to(torch.device("cuda")) for batch in few]
+    train_step(state, batches[0])  # constants of the device are made once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches[1:]:
+            train_step(state, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
