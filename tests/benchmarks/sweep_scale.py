@@ -11,6 +11,10 @@ by tests.benchmarks.trial_overhead.
 Printed is, per trial, the CPU time of the driver, which other work on the machine does not change, by part; how often
 rows and report were written, and its memory. The exponent is that of the cost of all trials together, trials^exponent:
 1 is a cost per trial that stays as it is.
+
+Predicted before the first run (2026-11-23, 2 CPU cores, shared with other work): with everything written at the end of
+every trial, rows and results.parquet grow to 0.3 s of a trial at 1,000 trials, and a report to 5 s; since they are
+paced, to a twentieth of the time each. Optuna's sampler and pruner, which look at all trials, grow from 0.05 to 0.2 s.
 """
 
 from __future__ import annotations
