@@ -123,8 +123,9 @@ def memory() -> float:
 def fill(folder: Path, size: int) -> None:
     """Adds made-up trials to the sweep's study, and their folders, until it has so many."""
     study, reference = open_studies(
-        study_url(folder), folder.name, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(), reference=True
-    )
+        study_url(folder), folder.name, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(),
+        objectives=("mIoU",), reference=True,
+    )  # fmt: skip
     if not reference.get_trials(deepcopy=False):
         reference.add_trial(create_trial(value=40.0, user_attrs={"metrics": curve(random.Random(0), 40.0)[-1]}))
     space = search_space(pgpc.override(pgpc.preset("streets"), SETTINGS))
