@@ -25,7 +25,7 @@ from sweeps.algorithms import rungs
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.results import Row
 from sweeps.study import study_url
-from sweeps.sweep import Sweep, resumed_sweep
+from sweeps.sweep import Sweep, is_running, resumed_sweep
 
 IOU = "IoU/"
 
@@ -177,7 +177,8 @@ def read(folder: Path) -> Findings:
         )
     sweep = resumed_sweep({"storage": str(folder.parent), "resume": folder.name})
     file = folder / "results.parquet"
-    rows = [_row(row) for row in pq.read_table(file).to_pylist()] if file.is_file() else []
+    alive = is_running(folder)
+    rows = [_row(row, alive) for row in pq.read_table(file).to_pylist()] if file.is_file() else []
     study, reference = _studies(sweep)
     importances, reason = _importances(study, sweep.objectives.index(METRIC))
     return Findings(
@@ -196,8 +197,13 @@ def score(row: Row) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _row(row: Row) -> Row:
-    """A row without the columns of others. One that was written before trials had several seeds has no point."""
+def _row(row: Row, alive: bool) -> Row:
+    """A row without the columns of others. One that was written before trials had several seeds has no point.
+
+    What a driver that was killed has left as running was interrupted.
+    """
+    if not alive:
+        row = {key: results.INTERRUPTED if value == results.RUNNING else value for key, value in row.items()}
     known = {key: value for key, value in row.items() if value is not None or key in results.LEADING}
     return {**known, "point": row.get("point") or row["trial"], "outcome": row.get("outcome") or row["status"]}
 

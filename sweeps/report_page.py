@@ -180,7 +180,7 @@ def headline(findings: Findings) -> str:
 def _header(findings: Findings) -> str:
     sweep, best, base = findings.sweep, findings.best, findings.base
     searched = [row["status"] for row in findings.trials if sweep.points or row["kind"] == "search"]
-    states = ("complete", "pruned", "failed", "interrupted")
+    states = ("complete", "pruned", "failed", "running", "interrupted")
     counts = ", ".join(f"{searched.count(state)} {state}" for state in states if state in searched)
     _, spent = tables.cost_of(findings)
     shares = {"saved": spent.saved, "wasted": spent.wasted_share}

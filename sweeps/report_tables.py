@@ -44,8 +44,8 @@ def ranking(findings: Findings) -> Table:
             number(row["iterations"], "d"), _time(row["seconds"]),
         ])  # fmt: skip
     caption = (
-        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that was pruned, failed or "
-        "interrupted is that of its last evaluation."
+        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that is running, or was "
+        "pruned, failed or interrupted, is that of its last evaluation."
     )
     if len(seeds) > 1:
         caption += f" Means over seeds {', '.join(map(str, seeds))}; differences to the base are taken seed by seed."

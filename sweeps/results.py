@@ -31,8 +31,8 @@ STATUS = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "interrupted",
 }
+RUNNING, INTERRUPTED = "running", "interrupted"
 Row = dict[str, Any]
 LEADING = (
     "trial", "kind", "status", METRIC, "iterations", "seconds", "seed", "directory", "error", "point", "outcome",
@@ -46,13 +46,14 @@ def trials_folder(results: Path) -> Path:
 
 
 def collect(
-    study: optuna.Study, reference: optuna.Study | None, *, results: Path, seeds: Sequence[int]
+    study: optuna.Study, reference: optuna.Study | None, *, results: Path, seeds: Sequence[int], alive: bool = False
 ) -> list[Row]:
     """One row per run that was started, the reference first, then by the trial's number and in the order of the seeds.
 
     A row holds `LEADING`, what its warm-up spared it (see `sweeps.trial.forked`), the parameters under their dotted
     keys, and the last value of every other metric. The
-    metrics of a run that was pruned or failed are those of its last report.
+    metrics of a run that was pruned or failed are those of its last report. A run that has not ended is "running" while
+    the sweep is `alive`, and else "interrupted".
     """
     rows, several = [], len(study.directions) > 1
     front = _front(study) if several else set()
@@ -61,7 +62,7 @@ def collect(
             if trial.state != TrialState.WAITING and replicates.is_own(trial):
                 point = REFERENCE_LABEL if kind == "reference" else f"{trial.number:04d}"
                 rows += [
-                    _row(trial, point, kind, trials_folder(results), seed, seeds) | {
+                    _row(trial, point, kind, trials_folder(results), seed, seeds, alive) | {
                         "pareto": point in front if several else None
                     }
                     for seed in seeds
@@ -70,14 +71,16 @@ def collect(
     return rows
 
 
-def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, seeds: Sequence[int]) -> Row:
+def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, seeds: Sequence[int], alive: bool) -> Row:
     metrics = replicates.metrics(trial, seed, seeds)
-    label, outcome = point + replicates.suffix(seed, seeds), STATUS[trial.state]
+    label = point + replicates.suffix(seed, seeds)
+    unfinished = RUNNING if alive else INTERRUPTED
+    outcome = STATUS.get(trial.state, unfinished)
     own = replicates.status(trial, seed, seeds)
     return {
         "trial": label,
         "kind": kind,
-        "status": outcome if len(seeds) == 1 else "interrupted" if own == replicates.RUNNING else own,
+        "status": outcome if len(seeds) == 1 else unfinished if own == replicates.RUNNING else own,
         METRIC: metrics.pop(METRIC, None),
         "iterations": int(metrics.pop("iteration", 0)),
         "seconds": metrics.pop("seconds", None),

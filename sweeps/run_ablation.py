@@ -23,12 +23,14 @@ from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
 from sweeps import algorithms, cluster, comparison, costs, earlier, flags, report, results, scheduling, search, warmup
+from sweeps.faults import cannot_write, chain
+from sweeps.guard import STORAGE_ERRORS, Guard, StorageFault, first_line, remedy
 from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
 from sweeps.pacing import Paced
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
-from sweeps.study import open_studies, study_url
+from sweeps.study import check_study, open_studies, study_url
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
 from sweeps.tables import INFERENCE, Table
 from sweeps.terminal import Terminal, open_terminal, silence
@@ -37,9 +39,20 @@ from sweeps.warmup import WarmUps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 if every trial failed, 2 for a user's error, 130 after Ctrl-C."""
+    """Returns the exit code.
+
+    It is 0, 1 if every trial failed, 2 for a user's error, 3 if the results could not be written, 130 after Ctrl-C.
+    """
     given = vars(flags.build_parser().parse_args(argv))
     silence()
+    try:
+        return start(given)
+    except KeyboardInterrupt:
+        return 130
+
+
+def start(given: dict[str, Any]) -> int:
+    """The sweep, from its flags to its exit code."""
     answer = sys.stdout
     with contextlib.ExitStack() as stack:
         if given.get("json"):
@@ -50,9 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, OSError) as error:
             print(f"run_ablation.py: error: {error}", file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
-            return 130
-        return run(sweep, workers, concurrency, answer)
+        try:
+            return run(sweep, workers, concurrency, answer)
+        except (StorageFault, *STORAGE_ERRORS) as error:
+            if not (isinstance(error, StorageFault) or cannot_write(chain(error))):
+                raise
+            print(remedy(first_line(error), sweep.folder, sweep.resume_command), file=sys.stderr)
+            return 3
 
 
 def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, Workers, int]:
@@ -76,6 +93,8 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
     if chosen["warm_start"]:
         earlier.open_earlier(chosen["warm_start"], sweep.objectives)
     stack.enter_context(own_folder(sweep))
+    if "resume" in given:
+        check_study(sweep.folder)
     for data in {config.data for config in sweep.configs}:
         check_pair(data)
     cluster.connect(chosen["address"])
@@ -108,13 +127,20 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
         url, sweep.folder.name, sampler, pruner, objectives=sweep.objectives, reference=is_search
     )
 
-    def rows() -> list[results.Row]:
-        return sweep.label_rows(results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds))
+    def rows(*, alive: bool = False) -> list[results.Row]:
+        found = results.collect(study, reference, results=sweep.folder, seeds=sweep.seeds, alive=alive)
+        return sweep.label_rows(found)
+
+    def write_rows() -> None:
+        try:
+            results.write_parquet(rows(alive=True), sweep.folder / "results.parquet")
+        except OSError as error:  # what matters is in the study; the next event tries again
+            terminal.say_once(f"results.parquet could not be written: {error}")
 
     # Both take longer the more trials there are.
     written = [
-        Paced(lambda: results.write_parquet(rows(), sweep.folder / "results.parquet"), share=0.05),
-        Paced(lambda: report.attempt(sweep.folder, terminal.say, images=0), share=0.05, pause=30),
+        Paced(write_rows, share=0.05),
+        Paced(lambda: report.attempt(sweep.folder, terminal.say_once, images=0), share=0.05, pause=30),
     ]
 
     def on_event(event: str, trial: search.Run) -> None:
@@ -170,6 +196,8 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
             )  # fmt: skip
         if not interruption.stop_all():
             execute(searcher, interruption, concurrency, sweep.folder)
+    if interruption.fault:
+        raise StorageFault(interruption.fault)
     code = finish(sweep, rows(), signals, terminal, answer)
     if saved := warmup.summary(warm_ups, sweep.folder):
         terminal.write(saved)
@@ -201,11 +229,12 @@ def execute(
 ) -> None:
     """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
     shutil.rmtree(folder / "tune", ignore_errors=True)
-    tune.Tuner(
+    guard = Guard(searcher, interruption)
+    tuner = tune.Tuner(
         tune.with_resources(run_trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduling.PrunerScheduler(searcher),
+            search_alg=guard,
+            scheduler=scheduling.PrunerScheduler(guard),
             num_samples=-1,
             max_concurrent_trials=concurrency,
             trial_name_creator=lambda trial: trial.config["label"],
@@ -218,7 +247,13 @@ def execute(
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             verbose=0,
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    except Exception as error:  # Tune, too, writes below the folder, and wraps what it meets
+        if not cannot_write(chain(error)):
+            raise
+        interruption.fault = interruption.fault or first_line(error)
     shutil.rmtree(folder / "tune", ignore_errors=True)
 
 

@@ -36,11 +36,13 @@ class PrunerScheduler(FIFOScheduler):
 
 
 class Interruption(Stopper):
-    """Ends the sweep, leaving what runs to be resumed: when asked to, or after `budget` seconds."""
+    """Ends the sweep, leaving what runs to be resumed: when asked to, after `budget` seconds, or at a `fault`."""
 
     def __init__(self, budget: float | None):
         self._deadline = math.inf if budget is None else time.monotonic() + budget
         self.requested = False
+        self.fault = ""
+        """Why the results cannot be written."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are not stopped here."""
@@ -48,4 +50,4 @@ class Interruption(Stopper):
 
     def stop_all(self) -> bool:
         """Called by Tune at every step."""
-        return self.requested or time.monotonic() >= self._deadline
+        return self.requested or bool(self.fault) or time.monotonic() >= self._deadline

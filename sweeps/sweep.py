@@ -24,6 +24,7 @@ from pgpc.config import Config, flatten, from_dict, parse_settings, to_dict
 from pgpc.files import write_file
 from pgpc.storage import is_url
 from sweeps import flags, results, tables
+from sweeps.faults import probe
 from sweeps.space import (
     DEFAULT_SPACE,
     Conditions,
@@ -186,6 +187,11 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
         raise ValueError(f"--resume names {name!r}, but --name {given['name']!r}. Give one of them.")
     files = [storage / name / "sweep.json"] if name else list(storage.glob("*/sweep.json"))
     files = [file for file in files if file.is_file()]
+    if not files and name and results.trials_folder(storage / name).is_dir():
+        raise ValueError(
+            f"{storage / name} has trials, but no sweep.json, which says what sweep they are of. Put it back, or start "
+            "the sweep under another --name."
+        )
     if not files:
         known = ", ".join(sorted(file.parent.name for file in storage.glob("*/sweep.json"))) or "none"
         what = repr(name) if name else "to resume"
@@ -193,21 +199,28 @@ def resumed_sweep(given: dict[str, Any]) -> Sweep:
     file = max(files, key=lambda f: f.stat().st_mtime)
     try:
         stored = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} must be what a sweep wrote, but it is damaged: {error}.") from None
-    chosen = flags.merge(given, stored["flags"])
+        before = dict(stored["flags"])
+        config = from_dict(stored["config"])
+        space = {key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()}
+        runs = list(stored["runs"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{file} must be what a sweep wrote, but it is damaged: {what}. Put it back, or start the sweep anew under "
+            "another --name."
+        ) from None
+    chosen = flags.merge(given, before)
     # The folder may have been moved since; and what was said for one run does not hold for the next.
     here = given.get("storage", flags.DEFAULTS["storage"])
     found = here if file.parent.parent == storage else str(file.parent.parent)
     chosen.update(storage=found, name=file.parent.name, resume=None)
     chosen.update({key: given.get(key, flags.DEFAULTS[key]) for key in flags.OF_ONE_DRIVER if key != "resume"})
-    config = from_dict(stored["config"])
     return Sweep(
         folder=file.parent,
         flags=chosen,
         config=config,
-        space={key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()},
-        runs=stored["runs"],
+        space=space,
+        runs=runs,
         points=_points(chosen, config) if chosen["table"] else {},
         when=stored.get("when", {}),
     )
@@ -276,10 +289,13 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
     try:
         results.trials_folder(sweep.folder).mkdir(parents=True, exist_ok=True)
         lock = (sweep.folder / ".lock").open("w")
+        probe(sweep.folder)
     except OSError as error:
+        if made:
+            shutil.rmtree(sweep.folder, ignore_errors=True)
         raise ValueError(
             f"The results folder must be writable, but {sweep.folder} is not ({error.strerror}). "
-            "Choose another --storage."
+            "Make it so, free space there, or choose another --storage."
         ) from None
     with lock:
         try:
@@ -293,6 +309,18 @@ def own_folder(sweep: Sweep) -> Iterator[None]:
         finally:
             if made and not sweep.file.exists():
                 shutil.rmtree(sweep.folder, ignore_errors=True)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a driver, in whatever process, holds the lock of the sweep in `folder`."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none
+        return False
+    return False
 
 
 def write_sweep(sweep: Sweep) -> None:

@@ -38,6 +38,7 @@ class Terminal:
         self._out = out
         self._seeds = seeds
         self._best = best
+        self._said: set[str] = set()
 
     def __enter__(self) -> Terminal:
         return self
@@ -59,6 +60,12 @@ class Terminal:
     def say(self, text: str) -> None:
         """One line, after the time since the start."""
         self.write(f"[{duration(time.monotonic() - self._start):>7}] {text}")
+
+    def say_once(self, text: str) -> None:
+        """The same, unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def event(self, event: str, run: Run) -> None:
         """One line for an event of `StudySearcher`."""

@@ -16,6 +16,7 @@ import ray.train
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from sweeps import faults
 from sweeps.trainer import Trainer
 
 REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
@@ -55,7 +56,13 @@ class FailFast(ray.train.UserCallback):
 
         for _, error in sorted(worker_exceptions.items()):
             cause = _cause(error)
-            if isinstance(cause, (NonFiniteLoss, ValueError)):
+            # A worker that was killed for its memory is no cause of its own, and is started again.
+            hopeless = not isinstance(cause, ray.exceptions.RayError) and (
+                isinstance(cause, (NonFiniteLoss, ValueError))
+                or faults.out_of_memory(_text(cause))
+                or faults.cannot_write(_text(cause))
+            )
+            if hopeless:
                 # Raising here makes it an error of the controller, which Train does not retry.
                 raise error
 
@@ -89,7 +96,8 @@ def run_trial(spec: dict[str, Any]) -> None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        (directory / "error.txt").write_text(f"{error}\n")
+        with contextlib.suppress(OSError):
+            (directory / "error.txt").write_text(f"{error}\n")
         tune.report({FAILED: describe(error)})
 
 
@@ -149,6 +157,16 @@ def describe(error: BaseException) -> str:
         return describe((lost or causes)[0]) if causes else str(error)
     if isinstance(error, ray.train.ControllerError):
         return describe(_cause(error.controller_failure))
+    if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        return describe(error.cause)
+    text = _text(error)
+    if isinstance(error, ray.exceptions.RayError):
+        first = text.partition("\n")[0]
+        return f"a process was lost ({first}). If its machine was out of memory, {faults.LESS_MEMORY}"
+    return f"{text}. To need less, {faults.LESS_MEMORY}" if faults.out_of_memory(text) else text
+
+
+def _text(error: BaseException) -> str:
     text = str(error).strip()
     if type(error) is RuntimeError and text:
         return text

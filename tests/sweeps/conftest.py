@@ -46,13 +46,13 @@ TINY_FLAGS = [text for key, value in TINY.items() for text in ("--set", f"{key}=
 class Driver:
     """A running `run_ablation.py`, in a session of its own, as in a terminal of its own."""
 
-    def __init__(self, arguments: list[str], log: Path):
+    def __init__(self, arguments: list[str], log: Path, script: Path):
         self.log = log
         self._mark = f"{MARK}={uuid.uuid4().hex}"
         name, _, value = self._mark.partition("=")
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(SCRIPT), *arguments],
+                [sys.executable, str(script), *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -124,8 +124,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Dr
     folder = tmp_path_factory.mktemp("drivers")
     drivers: list[Driver] = []
 
-    def begin(*arguments: object) -> Driver:
-        drivers.append(Driver([str(a) for a in arguments], folder / f"{len(drivers)}.log"))
+    def begin(*arguments: object, script: Path = SCRIPT) -> Driver:
+        drivers.append(Driver([str(a) for a in arguments], folder / f"{len(drivers)}.log", script))
         return drivers[-1]
 
     yield begin

@@ -49,6 +49,17 @@ def test_rows(rows: list[results.Row], tmp_path: Path) -> None:
     assert rows[1]["directory"] == str(tmp_path / "trials" / "0000") and rows[1]["seed"] == 3
 
 
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+@pytest.mark.parametrize(("alive", "expected"), [(True, "running"), (False, "interrupted")])
+def test_what_has_not_ended_runs_as_long_as_its_driver(
+    seeds: list[int], alive: bool, expected: str, tmp_path: Path
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={"status": "running", "status-s0": "running"}))
+    rows = results.collect(study, None, results=tmp_path, seeds=seeds, alive=alive)
+    assert [(row["status"], row["outcome"]) for row in rows] == [(expected, expected)]
+
+
 def test_ranked_puts_complete_trials_first_and_interrupted_ones_by_how_far_they_came(rows: list[results.Row]) -> None:
     assert [r["trial"] for r in results.ranked(rows)] == ["0002", "base", "0000", "0001", "0004", "0003"]
 

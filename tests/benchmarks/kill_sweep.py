@@ -1,0 +1,187 @@
+"""Kills the driver of a sweep at random instants, resumes it each time, and counts what is lost: nothing may be.
+
+    python -m tests.benchmarks.kill_sweep --kills 10 [--stub] [--cluster]
+
+A sweep without interruption is run for comparison. Then one like it is killed (SIGKILL) so many times, every third
+time while it starts and else while it trains, and run to its end. Prints a line per kill and the counts, and ends with
+1 if a trial was lost or doubled, an iteration left out or counted twice, or a score changed. With --stub nothing is
+trained (see tests/sweeps/stub_sweep.py); with --cluster all drivers join one cluster, which outlives them. Both save
+time: a minute instead of ten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+import pyarrow.parquet as pq
+
+from sweeps import run_ablation
+from sweeps.replicates import METRIC
+from tests.sweeps.conftest import TINY
+
+FIXED = {"contrast.r": 4, "contrast.weight": 0.1, "contrast.anchors": 64, "contrast.negatives": 64}
+CLUSTER = """
+import ray
+ray.init(address="local", include_dashboard=True, logging_level="CRITICAL", log_to_driver=False)
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+SCRIPT = Path(__file__).parents[1] / "sweeps" / "stub_sweep.py"
+STUB = {"training.iterations": 18, "contrast.start": 1, "contrast.fill": 1}
+
+
+
+class Driver:
+    """A driver in a process of its own, forked after the imports, which take longer than all else that it does."""
+
+    def __init__(self, arguments: list[str]):
+        self.output = ""
+        read, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            os.dup2(write, 1)
+            os.dup2(write, 2)
+            os.close(read)
+            sys.argv = ["run_ablation.py", *arguments]
+            code = run_ablation.main(arguments)
+            sys.stdout.flush()
+            os._exit(code)
+        os.close(write)
+        self._pipe = read
+
+    def read(self, seconds: float) -> bool:
+        """Takes in what it says within so many seconds; whether it is still there."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self._pipe], [], [], left)[0]:
+                if not (text := os.read(self._pipe, 1 << 16)):
+                    return False
+                self.output += text.decode(errors="replace")
+        return True
+
+    def wait_for(self, text: str) -> bool:
+        """Whether it says that; False if it ends without."""
+        while text not in self.output:
+            if not self.read(0.05):
+                return text in self.output
+        return True
+
+    def kill(self) -> None:
+        """With SIGKILL."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self._pipe)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        ended, status = 0, 0
+        while not ended:
+            self.read(0.1)
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+        self.read(0.1)
+        os.close(self._pipe)
+        return os.waitstatus_to_exitcode(status)
+
+
+def main() -> int:
+    """Run both sweeps; the exit code says whether they agree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10, help="(default: %(default)s)")
+    parser.add_argument("--trials", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants (default: %(default)s)")
+    parser.add_argument("--storage", type=Path, help="folder of the sweeps (default: a temporary one)")
+    parser.add_argument("--stub", action="store_true", help="imitate the trainings")
+    parser.add_argument("--cluster", action="store_true", help="one cluster for all drivers, instead of one for each")
+    arguments = parser.parse_args()
+    settings = STUB if arguments.stub else {**TINY, "training.iterations": 24}
+    if arguments.stub:
+        run_ablation.run_trial = runpy.run_path(str(SCRIPT))["run_trial"]
+        run_ablation.check_model = run_ablation.check_pair = lambda checked: None
+    flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
+    # A grid, so that a driver that goes on tries what the first one would have tried.
+    flags += ["--workers", "1", "--search", "grid", "--range", "contrast.eta=0.2:0.8:0.2", "--scheduler", "none"]
+    flags += ["--trials", str(arguments.trials), "--no-warm-up"]
+    with contextlib.ExitStack() as stack:
+        storage = arguments.storage or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = ["--storage", str(storage)]
+        if arguments.cluster:
+            cluster = subprocess.Popen(
+                [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            stack.callback(cluster.communicate)  # closes its input, which ends it
+            place += ["--address", cluster.stdout.readline().strip()]
+        whole = Driver([*flags, *place, "--name", "whole"])
+        assert whole.wait() == 0, whole.output
+        kill_and_resume(flags, place, storage, arguments.kills, random.Random(arguments.seed))
+        return report(storage, settings["training.iterations"], arguments.trials, stub=arguments.stub)
+
+
+def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: int, draw: random.Random) -> None:
+    """A sweep named "killed", to its end."""
+    resume, durations = [*place, "--resume", "killed"], [3.0]
+    for i in range(kills):
+        begun = (storage / "killed" / "sweep.json").exists()  # until then there is nothing to resume
+        driver = Driver(resume if begun else [*flags, *place, "--name", "killed"])
+        began = time.monotonic()
+        if i % 3 == 2:
+            there = driver.read(draw.uniform(0, max(durations)))
+        else:
+            there = driver.wait_for("started ")
+            durations.append(time.monotonic() - began)
+            there = there and driver.read(draw.uniform(0, 2.0))
+        driver.kill()
+        last = driver.output.rstrip().rpartition("\n")[2]
+        print(f"kill {i}: {time.monotonic() - began:5.1f} s after the start; it had said last: {last}", flush=True)
+        assert "Traceback" not in driver.output, driver.output
+        if not there:
+            print(f"kill {i} came after the end")
+    last = Driver(resume)
+    assert last.wait() == 0 and "Traceback" not in last.output, last.output
+
+
+def report(storage: Path, iterations: int, num_trials: int, *, stub: bool) -> int:
+    """Counts what the two sweeps have, the one without interruption being right."""
+    whole, killed = ({row["trial"]: row for row in rows(storage / name)} for name in ("whole", "killed"))
+    study = optuna.load_study(study_name="killed", storage=f"sqlite:///{storage / 'killed' / 'study.db'}")
+    states = [trial.state.name for trial in study.trials]
+    problems = []
+    if states != ["COMPLETE"] * num_trials:
+        problems.append(f"the study has {states}")
+    if list(killed) != list(whole) or len(rows(storage / "killed")) != num_trials + 1:
+        problems.append(f"the rows are {list(killed)} instead of {list(whole)}")
+    for name in killed.keys() & whole.keys():
+        # The stub counts what led to a score as its seconds; those of a training differ.
+        for key in ("status", "iterations", METRIC, *(["seconds"] if stub else [])):
+            if killed[name][key] != whole[name][key]:
+                problems.append(f"{name}: {key} is {killed[name][key]} instead of {whole[name][key]}")
+    for trial in study.trials:
+        row = killed.get(f"{trial.number:04d}", {})
+        if trial.value != row.get(METRIC) or trial.intermediate_values.get(iterations) != trial.value:
+            problems.append(f"{trial.number:04d}: the study has {trial.value}, the rows have {row.get(METRIC)}")
+    for problem in problems:
+        print("WRONG", problem)
+    total = sum(row["iterations"] for row in killed.values())
+    print(f"{len(killed)} trials, {total} iterations: {len(problems)} wrong")
+    return 1 if problems else 0
+
+
+def rows(folder: Path) -> list[dict]:
+    """Of results.parquet."""
+    return pq.read_table(folder / "results.parquet").to_pylist()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

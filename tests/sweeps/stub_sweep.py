@@ -1,0 +1,57 @@
+"""The sweep's command with trainings of seconds: real driver, Ray, Tune, Optuna and files, but nothing is trained.
+
+    python tests/sweeps/stub_sweep.py FLAGS      as run_ablation.py; `training.iterations` reports of SECONDS each
+
+A trial keeps its checkpoint in its directory and goes on from it, as a training does. What it scores depends on its
+parameters and its iteration alone, and the checkpoint counts the iterations that led to it, so that one that was done
+twice, or left out, shows in what the trial reports in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from sweeps import run_ablation
+from sweeps.trial import REPORT
+
+SECONDS = 0.25
+
+
+def run_trial(spec: dict[str, Any]) -> None:
+    """Stands in for `sweeps.trial.run_trial`."""
+    directory = Path(spec["directory"])
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "checkpoint_stub" / "checkpoint.pt"
+    file.parent.mkdir(exist_ok=True)
+    (directory / "config.json").write_text(spec["config"])
+    config = json.loads(spec["config"])
+    done = json.loads(file.read_text()) if file.exists() else {"iteration": 0, "seconds": 0}
+    if done["iteration"]:
+        tune.report({REPORT: done})
+    while done["iteration"] < config["training"]["iterations"]:
+        time.sleep(SECONDS)
+        iteration = done["iteration"] + 1
+        done = {"iteration": iteration, "seconds": done["seconds"] + 1, "mIoU": score(config["contrast"], iteration)}
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(done))
+        partial.rename(file)
+        tune.report({REPORT: done})
+
+
+def score(contrast: dict[str, Any], iteration: int) -> float:
+    """In percent."""
+    return 50 - 20 * abs(contrast["eta"] - 0.3) + 5 * math.log(iteration) - abs(math.log10(contrast["weight"]) + 1)
+
+
+if __name__ == "__main__":
+    run_ablation.run_trial = run_trial
+    run_ablation.check_model = run_ablation.check_pair = lambda checked: None  # seconds, for each of many drivers
+    sys.exit(run_ablation.main())
