@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps import objectives
-from sweeps.algorithms import SAMPLERS, SCHEDULERS
+from sweeps.algorithms import POPULATION, SAMPLERS, SCHEDULERS
 from sweeps.replicates import METRIC
 from sweeps.tables import ABLATIONS, BASES, NUMBERS
 
@@ -24,6 +24,8 @@ DEFAULTS: Mapping[str, Any] = {
     "time_budget": None,
     "search": "tpe",
     "scheduler": "asha",
+    "brackets": 1,
+    "population": None,
     "space": None,
     "range": [],
     "enqueue": [],
@@ -40,13 +42,15 @@ DEFAULTS: Mapping[str, Any] = {
     "json": False,
 }
 IDENTITY = (
-    "preset", "set", "seed", "seeds", "table", "bases", "objectives", "search", "scheduler", "space", "range",
-    "workers",
+    "preset", "set", "seed", "seeds", "table", "bases", "objectives", "search", "scheduler", "brackets", "population",
+    "space", "range", "workers",
 )  # fmt: skip
 """Flags that make a sweep what it is: a resumed sweep keeps them. The others may be given anew."""
 OF_ONE_DRIVER = ("resume", "time_budget", "enqueue", "warm_start", "json")
 """Flags that hold for the one time they are given."""
-_OF_A_SEARCH = ("trials", "objectives", "search", "scheduler", "space", "range", "enqueue", "warm_start")
+_OF_A_SEARCH = (
+    "trials", "objectives", "search", "scheduler", "brackets", "population", "space", "range", "enqueue", "warm_start",
+)  # fmt: skip
 
 EXAMPLES = """examples:
   python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
@@ -54,6 +58,7 @@ EXAMPLES = """examples:
   python sweeps/run_ablation.py --resume first --trials 60         go on after Ctrl-C, a crash, or for more trials
   python sweeps/run_ablation.py --set training.iterations=400 --set contrast.eta=0.5
   python sweeps/run_ablation.py --range contrast.r=2:6 --range contrast.eta=0.2:0.8:0.2 --search grid
+  python sweeps/run_ablation.py --scheduler pbt --population 4 --trials 12
   python sweeps/run_ablation.py --table 12 --seeds 0,1,2           the paper's Table 12, beside the paper's figures
   python sweeps/run_ablation.py --preset gta5-cityscapes/daformer+pgpc --address auto --storage /shared/results \\
       --set data.source=/data/gta5 --set data.target=/data/cityscapes --workers 4 --gpus-per-worker 1
@@ -162,10 +167,24 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--scheduler",
         choices=SCHEDULERS,
-        help="which trials are stopped early: by successive halving, below the median, or none (default: asha; "
-        "with several objectives none)",
+        help="which trials are stopped early: by successive halving, below the median, none, or by population based "
+        "training, where children of the best take the places of the worst (default: asha; with several objectives "
+        "none)",
     )
-
+    search.add_argument(
+        "--brackets",
+        type=_positive,
+        metavar="N",
+        help="of asha: trials take turns in N brackets, each with its first rung one later than the one before, and "
+        "compete within theirs only (default: 1)",
+    )
+    search.add_argument(
+        "--population",
+        type=_positive,
+        metavar="N",
+        help="of pbt: trials that are trained to the end; --trials counts those with the ones that they replace "
+        f"(default: {POPULATION})",
+    )
     search.add_argument(
         "--no-warm-up",
         dest="warm_up",
@@ -240,6 +259,11 @@ def merge(given: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[st
     objectives.check(merged["objectives"], search=merged["search"], scheduler=given.get("scheduler"))
     if len(merged["objectives"]) > 1:
         merged["scheduler"] = "none"
+    if merged["population"] and merged["scheduler"] != "pbt":
+        raise ValueError(
+            f"--population belongs to --scheduler pbt, but got --scheduler {merged['scheduler']}. "
+            "Leave one of them out."
+        )
     if "seed" in given and "seeds" in given:
         raise ValueError(f"--seeds {given['seeds']} and --seed {given['seed']} exclude each other. Give one of them.")
     return merged

@@ -159,6 +159,8 @@ class LiveTerminal(Terminal):
                 value = run.metrics.get(METRIC, math.nan)
                 row.score = "-" if math.isnan(value) else f"{value:.2f}"
                 row.iteration, row.iterations = run.iteration, run.iterations
+            if event == "paused":
+                row.state = event
             if ended:
                 self._running.pop(run.label, None)
                 row.state = event

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
@@ -19,6 +19,12 @@ EARLIER = "warm_start"
 """User attribute of trials that another study has contributed: where they come from."""
 
 _CURVE = "curve"
+PARENT, PARENT_ITERATION, PARENT_SECONDS = "parent", "parent_iteration", "parent_seconds"
+"""User attributes of a trial that goes on from another one: its label, and the iterations and seconds of training that
+it has from there. So are the columns of its row called."""
+REASON = "reason"
+"""User attribute of a trial that was ended for another one: why."""
+
 RUNNING, COMPLETE, PRUNED, FAILED = "running", "complete", "pruned", "failed"
 
 
@@ -95,6 +101,17 @@ def can_catch_up(scores: Sequence[float], num_seeds: int, best: float, spread: f
 def mean(scores: Iterable[float]) -> float:
     """Arithmetic mean."""
     return statistics.fmean(scores)
+
+
+def lineage(trial: FrozenTrial | Any) -> dict[str, Any]:
+    """The three attributes above, of a trial that has a parent."""
+    attrs = trial.user_attrs
+    return {key: attrs[key] for key in (PARENT, PARENT_ITERATION, PARENT_SECONDS)} if PARENT in attrs else {}
+
+
+def ancestry(row: Mapping[str, Any]) -> str:
+    """Of a trial's row, whose child it is and since when, or "-"."""
+    return f"{row[PARENT]} from {row[PARENT_ITERATION]}" if PARENT in row else "-"
 
 
 def is_own(trial: FrozenTrial | Any) -> bool:

@@ -65,6 +65,14 @@ def param_axis(values: Sequence[Any], distribution: BaseDistribution | None) -> 
     return linear_axis(low, high)
 
 
+def _of_brackets(findings: Findings, k: int) -> str:
+    """Which brackets the k-th rung, from 0, belongs to, where there are several."""
+    num = findings.sweep.flags["brackets"]
+    if num == 1:
+        return ""
+    return f" of bracket{f's 1 to {min(k + 1, num)}' if k else ' 1'}"
+
+
 def curves(findings: Findings, width: int) -> str:
     """mIoU over iterations: a line per trial, the rungs at which trials may be stopped, and where they were."""
     lines = {row["trial"]: (row, findings.curves.get(row["trial"], {})) for row in findings.trials}
@@ -81,7 +89,8 @@ def curves(findings: Findings, width: int) -> str:
     for k, rung in enumerate(findings.rungs):
         x = plot.x(x_axis.place(rung))
         parts.append(
-            f'<g><title>rung at iteration {rung}</title><line class="rung" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" '
+            f'<g><title>rung at iteration {rung}{_of_brackets(findings, k)}</title>'
+            f'<line class="rung" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" '
             f'y2="{top + plot.height}"/><text class="small" x="{x:.1f}" y="{top - 7}" text-anchor="middle">'
             f"{'rung ' if k == 0 or width > 600 else ''}{rung}</text></g>"
         )

@@ -22,7 +22,7 @@ from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
 from sweeps import replicates, results
 from sweeps.algorithms import rungs
-from sweeps.replicates import METRIC, REFERENCE_LABEL
+from sweeps.replicates import METRIC, PARENT, PARENT_ITERATION, REFERENCE_LABEL
 from sweeps.results import Row
 from sweeps.study import study_url
 from sweeps.sweep import Sweep, is_running, resumed_sweep
@@ -151,7 +151,10 @@ class Findings:
             before = preset_values(preset)
             changed = {key: value for key, value in flatten(config).items() if value != before[key]}
             settings = [text for key, value in changed.items() for text in ("--set", f"{key}={_setting(value)}")]
-            commands[row["trial"]] = shlex.join([*launch, "train", preset, "--out", f"runs/{row['trial']}", *settings])
+            command = shlex.join([*launch, "train", preset, "--out", f"runs/{row['trial']}", *settings])
+            if PARENT in row:
+                command = f"# With these settings from iteration {row[PARENT_ITERATION]} of {row[PARENT]} on\n{command}"
+            commands[row["trial"]] = command
         return commands
 
     def _asked_for(self, row: Row) -> Config:

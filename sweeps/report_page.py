@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sweeps import report_charts as charts
 from sweeps import report_tables as tables
+from sweeps.algorithms import in_words
 from sweeps.replicates import METRIC
 from sweeps.report_data import Findings, score
 from sweeps.report_formats import NOTHING, Table, signed, to_html
@@ -199,7 +200,7 @@ def _header(findings: Findings) -> str:
     about = (
         f"Preset {flags['preset']}, {findings.iterations} iterations, {_seeds(sweep.seeds)}, "
         f"{flags['workers']} worker{'s' if flags['workers'] > 1 else ''} per trial; "
-        + ("tables of the paper." if sweep.points else f"search {flags['search']}, scheduler {flags['scheduler']}.")
+        + ("tables of the paper." if sweep.points else f"search {flags['search']}, scheduler {in_words(flags)}.")
     )
     if findings.costs:
         about += f" Objectives {', '.join(sweep.objectives)}."
@@ -250,6 +251,10 @@ def _curves(findings: Findings) -> str:
         for c, s, t in keys
     )
     rungs = " Dotted: the rungs, at which the scheduler may stop a trial." if findings.rungs else ""
+    if (num := findings.sweep.flags["brackets"]) > 1:
+        rungs += f" Trials take turns in {num} brackets and compete within theirs; bracket k begins at the k-th rung."
+    if findings.sweep.flags["population"]:
+        rungs += " A child begins where it has left its parent."
     cut = " What lies far below the range of the later iterations is cut off."
     first = " Of the first seed." if len(findings.sweep.seeds) > 1 else ""
     text = f"{legend}. A cross ends a trial that was stopped.{rungs}{first}{cut}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from sweeps import comparison
+from sweeps import comparison, replicates
 from sweeps.costs import Cost, in_iterations, in_seconds
-from sweeps.replicates import METRIC
+from sweeps.replicates import METRIC, PARENT
 from sweeps.report_data import IOU, Findings, score
 from sweeps.report_formats import NOTHING, Cell, Table, number, signed, word
 from sweeps.results import Row
@@ -29,6 +29,7 @@ def short(key: str) -> str:
 def ranking(findings: Findings) -> Table:
     """Every trial, best first, with its parameters."""
     seeds, paper = findings.sweep.seeds, bool(findings.sweep.tables)
+    population = any(PARENT in row for row in findings.trials)
     rows, rank, costs = [], 0, findings.costs
     for row in findings.trials:
         ranks = row["kind"] == "search" and row["status"] == "complete"
@@ -37,6 +38,7 @@ def ranking(findings: Findings) -> Table:
             number(rank, "d") if ranks else NOTHING, Cell(row["trial"]), Cell(row["status"]),
             *([Cell(findings.belongs_to(row))] if paper else []),
             *([Cell("*" if row in findings.front else "")] if costs else []),
+            *([Cell(replicates.ancestry(row)) if PARENT in row else NOTHING] if population else []),
             number(score(row), strong=row is findings.best), *(number(row["means"].get(name), ".1f") for name in costs),
             *([number(_std(row)), number(len(row["values"]), "d")] if len(seeds) > 1 else []),
             number(findings.difference(row), "+.2f"),
@@ -52,10 +54,11 @@ def ranking(findings: Findings) -> Table:
     if costs:
         caption += f" A star marks the front of {', '.join(findings.sweep.objectives)}, which comes first."
     head = [
-        "rank", "trial", "status", *(["of the paper"] if paper else []), *(["front"] if costs else []), METRIC, *costs,
+        "rank", "trial", "status", *(["of the paper"] if paper else []), *(["front"] if costs else []),
+        *(["child of"] if population else []), METRIC, *costs,
         *(["std", "seeds"] if len(seeds) > 1 else []), "vs base", *map(short, findings.params), "iterations", "time",
     ]  # fmt: skip
-    left = frozenset({1, 2, 3} if paper or costs else {1, 2})
+    left = frozenset({1, 2, 3} if paper or costs or population else {1, 2})
     return Table(name="ranking", caption=caption, head=head, rows=rows, left=left)
 
 

@@ -50,8 +50,8 @@ def collect(
 ) -> list[Row]:
     """One row per run that was started, the reference first, then by the trial's number and in the order of the seeds.
 
-    A row holds `LEADING`, what its warm-up spared it (see `sweeps.trial.forked`), the parameters under their dotted
-    keys, and the last value of every other metric. The
+    A row holds `LEADING`, what its warm-up spared it (see `sweeps.trial.forked`), its parent if it has one (see
+    `sweeps.replicates.lineage`), the parameters under their dotted keys, and the last value of every other metric. The
     metrics of a run that was pruned or failed are those of its last report. A run that has not ended is "running" while
     the sweep is `alive`, and else "interrupted".
     """
@@ -90,6 +90,7 @@ def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, see
         "point": point,
         "outcome": outcome,
         **forked(trials / label),
+        **replicates.lineage(trial),
         **trial.params,
         **{key: float(value) for key, value in metrics.items()},
     }
@@ -241,7 +242,7 @@ def table(
 
     With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
     taken seed by seed. With several objectives the front comes first, marked by a star, and the other objectives, means
-    over the seeds, stand beside mIoU.
+    over the seeds, stand beside mIoU. Where there are children it says whose.
 
     Args:
         rows: of `collect`.
@@ -251,11 +252,13 @@ def table(
     """
     several, others = num_seeds > 1, [name for name in names if name != METRIC]
     total = [] if "seconds" in others else ["seconds"]
+    children = any(replicates.PARENT in row for row in rows)
     head = [
         "rank",
         "trial",
         "status",
         *(["front"] if others else []),
+        *(["child of"] if children else []),
         METRIC,
         *others,
         *(["- base"] if several else []),
@@ -274,6 +277,7 @@ def table(
                 row["trial"],
                 row["status"],
                 *(["*" if row["pareto"] else ""] if others else []),
+                *([replicates.ancestry(row)] if children else []),
                 score,
                 *(_number(row["means"].get(name), ".1f") for name in others),
                 *([spread(row["to_base"], num_seeds, signed=True)] if several else []),
@@ -282,7 +286,7 @@ def table(
                 *(_number(row[name], ".0f") for name in total),
             ]
         )
-    return as_text([head, *body], left=(1, 2))
+    return as_text([head, *body], left=(1, 2, 3) if children else (1, 2))
 
 
 def _number(value: Any, spec: str) -> str:

@@ -28,6 +28,7 @@ from sweeps.guard import STORAGE_ERRORS, Guard, StorageFault, first_line, remedy
 from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
 from sweeps.pacing import Paced
+from sweeps.population import Population, check_population
 from sweeps.space import known_points
 from sweeps.speed import inference_rate
 from sweeps.study import check_study, open_studies, study_url
@@ -89,7 +90,10 @@ def prepare(given: dict[str, Any], stack: contextlib.ExitStack) -> tuple[Sweep, 
         check_model(config.model)
         check_feature_distance(config)
     algorithms.make_sampler(chosen["search"], seed=sweep.config.seed, num_trials=sweep.num_trials)
-    known_points(earlier.read_points(chosen["enqueue"]), sweep.config, sweep.space, sweep.when)
+    points = known_points(earlier.read_points(chosen["enqueue"]), sweep.config, sweep.space, sweep.when)
+    algorithms.make_pruner(chosen["scheduler"], sweep.config, chosen["brackets"])
+    if chosen["scheduler"] == "pbt":
+        check_population(chosen, sweep.config, sweep.space, sweep.when, len(points) + len(sweep.known))
     if chosen["warm_start"]:
         earlier.open_earlier(chosen["warm_start"], sweep.objectives)
     stack.enter_context(own_folder(sweep))
@@ -121,7 +125,8 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     sampler = algorithms.make_sampler(
         chosen["search"], seed=config.seed + 1000 * len(sweep.runs), num_trials=sweep.num_trials
     )
-    pruner = algorithms.make_pruner(chosen["scheduler"] if is_search else "none", config)
+    scheduler = chosen["scheduler"] if is_search else "none"
+    pruner = algorithms.make_pruner(scheduler, config, chosen["brackets"])
     # The paper's tables have bases of their own.
     study, reference = open_studies(
         url, sweep.folder.name, sampler, pruner, objectives=sweep.objectives, reference=is_search
@@ -166,6 +171,17 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     out = (sys.stderr if sys.stderr.isatty() else None) if chosen["json"] else sys.stdout
     terminal = open_terminal(out, sweep, rows())
     terminal.write(describe(sweep, workers, concurrency))
+    population = None
+    if scheduler == "pbt":
+        population = Population(
+            study,
+            space=sweep.space,
+            size=chosen["population"],
+            rungs=algorithms.rungs("pbt", config),
+            iterations=config.training.iterations,
+            seed=config.seed,
+            trials=results.trials_folder(sweep.folder),
+        )
     searcher = search.StudySearcher(
         study,
         reference,
@@ -179,6 +195,7 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
         side_by_side=not is_search,
         when=sweep.when,
         objectives=sweep.objectives,
+        population=population,
     )
     if chosen["warm_start"]:
         old = earlier.open_earlier(chosen["warm_start"], sweep.objectives)
@@ -214,7 +231,7 @@ def describe(sweep: Sweep, workers: Workers, concurrency: int) -> str:
     else:
         what = f"{sweep.num_trials} trials of {chosen['preset']}"
         aims = f"; objectives {', '.join(sweep.objectives)}" if len(sweep.objectives) > 1 else ""
-        how = f"{aims}; search {chosen['search']}, scheduler {chosen['scheduler']}"
+        how = f"{aims}; search {chosen['search']}, scheduler {algorithms.in_words(chosen)}"
     lengths = sorted({config.training.iterations for config in sweep.configs})
     seeds = f", seeds {', '.join(map(str, sweep.seeds))}" if len(sweep.seeds) > 1 else ""
     return (
@@ -295,7 +312,6 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
     trials = results.summaries(rows)
     searched = [row for row in trials if row["kind"] == "search" or sweep.points]
     failed = [row for row in trials if row["status"] == "failed"]
-    unfinished = len(searched) < sweep.num_trials or any(row["status"] == "interrupted" for row in trials)
     found = [(table, comparison.compare(table, rows)) for table in sweep.tables]
     text = write_tables(sweep, found) if found else results.table(
         rows, list(sweep.space), len(sweep.seeds), sweep.objectives
@@ -310,7 +326,7 @@ def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: 
         "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
         "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
-        "resume": sweep.resume_command if unfinished else None,
+        "resume": sweep.resume_command if sweep.is_unfinished(trials) else None,
     }
     places = {name: str(place) for name, place in places.items() if place}
     terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))

@@ -4,6 +4,8 @@ A trial that is RUNNING in the study is one that somebody has started and nobody
 stays so, and the next driver hands it out again: same number, same parameters, same directory, so that it goes on
 from its checkpoint. Tune is always started afresh and is told nothing about the past.
 
+With a population (see :mod:`sweeps.population`) a trial that has to wait for others is RUNNING, too.
+
 A trial is trained once per seed, and judged on the mean; to Tune each of these replicates is a trial of its own. The
 pruner sees the curve of the first seed, at the iterations of its reports; a study has, besides, the mean over the first
 k seeds at k times the iterations of one, for k from 2 on.
@@ -23,6 +25,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sweeps import replicates
+from sweeps.population import Population
 from sweeps.replicates import METRIC, REFERENCE_LABEL
 from sweeps.space import Conditions, Space, is_active
 from sweeps.trial import FAILED
@@ -42,6 +45,7 @@ class Run:
     trial: optuna.Trial
     metrics: dict[str, float] = field(default_factory=dict)
     prune: bool = False
+    pause: bool = False
     error: str = ""
     reported: bool = False
     steps: set[int] = field(default_factory=set)
@@ -69,10 +73,12 @@ class StudySearcher(Searcher):
         make_spec: (label, parameters, seed) -> what Tune passes to the trainable.
         on_event: (event, run) with the events "started", "reported", "resumed", "restarted", "complete", "pruned" and
             "failed"; with several seeds also "judged", when the last one has made a trial complete, and "outpaced",
-            when a trial gets no more seeds. Called after the study knows.
+            when a trial gets no more seeds; with a population also "paused". Called after the study knows.
         seeds: that every trial is trained with.
         side_by_side: all seeds of a trial are run, at the same time where there is room; else one after the other,
             and a trial whose mean cannot reach that of the best any more gets no more of them.
+        population: whose worst trials are replaced; the one of its members that is least advanced is run next, and one
+            that reaches a rung makes room for those behind it. Without one trials are left to the study's pruner.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class StudySearcher(Searcher):
         side_by_side: bool = False,
         when: Conditions | None = None,
         objectives: Sequence[str] = (METRIC,),
+        population: Population | None = None,
     ):
         super().__init__()
         self._study = study
@@ -104,6 +111,9 @@ class StudySearcher(Searcher):
         self._when = when or {}
         self._objectives = tuple(objectives)
         self._prunes = len(self._objectives) == 1  # Optuna does not, with several
+        self._population = population
+        if population:
+            population.end_replaced()
         self._runs: dict[str, Run] = {}
         self._queue: deque[Run] = deque()
         own = self._own_trials()
@@ -123,11 +133,13 @@ class StudySearcher(Searcher):
             except ValueError as error:  # values that are valid one by one, but not together
                 self.on_trial_complete(trial_id, {FAILED: str(error)})
                 continue
+            if self._population:
+                spec |= self._population.spec(run.trial)
             self._set(run, "status", replicates.RUNNING)
             self._on_event("started", run)
             return spec
-        # What runs now may be followed by a run with another seed.
-        return None if self._runs and len(self._seeds) > 1 else Searcher.FINISHED
+        # What runs now may be followed by a run with another seed, by a child, or by itself after a pause.
+        return None if self._runs and (len(self._seeds) > 1 or self._population) else Searcher.FINISHED
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
         """Takes a run's report into the study; says whether the run is to be stopped."""
@@ -144,9 +156,38 @@ class StudySearcher(Searcher):
             run.steps.add(step)
         self._set(run, "metrics", metrics)
         self._on_event("resumed" if resumed else "reported", run)
-        if self._prunes and first and run.study is self._study and step < run.iterations:
-            run.prune = trial.should_prune()
-        return run.prune
+        judged = first and run.study is self._study and step < run.iterations
+        if self._prunes and judged and not (run.prune or run.pause):
+            self._judge(run)
+        return run.prune or run.pause
+
+    def _judge(self, run: Run) -> None:
+        """Decides after a report of the search whether the run goes on."""
+        if not self._population:
+            run.prune = run.trial.should_prune()
+            return
+        run.prune = self._replace(run)
+        if not self._population.is_rung(run.iteration):
+            return
+        # Those that wait may now be among the worst, and need not be run again to learn it.
+        for other in [other for other in self._queue if other.study is self._study]:
+            if self._replace(other):
+                self._queue.remove(other)
+                self._end(other, replicates.PRUNED)
+        if not run.prune:
+            behind = sum(other.iteration < run.iteration for other in self._queue)
+            # Runs that are about to stop make room, too.
+            stopping = sum(other.prune or other.pause for other in self._runs.values())
+            run.pause = behind + len(self._interrupted) + self._has_place() > stopping
+
+    def _replace(self, run: Run) -> bool:
+        """Whether the population replaces a run; its child is queued."""
+        child = self._num_started < self._num_trials and self._population.replace(run.trial, run.iteration)
+        if not child:
+            return False
+        self._num_started += 1
+        self._begin(optuna.Trial(self._study, child._trial_id))
+        return True
 
     def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
         """A run's process has failed, with this message; unless `final` Tune starts it again."""
@@ -160,6 +201,11 @@ class StudySearcher(Searcher):
         run = self._runs.pop(trial_id)
         is_number = not math.isnan(run.metrics.get(METRIC, math.nan))
         failure = run.error if error else (result or {}).get(FAILED, "")
+        if run.pause and not failure and not error:
+            run.pause = run.reported = False
+            self._queue.append(run)
+            self._on_event("paused", run)
+            return
         if not failure and run.prune:
             event = replicates.PRUNED
         elif not failure and not error and run.iteration >= run.iterations and is_number:
@@ -172,8 +218,14 @@ class StudySearcher(Searcher):
                 else f"ended at iteration {run.iteration} of {run.iterations} without saying why"
             )
             self._set(run, "error", run.error)
+        self._end(run, event)
+
+    def _end(self, run: Run, event: str) -> None:
+        """A run has ended like this."""
         self._set(run, "status", event)
         outcome = self._advance(run.study, run.trial)
+        if self._population and run.study is self._study:
+            self._population.clean(run.trial)
         self._on_event(event, run)
         if outcome:
             self._on_event(outcome, run)
@@ -185,20 +237,35 @@ class StudySearcher(Searcher):
         """Nothing: the study is the state."""
 
     def _next(self) -> Run | None:
-        while not self._queue:
-            if self._reference_pending:
-                self._reference_pending = False
-                left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                trial = optuna.Trial(self._reference, left[0]._trial_id) if left else self._reference.ask()
-                self._advance(self._reference, trial)
-            elif self._interrupted:
-                self._begin(optuna.Trial(self._study, self._interrupted.pop(0)._trial_id))
-            elif self._num_started < self._num_trials:
-                self._num_started += 1
-                self._begin(self._study.ask())
-            else:
-                return None
-        return self._queue.popleft()
+        while self._wants_another() and self._begin_another():
+            pass
+        run = min(self._queue, key=lambda run: run.iteration if self._population else 0, default=None)
+        if run:
+            self._queue.remove(run)
+        return run
+
+    def _wants_another(self) -> bool:
+        """Whether another trial is to be begun before one of the queue is run; new ones are the least advanced."""
+        return all(run.iteration > 0 for run in self._queue) if self._population else not self._queue
+
+    def _begin_another(self) -> bool:
+        if self._reference_pending:
+            self._reference_pending = False
+            left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            trial = optuna.Trial(self._reference, left[0]._trial_id) if left else self._reference.ask()
+            self._advance(self._reference, trial)
+        elif self._interrupted:
+            self._begin(optuna.Trial(self._study, self._interrupted.pop(0)._trial_id))
+        elif self._has_place():
+            self._num_started += 1
+            self._begin(self._study.ask())
+        else:
+            return False
+        return True
+
+    def _has_place(self) -> bool:
+        """Whether one more trial may be started that is nobody's child."""
+        return self._num_started < self._num_trials and (not self._population or self._population.has_place())
 
     def _begin(self, trial: optuna.Trial) -> None:
         self._complete_params(trial)

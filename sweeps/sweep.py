@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from pgpc.config import Config, flatten, from_dict, parse_settings, to_dict
 from pgpc.files import write_file
 from pgpc.storage import is_url
 from sweeps import flags, results, tables
+from sweeps.algorithms import POPULATION
 from sweeps.faults import probe
 from sweeps.space import (
     DEFAULT_SPACE,
@@ -116,6 +117,12 @@ class Sweep:
             return self.points[params[POINT]].training.iterations
         return params.get("training.iterations", self.config.training.iterations)
 
+    def is_unfinished(self, trials: Sequence[results.Row]) -> bool:
+        """Whether there is something left to train, after these trials of :func:`sweeps.results.summaries`."""
+        searched = [row["status"] for row in trials if row["kind"] == "search" or self.points]
+        enough = self.flags["population"] is not None and searched.count("complete") >= self.flags["population"]
+        return any(row["status"] == "interrupted" for row in trials) or (len(searched) < self.num_trials and not enough)
+
     def label_rows(self, rows: list[results.Row]) -> list[results.Row]:
         """Rows of the runs as results.parquet has them: in a sweep of tables one for each row that a run belongs to.
 
@@ -153,6 +160,8 @@ def new_sweep(given: dict[str, Any]) -> Sweep:
     """The sweep that the flags describe."""
     chosen = flags.merge(given, None)
     changes = parse_settings(chosen["set"])
+    if chosen["scheduler"] == "pbt":
+        chosen["population"] = chosen["population"] or POPULATION
     first_seed = chosen["seeds"][0] if chosen["seeds"] else chosen["seed"]
     if first_seed is not None:
         changes["seed"] = first_seed

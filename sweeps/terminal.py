@@ -38,7 +38,7 @@ class Terminal:
         self._out = out
         self._seeds = seeds
         self._best = best
-        self._said: set[str] = set()
+        self._told: set[str] = set()
 
     def __enter__(self) -> Terminal:
         return self
@@ -63,8 +63,8 @@ class Terminal:
 
     def say_once(self, text: str) -> None:
         """The same, unless it was said before."""
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._told:
+            self._told.add(text)
             self.say(text)
 
     def event(self, event: str, run: Run) -> None:
@@ -82,12 +82,13 @@ class Terminal:
         score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
         scores = replicates.values(run.trial, self._seeds)
         text = {
-            "started": f"started   {_params(run)}" + (f"   (from iteration {run.iteration})" if run.iteration else ""),
+            "started": f"started   {_params(run)}{_origin(run)}",
             "reported": f"{progress}  {score}{self._beside()}",
             "resumed": f"goes on from {progress}",
             "restarted": f"{run.error}; it is started again",
             "complete": f"complete  {score}{self._beside()}",
-            "pruned": f"pruned at {progress}  {score}",
+            "paused": f"paused at {progress} until the others have come as far",
+            "pruned": f"pruned at {progress}  {score}{_reason(run)}",
             "failed": f"FAILED    {run.error}",
             "judged": f"mean over seeds {spread(scores, len(self._seeds))}{self._beside()}",
             "outpaced": f"pruned at mean {spread(scores, len(self._seeds))}: no other seed can lift it to the best",
@@ -125,6 +126,17 @@ def silence() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", module=r"ray\..*")
+
+
+def _origin(run: Run) -> str:
+    parent = replicates.lineage(run.trial)
+    child = f"a child of {parent[replicates.PARENT]}, " if parent else ""
+    return f"   ({child}from iteration {run.iteration})" if run.iteration else ""
+
+
+def _reason(run: Run) -> str:
+    reason = run.trial.user_attrs.get(replicates.REASON)
+    return f"   {reason}" if reason else ""
 
 
 def _params(run: Run) -> str:

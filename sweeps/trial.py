@@ -70,7 +70,8 @@ class FailFast(ray.train.UserCallback):
 def run_trial(spec: dict[str, Any]) -> None:
     """Tune's trainable: trains `spec["config"]` (JSON) in the directory `spec["directory"]` on `spec["workers"]`.
 
-    Where there is a folder `spec["warm_up"]`, the training goes on from that warm-up; where there is `spec["until"]`,
+    Where there is a folder `spec["parent"]`, the training goes on from the checkpoint in it, which is of another trial;
+    else where there is a folder `spec["warm_up"]`, from that warm-up; where there is `spec["until"]`,
     it is itself one of so many iterations. `spec["compared"]` are the config keys that the sweep is about.
     A training that fails leaves all that is known of its error in error.txt.
     """
@@ -80,7 +81,9 @@ def run_trial(spec: dict[str, Any]) -> None:
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     trainer = Trainer(
         train_loop,
-        train_loop_config={key: spec.get(key) for key in ("config", "directory", "warm_up", "until", "compared")},
+        train_loop_config={
+            key: spec.get(key) for key in ("config", "directory", "parent", "warm_up", "until", "compared")
+        },
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.count, use_gpu=workers.gpus > 0, resources_per_worker=resources
         ),
@@ -112,13 +115,14 @@ def train_loop(spec: dict[str, Any]) -> None:
 
     config, directory = from_dict(json.loads(spec["config"])), Path(spec["directory"])
     checkpoint = ray.train.get_checkpoint()
-    if spec["warm_up"] and not checkpoint and ray.train.get_context().get_world_rank() == 0:
+    if spec["warm_up"] and not spec["parent"] and not checkpoint and ray.train.get_context().get_world_rank() == 0:
         note_fork(directory, Path(spec["warm_up"]))
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
         pgpc.train(
             config,
             out=directory,
             resume=Path(resume) if resume else None,
+            parent=spec["parent"],
             warm_up=spec["warm_up"],
             until=spec["until"],
             compared=spec["compared"],

@@ -59,6 +59,7 @@ def train(
     *,
     out: Path | str,
     resume: Path | str | None = None,
+    parent: Path | str | None = None,
     warm_up: Path | str | None = None,
     until: int | None = None,
     compared: Sequence[str] | None = None,
@@ -72,9 +73,13 @@ def train(
             which they are copied after each report.
         resume: folder, or address on S3, of the checkpoint to go on from; its last report is given to `on_report` once
             more.
+        parent: folder, or address on S3, of the checkpoint of another run: this one goes on from there, with its own
+            settings of the contrast, of which those of :data:`pgpc.training.state.ADJUSTABLE` may differ. Where none
+            does, it comes to what the parent comes to, bit for bit. The parent's last report is given to `on_report`
+            first. Ignored when resuming.
         warm_up: folder of a run that was stopped with `until`: this one goes on from there, and comes to what it would
             have come to by itself, bit for bit. That run's reports are given to `on_report` first, its curves are
-            copied. Ignored when resuming.
+            copied. Ignored when resuming, and where there is a parent.
         until: stop after this many iterations, so that other runs can take `out` as their `warm_up`; the learning rate
             is that of the whole run. Where no evaluation falls on it, the last call of `on_report` has only
             ``iteration`` and ``seconds``.
@@ -88,8 +93,8 @@ def train(
         The last metrics and the folder.
 
     Raises:
-        ValueError: a batch that the processes cannot share evenly; data, a checkpoint or a warm-up that does not fit
-            the config; `until` is not before the contrast, or `out` is then on S3.
+        ValueError: a batch that the processes cannot share evenly; data, a checkpoint, a parent or a warm-up that does
+            not fit the config; `until` is not before the contrast, or `out` is then on S3.
         NonFiniteLoss: a loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
     url = str(out) if is_url(out) else None
@@ -113,9 +118,10 @@ def train(
             )
         state = TrainingState(config, device, source.classes)
         progress = Progress(state.classes.names)
-        if resume is not None:
-            with remote.fetched(resume) as folder:
-                state.load(folder)
+        start = parent if resume is None else resume
+        if start is not None:
+            with remote.fetched(start) as folder:
+                state.load(folder, adjust=resume is None)
             progress.seconds = state.metrics.get("seconds", 0.0)
             if on_report is not None and state.metrics:  # a warm-up may be shorter than the first interval
                 on_report(dict(state.metrics), None)
@@ -133,7 +139,7 @@ def train(
             (out / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
             samples = evaluation_samples(scored, config.data) if scored is not None else []
             pictured = list(itertools.islice(samples, NUM_PICTURES))
-            forked = warm_up is not None and resume is None
+            forked = warm_up is not None and start is None
             # What an earlier try to fork has copied is dropped, too.
             first = -1 if forked else state.step
             tracker = Tracker(out, config, state.classes, step=first, samples=pictured, compared=compared)

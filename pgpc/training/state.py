@@ -41,6 +41,14 @@ _MAY_MOVE = ("data.source", "data.target", "model.pretrained")
 """Keys that name a place: the same files may lie elsewhere on the machine on which a run is resumed."""
 
 
+ADJUSTABLE = (
+    "contrast.r", "contrast.eta", "contrast.weight", "contrast.anchors", "contrast.negatives", "contrast.temperature",
+    "contrast.quota", "contrast.pool", "contrast.average", "contrast.reliable_by", "contrast.reliable_per",
+)  # fmt: skip
+"""Keys in which a run may differ from its parent, see :meth:`TrainingState.load`. They act on single steps only: the
+shape of no tensor depends on them, and nothing before the contrast. What they change of the memory grows out of it."""
+
+
 class TrainingState:
     """Student, teacher, optimiser, memory, ProCA's prototypes and the number of steps done.
 
@@ -114,8 +122,12 @@ class TrainingState:
         os.replace(temporary, path)
         self._damaged = None
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, adjust: bool = False) -> None:
         """Go on from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
+
+        Args:
+            folder: that holds it.
+            adjust: it may be of another run, a parent, which differs in settings of `ADJUSTABLE`.
 
         Raises:
             FileNotFoundError: there is neither in `folder`.
@@ -124,7 +136,8 @@ class TrainingState:
         """
         state = self._read_newest(Path(folder))
         ours, theirs = flatten(self.config), flatten(from_dict(json.loads(state["config"])))
-        differ = [k for k in ours if ours[k] != theirs[k] and k not in (*_MAY_CHANGE, *_MAY_MOVE)]
+        may_differ = (*_MAY_CHANGE, *_MAY_MOVE, *(ADJUSTABLE if adjust else ()))
+        differ = [k for k in ours if ours[k] != theirs[k] and k not in may_differ]
         if differ:
             listing = "; ".join(f"{k}: {theirs[k]!r} there, {ours[k]!r} here" for k in differ)
             raise ValueError(
@@ -215,6 +228,23 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         else:
             remedy = "Take an earlier one or start afresh."
         raise type(error)(f"{error} {remedy}") from error
+
+
+def read_metrics(folder: Path) -> dict[str, float]:
+    """The last report in ``checkpoint.pt``, without reading what was learnt.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint in `folder`.
+        ValueError: it is cut short, or no checkpoint of this program.
+    """
+    path = Path(folder) / CHECKPOINT
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # see `_read`
+        reason = type(error).__name__
+        raise ValueError(f"{path} cannot be read as a checkpoint ({reason}). Take another one.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

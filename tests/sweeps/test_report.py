@@ -225,6 +225,25 @@ def test_cost_counts_a_warm_up_once_and_what_pruning_saves(make: Make) -> None:
     assert "16 % of the time used (16 % of iterations)" in page.words
 
 
+def test_brackets_and_children_are_shown(make: Make) -> None:
+    folder = make(TYPICAL, {0: [10, 20, 29, 30]}, brackets=2)
+    page, *_ = written(folder)
+    for title in ("rung at iteration 40 of bracket 1", "rung at iteration 80 of brackets 1 to 2", "asha in 2 brackets"):
+        assert title in page.words
+    folder = make(TYPICAL, {0: [10, 20, 29, 30]}, scheduler="pbt", population=3, name="pbt")
+    rows = pq.read_table(folder / "results.parquet").to_pylist()
+    child = next(row for row in rows if row["trial"] == "0001")
+    child.update(parent="0000", parent_iteration=50, parent_seconds=5.0)
+    results.write_parquet(rows, folder / "results.parquet")
+    page, *_ = written(folder)
+    assert "pbt with a population of 3" in page.words and "rung at iteration 75" in page.words
+    head, *body = page.tables["table-ranking"]
+    assert {line[1]: line[head.index("child of")] for line in body}["0001"] == "0000 from 50"
+    assert "# With these settings from iteration 50 of 0000 on" in page.words
+    saved = next(line for line in page.tables["table-cost"] if line[0] == "saved by children")
+    assert saved[1:3] == ["0:10", "10"] and saved[-1] == "50"
+
+
 def test_commands_train_the_same_config_again(typical: Path) -> None:
     findings = report_data.read(typical)
     for row in findings.rows:

@@ -200,8 +200,8 @@ def test_score_that_is_no_number_fails_the_trial() -> None:
 
 def test_first_rung_is_after_a_quarter_of_the_iterations_with_contrast() -> None:
     config = pgpc.override(CONFIG, {"contrast.start": 60})
-    pruner = algorithms.make_pruner("asha", config)
-    assert pruner._min_resource == 70
+    assert algorithms.rungs("asha", config) == [70]
+    assert algorithms.rungs("median", config) == [70]
 
 
 def test_more_trials_than_before_can_be_asked_for() -> None:
