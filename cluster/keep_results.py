@@ -1,0 +1,46 @@
+"""Results of a cluster that is taken down live on in a bucket: ``keep_results.py save|restore FOLDER s3://BUCKET/NAME``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from pgpc import storage
+
+STUDY = "study.db"
+SAVED = "study.saved.db"
+
+
+def save(folder: Path, url: str) -> None:
+    """Puts what is new or changed on S3; may run while sweeps do.
+
+    A database that is being written is of no use as a copy, so that each study is first backed up into a file beside it.
+    """
+    for study in folder.glob(f"*/{STUDY}"):
+        backup = study.with_name(SAVED)
+        if backup.exists() and backup.stat().st_mtime_ns >= study.stat().st_mtime_ns:
+            continue
+        temporary = study.with_name(f"{SAVED}.tmp")
+        with contextlib.closing(sqlite3.connect(study)) as live, contextlib.closing(sqlite3.connect(temporary)) as copy:
+            live.backup(copy)
+        os.replace(temporary, backup)
+    storage.sync_up(folder, url)
+
+
+def restore(folder: Path, url: str) -> None:
+    """Gets from S3 what the folder lacks; what is there stays as it is."""
+    names = set(storage.sizes(url))
+    for name in sorted(names):
+        source = name
+        if Path(name).name == STUDY and str(Path(name).with_name(SAVED)) in names:
+            source = str(Path(name).with_name(SAVED))
+        if not (folder / name).exists():
+            storage.download(f"{url}/{source}", folder / name)
+
+
+if __name__ == "__main__":
+    what, where, address = sys.argv[1:]
+    {"save": save, "restore": restore}[what](Path(where), address)
