@@ -1,7 +1,7 @@
 """Tells a cluster what its autoscaler may start: ``announce.py CONFIG`` on the head, once it runs.
 
-Ray has a place for this, and the sweep looks there to learn how many trials will fit; but Ray 2.60's own autoscaler leaves
-it empty, and a sweep would take a cluster of which only the head is up for one without workers.
+Ray has a place for this, and the sweep looks there to learn how many trials will fit; but Ray 2.60's own autoscaler
+leaves it empty, and a sweep would take a cluster of which only the head is up for one without workers.
 """
 
 from __future__ import annotations

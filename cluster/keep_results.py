@@ -17,7 +17,7 @@ SAVED = "study.saved.db"
 def save(folder: Path, url: str) -> None:
     """Puts what is new or changed on S3; may run while sweeps do.
 
-    A database that is being written is of no use as a copy, so that each study is first backed up into a file beside it.
+    A database that is being written is of no use as a copy; each study is first backed up into a file beside it.
     """
     for study in folder.glob(f"*/{STUDY}"):
         backup = study.with_name(SAVED)

@@ -1,8 +1,8 @@
 """The autoscaler's access to AWS, which takes a node on demand where there is no spot capacity for it.
 
-Ray 2.60's autoscaler does not do that with node types: one that AWS refuses is asked for again and again, and a second,
-on-demand type for the same demand is never tried. Only the head uses this class; it is called as ``spot_first.py CONFIG OUT``
-on what the launcher has put there, and what it writes is given to ``ray start --autoscaling-config``.
+Ray 2.60's autoscaler does not do that with node types: one that AWS refuses is asked for again and again, and a
+second, on-demand type for the same demand is never tried. Only the head uses this class: ``spot_first.py CONFIG OUT``
+rewrites what the launcher has put there, for ``ray start --autoscaling-config=OUT``.
 """
 
 from __future__ import annotations

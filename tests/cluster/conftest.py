@@ -40,15 +40,17 @@ def launcher_faults(config: dict[str, Any]) -> Iterator[str]:
         yield "binds or opens to everybody"
     if SECRETS.search(text):
         yield "holds a secret"
-    starts = {kind: [c for c in config[f"{kind}_start_ray_commands"] if "ray start" in c] for kind in ("head", "worker")}
-    for command in sum(starts.values(), []):
+    started = (config["head_start_ray_commands"], config["worker_start_ray_commands"])
+    head, worker = ([command for command in commands if "ray start" in command] for commands in started)
+    for command in head + worker:
         if not re.search(r"(^|; )RAY_AUTH_MODE=token (\w+=\S+ )*ray start ", command):
             yield "starts Ray without asking for the token"
-    if not all("--dashboard-host=127.0.0.1 " in command for command in starts["head"]):
+    if not all("--dashboard-host=127.0.0.1 " in command for command in head):
         yield "shows the dashboard to the network"
-    if any(len(commands) != 1 for commands in starts.values()):
+    if len(head) != 1 or len(worker) != 1:
         yield "starts Ray more or less than once"
-    if any("RAY_AUTH_MODE" in command for key in COMMANDS for command in config.get(key, ()) if "ray start" not in command):
+    others = [command for key in COMMANDS for command in config.get(key, ()) if "ray start" not in command]
+    if any("RAY_AUTH_MODE" in command for command in others):
         yield "changes how clients are asked for the token"
     mounts = dict(config["file_mounts"])
     if mounts.pop(TOKEN, None) != TOKEN:
@@ -101,7 +103,8 @@ def account_faults(template: dict[str, Any]) -> Iterator[str]:
             yield "lets others than the nodes in"
         if resource["Type"] == "AWS::EC2::LaunchTemplate":
             data = properties["LaunchTemplateData"]
-            if data["SecurityGroupIds"] != [group] or set(data) != {"ImageId", "SecurityGroupIds", "IamInstanceProfile"}:
+            known = {"ImageId", "SecurityGroupIds", "IamInstanceProfile"}
+            if data["SecurityGroupIds"] != [group] or set(data) != known:
                 yield "starts nodes in another security group"
         if resource["Type"] == "AWS::IAM::Role" and properties["ManagedPolicyArns"] != [{"Ref": "UseOfBucket"}]:
             yield "gives a role more than the bucket"

@@ -22,6 +22,9 @@ with open({log!r}, "a") as log:
 """
 
 
+LOGIN = ["bash", "--login", "-c", "-i"]
+
+
 class Laptop:
     """A home folder with a token, and programs that write down how they are called."""
 
@@ -46,12 +49,13 @@ class Laptop:
         """Exit code, output, and the calls of ssh and rsync that it made."""
         self._log.write_text("")
         run = subprocess.run(["ray", *arguments], cwd=ROOT, env=self._env, capture_output=True, text=True, timeout=120)
-        return run.returncode, run.stdout + run.stderr, [json.loads(line) for line in self._log.read_text().splitlines()]
+        calls = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return run.returncode, run.stdout + run.stderr, calls
 
 
 def commands(calls):
     """What ran on the node, in order, out of the shell that the launcher wraps around it."""
-    wrapped = [shlex.split(call[-1])[0] for call in calls if call[0] == "ssh" and "bash --login -c -i" in " ".join(call)]
+    wrapped = [shlex.split(call[-1])[0] for call in calls if call[0] == "ssh" and call[-5:-1] == LOGIN]
     return [text.partition(" && (")[2].removesuffix(")") for text in wrapped]
 
 
@@ -89,7 +93,8 @@ def test_up_again_exec_and_down(aws, laptop):
 
     # Nothing but what the account's stack opens: the launcher has made no security group of its own.
     assert {group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]} == before
-    (group,) = ec2.describe_security_groups(GroupIds=[each["GroupId"] for each in head["SecurityGroups"]])["SecurityGroups"]
+    groups = [each["GroupId"] for each in head["SecurityGroups"]]
+    (group,) = ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]
     outside = [rule for rule in group["IpPermissions"] if rule["IpRanges"] or rule.get("Ipv6Ranges")]
     assert [(rule["FromPort"], rule["ToPort"], rule["IpRanges"]) for rule in outside] == [
         (22, 22, [{"CidrIp": "203.0.113.7/32"}])
@@ -101,9 +106,8 @@ def test_up_again_exec_and_down(aws, laptop):
     (start,) = [command for command in ran if "ray start" in command]
     assert "RAY_AUTH_MODE=token PYTHONPATH=~/pgpc ray start --head" in start
     order = ["setup.sh s3://", "ray stop", "spot_first.py", "ray start --head", "announce.py"]
-    assert [next(i for i, c in enumerate(ran) if part in c) for part in order] == sorted(
-        next(i for i, c in enumerate(ran) if part in c) for part in order
-    )
+    places = [next(i for i, command in enumerate(ran) if part in command) for part in order]
+    assert places == sorted(places)
     assert TOKEN not in str(calls) and TOKEN not in output
     copied = [call for call in calls if call[0] == "rsync"]
     assert [call[-1].partition(":")[2] for call in copied] == [

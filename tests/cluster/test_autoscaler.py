@@ -1,0 +1,172 @@
+"""What the head starts for a sweep: Ray's real autoscaler on a real head, against a server that speaks AWS.
+
+The instances are the server's, so that nothing ever runs on them: up to the request, the decision is the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NO_CAPACITY = b"""<?xml version="1.0"?><Response><Errors><Error><Code>InsufficientInstanceCapacity</Code>
+<Message>We currently do not have sufficient capacity</Message></Error></Errors><RequestID>1</RequestID></Response>"""
+SWEEP = """
+import sys, ray
+from sweeps import cluster
+cluster.connect(sys.argv[1])
+nodes = cluster.nodes()
+workers = cluster.default_workers(nodes, 2, None, None)
+print(cluster.trial_slots(nodes, workers), workers, sep="; ", flush=True)
+bundles = [{"CPU": workers.cpus, "GPU": workers.gpus}] * workers.count
+groups = [ray.util.placement_group(bundles) for _ in range(int(sys.argv[2]))]  # as Ray Train's
+sys.stdin.read()
+"""
+
+
+class Market:
+    """The server's application, with a spot market that can run dry."""
+
+    def __init__(self):
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        self._aws = DomainDispatcherApplication(create_backend_app)
+        self.has_spot, self.refused = True, 0
+
+    def __call__(self, environ, start_response):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        if not self.has_spot and b"Action=RunInstances" in body and b"MarketType=spot" in body:
+            self.refused += 1
+            start_response("400 Bad Request", [("Content-Type", "text/xml")])
+            return [NO_CAPACITY]
+        return self._aws(environ, start_response)
+
+
+@pytest.fixture
+def market(aws, monkeypatch):
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
+    from werkzeug.serving import make_server
+
+    market = Market()
+    server = make_server("127.0.0.1", 0, market, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield market
+    server.shutdown()
+    thread.join()
+
+
+@contextlib.contextmanager
+def running(*command, env, **kwargs):
+    """A process with all that it starts, ended on the way out."""
+    process = subprocess.Popen(command, env=env, cwd=ROOT, start_new_session=True, **kwargs)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def started(aws, count):
+    """Type and market of the workers, once there are so many."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = aws.client("ec2").describe_instances(Filters=[{"Name": "tag:ray-node-type", "Values": ["worker"]}])
+        workers = [i for reservation in found["Reservations"] for i in reservation["Instances"]]
+        if len(workers) >= count or time.monotonic() > deadline:
+            return sorted((i["InstanceType"], i.get("InstanceLifecycle", "on demand")) for i in workers), workers
+        time.sleep(0.5)
+
+
+@pytest.fixture
+def head(aws, market, gpu, tmp_path, monkeypatch):
+    """``head(config)`` starts the head of a cluster, with what the launcher would put there, and gives its address and
+    environment."""
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.util import prepare_config
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ssh = tmp_path / "bin" / "ssh"  # nobody answers at the server's instances
+    ssh.parent.mkdir()
+    ssh.write_text("#!/bin/sh\nexit 1\n")
+    ssh.chmod(0o755)
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("0f343b09-3112-6a20-f133-d67c2b018a3b")
+    with contextlib.ExitStack() as stack:
+
+        def start(config, *, spot_first=True):
+            config = prepare_config(config)
+            config = AWSNodeProvider.fillout_available_node_types_resources(config)
+            config = AWSNodeProvider.bootstrap_config(config)
+            config["file_mounts"] = {}
+            head = config["available_node_types"]["head"]["node_config"]
+            tags = {"ray-node-type": "head", "ray-user-node-type": "head", "ray-launch-config": "x"}
+            (instance,) = AWSNodeProvider(config["provider"], "pgpc").create_node(head, tags, 1)
+            launcher, ours = tmp_path / "bootstrap.yaml", tmp_path / "autoscaling.yaml"
+            launcher.write_text(json.dumps(config))
+            program = [sys.executable, str(ROOT / "cluster" / "spot_first.py"), str(launcher), str(ours)]
+            subprocess.run(program, check=True) if spot_first else ours.write_text(launcher.read_text())
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            env = {
+                **os.environ, "PATH": f"{ssh.parent}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+                "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token", "RAY_enable_autoscaler_v2": "1",
+                "RAY_CLOUD_INSTANCE_ID": instance, "RAY_NODE_TYPE_NAME": "head",
+                "RAY_OVERRIDE_RESOURCES": '{"CPU":0,"GPU":0}', "RAY_USAGE_STATS_ENABLED": "0",
+            }  # fmt: skip
+            stack.enter_context(
+                running(
+                    "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=0", "--dashboard-port=0",
+                    "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", f"--temp-dir={tmp_path / 'ray'}",
+                    f"--autoscaling-config={ours}", env=env, stdout=(tmp_path / "head.log").open("w"),
+                    stderr=subprocess.STDOUT,
+                )
+            )  # fmt: skip
+            address = f"127.0.0.1:{port}"
+            announce = [sys.executable, str(ROOT / "cluster" / "announce.py"), str(ours)]
+            deadline = time.monotonic() + 60
+            while subprocess.run(announce, env={**env, "RAY_ADDRESS": address}, capture_output=True).returncode:
+                assert time.monotonic() < deadline, (tmp_path / "head.log").read_text()
+            return address, env
+
+        yield start
+
+
+def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market, gpu, head):
+    address, env = head(gpu)
+    sweep = [sys.executable, "-c", SWEEP, address]
+    with running(*sweep, "1", env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        # Only the head is up, yet the sweep counts on 4 nodes of 4 GPUs and, of the 8 in all, 4 of one GPU.
+        assert first.stdout.readline() == "10; 2 workers x 8 CPU and 1 GPU\n"
+        kinds, workers = started(aws, 2)
+        assert kinds == [("g5.2xlarge", "spot")] * 2
+        for worker in workers:
+            assert worker["IamInstanceProfile"]["Arn"].endswith("/pgpc-worker")
+            assert [group["GroupName"] for group in worker["SecurityGroups"]] == ["pgpc"]
+            assert worker["MetadataOptions"]["HttpTokens"] == "required"
+        market.has_spot = False
+        with running(*sweep, "2", env=env, stdin=subprocess.PIPE):
+            kinds, _ = started(aws, 3)
+            assert market.refused > 0
+            assert [kind for kind in kinds if kind[1] == "on demand"] == [("g5.12xlarge", "on demand")]
