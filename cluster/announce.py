@@ -17,15 +17,11 @@ from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
 
 def limits(config: dict[str, Any]) -> ClusterConfig:
-    """The worker types of a launcher's config and how many of each fit under its max_workers, the largest first."""
-    found, left = ClusterConfig(), config["max_workers"]
-    types = {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
-    for name, kind in sorted(types.items(), key=lambda item: -item[1]["resources"].get("GPU", 0)):
-        count = min(kind.get("max_workers", 0), left)
-        left -= count
-        if count:
-            resources = {key: int(value) for key, value in kind["resources"].items()}
-            found.node_group_configs.add(name=name, resources=resources, max_count=count)
+    """The worker types of a launcher's config, each with its resources and how many there may be."""
+    found = ClusterConfig()
+    for name, kind in config["available_node_types"].items():
+        if name != config["head_node_type"] and kind["max_workers"]:
+            found.node_group_configs.add(name=name, resources=kind["resources"], max_count=kind["max_workers"])
     return found
 
 

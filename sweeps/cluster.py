@@ -1,4 +1,20 @@
-"""Starting or joining a Ray cluster, and whether a sweep fits into it."""
+"""Starting or joining a Ray cluster, and whether a sweep fits into it.
+
+With T trials at a time, each on W GPUs, so on T x W of them, what runs out first, and what moves it:
+
+- the head's memory. Besides the driver each trial keeps its Tune actor, its Train controller and the latter's
+  cleaner, which ask for no CPU and so lie where the driver is: 3 T processes. More workers a trial (--workers), or a
+  head with more memory.
+- the driver's time. One process takes every report, asks the pruner and writes to the study: T reports per evaluation
+  interval, and at each end of a trial the results and the report anew. Longer intervals (training.eval_interval).
+- the study. Only the driver writes to it, and it lies on the head's own disk, so that its database is no limit before
+  the driver is; but each suggestion reads all earlier trials (--search random or qmc do not need them).
+- the results folder. T checkpoints per interval go through the head's network and disk. A head with more of both.
+- data. Each node downloads each shard once, when its first trial starts, however many trials follow: so many nodes
+  times the shards' bytes, in one request per shard. S3 answers thousands of requests a second; packing into fewer
+  shards moves it.
+- instances. The account's quotas, and the capacity of one region, before any of these at a thousand GPUs.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,13 @@ import time
 from pathlib import Path
 
 import pytest
+from ray.autoscaler._private.util import prepare_config
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.autoscaler_pb2 import GangResourceRequest
+from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
 ROOT = Path(__file__).parents[2]
 NO_CAPACITY = b"""<?xml version="1.0"?><Response><Errors><Error><Code>InsufficientInstanceCapacity</Code>
@@ -28,10 +35,10 @@ import sys, ray
 from sweeps import cluster
 cluster.connect(sys.argv[1])
 nodes = cluster.nodes()
-workers = cluster.default_workers(nodes, 2, None, None)
+workers = cluster.default_workers(nodes, int(sys.argv[2]), None, None)
 print(cluster.trial_slots(nodes, workers), workers, sep="; ", flush=True)
 bundles = [{"CPU": workers.cpus, "GPU": workers.gpus}] * workers.count
-groups = [ray.util.placement_group(bundles) for _ in range(int(sys.argv[2]))]  # as Ray Train's
+group = ray.util.placement_group(bundles)  # as Ray Train's
 sys.stdin.read()
 """
 
@@ -102,7 +109,6 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
     """``head(config)`` starts the head of a cluster, with what the launcher would put there, and gives its address and
     environment."""
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-    from ray.autoscaler._private.util import prepare_config
 
     monkeypatch.setenv("HOME", str(tmp_path))
     ssh = tmp_path / "bin" / "ssh"  # nobody answers at the server's instances
@@ -156,9 +162,9 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
 def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market, gpu, head):
     address, env = head(gpu)
     sweep = [sys.executable, "-c", SWEEP, address]
-    with running(*sweep, "1", env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        # Only the head is up, yet the sweep counts on 4 nodes of 4 GPUs and, of the 8 in all, 4 of one GPU.
-        assert first.stdout.readline() == "10; 2 workers x 8 CPU and 1 GPU\n"
+    with running(*sweep, "2", env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        # Only the head is up, yet the sweep counts on 8 nodes of one GPU and 4 of four.
+        assert first.stdout.readline() == "12; 2 workers x 8 CPU and 1 GPU\n"
         kinds, workers = started(aws, 2)
         assert kinds == [("g5.2xlarge", "spot")] * 2
         for worker in workers:
@@ -166,7 +172,52 @@ def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market
             assert [group["GroupName"] for group in worker["SecurityGroups"]] == ["pgpc"]
             assert worker["MetadataOptions"]["HttpTokens"] == "required"
         market.has_spot = False
-        with running(*sweep, "2", env=env, stdin=subprocess.PIPE):
+        with running(*sweep, "4", env=env, stdin=subprocess.PIPE):
             kinds, _ = started(aws, 3)
             assert market.refused > 0
             assert [kind for kind in kinds if kind[1] == "on demand"] == [("g5.12xlarge", "on demand")]
+
+
+def decided(config, trials, workers, monitor):
+    """The nodes that the autoscaler starts for so many trials on an empty cluster."""
+    config = AutoscalingConfig(prepare_config(config), skip_content_hash=True)
+    worker = ResourceRequestUtil.make({"GPU": 1, "CPU": 8})
+    request = SchedulingRequest(
+        disable_launch_config_check=True,
+        node_type_configs=config.get_node_type_configs(),
+        max_num_nodes=config.get_max_num_nodes(),
+        gang_resource_requests=[GangResourceRequest(requests=[worker] * workers) for _ in range(trials)],
+        cloud_resource_availabilities=monitor.get_resource_availabilities(),
+        recoverable_resource_availabilities=monitor.get_recoverable_resource_availabilities(),
+    )
+    answer = ResourceDemandScheduler(None).schedule(request)
+    nodes = {launch.instance_type: launch.count for launch in answer.to_launch}
+    return nodes, trials - len(answer.infeasible_gang_resource_requests)
+
+
+@pytest.mark.parametrize(
+    ("trials", "workers", "nodes", "running"),
+    [
+        (1, 2, {"gpu_1": 2}, 1),
+        (5, 2, {"gpu_1": 8, "gpu_4": 1}, 5),
+        (12, 2, {"gpu_1": 8, "gpu_4": 4}, 12),
+        (13, 2, {"gpu_1": 8, "gpu_4": 4}, 12),  # as many as cluster.trial_slots counts
+        (2, 4, {"gpu_4": 2}, 2),
+    ],
+)
+def test_it_picks_by_need(gpu, trials, workers, nodes, running):
+    assert decided(gpu, trials, workers, CloudResourceMonitor()) == (nodes, running)
+
+
+def test_why_the_types_have_no_twins_on_demand(gpu):
+    # Should this fail, Ray has learned it: twins of lower priority would do, and spot_first.py could go.
+    types = gpu["available_node_types"]
+    types["gpu_1"]["priority"] = 1
+    types["twin"] = {**types["gpu_1"], "priority": 0}
+    monitor = CloudResourceMonitor()
+    event = InstanceUpdateEvent(instance_type="gpu_1", new_instance_status=Instance.ALLOCATION_FAILED)
+    monitor.notify([event])  # AWS has refused
+    assert decided(gpu, 1, 2, monitor) == ({"gpu_1": 2}, 1)
+    event.new_instance_status = Instance.ALLOCATION_TIMEOUT
+    monitor.notify([event])  # AWS has agreed, and nothing came
+    assert decided(gpu, 1, 2, monitor) == ({"twin": 2}, 1)
