@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pgpc import storage
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "sudo": 'echo "$@" >> ~/sudo.log; if [ "$1" = tee ]; then cat > ~/exports; fi',
@@ -139,8 +141,12 @@ def test_results_outlive_the_cluster(s3, tmp_path):
     study.execute("insert into trials values (2)")  # a driver in the middle of a transaction
     program = [sys.executable, str(ROOT / "cluster" / "keep_results.py")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for what, folder in (("save", old), ("save", old), ("restore", new)):
-        subprocess.run([*program, what, str(folder), s3], check=True, env=env)
+    for _ in range(2):
+        subprocess.run([*program, "save", str(old), s3], check=True, env=env)
+    torn = tmp_path / "torn.db"  # what a copy of a file may be that is being written
+    torn.write_bytes((old / "first" / "study.db").read_bytes()[:5000])
+    storage.upload(torn, f"{s3}/first/study.db")
+    subprocess.run([*program, "restore", str(new), s3], check=True, env=env)
     study.rollback()
     assert (new / "first" / "trials" / "0000" / "checkpoint.pt").read_bytes() == b"weights"
     assert sqlite3.connect(new / "first" / "study.db").execute("select number from trials").fetchall() == [(1,)]
