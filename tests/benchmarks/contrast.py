@@ -31,6 +31,7 @@ from pgpc.config import ContrastConfig
 from pgpc.contrast import FeatureBank, PixelContrast, info_nce, reliable
 
 SIZES = {"classes": 19, "anchors": 256, "negatives": 512, "dim": 256, "bank": 16_384}
+QUOTA = 256
 SWEEPS = {
     "anchors": (64, 128, 256, 512),
     "negatives": (128, 256, 512, 1024),
@@ -131,14 +132,21 @@ def compare(rounds: int) -> None:
               f"value {it['value']:.6f}, off by {abs(it['value'] - base['value']):.1e}", flush=True)  # fmt: skip
 
 
+def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
+    """Push random rows until the bank is full; what was pushed last."""
+    classes, size, dim = bank.rows.shape
+    rows = F.normalize(torch.randn(classes, QUOTA, dim, device=DEVICE), dim=2)
+    count = torch.full((classes,), QUOTA, device=DEVICE)
+    for _ in range(size // QUOTA):
+        bank.push(rows, count)
+    return rows, count
+
+
 def compare_prototypes() -> None:
     """Adding a step's rows and reading the prototypes, beside a sum over the whole memory."""
-    classes, quota, dim, size = SIZES["classes"], 256, SIZES["dim"], SIZES["bank"]
-    bank = FeatureBank(classes, size, dim).to(DEVICE)
-    rows = F.normalize(torch.randn(classes, quota, dim, device=DEVICE), dim=2)
-    count = torch.full((classes,), quota, device=DEVICE)
-    for _ in range(size // quota):
-        bank.push(rows, count)
+    size = SIZES["bank"]
+    bank = FeatureBank(SIZES["classes"], size, SIZES["dim"]).to(DEVICE)
+    rows, count = fill(bank)
     push, read, full = (
         seconds(f) for f in (lambda: bank.push(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
     )
@@ -159,7 +167,10 @@ def print_step() -> None:
     labels, usable = logits.argmax(1), torch.ones(2, side, side, dtype=torch.bool, device=DEVICE)
     sure = reliable(logits, 0.5)
     for per in ("anchor", "class"):
-        contrast = PixelContrast(ContrastConfig(bank_size=SIZES["bank"], negatives_per=per), classes).to(DEVICE)
+        config = ContrastConfig(bank_size=SIZES["bank"], dim=dim, negatives_per=per)
+        contrast = PixelContrast(config, classes).to(DEVICE)
+        fill(contrast.source)
+        fill(contrast.target_negatives)
         parts = {
             "reliable": lambda: reliable(logits, 0.5),
             "remember_source": lambda of=contrast: of.remember_source(features, labels, generator),
