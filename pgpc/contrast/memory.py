@@ -89,6 +89,6 @@ class FeatureBank(nn.Module):
 
 def _sums(rows: Tensor) -> tuple[Tensor, Tensor]:
     """``(C, Q, D)`` -> twice ``(C, D)``: the sum in multiples of `UNIT`, and how many numbers are not finite."""
-    finite = rows.isfinite()
     # A product with a power of two rounds nothing; what is below the unit is cut off.
-    return (rows.where(finite, 0.0) / UNIT).long().sum(dim=1), (~finite).sum(dim=1)
+    units = rows.nan_to_num(0.0, 0.0, 0.0).mul_(1 / UNIT).long()
+    return units.sum(dim=1), rows.isfinite().logical_not_().sum(dim=1)
