@@ -10,8 +10,9 @@ call; on a GPU what CUDA's allocator counts. Then what the memory of pixels cost
 parts, and how the time grows with each size: the exponent that fits best.
 
 Expected: the published way passes ten times over 2.5 GB, 5 to 10 s on two cores; ours reads 2.5 GB once forward and
-once backward at some 12 GB/s and writes little, 0.4 s, 15 to 25 times as fast; shared, 2.5 GFlop, 20 ms.
-Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23, in one process in turns, the machine not quiet): published
+once backward, 0.2 to 0.25 s, 25 to 30 times as fast; shared, 2.5 GFlop, 15 to 25 ms.
+Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23; in three turns in one process, before the index was checked,
+which reads it once more; other processes at work): published
 13.3 to 18.4 s, ours 0.20 to 0.48 s (33 to 86 times as fast, turn by turn), all products and a choice of them 0.51 to
 0.84 s, shared 0.021 to 0.023 s (570 times or more). More memory: published 3068 MB (671 MB with a backward pass per
 class), ours 63 MB, shared 54 MB. Values differ by 5e-7. The other sections have not been measured on a quiet machine.
