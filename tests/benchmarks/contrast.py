@@ -15,7 +15,8 @@ Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23; in three turns in one 
 which reads it once more; other processes at work): published
 13.3 to 18.4 s, ours 0.20 to 0.48 s (33 to 86 times as fast, turn by turn), all products and a choice of them 0.51 to
 0.84 s, shared 0.021 to 0.023 s (570 times or more). More memory: published 3068 MB (671 MB with a backward pass per
-class), ours 118 MB, shared 109 MB (over ten calls; over one 63 and 54). Values differ by 5e-7. The other sections have not been measured on a quiet machine.
+class), ours 118 MB, shared 109 MB (over ten calls; over one 63 and 54). Values differ by 5e-7. The
+other sections have not been measured on a quiet machine.
 On an H100, an estimate that nothing was run for: two readings of 2.5 GB at 3.35 TB/s are 1.5 ms; each class's 17 MB fit
 in the second-level cache, at about 5.5 TB/s 0.9 ms; with the passes over 10 MB of products and the launches 1.1 to 1.7.
 """
