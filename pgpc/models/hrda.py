@@ -115,8 +115,40 @@ class HRDA(Segmenter):
             (y, x), cells = (top // _LR_STRIDE, left // _LR_STRIDE), side // _LR_STRIDE
             inside = attention[:, :, y : y + cells, x : x + cells]
             attention = _frame(inside, box, _LR_STRIDE, (low.shape[2], low.shape[3]))
-        fused = _double(attention) * high + _double((1 - attention) * low)
+        fused = _fuse(attention, low, high)
         return Decoded(fused[:, :, : -(-h // STRIDES[0]), : -(-w // STRIDES[0])], detail)
+
+    def segment_windows(
+        self, image: Tensor, corners: Sequence[tuple[int, int]], size: tuple[int, int],
+        known: dict[tuple[int, int], Tensor],
+    ) -> Tensor:
+        """Logits of windows of one image, as :meth:`segment` gives them; of crops that several show only once.
+
+        Of the 27 crops in the windows of a Cityscapes image 6 are there twice. In evaluation mode, in which the logits
+        of a crop do not depend on the others.
+
+        Args:
+            image: (1, 3, H, W) normalised.
+            corners: (top, left) of K windows in pixels.
+            size: (h, w) of all windows.
+            known: the logits of crops by their (top, left) in the image, at first none; those of new crops are added.
+
+        Returns:
+            (K, C, ceil(h/4), ceil(w/4)).
+        """
+        assert not self.training, "batch statistics would be those of the crops that are left"
+        h, w = size
+        windows = torch.cat([image[:, :, top : top + h, left : left + w] for top, left in corners])
+        if h % _LR_STRIDE or w % _LR_STRIDE:  # the padding of one window covers pixels that another one shows
+            return self.segment(windows)
+        places = [(y, x) for y in self._starts(h) for x in self._starts(w)]
+        shown = [[(top + y, left + x) for y, x in places] for top, left in corners]
+        new = sorted({corner for window in shown for corner in window} - known.keys())
+        if new:
+            known.update(zip(new, self._crops(image, new, size).split(1), strict=True))
+        high = [self._average([known[corner] for corner in window], places, size) for window in shown]
+        low, attention = self.decode_head(self.encode(windows))
+        return _fuse(attention, low, torch.cat(high))
 
     def _check(self, box: tuple[int, int], size: tuple[int, int]) -> None:
         inside = all(0 <= start <= extent - self.detail_crop for start, extent in zip(box, size, strict=True))
@@ -129,15 +161,23 @@ class HRDA(Segmenter):
     def _slide(self, images: Tensor) -> Tensor:
         """Average logits of overlapping crops: (B, 3, H, W), multiples of 8 -> (B, C, H/4, W/4)."""
         b, _, h, w = images.shape
-        side_h, side_w = min(self.detail_crop, h), min(self.detail_crop, w)
-        corners = [(y, x) for y in self._starts(h) for x in self._starts(w)]
-        crops = torch.cat([images[:, :, y : y + side_h, x : x + side_w] for y, x in corners])
-        logits = _full(self.decode_head.head(self.encoder(crops)))
-        total = logits.new_zeros(b, logits.shape[1], h // STRIDES[0], w // STRIDES[0])
-        count = logits.new_zeros(total.shape[2:])
-        for (y, x), part in zip(corners, logits.split(b), strict=True):
-            rows = slice(y // STRIDES[0], (y + side_h) // STRIDES[0])
-            columns = slice(x // STRIDES[0], (x + side_w) // STRIDES[0])
+        places = [(y, x) for y in self._starts(h) for x in self._starts(w)]
+        return self._average(self._crops(images, places, (h, w)).split(b), places, (h, w))
+
+    def _crops(self, images: Tensor, corners: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
+        """Logits of crops, no larger than `size`, in one batch: (K * B, C, h/4, w/4), those of one corner together."""
+        h, w = (min(self.detail_crop, extent) for extent in size)
+        crops = torch.cat([images[:, :, y : y + h, x : x + w] for y, x in corners])
+        return _full(self.decode_head.head(self.encoder(crops)))
+
+    @staticmethod
+    def _average(parts: Sequence[Tensor], places: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
+        """Logits (B, C, h/4, w/4) of crops at `places` -> their average over an image of `size`, (B, C, H/4, W/4)."""
+        total = parts[0].new_zeros(*parts[0].shape[:2], size[0] // STRIDES[0], size[1] // STRIDES[0])
+        count = total.new_zeros(total.shape[2:])
+        for (y, x), part in zip(places, parts, strict=True):
+            top, left = y // STRIDES[0], x // STRIDES[0]
+            rows, columns = slice(top, top + part.shape[2]), slice(left, left + part.shape[3])
             total[:, :, rows, columns] += part
             count[rows, columns] += 1
         return total / count
@@ -146,6 +186,11 @@ class HRDA(Segmenter):
         """Where crops begin along an axis of `extent` pixels: every half side, the last one shifted inwards."""
         last = max(extent - self.detail_crop, 0)
         return [*range(0, last, self.detail_crop // 2), last]
+
+
+def _fuse(attention: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Logits of both scales by the share of HR: LR maps (B, C, h, w), HR ones twice as large -> (B, C, 2h, 2w)."""
+    return _double(attention) * high + _double((1 - attention) * low)
 
 
 def _pad(images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pgpc import distributed
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX, ClassSet
 from pgpc.data.config import EvaluationConfig
+from pgpc.models.hrda import HRDA
 from pgpc.training.scores import Metrics
 
 WHOLE = EvaluationConfig()
@@ -91,22 +92,29 @@ def class_planes(logits: Tensor, size: tuple[int, int], align_corners: bool) -> 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """The model's logits at the size of the images, float32."""
     segment = getattr(model, "segment", model)  # of a Segmenter: not yet resized, see DeepLabV2
-    return F.interpolate(segment(images).float(), images.shape[2:], mode="bilinear", align_corners=model.align_corners)
+    return _resized(segment(images), images.shape[2:], model.align_corners)
+
+
+def _resized(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)
 
 
 def _logits_of_windows(model: nn.Module, image: Tensor, window: int, stride: int, batch: int) -> Tensor:
     """``(1, C, h, w)``: at each pixel the mean of the logits of the windows that show it."""
     height, width = image.shape[2:]
-    corners = itertools.product(window_starts(height, window, stride), window_starts(width, window, stride))
-    # Where the image is smaller than the window, slices end with the image.
-    places = [(..., slice(top, top + window), slice(left, left + window)) for top, left in corners]
-    total, count = None, image.new_zeros(height, width, dtype=torch.float32)
-    for first in range(0, len(places), batch):
-        chunk = places[first : first + batch]
-        logits = _logits(model, torch.cat([image[place] for place in chunk]))
+    corners = [*itertools.product(window_starts(height, window, stride), window_starts(width, window, stride))]
+    size = min(window, height), min(window, width)
+    total, count, known = None, image.new_zeros(height, width, dtype=torch.float32), {}
+    for first in range(0, len(corners), batch):
+        chunk = corners[first : first + batch]
+        places = [(..., slice(top, top + size[0]), slice(left, left + size[1])) for top, left in chunk]
+        if isinstance(model, HRDA):  # whose windows have crops in common
+            parts = _resized(model.segment_windows(image, chunk, size, known), size, model.align_corners)
+        else:
+            parts = _logits(model, torch.cat([image[place] for place in places]))
         if total is None:
-            total = logits.new_zeros(1, logits.shape[1], height, width)
-        for place, part in zip(chunk, logits, strict=True):
+            total = parts.new_zeros(1, parts.shape[1], height, width)
+        for place, part in zip(places, parts, strict=True):
             total[place] += part
             count[place] += 1
     return total.div_(count)

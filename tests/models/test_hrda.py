@@ -156,6 +156,21 @@ def test_sliding_equals_one_crop_after_the_other(size, side):
         torch.testing.assert_close(model(images), logits)
 
 
+@pytest.mark.parametrize(("corners", "size", "num"), [
+    ([(0, 0), (0, 32), (0, 64)], (64, 64), 21),  # the proportions of Cityscapes: 27 crops, 6 of them twice
+    ([(0, 0), (8, 40)], (64, 64), 18),
+    ([(0, 0), (0, 20)], (68, 68), 0),  # padded, and so not shared
+])  # fmt: skip
+def test_windows_share_their_crops(corners, size, num):
+    model, image = _spread(_build(32)).double().eval(), _images(72, 128, batch=1).double()
+    with torch.no_grad():
+        expected = model(torch.cat([image[:, :, y : y + size[0], x : x + size[1]] for y, x in corners]))
+        known = {}
+        first, rest = (model.segment_windows(image, part, size, known) for part in (corners[:1], corners[1:]))
+    torch.testing.assert_close(torch.cat([first, rest]), expected)
+    assert len(known) == num
+
+
 def test_every_parameter_learns_from_a_pass_with_a_box():
     model = _build().train()
     images = _images(64, 64)
