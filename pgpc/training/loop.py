@@ -15,6 +15,7 @@ import torch
 
 from pgpc import distributed
 from pgpc.adaptation.proca_stages import images_per_step
+from pgpc.allocation import keep_freed_memory
 from pgpc.checks import check
 from pgpc.config import Config, to_dict
 from pgpc.data.domains import Domains, check_classes, open_shards
@@ -103,6 +104,8 @@ def train(
         check(url is None, "out must be a folder of this machine when until is given", url)
     out = Path(out) if url is None else remote.working_folder(url)
     device = distributed.local_device()
+    if device.type == "cpu":
+        keep_freed_memory()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
         source = open_shards(config.data.source, config.data, "train")

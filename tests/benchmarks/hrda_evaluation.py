@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import pgpc
 from pgpc.training.evaluation import logits
-from tests.benchmarks.timing import DEVICE, in_turns, make_config, ratio
+from tests.benchmarks.timing import DEVICE, in_turns, make_config, prepare, ratio
 
 
 class OneByOne(nn.Module):
@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("--detail", type=int, default=128, help="side of the crops in pixels (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=4, help="turns (default: %(default)s)")
     arguments = parser.parse_args()
-    if DEVICE.type == "cpu":
-        torch.set_num_threads(1)
+    prepare()
     side = arguments.detail
     config = make_config("gta5-cityscapes/hrda", arguments.encoder, 2 * side, {"model.detail_crop": side})
     torch.manual_seed(0)

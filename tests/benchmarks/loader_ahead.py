@@ -15,14 +15,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import torch
-
 import pgpc
 from pgpc.data.loader import training_batches
 from pgpc.data.shards import Shards
 from pgpc.training.step import train_step
 from tests.benchmarks.loader import rates, write_data
-from tests.benchmarks.timing import DEVICE, in_turns, make_batch, make_config, make_state
+from tests.benchmarks.timing import in_turns, make_batch, make_config, make_state, prepare
 
 
 def main() -> None:
@@ -31,8 +29,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="mit_b0", help="of the network (default: %(default)s)")
     parser.add_argument("--batches", type=int, default=10, help="of the loader (default: %(default)s)")
     arguments = parser.parse_args()
-    if DEVICE.type == "cpu":
-        torch.set_num_threads(1)
+    prepare()
     config = make_config("gta5-cityscapes/daformer", arguments.encoder, 512)
     num_images = 2 * config.training.batch_size
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ import torch
 from pgpc.config import Config
 from pgpc.training.step import train_step
 from tests.benchmarks.obvious import make_obvious, obvious_step
-from tests.benchmarks.timing import DEVICE, in_turns, make_batch, make_config, make_state, ratio
+from tests.benchmarks.timing import in_turns, make_batch, make_config, make_state, prepare, ratio
 
 BASE, PGPC = "gta5-cityscapes/daformer", "gta5-cityscapes/daformer+pgpc"
 GROWTH = {
@@ -111,8 +111,7 @@ def main() -> None:
     parser.add_argument("--growth", action="store_true", help="print how a step grows instead")
     parser.add_argument("--precision", action="store_true", help="print what bfloat16 gives instead")
     arguments = parser.parse_args()
-    if DEVICE.type == "cpu":
-        torch.set_num_threads(1)
+    prepare()
     task = print_growth if arguments.growth else print_precision if arguments.precision else print_ratios
     task(arguments.encoder, arguments.crop, arguments.repetitions)
 

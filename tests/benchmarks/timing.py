@@ -13,11 +13,19 @@ import torch
 from torch.nn import functional as F
 
 import pgpc
+from pgpc.allocation import keep_freed_memory
 from pgpc.config import Config
 from pgpc.data.loader import Batch
 from pgpc.training.state import TrainingState
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare() -> None:
+    """On CPUs: one thread, and memory as in training."""
+    if DEVICE.type == "cpu":
+        torch.set_num_threads(1)
+        keep_freed_memory()
 
 
 def seconds(function: Callable[[], Any]) -> float:
