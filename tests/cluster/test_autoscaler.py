@@ -9,11 +9,13 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -54,7 +56,9 @@ class Market:
 
     def __call__(self, environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
+        if most := re.search(rb"\bMaxCount=(\d+)", body):  # the server would start MinCount only
+            body = re.sub(rb"\bMinCount=\d+", b"MinCount=" + most[1], body)
+        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         if not self.has_spot and b"Action=RunInstances" in body and b"MarketType=spot" in body:
             self.refused += 1
             start_response("400 Bad Request", [("Content-Type", "text/xml")])
@@ -87,7 +91,7 @@ def running(*command, env, **kwargs):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -141,19 +145,22 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
                 "RAY_CLOUD_INSTANCE_ID": instance, "RAY_NODE_TYPE_NAME": "head",
                 "RAY_OVERRIDE_RESOURCES": '{"CPU":0,"GPU":0}', "RAY_USAGE_STATS_ENABLED": "0",
             }  # fmt: skip
-            stack.enter_context(
+            # Sockets lie in it, and their paths must be short.
+            sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+            process = stack.enter_context(
                 running(
                     "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=0", "--dashboard-port=0",
-                    "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", f"--temp-dir={tmp_path / 'ray'}",
+                    "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", f"--temp-dir={sockets}",
                     f"--autoscaling-config={ours}", env=env, stdout=(tmp_path / "head.log").open("w"),
                     stderr=subprocess.STDOUT,
                 )
             )  # fmt: skip
             address = f"127.0.0.1:{port}"
             announce = [sys.executable, str(ROOT / "cluster" / "announce.py"), str(ours)]
-            deadline = time.monotonic() + 60
-            while subprocess.run(announce, env={**env, "RAY_ADDRESS": address}, capture_output=True).returncode:
-                assert time.monotonic() < deadline, (tmp_path / "head.log").read_text()
+            while "Ray runtime started" not in (tmp_path / "head.log").read_text():
+                assert process.poll() is None, (tmp_path / "head.log").read_text()
+                time.sleep(0.2)
+            subprocess.run(announce, env={**env, "RAY_ADDRESS": address}, check=True, timeout=60)
             return address, env
 
         yield start
