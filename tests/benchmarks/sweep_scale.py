@@ -122,6 +122,7 @@ def memory() -> float:
 
 def fill(folder: Path, size: int) -> None:
     """Adds made-up trials to the sweep's study, and their folders, until it has so many."""
+    folder.mkdir(exist_ok=True)
     study, reference = open_studies(
         study_url(folder), folder.name, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(),
         objectives=("mIoU",), reference=True,
