@@ -32,10 +32,12 @@ class Guard(Searcher):
         searcher: that has `suggest`, `report`, `note_error` and `on_trial_complete` of `StudySearcher`; it hears of
             nothing more after the first fault.
         interruption: is told the fault.
+        folder: of the sweep.
     """
 
-    def __init__(self, searcher: Any, interruption: Interruption):
+    def __init__(self, searcher: Any, interruption: Interruption, folder: Path):
         super().__init__()
+        self._folder = folder
         self._searcher = searcher
         self._interruption = interruption
 
@@ -54,7 +56,8 @@ class Guard(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tune has ended a trial."""
-        if not self._is_fault((result or {}).get(FAILED, "")):
+        failure = (result or {}).get(FAILED, "")
+        if not (failure and self._is_fault(failure)):
             self._call("on_trial_complete", trial_id, result, error=error)
 
     def save(self, checkpoint_path: str) -> None:
@@ -72,9 +75,16 @@ class Guard(Searcher):
             self._interruption.fault = first_line(error)
             return None
 
-    def _is_fault(self, message: str) -> bool:
-        if faults.cannot_write(message):
-            self._interruption.fault = self._interruption.fault or f"a trial could not write: {message}"
+    def _is_fault(self, failure: str) -> bool:
+        """Whether a trial's failure is one of the disk; Tune has no words for it where it could not write them."""
+        if not self._interruption.fault:
+            if faults.cannot_write(failure):
+                self._interruption.fault = f"a trial could not write: {failure}"
+            else:
+                try:
+                    faults.probe(self._folder)
+                except OSError as error:
+                    self._interruption.fault = first_line(error)
         return bool(self._interruption.fault)
 
 

@@ -246,7 +246,7 @@ def execute(
 ) -> None:
     """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
     shutil.rmtree(folder / "tune", ignore_errors=True)
-    guard = Guard(searcher, interruption)
+    guard = Guard(searcher, interruption, folder)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
