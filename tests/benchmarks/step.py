@@ -8,6 +8,22 @@ to DAFormer, for both views of the anchors; segmenting an image with a network t
 proportionally). With `--precision`, bfloat16 to float32. The first losses of the obvious step must equal ours.
 
 One thread on CPUs, processor time; on a GPU wall-clock time.
+
+Expected of PGPC, from multiplications (MiT-B5, 512 pixels, 10^9 per image: encoder 72, decoder 57; DAFormer's step is
+975): the clean target view adds the teacher's encoder on the source and the student's on the target with its backward
+pass, 288 or 30 %; the mixed view only the first of these, 72 or 7 %, so below 5 % it can only come where the memory
+needs no source pass (contrast.positive=target_prototype, contrast.negative=target). The contrast among drawn pixels
+comes on top, a fixed cost of C M N that is large beside small crops and encoders. Segmenting: 1.00.
+
+Measured on 2 shared CPU cores, 2026-11-23, OMP_NUM_THREADS=1, few turns on a busy machine; nothing on a GPU:
+
+- obvious to ours, DAFormer: MiT-B0 at 192 pixels 1.04, MiT-B5 at 64 pixels 1.41 (expected 1.3: the second backward pass
+  through the encoder weighs more the larger that is). Both with `keep_freed_memory`, which the obvious step would lack:
+  it alone took MiT-B0 at 256 pixels from 6.4 to 5.5 s, 1.16.
+- DAFormer's decoder with channels first instead of last: PGPC with MiT-B1 at 256 pixels from 10.8 to 8.4 s, 1.28; not
+  expected, a dilated depthwise convolution with channels last took three times as long.
+- one image, PGPC to DAFormer: 0.99.
+- PGPC to DAFormer: only at 64 pixels with MiT-B0, where the fixed cost is as large as the step: 2.2 and 2.2.
 """
 
 from __future__ import annotations
