@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import ray
-from ray import tune
 
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
-from pgpc.files import write_file
 from pgpc.models import check_model
 from pgpc.training.state import check_feature_distance
-from sweeps import algorithms, cluster, comparison, costs, earlier, flags, report, results, scheduling, search, warmup
+from sweeps import algorithms, cluster, earlier, flags, report, results, scheduling, search, warmup
+from sweeps.ending import finish
+from sweeps.execution import execute, stop_gracefully
 from sweeps.faults import cannot_write, chain
-from sweeps.guard import STORAGE_ERRORS, Guard, StorageFault, first_line, remedy
+from sweeps.guard import STORAGE_ERRORS, StorageFault, first_line, remedy
 from sweeps.objectives import check_workers
 from sweeps.outcome import note_outcome
 from sweeps.pacing import Paced
 from sweeps.population import Population, check_population
 from sweeps.space import known_points
-from sweeps.speed import inference_rate
 from sweeps.study import check_study, open_studies, study_url
 from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
-from sweeps.tables import INFERENCE, Table
-from sweeps.terminal import Terminal, open_terminal, silence
-from sweeps.trial import RESTARTS, TRIAL_RESOURCES, Workers, run_trial
+from sweeps.terminal import open_terminal, silence
+from sweeps.trial import Workers
 from sweeps.warmup import WarmUps
 
 
@@ -239,138 +232,6 @@ def describe(sweep: Sweep, workers: Workers, concurrency: int) -> str:
         f"{concurrency} at a time{how}\n"
         f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {results.trials_folder(sweep.folder)}"
     )
-
-
-def execute(
-    searcher: search.StudySearcher, interruption: scheduling.Interruption, concurrency: int, folder: Path
-) -> None:
-    """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
-    shutil.rmtree(folder / "tune", ignore_errors=True)
-    guard = Guard(searcher, interruption, folder)
-    tuner = tune.Tuner(
-        tune.with_resources(run_trial, TRIAL_RESOURCES),
-        tune_config=tune.TuneConfig(
-            search_alg=guard,
-            scheduler=scheduling.PrunerScheduler(guard),
-            num_samples=-1,
-            max_concurrent_trials=concurrency,
-            trial_name_creator=lambda trial: trial.config["label"],
-            trial_dirname_creator=lambda trial: f"{trial.config['label']}_{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder),
-            stop=interruption,
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    except Exception as error:  # Tune, too, writes below the folder, and wraps what it meets
-        if not cannot_write(chain(error)):
-            raise
-        interruption.fault = interruption.fault or first_line(error)
-    shutil.rmtree(folder / "tune", ignore_errors=True)
-
-
-@contextlib.contextmanager
-def stop_gracefully(interruption: scheduling.Interruption, terminal: Terminal, received: list[int]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the sweep to stop; the second one leaves at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if interruption.requested:
-            raise KeyboardInterrupt
-        interruption.requested = True
-        terminal.say("stopping; once more to leave at once")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: Terminal, answer: TextIO) -> int:
-    """Writes the last results and says where everything is; returns the exit code."""
-    if 5 in (sweep.flags["table"] or []) and not signals:
-        measure_inference(rows)
-    results.write_parquet(rows, sweep.folder / "results.parquet")
-    report.attempt(sweep.folder, terminal.say, images=0 if signals else report.IMAGES)
-    best = None if sweep.points else results.best(rows)
-    if best:
-        try:
-            results.keep_best(best, sweep.folder / "best")
-        except FileNotFoundError as error:
-            print(error, file=sys.stderr)
-            best = None
-    trials = results.summaries(rows)
-    searched = [row for row in trials if row["kind"] == "search" or sweep.points]
-    failed = [row for row in trials if row["status"] == "failed"]
-    found = [(table, comparison.compare(table, rows)) for table in sweep.tables]
-    text = write_tables(sweep, found) if found else results.table(
-        rows, list(sweep.space), len(sweep.seeds), sweep.objectives
-    )
-    terminal.write(f"\n{text}\n")
-    for row in failed:
-        terminal.write(f"{row['trial']} failed: {row['error']}")
-    places = {
-        "report": sweep.folder / "report.html",
-        "rows": sweep.folder / "results.parquet",
-        "tables": sweep.folder / "table-*.md" if found else None,
-        "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
-        "study": study_url(sweep.folder),
-        "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
-        "resume": sweep.resume_command if sweep.is_unfinished(trials) else None,
-    }
-    places = {name: str(place) for name, place in places.items() if place}
-    terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
-    spent = [f(rows, sweep.iterations, len(sweep.seeds)) for f in (costs.in_iterations, costs.in_seconds)]
-    terminal.write(costs.summary(*spent, sweep.flags["workers"]))
-    if sweep.flags["json"]:
-        cost = costs.as_dict(*spent, sweep.flags["workers"])
-        tables = [
-            {"table": table.number, "title": table.title, "metric": table.metric, "rows": [x.as_dict() for x in lines]}
-            for table, lines in found
-        ]
-        document = {
-            "sweep": sweep.folder.name, "best": best, "pareto": results.front(rows, sweep.space, sweep.objectives),
-            "rows": rows, "tables": tables, "cost": cost, "places": places,
-        }  # fmt: skip
-        print(json.dumps(results.without_nan(document), indent=2), file=answer, flush=True)
-    if signals:
-        return 128 + signals[0]
-    return 1 if searched and all(row["status"] == "failed" for row in searched) else 0
-
-
-def measure_inference(rows: list[results.Row]) -> None:
-    """Adds the column of Table 5 that no training reports, one run after the other, with nothing beside it."""
-    rates: dict[str, float] = {}
-    for row in rows:
-        checkpoint = results.last_checkpoint(Path(row["directory"]))
-        if row["table"] == 5 and row["status"] == "complete" and checkpoint:
-            rates[row["trial"]] = rates.get(row["trial"]) or inference_rate(checkpoint)
-            row[INFERENCE] = rates[row["trial"]]
-
-
-def write_tables(sweep: Sweep, found: list[tuple[Table, list[comparison.Line]]]) -> str:
-    """Writes table-N.md for each number and returns all tables as text."""
-    texts: list[str] = []
-    pages: dict[int, list[str]] = {}
-    for table, lines in found:
-        cells, note = comparison.cells(table, lines, sweep.seeds), f"\n\n{table.note}" * bool(table.note)
-        heading = comparison.title(table)
-        texts.append(f"{heading}\n{comparison.as_text(cells)}{note}")
-        pages.setdefault(table.number, []).append(f"## {heading}\n\n{comparison.as_markdown(cells)}{note}\n")
-    for number, parts in pages.items():
-        page = "\n".join(parts).encode()
-        write_file(sweep.folder / f"table-{number}.md", lambda file, page=page: file.write(page))
-    return "\n\n".join(texts)
 
 
 if __name__ == "__main__":

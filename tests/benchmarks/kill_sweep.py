@@ -27,7 +27,7 @@ from pathlib import Path
 import optuna
 import pyarrow.parquet as pq
 
-from sweeps import run_ablation
+from sweeps import execution, run_ablation
 from sweeps.replicates import METRIC
 from tests.sweeps.conftest import TINY
 
@@ -108,7 +108,7 @@ def main() -> int:
     arguments = parser.parse_args()
     settings = STUB if arguments.stub else {**TINY, "training.iterations": 24}
     if arguments.stub:
-        run_ablation.run_trial = runpy.run_path(str(SCRIPT))["run_trial"]
+        execution.run_trial = runpy.run_path(str(SCRIPT))["run_trial"]
         run_ablation.check_model = run_ablation.check_pair = lambda checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that goes on tries what the first one would have tried.

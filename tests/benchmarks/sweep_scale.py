@@ -43,7 +43,7 @@ from ray.tune.result import RESULT_DUPLICATE
 import pgpc
 from pgpc.classes import CITYSCAPES
 from pgpc.config import to_dict
-from sweeps import report, results, run_ablation, search
+from sweeps import execution, report, results, run_ablation, search
 from sweeps.space import search_space
 from sweeps.study import open_studies, study_url
 from sweeps.terminal import silence
@@ -219,7 +219,7 @@ def main() -> None:
     clock.wrap(results, "collect", "rows")
     clock.wrap(results, "write_parquet", "results.parquet")
     clock.wrap(report, "attempt", "report.html")
-    run_ablation.run_trial = Curve
+    execution.run_trial = Curve
     tune.TuneConfig = functools.partial(tune.TuneConfig, reuse_actors=True)
     # Without the latter, whatever else runs on the machine goes before the trials.
     os.environ.update(TUNE_RESULT_BUFFER_LENGTH=str(2 * ITERATIONS // INTERVAL), RAY_worker_niceness="0")

@@ -5,7 +5,7 @@
 Both ways run the same two trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
 every two steps; the first trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
 Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
-Tuner, both with their defaults. "sweep" is `sweeps.run_ablation.execute` on a cluster of `sweeps.cluster.connect`. Each
+Tuner, both with their defaults. "sweep" is `sweeps.execution.execute` on a cluster of `sweeps.cluster.connect`. Each
 way has a Ray cluster of its own, in a process of its own; the ways alternate, and medians over the rounds are printed.
 
 Predicted before the first run with these settings (2026-11-23, 2 CPU cores, shared with other work): ratios of 0.7 for
@@ -196,7 +196,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
     """Runs the trials in one of the two ways."""
     import pgpc
     from pgpc.config import parse_settings, to_dict
-    from sweeps import cluster, run_ablation
+    from sweeps import cluster, execution
     from sweeps.scheduling import Interruption
     from sweeps.terminal import silence
     from sweeps.trial import Workers
@@ -212,8 +212,8 @@ def child(way: str, folder: Path, num_workers: int) -> None:
     if way == "sweep":
         silence()
         cluster.connect(None)
-        run_ablation.run_trial = run_sweep_trial
-        run_ablation.execute(Trials(specs), Interruption(None), 1, folder)
+        execution.run_trial = run_sweep_trial
+        execution.execute(Trials(specs), Interruption(None), 1, folder)
     else:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
         os.environ["RAY_ADDRESS"] = cluster.reserve_address()

@@ -19,7 +19,7 @@ from typing import Any
 
 from ray import tune
 
-from sweeps import run_ablation
+from sweeps import execution, run_ablation
 from sweeps.trial import REPORT
 
 SECONDS = 0.25
@@ -52,6 +52,6 @@ def score(contrast: dict[str, Any], iteration: int) -> float:
 
 
 if __name__ == "__main__":
-    run_ablation.run_trial = run_trial
+    execution.run_trial = run_trial
     run_ablation.check_model = run_ablation.check_pair = lambda checked: None  # seconds, for each of many drivers
     sys.exit(run_ablation.main())
