@@ -73,7 +73,7 @@ def test_enqueued_point_is_the_next_trial(sweep: dict[str, Any]) -> None:
 def test_json_is_all_that_is_said(sweep: dict[str, Any]) -> None:
     document = sweep["document"]
     assert "iteration" not in sweep["second"].partition("{")[0]
-    assert set(document) == {"sweep", "best", "rows", "tables", "cost", "places"}
+    assert set(document) == {"sweep", "best", "pareto", "rows", "tables", "cost", "places"}
     assert document["best"]["trial"].startswith(("0000-s", "0001-s"))
     assert Path(document["places"]["best"]).is_file()
     stored = pq.read_table(document["places"]["rows"]).to_pylist()
