@@ -3,10 +3,10 @@
     python -m tests.benchmarks.kill_sweep --kills 10 [--stub] [--cluster]
 
 A sweep without interruption is run for comparison. Then one like it is killed (SIGKILL) so many times, every third
-time while it starts and else while it trains, and run to its end. Prints a line per kill and the counts, and ends with
-1 if a trial was lost or doubled, an iteration left out or counted twice, or a score changed. With --stub nothing is
-trained (see tests/sweeps/stub_sweep.py); with --cluster all drivers join one cluster, which outlives them. Both save
-time: a minute instead of ten.
+time while it starts and else in the first seconds of its trials, and run to its end. Prints a line per kill and the
+counts, and ends with 1 if a trial was lost or doubled, an iteration left out or counted twice, or a score changed.
+With --stub nothing is trained, and what is right is known beforehand (see tests/sweeps/stub_sweep.py); with --cluster
+all drivers join one cluster, which outlives them. Both save time: a minute instead of ten.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import optuna
 import pyarrow.parquet as pq
 
+import pgpc
 from sweeps import execution, run_ablation
 from sweeps.replicates import METRIC
 from tests.sweeps.conftest import TINY
 
 FIXED = {"contrast.r": 4, "contrast.weight": 0.1, "contrast.anchors": 64, "contrast.negatives": 64}
 CLUSTER = """
-import ray
+import sys, ray
 ray.init(address="local", include_dashboard=True, logging_level="CRITICAL", log_to_driver=False)
 print(ray.get_runtime_context().gcs_address, flush=True)
-input()
+sys.stdin.read()
 """
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "stub_sweep.py"
 STUB = {"training.iterations": 18, "contrast.start": 1, "contrast.fill": 1}
@@ -106,9 +108,15 @@ def main() -> int:
     parser.add_argument("--stub", action="store_true", help="imitate the trainings")
     parser.add_argument("--cluster", action="store_true", help="one cluster for all drivers, instead of one for each")
     arguments = parser.parse_args()
+    if arguments.cluster and "RAY_AUTH_TOKEN" not in os.environ:
+        # Ray reads it when it is imported; a cluster of one machine asks for it whoever joins.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+        again = [sys.executable, "-m", "tests.benchmarks.kill_sweep", *sys.argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, **token})
     settings = STUB if arguments.stub else {**TINY, "training.iterations": 24}
+    stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
-        execution.run_trial = runpy.run_path(str(SCRIPT))["run_trial"]
+        execution.run_trial = stub["run_trial"]
         run_ablation.check_model = run_ablation.check_pair = lambda checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that goes on tries what the first one would have tried.
@@ -123,10 +131,20 @@ def main() -> int:
             )
             stack.callback(cluster.communicate)  # closes its input, which ends it
             place += ["--address", cluster.stdout.readline().strip()]
-        whole = Driver([*flags, *place, "--name", "whole"])
-        assert whole.wait() == 0, whole.output
+        iterations = settings["training.iterations"]
+        if not arguments.stub:
+            whole = Driver([*flags, *place, "--name", "whole"])
+            assert whole.wait() == 0, whole.output
         kill_and_resume(flags, place, storage, arguments.kills, random.Random(arguments.seed))
-        return report(storage, settings["training.iterations"], arguments.trials, stub=arguments.stub)
+        killed = rows(storage / "killed")
+        if arguments.stub:
+            right = [{**row, "iterations": iterations, "seconds": iterations} for row in killed]
+            for row in right:
+                eta = row["contrast.eta"] or pgpc.preset("streets").contrast.eta
+                row[METRIC] = stub["score"]({"eta": eta, "weight": FIXED["contrast.weight"]}, iterations)
+        else:
+            right = [{**row, "seconds": None} for row in rows(storage / "whole")]
+        return report(storage, killed, right, iterations, arguments.trials)
 
 
 def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: int, draw: random.Random) -> None:
@@ -141,10 +159,10 @@ def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: in
         else:
             there = driver.wait_for("started ")
             durations.append(time.monotonic() - began)
-            there = there and driver.read(draw.uniform(0, 2.0))
+            there = there and driver.read(draw.uniform(0, 5))
         driver.kill()
         last = driver.output.rstrip().rpartition("\n")[2]
-        print(f"kill {i}: {time.monotonic() - began:5.1f} s after the start; it had said last: {last}", flush=True)
+        print(f"kill {i}: {time.monotonic() - began:4.1f} s after its start; it had said last: {last}", flush=True)
         assert "Traceback" not in driver.output, driver.output
         if not there:
             print(f"kill {i} came after the end")
@@ -152,20 +170,20 @@ def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: in
     assert last.wait() == 0 and "Traceback" not in last.output, last.output
 
 
-def report(storage: Path, iterations: int, num_trials: int, *, stub: bool) -> int:
-    """Counts what the two sweeps have, the one without interruption being right."""
-    whole, killed = ({row["trial"]: row for row in rows(storage / name)} for name in ("whole", "killed"))
+def report(storage: Path, killed_rows: list[dict], right: list[dict], iterations: int, num_trials: int) -> int:
+    """Counts what is wrong with a sweep's rows and its study; `right` are those of one without interruption."""
+    killed, whole = ({row["trial"]: row for row in found} for found in (killed_rows, right))
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{storage / 'killed' / 'study.db'}")
     states = [trial.state.name for trial in study.trials]
     problems = []
     if states != ["COMPLETE"] * num_trials:
         problems.append(f"the study has {states}")
-    if list(killed) != list(whole) or len(rows(storage / "killed")) != num_trials + 1:
-        problems.append(f"the rows are {list(killed)} instead of {list(whole)}")
+    names = ["base", *(f"{i:04d}" for i in range(num_trials))]
+    if [row["trial"] for row in killed_rows] != names:
+        problems.append(f"the rows are {[row['trial'] for row in killed_rows]} instead of {names}")
     for name in killed.keys() & whole.keys():
-        # The stub counts what led to a score as its seconds; those of a training differ.
-        for key in ("status", "iterations", METRIC, *(["seconds"] if stub else [])):
-            if killed[name][key] != whole[name][key]:
+        for key in ("status", "iterations", METRIC, "seconds"):  # of the stub as many as iterations; else they differ
+            if whole[name][key] is not None and killed[name][key] != whole[name][key]:
                 problems.append(f"{name}: {key} is {killed[name][key]} instead of {whole[name][key]}")
     for trial in study.trials:
         row = killed.get(f"{trial.number:04d}", {})

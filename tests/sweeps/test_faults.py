@@ -9,7 +9,8 @@ what happens                   what the user sees                               
 driver killed (SIGKILL)        nothing; ``--resume`` goes on                    test_ten_kills_at_random_instants and,
                                                                                 with trainings, test_interruptions.py
 Train worker killed            "goes on from iteration N"; twice at most, then  test_killed_worker_costs_no_trial in
-                               the trial is FAILED                              test_interruptions.py
+                               the trial is FAILED; where Train's list of       test_interruptions.py
+                               checkpoints was cut off, it starts afresh
 trial's own process killed     "it is started again", twice at most             test_killed_trial_process_costs_no_trial
 Ctrl-C or SIGTERM, once        "stopping", the table, the resume command; 130   test_interruptions.py
 .. twice                       the same, without waiting for Tune; 130          test_ctrl_c_twice_leaves_at_once
@@ -41,6 +42,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,9 @@ def study(folder: Path) -> optuna.Study:
 
 def test_ten_kills_at_random_instants() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.kill_sweep", "--stub", "--cluster"]
-    done = subprocess.run([*command, "--kills", "10", "--trials", "4"], cwd=ROOT, capture_output=True, text=True)
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+    command += ["--kills", "10", "--trials", "4"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 trials, 90 iterations: 0 wrong" in done.stdout
 

@@ -24,10 +24,10 @@ from sweeps.study import check_study
 
 pytestmark = pytest.mark.timeout(240)
 OTHER_CLUSTER = """
-import ray
+import sys, ray
 ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="CRITICAL")
 print("up", flush=True)
-input()
+sys.stdin.read()
 """
 
 
