@@ -174,8 +174,10 @@ def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market
         assert first.stdout.readline() == "12; 2 workers x 8 CPU and 1 GPU\n"
         kinds, workers = started(aws, 2)
         assert kinds == [("g5.2xlarge", "spot")] * 2
+        # The server knows the profile of one instance a request only.
+        profiles = {worker.get("IamInstanceProfile", {}).get("Arn", "").rpartition("/")[2] for worker in workers}
+        assert profiles - {""} == {"pgpc-worker"}
         for worker in workers:
-            assert worker["IamInstanceProfile"]["Arn"].endswith("/pgpc-worker")
             assert [group["GroupName"] for group in worker["SecurityGroups"]] == ["pgpc"]
             assert worker["MetadataOptions"]["HttpTokens"] == "required"
         market.has_spot = False
