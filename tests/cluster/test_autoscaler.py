@@ -181,10 +181,10 @@ def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market
             assert [group["GroupName"] for group in worker["SecurityGroups"]] == ["pgpc"]
             assert worker["MetadataOptions"]["HttpTokens"] == "required"
         market.has_spot = False
-        with running(*sweep, "4", env=env, stdin=subprocess.PIPE):
-            kinds, _ = started(aws, 3)
+        with running(*sweep, "2", env=env, stdin=subprocess.PIPE):
+            kinds, _ = started(aws, 4)
             assert market.refused > 0
-            assert [kind for kind in kinds if kind[1] == "on demand"] == [("g5.12xlarge", "on demand")]
+            assert kinds == [("g5.2xlarge", "on demand")] * 2 + [("g5.2xlarge", "spot")] * 2
 
 
 def decided(config, trials, workers, monitor):
