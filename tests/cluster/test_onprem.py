@@ -184,7 +184,8 @@ def test_a_sweep_on_own_machines(machines, onprem):
 
     results = machines.folder / "results"
     sweep = f"python pgpc/sweeps/run_ablation.py --address auto --storage {results}"
-    small = "--name first --trials 2 --concurrency 1 --set training.iterations=40 --set training.eval_interval=10"
+    small = "--name first --trials 1 --concurrency 1 --set training.iterations=30"
+    small += " --set training.eval_interval=10 --set contrast.start=10"
     output = machines.ask(f"""
         export RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265
         ray dashboard {onprem} > /dev/null 2>&1 & tunnel=$!
@@ -208,7 +209,7 @@ def test_a_sweep_on_own_machines(machines, onprem):
     assert re.search(r"without a token: .*(401|[Uu]nauth|token)", stopped), output
     assert "stopping; once more to leave at once" in stopped, output
     assert re.search(r"resume +python sweeps/run_ablation.py --resume first", stopped), output  # it had the time for it
-    assert "SUCCEEDED" in resumed and len(re.findall(r"000\d +complete +\d", resumed)) >= 2, output
+    assert "SUCCEEDED" in resumed and re.search(r"0000 +complete", resumed), output
     machines.ask(f"ray rsync-down {onprem} {results}/first/report.html {machines.folder}/report.html")
     assert "<html" in (machines.folder / "report.html").read_text()
 
