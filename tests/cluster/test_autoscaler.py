@@ -144,6 +144,7 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
                 "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token", "RAY_enable_autoscaler_v2": "1",
                 "RAY_CLOUD_INSTANCE_ID": instance, "RAY_NODE_TYPE_NAME": "head",
                 "RAY_OVERRIDE_RESOURCES": '{"CPU":0,"GPU":0}', "RAY_USAGE_STATS_ENABLED": "0",
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
             }  # fmt: skip
             # Sockets lie in it, and their paths must be short.
             sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
