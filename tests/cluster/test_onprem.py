@@ -194,7 +194,10 @@ def test_a_sweep_on_own_machines(machines, onprem):
         echo without a token: $(ray job list 2>&1 | tail -n 1)
         export RAY_AUTH_MODE=token
         ray job submit --no-wait --submission-id first -- {sweep} {small}
-        until ls -d {results}/first/trials/*/checkpoint_* || ! ray job status first | grep -q RUNNING; do sleep 2; done
+        until ls -d {results}/first/trials/*/checkpoint_* 2> /dev/null; do
+            if ray job status first 2>&1 | grep -qE "succeeded|failed|stopped"; then break; fi
+            sleep 2
+        done
         ray job stop first
         ray job logs first
         ray job status first
