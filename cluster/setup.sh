@@ -7,7 +7,7 @@
 # workers by NFS, and kept in the bucket. The launcher sets RAY_HEAD_IP on the workers only.
 set -euo pipefail
 results=$1
-project=$HOME/pgpc
+project=$HOME/pgpc-code
 exec > >(tee -a "$project/setup.log") 2>&1
 PS4='+ $(date +%T) '
 set -x

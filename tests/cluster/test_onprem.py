@@ -183,7 +183,7 @@ def test_a_sweep_on_own_machines(machines, onprem):
         assert token.stat().st_mode & 0o777 == 0o600
 
     results = machines.folder / "results"
-    sweep = f"python pgpc/sweeps/run_ablation.py --address auto --storage {results}"
+    sweep = f"python pgpc-code/sweeps/run_ablation.py --address auto --storage {results}"
     small = "--name first --trials 1 --concurrency 1 --set training.iterations=30"
     small += " --set training.eval_interval=10 --set contrast.start=10"
     output = machines.ask(f"""

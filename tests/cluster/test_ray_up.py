@@ -104,14 +104,15 @@ def test_up_again_exec_and_down(aws, laptop):
 
     ran = commands(calls)
     (start,) = [command for command in ran if "ray start" in command]
-    assert "RAY_AUTH_MODE=token PYTHONPATH=~/pgpc ray start --head" in start
+    assert "RAY_AUTH_MODE=token PYTHONPATH=~/pgpc-code ray start --head" in start
     order = ["setup.sh s3://", "ray stop", "spot_first.py", "ray start --head", "announce.py"]
     places = [next(i for i, command in enumerate(ran) if part in command) for part in order]
     assert places == sorted(places)
     assert TOKEN not in str(calls) and TOKEN not in output
     copied = [call for call in calls if call[0] == "rsync"]
     assert [call[-1].partition(":")[2] for call in copied] == [
-        "~/pgpc/pgpc/", "~/pgpc/sweeps/", "~/pgpc/cluster/", "~/pgpc/setup.py", "~/pgpc/setup.cfg", "~/pgpc/README.md",
+        "~/pgpc-code/pgpc/", "~/pgpc-code/sweeps/", "~/pgpc-code/cluster/",
+        "~/pgpc-code/setup.py", "~/pgpc-code/setup.cfg", "~/pgpc-code/README.md",
         "~/.ray/auth_token", "~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem",
     ]  # fmt: skip
     for call in copied:  # rsync would leave out what a pattern fits, the file that it is told to copy included

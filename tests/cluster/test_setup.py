@@ -34,7 +34,7 @@ class Node:
 
     def __init__(self, folder: Path, config: dict):
         self.home = folder
-        self.project = folder / "pgpc"
+        self.project = folder / "pgpc-code"
         for target, source in config["file_mounts"].items():
             target = folder / target.removeprefix("~/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def test_head_and_worker_on_aws(s3, gpu_setup, tmp_path):
     token = tmp_path / ".ray" / "auth_token"
     assert (token.stat().st_mode & 0o777, token.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert token.read_text() not in run.stdout + run.stderr
-    assert (tmp_path / ".bashrc").read_text() == f"source {tmp_path}/pgpc/cluster/node.sh\n"
+    assert (tmp_path / ".bashrc").read_text() == f"source {tmp_path}/pgpc-code/cluster/node.sh\n"
     assert (tmp_path / "exports").read_text() == "/results 10.1.0.0/16(rw,no_subtree_check)\n"
     assert (tmp_path / "crontab").read_text().count("*/5 * * * *") == 1
     assert "exportfs -ra" in (tmp_path / "sudo.log").read_text()
@@ -93,7 +93,8 @@ def test_head_and_worker_on_aws(s3, gpu_setup, tmp_path):
     venv = node.project / ".venv" / "bin"
     assert found.stdout.split()[:2] == [str(venv / "python"), str(venv / "pgpc")]
     assert found.stdout.split()[-3:] == [str(venv / "save-results"), "token", "300"]
-    where = node.run("cd / && python -c 'import pgpc, sweeps; print(pgpc.__file__, sweeps.__file__)'")
+    # Ray's workers start in the home folder, where a folder named like the package would be taken for it.
+    where = node.run("cd && python -c 'import pgpc, sweeps; print(pgpc.__file__, sweeps.__file__)'")
     assert where.stdout.split() == [str(node.project / p / "__init__.py") for p in ("pgpc", "sweeps")], where.stderr
 
     # A worker: it has cluster/ from the head, and so the head's versions.
