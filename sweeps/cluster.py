@@ -2,9 +2,9 @@
 
 With T trials at a time, each on W GPUs, so on T x W of them, what runs out first, and what moves it:
 
-- the head's memory. Besides the driver each trial keeps its Tune actor, its Train controller and the latter's
-  cleaner, which ask for no CPU and so lie where the driver is: 3 T processes. More workers a trial (--workers), or a
-  head with more memory.
+- the head's memory. Besides the driver each trial keeps there what a node that is lost must not take with it: Tune's
+  actor and its queue, and Train's controller, cleaner, watcher and meeting point: 6 T processes. More workers a trial
+  (--workers), or a head with more memory.
 - the driver's time. One process takes every report, asks the pruner and writes to the study: T reports per evaluation
   interval, and at each end of a trial the results and the report anew. Longer intervals (training.eval_interval).
 - the study. Only the driver writes to it, and it lies on the head's own disk, so that its database is no limit before
@@ -33,7 +33,8 @@ from sweeps.trial import WORKER_ENV, Workers
 
 NO_CLUSTER = (
     "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
-    "machine of the cluster, or leave --address out to use this machine alone."
+    "machine of the cluster, or leave --address out to use this machine alone. Where the cluster asks for a token, "
+    "export RAY_AUTH_MODE=token and have it in ~/.ray/auth_token."
 )
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0

@@ -144,6 +144,8 @@ class StudySearcher(Searcher):
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
         """Takes a run's report into the study; says whether the run is to be stopped."""
         run = self._runs[trial_id]
+        if METRIC not in metrics:  # a checkpoint between two evaluations
+            return False
         again = run.iteration > 0 and metrics["iteration"] <= run.iteration
         resumed = again or (not run.reported and run.iteration > 0)
         run.metrics, run.reported = metrics, True

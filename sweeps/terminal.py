@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import TextIO
 
 import optuna
+from ray._private import ray_logging
 
 from sweeps import replicates, results
 from sweeps.comparison import spread
@@ -121,6 +123,8 @@ def silence() -> None:
     os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
     # The trials write TensorBoard themselves, into their own directories.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # Of every lost machine Ray prints the end of a log; a trial that goes on says so itself.
+    ray_logging.stdout_deduplicator.skip_re = re.compile("^Raylet is terminated")
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

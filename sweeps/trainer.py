@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,6 +17,8 @@ import ray.train
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.execution.worker_group import ExecutionGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from sweeps.restarts import Restarts
 
 TIMEOUT = timedelta(minutes=30)
 """Of a collective: how long the others may wait for one process; TorchTrainer's."""
@@ -31,6 +34,12 @@ class Trainer(DataParallelTrainer):
         # By name: where a later Ray calls it otherwise, the process is started, and that is all.
         callbacks = super()._create_default_callbacks()
         return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        # The same holds for a later Ray without this method: Train then counts as it does by itself.
+        directory = Path(self.run_config.storage_path, self.run_config.name)
+        arguments["failure_policy"] = Restarts(self.run_config.failure_config, directory)
+        return super()._initialize_and_run_controller(**arguments)
 
 
 class _TorchGroup(BackendConfig):

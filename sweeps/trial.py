@@ -8,29 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray.train
 from ray import tune
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from sweeps import faults
+from sweeps.restarts import SNAPSHOT
 from sweeps.trainer import Trainer
 
 REPORT = "report"  # what the training reports travels below this key, apart from what Tune adds
 FAILED = "failed"  # a trial that cannot succeed says so under this key instead of raising, or Tune would run it again
 # What Tune's own process of a trial occupies: Tune wants something, and any share of a CPU, however small, would leave
-# no room for 2 workers on a machine of 2 cores.
-TRIAL_RESOURCES = {"cpu": 0, "memory": 1}
+# no room for 2 workers on a machine of 2 cores. The head has this resource and no other node; the Train controller and
+# what else a trial starts beside its workers follow Tune's process, so that of the nodes that come and go a trial has
+# but its workers.
+TRIAL_RESOURCES = {"cpu": 0, HEAD_NODE_RESOURCE_NAME: 0.0001}
 FORKED = "forked.json"  # what a trial that goes on from a warm-up was spared, in its directory
-RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often
+RESTARTS = 2  # a lost worker, or a lost trial process, is replaced this often; see sweeps.restarts
+# Machines that a trial may lose one after the other without getting to its next checkpoint. Spot machines go by the
+# dozen; yet a training that brings down whatever it runs on must end.
+LOST_MACHINES = 20
 
 WORKER_ENV = {
     # Reports are handed over at this interval, by default 2 s each.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # How often it is asked whether a machine is about to be taken away, by default every 5 s; some clouds give it 30.
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     # Train gives its controller this variable; with the same on the whole job the controller can be an idle process.
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
@@ -92,7 +103,7 @@ def run_trial(spec: dict[str, Any]) -> None:
             name=directory.name,
             storage_path=str(directory.parent),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            failure_config=ray.train.FailureConfig(max_failures=RESTARTS),
+            failure_config=ray.train.FailureConfig(max_failures=RESTARTS, max_preemption_failures=LOST_MACHINES),
             callbacks=[TuneReportCallback(), FailFast()],
         ),
     )
@@ -127,7 +138,24 @@ def train_loop(spec: dict[str, Any]) -> None:
             until=spec["until"],
             compared=spec["compared"],
             on_report=on_report,
+            save_now=None if os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") == "0" else farewell(),
         )
+
+
+def farewell() -> Callable[[], bool]:
+    """What says once of each machine that runs this trial that it is about to be taken away.
+
+    To be called by all workers of the trial alike: it tells them all what the first one knows.
+    """
+    known: set[str] = set()
+
+    def announced() -> bool:
+        info = ray.train.get_preemption_info()
+        new = set(info.preempted_node_ids if info else ()) - known
+        known.update(new)
+        return bool(new)
+
+    return announced
 
 
 def note_fork(directory: Path, warm_up: Path) -> None:
@@ -187,7 +215,7 @@ def _drop_torn_snapshot(directory: Path) -> None:
 
     Train overwrites the list in place, so there is a moment in which it is not JSON. The trial then starts afresh.
     """
-    snapshot = directory / "checkpoint_manager_snapshot.json"
+    snapshot = directory / SNAPSHOT
     try:
         json.loads(snapshot.read_text())
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,6 +66,7 @@ def train(
     until: int | None = None,
     compared: Sequence[str] | None = None,
     on_report: OnReport | None = None,
+    save_now: Callable[[], bool] | None = None,
 ) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
 
@@ -89,6 +91,10 @@ def train(
         on_report: called on every process after each evaluation with the metrics, equal on all processes, and, on
             process 0, with a folder that holds the checkpoint (None on the others). The folder vanishes when the
             call returns. Without a callback the checkpoint is kept in `out`.
+        save_now: whether to write a checkpoint between two evaluations, because the machine is about to be taken away,
+            say. Called on every process every ``training.log_interval`` iterations, and the answer must be the same on
+            all. `on_report` then has only ``iteration`` and ``seconds``. A run that goes on from there comes to the
+            reports of one that was not interrupted.
 
     Returns:
         The last metrics and the folder.
@@ -125,7 +131,10 @@ def train(
         if start is not None:
             with remote.fetched(start) as folder:
                 state.load(folder, adjust=resume is None)
-            progress.seconds = state.metrics.get("seconds", 0.0)
+            if state.progress is not None:
+                progress.load_state_dict(state.progress, device)
+            else:
+                progress.seconds = state.metrics.get("seconds", 0.0)
             if on_report is not None and state.metrics:  # a warm-up may be shorter than the first interval
                 on_report(dict(state.metrics), None)
         elif warm_up is not None:
@@ -149,7 +158,7 @@ def train(
             if forked:
                 tracker.copy_curves(Path(warm_up))
         record = warm_ups.begin_record(out, state, device) if until is not None else None
-        places = _Places(out, url, tracker, on_report, record)
+        places = _Places(out, url, tracker, on_report, save_now, record)
         end = config.training.iterations if until is None else until
         try:
             _run(state, progress, batches, Domains(source, target, scored), device, places, end)
@@ -186,6 +195,7 @@ class _Places:
         url: the address on S3 that it is copied to, or None.
         tracker: process 0's, None on the others.
         on_report: of the caller, or None.
+        save_now: of the caller, or None.
         record: of a warm-up, or None.
     """
 
@@ -193,6 +203,7 @@ class _Places:
     url: str | None
     tracker: Tracker | None
     on_report: OnReport | None
+    save_now: Callable[[], bool] | None
     record: warm_ups.Record | None
 
 
@@ -253,8 +264,9 @@ def _run(
                 places.record.reports.append(state.metrics)
                 _write_record(places)
             _report(state, state.metrics, places)
-            if places.url is not None and distributed.rank() == 0:
-                remote.copy_up(places.out, places.url, last=False)
+        elif point_due and state.step < end and places.save_now is not None and places.save_now():
+            now = {"iteration": state.step, "seconds": progress.seconds}
+            _report(state, now, places, progress.state_dict())
     if places.record is not None:
         _complete(state, progress, places)
 
@@ -333,14 +345,20 @@ def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
     return metrics.as_dict()
 
 
-def _report(state: TrainingState, metrics: Mapping[str, float], places: _Places) -> None:
-    """Save the state and hand the metrics over."""
+def _report(
+    state: TrainingState, metrics: Mapping[str, float], places: _Places, progress: dict[str, Any] | None = None
+) -> None:
+    """Save the state, the curves up to it, and hand the metrics over."""
+    if places.tracker is not None:
+        places.tracker.flush()
     if places.on_report is None:
         if distributed.rank() == 0:
-            state.save(places.out)
+            state.save(places.out, progress)
     elif distributed.rank() == 0:
         with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
-            state.save(Path(folder))
+            state.save(Path(folder), progress)
             places.on_report(dict(metrics), Path(folder))
     else:
         places.on_report(dict(metrics), None)
+    if places.url is not None and distributed.rank() == 0:
+        remote.copy_up(places.out, places.url, last=False)

@@ -90,13 +90,19 @@ class TrainingState:
         """Optimiser steps done; the 0-based number of the next one."""
         self.metrics: dict[str, float] = {}
         """The last reported metrics."""
+        self.progress: dict[str, Any] | None = None
+        """``Progress.state_dict()`` of the checkpoint that was loaded, if it is from between two reports."""
         self._damaged: Path | None = None
         """A file that could not be loaded, and must not take the place of the one that was instead."""
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, progress: dict[str, Any] | None = None) -> None:
         """Write the state to ``folder/checkpoint.pt``: complete, or not at all.
 
         The checkpoint that is there becomes ``previous.pt``: at any instant one of the two is complete.
+
+        Args:
+            folder: is made where there is none.
+            progress: between two reports, ``Progress.state_dict()``.
         """
         state = {
             "config": json.dumps(to_dict(self.config)),
@@ -104,6 +110,7 @@ class TrainingState:
             "processes": distributed.world_size(),
             "step": self.step,
             "metrics": self.metrics,
+            "progress": progress,
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict() if self.teacher is not None else None,
             "contrast": self.contrast.state_dict() if self.contrast is not None else None,
@@ -150,6 +157,7 @@ class TrainingState:
         self._check_processes(folder, state)
         self.step = state["step"]
         self.metrics = state["metrics"]
+        self.progress = state.get("progress")
         self.student.load_state_dict(state["student"])
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])

@@ -77,6 +77,10 @@ class Tracker:
                 for point in events.Scalars(tag):
                     self._writer.add_scalar(tag, point.value, point.step, point.wall_time)
 
+    def flush(self) -> None:
+        """What was added outlives a process that is killed."""
+        self._writer.flush()
+
     def pictures(self, student: Student, teacher: Student | None, step: int) -> None:
         """Add, of each pictured sample: input, label and prediction, one under the other; and what is selected.
 
@@ -103,7 +107,6 @@ class Tracker:
                 self._add_image(f"selected by {', '.join(WAYS)}", name, self._selected(image, scores), step)
         if step == self._config.training.iterations:
             self._embedding(student, step)
-        self._writer.flush()  # an evaluation's points outlive a process that is killed
 
     def _selected(self, image: Tensor, scores: Tensor) -> list[np.ndarray]:
         below, ids = photo(image, image.shape[2:]), scores[0].argmax(dim=0).byte().cpu().numpy()

@@ -8,9 +8,11 @@ what happens                   what the user sees                               
 =============================  ===============================================  =======================================
 driver killed (SIGKILL)        nothing; ``--resume`` goes on                    test_ten_kills_at_random_instants and,
                                                                                 with trainings, test_interruptions.py
-Train worker killed            "goes on from iteration N"; twice at most, then  test_killed_worker_costs_no_trial in
-                               the trial is FAILED; where Train's list of       test_interruptions.py
-                               checkpoints was cut off, it starts afresh
+Train worker killed            "goes on from iteration N"; twice at most        test_killed_worker_costs_no_trial in
+                               without a new checkpoint, then it is FAILED;     test_interruptions.py, test_restarts.py
+                               where Train's list of checkpoints was cut off,
+                               it starts afresh
+nodes lost, or the head        "goes on from iteration N"; ``--resume``         test_lost_nodes.py
 trial's own process killed     "it is started again", twice at most             test_killed_trial_process_costs_no_trial
 Ctrl-C or SIGTERM, once        "stopping", the table, the resume command; 130   test_interruptions.py
 .. twice                       the same, without waiting for Tune; 130          test_ctrl_c_twice_leaves_at_once

@@ -90,6 +90,26 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
     assert resumed[1][0]["mIoU"] == reports[1][0]["mIoU"]
 
 
+def test_saved_between_two_reports_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, tiny):
+    config = tiny(changes={"training.iterations": 6, "training.eval_interval": 3, "contrast.start": 2})
+    (tmp_path / "whole").mkdir()
+    on_report, whole = keep_checkpoints(tmp_path / "whole")
+    pgpc.train(config, out=tmp_path / "whole", on_report=on_report)
+
+    on_report, first = keep_checkpoints(tmp_path, stop_at=5)
+    with pytest.raises(Stop):
+        pgpc.train(config, out=tmp_path, on_report=on_report, save_now=lambda: True)
+    assert [m["iteration"] for m, _ in first] == [1, 2, 3, 4, 5]
+    assert [m.keys() for m, _ in first if m["iteration"] in (1, 2, 4, 5)] == [{"iteration", "seconds"}] * 4
+    (tmp_path / "5.pt").rename(tmp_path / "checkpoint.pt")
+    on_report, resumed = keep_checkpoints(tmp_path)
+    pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    assert equal(learnt(tmp_path / "whole" / "6.pt"), learnt(tmp_path / "6.pt"))
+    assert [m["iteration"] for m, _ in resumed] == [3, 6]
+    timed = {"seconds": 0, "images_per_second": 0}
+    assert [{**m, **timed} for m, _ in resumed] == [{**m, **timed} for m, _ in whole]
+
+
 def test_a_finished_run_resumed_does_nothing_but_report_again(whole, tmp_path):
     config, folder, reports, _ = whole
     (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())
