@@ -15,6 +15,7 @@ from pathlib import Path
 
 QUICK: dict[str, list[str]] = {
     "startup": ["--repetitions", "3"],
+    "contrast": ["--rounds", "1"],
     "step": ["--encoder", "mit_b0", "--crop", "128", "--repetitions", "3"],
     "step_processes": ["--crop", "64"],
     "hrda_evaluation": [],
