@@ -24,8 +24,8 @@ class Restarts(FailurePolicy):
     """Train's own policy, which begins to count anew at each checkpoint.
 
     The loss of a machine counts towards ``max_preemption_failures``, announced or not, and not towards
-    ``max_failures``. Where one process sees that another one is gone before Ray knows that its machine is, it is a
-    failure like any other; the next checkpoint makes it forgotten.
+    ``max_failures``. Often a worker of the machine, or one that talks to it, fails some seconds before Ray knows of the
+    machine; then it is a failure like any other, which the next checkpoint makes forgotten.
 
     Args:
         failure_config: the limits.
