@@ -179,4 +179,9 @@ def aws(_s3_server, monkeypatch, tmp_path):
         Capabilities=["CAPABILITY_NAMED_IAM"],
     )
     yield boto3
+    # The next test has none of this one's instances, nor its key.
+    living = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+    ec2 = boto3.resource("ec2", endpoint_url=_s3_server)
+    ec2.instances.filter(Filters=living).terminate()
+    ec2.KeyPair("pgpc").delete()
     stacks.delete_stack(StackName="pgpc")

@@ -140,8 +140,10 @@ def test_the_head_trains_nothing_and_workers_come_and_go(gpu):
 
 def test_both_say_the_same_where_they_can(gpu):
     onprem = yaml.safe_load((FOLDER / "onprem.yaml").read_text())
-    for key in ("file_mounts", "rsync_exclude", "worker_start_ray_commands"):
+    for key in ("file_mounts", "rsync_exclude"):
         assert onprem[key] == gpu[key]
+    key = "worker_start_ray_commands"
+    assert onprem[key] == gpu[key][:2]  # only AWS takes machines back
 
 
 def test_no_file_that_the_launcher_must_copy_is_left_out_of_the_copy(launcher):

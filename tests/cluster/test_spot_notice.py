@@ -1,0 +1,77 @@
+"""The notice of AWS that an instance is taken back, from a server that answers as an instance's metadata does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+from cluster.spot_notice import drain, notice
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """Version 2 of the instance metadata service, which wants a token of its own."""
+
+    action: str | None = None
+
+    def do_PUT(self) -> None:
+        self._answer(200, "secret" if self.path == "/api/token" else "")
+
+    def do_GET(self) -> None:
+        if self.headers["X-aws-ec2-metadata-token"] != "secret":
+            self._answer(401, "")
+        elif self.path == "/meta-data/spot/instance-action" and self.action:
+            self._answer(200, self.action)
+        else:
+            self._answer(404, "")
+
+    def _answer(self, code: int, text: str) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def metadata() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_notice(metadata: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert notice(metadata) is None
+    monkeypatch.setattr(Metadata, "action", '{"action": "terminate", "time": "2026-11-23T18:05:00Z"}')
+    assert notice(metadata) == datetime(2026, 11, 23, 18, 5, tzinfo=UTC).timestamp()
+    with pytest.raises(OSError):
+        notice("http://127.0.0.1:1")
+
+
+def alive(cluster: Cluster) -> list[str]:
+    nodes = GcsClient(address=cluster.address).get_all_node_info()
+    return [node_id.hex() for node_id, node in nodes.items() if node.state == GcsNodeInfo.ALIVE]
+
+
+def test_ray_hears_of_it_from_the_node_itself() -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        node = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2")
+        assert not drain(cluster.address, "192.0.2.9", time.time() + 60)
+        assert drain(cluster.address, node.node_ip_address, time.time() + 60)
+        # It has nothing to do and ends at once; the other one stays.
+        deadline = time.monotonic() + 30
+        while alive(cluster) != [cluster.head_node.node_id]:
+            assert time.monotonic() < deadline, alive(cluster)
+            time.sleep(0.1)
+    finally:
+        cluster.shutdown()
