@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import runpy
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
-from cluster.spot_notice import drain, notice
+PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "cluster" / "spot_notice.py"))
+drain, notice = PROGRAM["drain"], PROGRAM["notice"]
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -52,7 +55,7 @@ def metadata() -> Iterator[str]:
 def test_notice(metadata: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert notice(metadata) is None
     monkeypatch.setattr(Metadata, "action", '{"action": "terminate", "time": "2026-11-23T18:05:00Z"}')
-    assert notice(metadata) == datetime(2026, 11, 23, 18, 5, tzinfo=UTC).timestamp()
+    assert notice(metadata) == datetime.fromisoformat("2026-11-23T18:05:00+00:00").timestamp()
     with pytest.raises(OSError):
         notice("http://127.0.0.1:1")
 
