@@ -17,9 +17,9 @@ from typing import Any
 import ray.train
 from ray import tune
 from ray._common.constants import HEAD_NODE_RESOURCE_NAME
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from sweeps import faults
+from sweeps.handover import Reports
 from sweeps.restarts import SNAPSHOT
 from sweeps.trainer import Trainer
 
@@ -90,6 +90,7 @@ def run_trial(spec: dict[str, Any]) -> None:
     directory = Path(spec["directory"])
     _drop_torn_snapshot(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
+    reports = Reports()
     trainer = Trainer(
         train_loop,
         train_loop_config={
@@ -104,11 +105,11 @@ def run_trial(spec: dict[str, Any]) -> None:
             storage_path=str(directory.parent),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
             failure_config=ray.train.FailureConfig(max_failures=RESTARTS, max_preemption_failures=LOST_MACHINES),
-            callbacks=[TuneReportCallback(), FailFast()],
+            callbacks=[reports, FailFast()],
         ),
     )
     try:
-        trainer.fit()
+        reports.fit(trainer)
     except ray.train.TrainingFailedError as error:
         with contextlib.suppress(OSError):
             (directory / "error.txt").write_text(f"{error}\n")

@@ -1,0 +1,57 @@
+"""The reports of a Train run, handed over to Tune.
+
+Ray 2.60 has TuneReportCallback for this. With it Tune's process of a trial puts reports and the end of its function
+into one queue of one place, from two threads: where the last report has not been fetched when the function ends, the
+thread that would empty the queue waits for room in it, and the trial hangs for ever. Here one thread does both, in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ray.train
+from ray import tune
+from ray.util.queue import Empty, Queue
+
+_POLL = 0.2
+"""Seconds after which it is asked whether the run has ended."""
+
+
+class Reports(ray.train.UserCallback):
+    """Callback of a Train run; to be made in the process of the trial, which calls `fit`."""
+
+    def __init__(self) -> None:
+        self._queue = Queue(1, actor_options={"num_cpus": 0})
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Called by Train's controller with what each worker reports."""
+        self._queue.put(metrics[0])
+
+    def fit(self, trainer: Any) -> None:
+        """Runs the trainer, which has this callback, and hands each report to Tune; ends after the last one.
+
+        Raises:
+            TrainingFailedError: as ``trainer.fit()``.
+        """
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                trainer.fit()
+            except BaseException as error:
+                failure.append(error)
+
+        # A daemon, so that Tune can end this process while it runs.
+        thread = threading.Thread(target=run, name="train", daemon=True)
+        thread.start()
+        over = False
+        while not over:
+            over = not thread.is_alive()  # before the look into the queue: nothing is put there any more
+            try:
+                while True:
+                    tune.report(self._queue.get(block=not over, timeout=None if over else _POLL))
+            except Empty:
+                continue
+        if failure:
+            raise failure[0]
