@@ -2,7 +2,7 @@
 
 Ray 2.60 has TuneReportCallback for this. With it Tune's process of a trial puts reports and the end of its function
 into one queue of one place, from two threads: where the last report has not been fetched when the function ends, the
-thread that would empty the queue waits for room in it, and the trial hangs for ever. Here one thread does both, in order.
+thread that would empty the queue waits for room in it, and the trial hangs for ever. Here one thread does both.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def test_every_report_arrives_before_the_trial_ends(own_cluster: Any, tmp_path: 
     seen: dict[bool, list[int]] = {True: [], False: []}
 
     class Steps(tune.Callback):
-        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict, **info: Any) -> None:
             seen[trial.config["fails"]].append(result["step"])
 
     tuner = tune.Tuner(
