@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import urllib.request
 import uuid
@@ -20,6 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 FOLDER = Path(__file__).parent / "golden"
 STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves out what takes minutes, unless it is asked for."""
+    if "PGPC_TEST_LONG" not in os.environ:
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
 
 
 def _generator(name: str) -> np.random.RandomState:

@@ -2,7 +2,7 @@
 
 It takes minutes, and root with the right to make namespaces, so that it runs only on request:
 
-    PGPC_TEST_ONPREM=1 pytest tests/cluster/test_onprem.py
+    PGPC_TEST_LONG=1 pytest tests/cluster/test_onprem.py
 
 The one thing that is not as on real machines: the dependencies are those of the environment that the tests run in.
 """
@@ -26,7 +26,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MISSING = [name for name in ("ip", "unshare", "sshd", "ssh", "ssh-keygen", "rsync") if not shutil.which(name)]
 pytestmark = [
-    pytest.mark.skipif("PGPC_TEST_ONPREM" not in os.environ, reason="takes minutes; runs with PGPC_TEST_ONPREM=1"),
+    pytest.mark.long,
     pytest.mark.skipif(os.getuid() != 0, reason="making network namespaces takes root"),
     pytest.mark.skipif(bool(MISSING), reason=f"there is no {', '.join(MISSING)}"),
     pytest.mark.timeout(600),

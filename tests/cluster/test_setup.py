@@ -51,10 +51,15 @@ class Node:
             (programs / name).write_text(f"#!/bin/bash\n{script}\n")
             (programs / name).chmod(0o755)
         (programs / "python3").symlink_to(sys.executable)
-        libraries = sysconfig.get_path("purelib")
+        # All but the project itself, which the set-up must install.
+        libraries = folder / "libraries"
+        libraries.mkdir()
+        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+            if "pgpc" not in entry.name:
+                (libraries / entry.name).symlink_to(entry)
         self._env = {key: value for key, value in os.environ.items() if key.startswith(("AWS_", "LANG"))} | {
             "HOME": str(folder), "PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin",
-            "PYTHONPATH": libraries, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0",
+            "PYTHONPATH": str(libraries), "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0",
         }  # fmt: skip
 
     def run(self, command: str, **env: str) -> subprocess.CompletedProcess:

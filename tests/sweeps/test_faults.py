@@ -84,7 +84,7 @@ def test_ten_kills_at_random_instants() -> None:
 def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A sweep that loses a trial's process, that others would like to run too, and whose user is in a hurry."""
     storage = tmp_path_factory.mktemp("storage")
-    flags = ["--storage", storage, "--name", "busy", "--trials", 20, *SHORT, "--set", "training.iterations=8"]
+    flags = ["--storage", storage, "--name", "busy", "--trials", 200, *SHORT, "--set", "training.iterations=8"]
     driver = start(*flags, script=STUB)
     driver.wait_for("0000  iteration 2/")
     os.kill(driver.family("ray::ImplicitFunc")[0], signal.SIGKILL)
@@ -188,6 +188,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     disk.unmount()
 
 
+@pytest.mark.long
 def test_disk_read_only_then_full(
     start: Callable[..., Any], disk: Disk, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sweeps.restarts import SNAPSHOT
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
 STEPS = [3, 6, 9, 12, 15, 18, 21, 24]
 MEMORY = {"object_store_memory": 80 * 2**20}
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -178,6 +178,7 @@ def table_1(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest
     return storage / "one", driver.output
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_table_1_is_run_with_two_seeds(table_1: Any) -> None:
     folder, _ = table_1
@@ -193,6 +194,8 @@ def test_table_1_is_run_with_two_seeds(table_1: Any) -> None:
         assert config["contrast"]["enabled"] == (row["kind"] == "search")
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_table_1_is_printed_beside_the_papers(table_1: Any) -> None:
     folder, output = table_1
     rows = pq.read_table(folder / "results.parquet").to_pylist()
@@ -207,6 +210,8 @@ def test_table_1_is_printed_beside_the_papers(table_1: Any) -> None:
     assert "Table 1. GTA5 to Cityscapes" in output and "71.80" in output
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_table_1_is_a_study_of_optuna(table_1: Any) -> None:
     folder, _ = table_1
     study = optuna.load_study(study_name="one", storage=f"sqlite:///{folder / 'study.db'}")
