@@ -11,16 +11,17 @@ way has a Ray cluster of its own, in a process of its own; the ways alternate, a
 Predicted before the first run with these settings (2026-11-23, 2 CPU cores, shared with other work): ratios of 0.7 for
 the start of a trial (torch is imported by the workers alone, and two processes fewer are started), 0.1 to 1 for a
 report (the guide's waits where reports are closer than 2 s), 0.2 for the end, 0.7 from a stop to the next first step;
-0.6 in all. One round came out (other work took about as much of the machine as the benchmark, more of it during the
-guide's half, so the ratios flatter the sweep; to be repeated on a quiet machine):
+0.6 in all. One round on the quiet machine came out:
 
-    start of a trial to its first step               24.4 s    46.5 s   0.53
-    a report, until the scheduler knows               0.2 s     1.2 s   0.14
-    a report, the training waits                     0.09 s    0.09 s   1.04   steps were slower than the guide's 2 s
-    last report to the trial's end                    0.4 s     5.0 s   0.09
-    stop of a trial to the next one's first step     23.6 s    39.2 s   0.60
-    a whole trial: start, 5 reports, end             25.3 s    51.9 s   0.49
-    ... and a stop                                   48.9 s    91.1 s   0.54
+    start of a trial to its first step               13.8 s    17.5 s   0.78
+    a report, until the scheduler knows               0.2 s     2.3 s   0.10
+    a report, the training waits                      0.2 s     0.5 s   0.35
+    last report to the trial's end                    1.3 s     5.1 s   0.25
+    stop of a trial to the next one's first step     10.3 s    16.0 s   0.65
+    a whole trial: start, 5 reports, end             15.9 s    25.2 s   0.63
+    ... and a stop                                   26.3 s    41.2 s   0.64
+
+What is left is mostly the workers' imports (torch, timm), which both ways pay.
 """
 
 from __future__ import annotations
