@@ -4,7 +4,8 @@ With T trials at a time, each on W GPUs, so on T x W of them, what runs out firs
 
 - the head's memory. Besides the driver each trial keeps there what a node that is lost must not take with it: Tune's
   actor and its queue, and Train's controller, cleaner, watcher and meeting point: six processes, 1.1 GB
-  a trial as measured (pages that they share counted in each). More workers a trial (--workers), or a head with more memory.
+  a trial as measured (pages that they share counted in each). More workers a trial (--workers), or a head with more
+  memory.
 - the driver's time. One process takes every report, asks the pruner and writes to the study: T reports per evaluation
   interval, and the results and the report anew, in at most a tenth of the time. Without these a trial of a few
   reports takes 0.2 s of it (tests.benchmarks.sweep_scale). Longer intervals (training.eval_interval).
