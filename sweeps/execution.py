@@ -11,18 +11,17 @@ from pathlib import Path
 from types import FrameType
 
 from ray import tune
+from ray.tune.search import Searcher
 
-from sweeps import scheduling, search
+from sweeps import scheduling
 from sweeps.faults import cannot_write, chain
 from sweeps.guard import Guard, first_line
 from sweeps.terminal import Terminal
 from sweeps.trial import RESTARTS, TRIAL_RESOURCES, run_trial
 
 
-def execute(
-    searcher: search.StudySearcher, interruption: scheduling.Interruption, concurrency: int, folder: Path
-) -> None:
-    """Tune runs the searcher's trials. What Tune itself writes is of no use afterwards and is removed."""
+def execute(searcher: Searcher, interruption: scheduling.Interruption, concurrency: int, folder: Path) -> None:
+    """Tune runs the trials of a searcher, see `Guard`. What Tune itself writes is of no use afterwards and removed."""
     shutil.rmtree(folder / "tune", ignore_errors=True)
     guard = Guard(searcher, interruption, folder)
     tuner = tune.Tuner(

@@ -12,10 +12,7 @@ from typing import Any
 
 import ray.train
 from ray import tune
-from ray.util.queue import Empty, Queue
-
-_POLL = 0.2
-"""Seconds after which it is asked whether the run has ended."""
+from ray.util.queue import Queue
 
 
 class Reports(ray.train.UserCallback):
@@ -41,17 +38,11 @@ class Reports(ray.train.UserCallback):
                 trainer.fit()
             except BaseException as error:
                 failure.append(error)
+            self._queue.put(None)  # after the last report
 
         # A daemon, so that Tune can end this process while it runs.
-        thread = threading.Thread(target=run, name="train", daemon=True)
-        thread.start()
-        over = False
-        while not over:
-            over = not thread.is_alive()  # before the look into the queue: nothing is put there any more
-            try:
-                while True:
-                    tune.report(self._queue.get(block=not over, timeout=None if over else _POLL))
-            except Empty:
-                continue
+        threading.Thread(target=run, name="train", daemon=True).start()
+        while (report := self._queue.get()) is not None:
+            tune.report(report)
         if failure:
             raise failure[0]

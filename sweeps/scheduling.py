@@ -9,14 +9,17 @@ from typing import Any
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler
 
-from sweeps.search import StudySearcher
 from sweeps.trial import REPORT, describe
 
 
 class PrunerScheduler(FIFOScheduler):
-    """Stops the trials that the study's pruner gives up. All its state is in the study."""
+    """Stops the trials that the searcher gives up. All its state is in the study.
 
-    def __init__(self, searcher: StudySearcher):
+    Args:
+        searcher: with `report` and `note_error` as those of :class:`sweeps.search.StudySearcher`.
+    """
+
+    def __init__(self, searcher: Any):
         super().__init__()
         self._searcher = searcher
 
