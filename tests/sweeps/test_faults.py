@@ -84,12 +84,13 @@ def test_ten_kills_at_random_instants() -> None:
 def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A sweep that loses a trial's process, that others would like to run too, and whose user is in a hurry."""
     storage = tmp_path_factory.mktemp("storage")
-    flags = ["--storage", storage, "--name", "busy", "--trials", 200, *SHORT, "--set", "training.iterations=8"]
+    flags = ["--storage", storage, "--name", "busy", "--trials", 200, *SHORT, "--set", "training.iterations=24"]
     driver = start(*flags, script=STUB)
     driver.wait_for("0000  iteration 2/")
     os.kill(driver.family("ray::ImplicitFunc")[0], signal.SIGKILL)
     driver.wait_for("(base|0000)  goes on from iteration")
     driver.wait_for("0000  complete")
+    driver.wait_for("0001  iteration 2/")  # by now results.parquet has been written, and 0001 is far from its end
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         refused = [run_ablation.main(["--storage", str(storage), flag, "busy"]) for flag in ("--resume", "--name")]
@@ -111,7 +112,7 @@ def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
 def test_killed_trial_process_costs_no_trial(busy: dict[str, Any]) -> None:
     trial = re.search(r"(base|0000)  its process was lost; it is started again", busy["output"])[1]
     again = busy["output"].partition("it is started again")[2]
-    steps = [int(i) for i in re.findall(rf"{trial}  (?:goes on from )?iteration (\d)/8", again)]
+    steps = [int(i) for i in re.findall(rf"{trial}  (?:goes on from )?iteration (\d+)/24", again)]
     assert steps and steps == list(range(steps[0], steps[0] + len(steps))), busy["output"]
 
 
@@ -125,7 +126,7 @@ def test_ctrl_c_twice_leaves_at_once(busy: dict[str, Any]) -> None:
     assert "Traceback" not in busy["output"] and "--resume busy" in busy["output"], busy["output"]
     check_study(busy["folder"])
     states = [trial.state for trial in study(busy["folder"]).trials]
-    assert states[0] == TrialState.COMPLETE and states[-1] == TrialState.RUNNING
+    assert states[0] == TrialState.COMPLETE and TrialState.RUNNING in states
 
 
 def test_trials_are_running_while_their_driver_lives(busy: dict[str, Any]) -> None:
