@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from pgpc import distributed
 from pgpc.config import ContrastConfig
 from pgpc.contrast.loss import info_nce_terms, similarities, terms
-from pgpc.contrast.memory import FeatureBank
+from pgpc.contrast.memory import FeatureBank, PrototypeBank
 from pgpc.contrast.reliability import rank_negatives
 from pgpc.contrast.sampling import (
     Projection,
@@ -43,14 +43,14 @@ class PixelContrast(nn.Module):
         from_source = config.positive == "source_prototype"
         pixels = config.negative if config.family != "pixel_to_prototype" else ()
 
-        def bank(read: bool) -> FeatureBank | None:
-            return FeatureBank(num_classes, config.bank_size, config.dim) if read else None
+        def bank(kind: type[FeatureBank], read: bool) -> FeatureBank | None:
+            return kind(num_classes, config.bank_size, config.dim) if read else None
 
-        self.source = bank(from_source or "source" in pixels)
+        self.source = bank(PrototypeBank if from_source else FeatureBank, from_source or "source" in pixels)
         """Row c: source pixels of class c: positives of c, and negatives of the other classes."""
-        self.target_negatives = bank("target" in pixels)
+        self.target_negatives = bank(FeatureBank, "target" in pixels)
         """Row c: target pixels that are negatives *of* c."""
-        self.target = bank(not from_source)
+        self.target = bank(PrototypeBank, not from_source)
         """Row c: reliable target pixels with pseudo-label c, of which target prototypes are the means."""
 
     @torch.no_grad()
@@ -128,7 +128,7 @@ class PixelContrast(nn.Module):
         return mean * distributed.world_size(), draw.total
 
     def _against_pixels(
-        self, anchors: Tensor, memory: FeatureBank, generator: torch.Generator
+        self, anchors: Tensor, memory: PrototypeBank, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """The summands of Eq. 5 with pixels as negatives, ``(C, M)``, and ``(C,)`` whether there are any."""
         config = self.config
@@ -146,7 +146,7 @@ class PixelContrast(nn.Module):
         )  # fmt: skip
         return info_nce_terms(anchors, positives, negatives, index, config.temperature), has_negatives
 
-    def _against_prototypes(self, anchors: Tensor, memory: FeatureBank) -> tuple[Tensor, Tensor]:
+    def _against_prototypes(self, anchors: Tensor, memory: PrototypeBank) -> tuple[Tensor, Tensor]:
         """The summands of Eq. 5 with the prototypes of all other classes as negatives, and whether there are any."""
         prototypes = F.normalize(memory.prototypes(), dim=1)
         own = torch.eye(self.num_classes, dtype=torch.bool, device=anchors.device)

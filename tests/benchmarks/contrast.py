@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.config import ContrastConfig
-from pgpc.contrast import FeatureBank, PixelContrast, info_nce, reliable
+from pgpc.contrast import FeatureBank, PixelContrast, PrototypeBank, info_nce, reliable
 
 SIZES = {"classes": 19, "anchors": 256, "negatives": 512, "dim": 256, "bank": 16_384}
 QUOTA = 256
@@ -158,7 +158,7 @@ def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
 def compare_prototypes() -> None:
     """Adding a step's rows and reading the prototypes, beside a sum over the whole memory."""
     size = SIZES["bank"]
-    bank = FeatureBank(SIZES["classes"], size, SIZES["dim"]).to(DEVICE)
+    bank = PrototypeBank(SIZES["classes"], size, SIZES["dim"]).to(DEVICE)
     rows, count = fill(bank)
     push, read, full = (
         seconds(f) for f in (lambda: bank.push(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)

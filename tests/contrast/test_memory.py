@@ -3,11 +3,12 @@ from collections import deque
 
 import torch
 
-from pgpc.contrast import FeatureBank
+from pgpc.contrast import FeatureBank, PrototypeBank
+from pgpc.contrast.memory import UNIT
 
 
 def test_push_and_prototype_by_hand():
-    bank = FeatureBank(2, 3, 2)
+    bank = PrototypeBank(2, 3, 2)
     bank.push(torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([2, 0]))
     assert bank.filled.tolist() == [2, 0]
     assert bank.prototypes().tolist() == [[0.5, 0.5], [0.0, 0.0]]
@@ -18,7 +19,7 @@ def test_push_and_prototype_by_hand():
 
 def test_equals_one_queue_per_class():
     g = torch.Generator().manual_seed(0)
-    bank = FeatureBank(4, 7, 3)
+    bank = PrototypeBank(4, 7, 3)
     queues = [deque(maxlen=7) for _ in range(4)]
     for _ in range(50):
         rows = torch.randn(4, 5, 3, generator=g)
@@ -33,7 +34,7 @@ def test_equals_one_queue_per_class():
 
 
 def test_content_survives_a_checkpoint():
-    bank, other = FeatureBank(2, 3, 2), FeatureBank(2, 3, 2)
+    bank, other = PrototypeBank(2, 3, 2), PrototypeBank(2, 3, 2)
     bank.push(torch.randn(2, 2, 2), torch.tensor([2, 1]))
     other.load_state_dict(bank.state_dict())
     for b in (bank, other):
@@ -54,37 +55,45 @@ def pushed(bank, steps, generator):
 
 def recomputed(bank):
     """`bank`, its sums made anew from its rows."""
-    fresh = FeatureBank(*bank.rows.shape)
+    fresh = PrototypeBank(*bank.rows.shape)
     fresh.load_state_dict(bank.state_dict())
     return fresh
 
 
 def test_prototypes_equal_the_full_sum_bit_for_bit_after_many_wraps():
-    g, bank = torch.Generator().manual_seed(0), FeatureBank(3, 17, 6)
+    g, bank = torch.Generator().manual_seed(0), PrototypeBank(3, 17, 6)
     for _ in range(20):
         pushed(bank, range(40), g)
         assert torch.equal(bank.sums, recomputed(bank).sums)
         exact = bank.rows.double().sum(1) / bank.filled.clamp(min=1)[:, None]
-        torch.testing.assert_close(bank.prototypes(), exact.float(), atol=1e-11, rtol=1e-7)  # of a float32: 6e-8
+        torch.testing.assert_close(bank.prototypes(), exact.float(), atol=UNIT / 2, rtol=1e-7)  # of a float32: 6e-8
     assert bank.filled.tolist() == [17] * 3
 
 
 def test_prototypes_do_not_depend_on_where_a_run_was_interrupted():
-    g, interrupted = torch.Generator().manual_seed(0), FeatureBank(3, 17, 6)
+    g, interrupted = torch.Generator().manual_seed(0), PrototypeBank(3, 17, 6)
     for steps in (range(7), range(16), range(27)):
         interrupted = recomputed(pushed(interrupted, steps, g))
-    bank = pushed(FeatureBank(3, 17, 6), range(50), torch.Generator().manual_seed(0))
+    bank = pushed(PrototypeBank(3, 17, 6), range(50), torch.Generator().manual_seed(0))
     assert torch.equal(bank.prototypes(), interrupted.prototypes())
 
 
 def test_a_checkpoint_holds_the_rows_and_no_sums():
-    assert list(FeatureBank(2, 3, 2).state_dict()) == ["rows", "filled", "cursor"]
+    for bank in (FeatureBank(2, 3, 2), PrototypeBank(2, 3, 2)):
+        assert list(bank.state_dict()) == ["rows", "filled", "cursor"]
 
 
-def test_what_is_not_finite_shows_in_the_prototype_until_it_is_overwritten():
-    bank = FeatureBank(1, 2, 2)
-    for row, expected in [([1, 0], [1, 0]), ([math.nan, 1], [math.nan, 0.5]), ([0, -math.inf], [math.nan] * 2),
-                          ([0, 1], [0, math.nan]), ([0, 0.5], [0, 0.75])]:  # fmt: skip
-        bank.push(torch.tensor([[row]], dtype=torch.float), torch.tensor([1]))
+def test_what_is_not_finite_shows_in_the_prototype():
+    for number in (math.nan, math.inf, -math.inf):
+        bank = PrototypeBank(1, 2, 2)
+        bank.push(torch.tensor([[[number, 1.0]]]), torch.tensor([1]))
         for b in (bank, recomputed(bank)):
-            torch.testing.assert_close(b.prototypes(), torch.tensor([expected]).float(), equal_nan=True)
+            assert [math.isfinite(x) for x in b.prototypes()[0]] == [False, True]
+
+
+def test_the_sum_of_many_unit_vectors_is_exact():
+    size = 1 << 17
+    bank = PrototypeBank(1, size, 1)
+    bank.push(torch.full((1, size, 1), 1 - 2.0**-24), torch.tensor([size]))
+    bank.push(torch.full((1, 1, 1), UNIT), torch.tensor([1]))  # what takes the place of one
+    assert bank.sums.item() * UNIT == (size - 1) * (1 - 2.0**-24) + UNIT
