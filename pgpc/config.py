@@ -155,6 +155,9 @@ class TrainingConfig:
     """Iterations between points of the training curves."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the networks' activations; losses are always float32."""
+    merge_passes: bool = False
+    """The student's encoder sees the images of all losses of a step at once, not one loss's after another's: more work
+    at a time for a GPU that is not busy, at two to four times the memory. One with batch norm sees them apart."""
     sync_batch_norm: bool = True
     """Batch norm takes its statistics over the images of all processes, so that W processes with B / W images each
     compute what one with B does; off, each process normalises by its own."""

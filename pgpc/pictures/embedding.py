@@ -114,8 +114,10 @@ def feature_map(student: Student, image: Tensor, space: Space) -> Tensor:
             student.projection is not None, "--features projection needs a network with a projection head",
             "one without", "Networks that are trained without contrast and exports have none: take decoder.",
         )  # fmt: skip
-        hidden = student(image, decode=False, project=True).hidden
-        return student.unit_vectors(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        from pgpc.training.student import View  # not above: trainings draw pictures, so they import this module
+
+        (output,) = student(View(image, decode=False, project=True))
+        return student.unit_vectors(output.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     with student.autocast(image.device):
         features = student.segmenter.encode(image)
         head = student.segmenter.decode_head

@@ -16,7 +16,7 @@ from pgpc.data.loader import Batch
 from pgpc.models.hrda import draw_detail_box
 from pgpc.training.seeding import numpy_generator
 from pgpc.training.state import TrainingState
-from pgpc.training.student import Outputs
+from pgpc.training.student import Outputs, View
 
 
 class TeacherPixels(NamedTuple):
@@ -38,45 +38,50 @@ class TeacherPixels(NamedTuple):
 
 
 class TeacherView(NamedTuple):
-    """What the teacher sees in the target images of a step.
+    """What the teacher sees in the images of a step.
 
     Attributes:
-        pseudo: labels and weights, at the size of the images.
-        pixels: the material of the contrast; None while nothing is remembered.
+        pseudo: labels and weights of the target, at the size of the images.
+        pixels: the target's material of the contrast; None while nothing is remembered.
+        source: the source's, ``(B, hidden, h, w)``; None where none is remembered.
     """
 
     pseudo: PseudoLabels
     pixels: TeacherPixels | None
+    source: Tensor | None
 
 
 @torch.no_grad()
 def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
-    """One pass of the teacher over the clean target images (Eqs. 2, 3 and 7)."""
+    """One pass of the teacher over the clean target images (Eqs. 2, 3 and 7), and the source where it is remembered."""
     adaptation, contrast = state.config.adaptation, state.config.contrast
     teacher_mode(state.teacher)
-    output = state.teacher(batch.target_images, project=project)
+    views = [View(batch.target_images, project=project)]
+    if project and state.contrast.source is not None:
+        views.append(View(batch.source_images, decode=False, project=True))
+    output, *source = state.teacher(*views)
     logits = upsample(output.logits, batch.target_images.shape[2:], state.student.segmenter.align_corners)
     pseudo = pseudo_labels(
         logits, batch.target_valid, confidence=adaptation.confidence,
         ignore_top=adaptation.ignore_top, ignore_bottom=adaptation.ignore_bottom,
     )  # fmt: skip
     if not project:
-        return TeacherView(pseudo, None)
+        return TeacherView(pseudo, None, None)
     sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
     logits, labels, usable, sure = (
         at_stride_of(output.hidden, x) for x in (output.logits, pseudo.labels, pseudo.usable, sure)
     )
-    return TeacherView(pseudo, TeacherPixels(output.hidden, logits, labels, usable, sure))
+    pixels = TeacherPixels(output.hidden, logits, labels, usable, sure)
+    return TeacherView(pseudo, pixels, source[0].hidden if source else None)
 
 
 @torch.no_grad()
-def remember(state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator) -> None:
+def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch.Generator) -> None:
     """Add the teacher's features of both domains to the memory (the material of Eqs. 9, 10 and 11)."""
-    if state.contrast.source is not None:
-        source = state.teacher(batch.source_images, decode=False, project=True).hidden
-        labels = at_stride_of(source, batch.source_labels)
-        state.contrast.remember_source(source, labels, draws, state.teacher.unit_vectors)
-    state.contrast.remember_target(*pixels, draws, state.teacher.unit_vectors)
+    if view.source is not None:
+        labels = at_stride_of(view.source, batch.source_labels)
+        state.contrast.remember_source(view.source, labels, draws, state.teacher.unit_vectors)
+    state.contrast.remember_target(*view.pixels, draws, state.teacher.unit_vectors)
 
 
 def contrast_loss(

@@ -41,7 +41,7 @@ from pgpc.training import optimization
 from pgpc.training.passes import TeacherView, at_stride_of, contrast_loss, look, remember, upsample
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
-from pgpc.training.student import Outputs, Student
+from pgpc.training.student import Outputs, Student, View
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,8 @@ def proca_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
 
 def _source_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tensor]) -> Tensor:
     """Stage "source": labelled images as they are."""
-    return _labelled_loss(state, state.replica(batch.source_images), batch.source_labels, scalars)
+    (output,) = state.replica(View(batch.source_images))
+    return _labelled_loss(state, output, batch.source_labels, scalars)
 
 
 def _adaptation_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tensor]) -> Tensor:
@@ -121,9 +122,10 @@ def _adaptation_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tens
     view, draws = _ask_teacher(state, batch, scalars) if contrast.enabled else (None, None)
 
     # The prototypes take in both domains before a loss is taken, so both passes come first and one backward pass last.
-    with distributed.no_sync(state.replica):
-        source = state.replica(augment_colours(batch.source_images, _generators(state, batch.source_images)))
-    target = state.replica(batch.target_images, project=contrast.enabled and step >= contrast.start)
+    source, target = state.replica(
+        View(augment_colours(batch.source_images, _generators(state, batch.source_images))),
+        View(batch.target_images, project=contrast.enabled and step >= contrast.start),
+    )
     labels = target_labels(target.logits, proca.logit_threshold)
     loss = _labelled_loss(state, source, batch.source_labels, scalars)
     for name, weight, prototypes, maps in (
@@ -156,7 +158,7 @@ def _ask_teacher(
     scalars["pseudo_label_weight"] = view.pseudo.weight.amax()
     draws = torch_generator(batch.target_images.device, config.seed, "contrast", step)
     if remembering:
-        remember(state, batch, view.pixels, draws)
+        remember(state, batch, view, draws)
     return view, draws
 
 
@@ -170,7 +172,8 @@ def _self_training_loss(state: TrainingState, batch: Batch, scalars: dict[str, T
         changed = [scale_crop_flip(*image, rng) for *image, rng in zip(batch.target_images, labels, rngs)]
         images, labels = map(torch.stack, zip(*changed))
         images = augment_colours(images, rngs)
-    scalars["loss/target"] = mean_cross_entropy(_upsample(state, state.replica(images), labels), labels)
+    (output,) = state.replica(View(images))
+    scalars["loss/target"] = mean_cross_entropy(_upsample(state, output, labels), labels)
     return scalars["loss/target"]
 
 
@@ -189,7 +192,7 @@ def _prepare_adapt(state: TrainingState, source: Shards) -> None:
     totals = [[torch.zeros_like(memory.sums), torch.zeros_like(memory.counts)] for memory in memories]
     network = _in_evaluation(state)
     for image, labels in _stream(state, source, state.config.data.source_size, labelled=True):
-        output = network(image)
+        (output,) = network(View(image))
         for total, map_ in zip(totals, (output.features[-1], output.logits)):
             for sum_, new in zip(total, class_sums(map_, at_stride_of(map_, labels), len(total[1]))):
                 sum_ += new
@@ -240,7 +243,8 @@ def _stream(
 
 def _probabilities(state: TrainingState, network: Student, images: Tensor) -> Tensor:
     """``(B, C, H, W)`` at the size of the images."""
-    logits = upsample(network(images).logits, images.shape[2:], state.student.segmenter.align_corners)
+    (output,) = network(View(images))
+    logits = upsample(output.logits, images.shape[2:], state.student.segmenter.align_corners)
     return logits.softmax(dim=1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,16 +17,34 @@ from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.adaptation.teacher import update_teacher
 from pgpc.data.loader import Batch
 from pgpc.training.optimization import learning_rate, projection_factor, set_learning_rate
-from pgpc.training.passes import at_stride_of, contrast_loss, detail_box, look, remember, segmentation_loss
+from pgpc.training.passes import (
+    TeacherPixels,
+    at_stride_of,
+    contrast_loss,
+    detail_box,
+    look,
+    remember,
+    segmentation_loss,
+)
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
+from pgpc.training.student import Outputs, View
+
+
+class _Pass(NamedTuple):
+    """A view of the student in a step, and what is learnt from it.
+
+    Attributes:
+        view: what the student is shown.
+        loss: of its outputs, a scalar.
+    """
+
+    view: View
+    loss: Callable[[Outputs], Tensor]
 
 
 def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     """Advance `state` by one optimiser step (Algorithm 1; the loss is Eq. 6 plus the losses of the base).
-
-    Each loss is back-propagated as soon as it is there, which frees its graph. Gradients add up; they are averaged over
-    processes in the last backward pass only.
 
     Args:
         state: changed in place.
@@ -34,62 +54,36 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         Scalars by name, detached and on the device: the losses, the pseudo-label weight, and ``anchors``, ``(C,)``.
     """
     config, adaptation, step = state.config.contrast, state.config.adaptation, state.step
-    student, log = state.replica, {}
     contrasting = config.enabled and step >= config.start
     remembering = config.enabled and step >= config.start - config.fill
     mixing = adaptation.target_weight > 0 or (config.enabled and config.anchor_view == "mixed")
     masking = adaptation.masked_weight > 0
+    log: dict[str, Tensor] = {}
     _begin(state)
-
-    if state.teacher is None:  # source-only: nothing but Eq. 1
-        _source_loss(state, batch, log).backward()
-        return _finish(state, log)
+    source = _source_pass(state, batch, log)  # labelled images: Eq. 1, and the feature distance
+    if state.teacher is None:
+        return _finish(state, [source], log)
 
     update_teacher(state.teacher, state.student, step, adaptation.ema_decay)
-    if mixing or masking:  # labelled source images: Eq. 1, and the feature distance
-        with distributed.no_sync(student):
-            _source_loss(state, batch, log).backward()
-
     view = look(state, batch, project=remembering)  # pseudo-labels and reliable pixels: Eqs. 2, 3 and 7
     log["pseudo_label_weight"] = view.pseudo.weight.amax()
     draws = torch_generator(batch.target_images.device, state.config.seed, "contrast", step)
     if remembering:  # the material of positives and negatives: Eqs. 9, 10 and 11
-        remember(state, batch, view.pixels, draws)
+        remember(state, batch, view, draws)
 
+    passes = []
+    if mixing or masking:
+        passes.append(source)
     if contrasting and config.anchor_view == "target":  # anchors on the clean target images: Eqs. 5 and 8
-        with distributed.no_sync(student):
-            hidden = student(batch.target_images, decode=False, project=True).hidden
-            contrast_loss(state, hidden, view.pixels, view.pixels.reliable, draws, log).backward()
-
-    if mixing:  # ClassMix: Eq. 4
-        with distributed.no_sync(student) if masking else contextlib.nullcontext():
-            mixed = _mix(state, batch, view.pseudo)
-            box = detail_box(state, mixed.images, "mixed")
-            output = student(mixed.images, project=contrasting and config.anchor_view == "mixed", box=box)
-            log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
-            loss = adaptation.target_weight * log["loss/target"]
-            if output.hidden is not None:  # anchors on the mixed images, where these show the target
-                shown = view.pixels.reliable & ~at_stride_of(output.hidden, mixed.pasted)
-                loss = loss + contrast_loss(state, output.hidden, view.pixels, shown, draws, log)
-            loss.backward()
-
+        passes.append(_clean_pass(state, batch, view.pixels, draws, log))
+    if mixing:  # ClassMix: Eq. 4, and anchors on the mixed images
+        pixels = view.pixels if contrasting and config.anchor_view == "mixed" else None
+        passes.append(_mixed_pass(state, _mix(state, batch, view.pseudo), pixels, draws, log))
     if masking:  # images with holes (MIC)
-        masked = _mask(state, batch, view.pseudo)
-        box = detail_box(state, masked.images, "masked")
-        log["loss/masked"] = segmentation_loss(
-            state, student(masked.images, box=box), masked.labels, masked.weight, box
-        )
-        (adaptation.masked_weight * log["loss/masked"]).backward()
-
+        passes.append(_masked_pass(state, _mask(state, batch, view.pseudo), log))
     if not (mixing or masking):  # source-only with the contrast: no image of the target may reach the decoder
-        _source_loss(state, batch, log).backward()
-
-    if not contrasting and state.student.projection is not None:
-        # It took part in the averaging with gradients of zero. With these the optimiser would count steps that were
-        # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
-        for parameter in state.student.projection.parameters():
-            parameter.grad = None
-    return _finish(state, log)
+        passes.append(source)  # the last pass must reach every parameter, and the clean one leaves out the decoder
+    return _finish(state, passes, log)
 
 
 def _begin(state: TrainingState) -> None:
@@ -99,27 +93,88 @@ def _begin(state: TrainingState) -> None:
     state.optimizer.zero_grad()
 
 
-def _finish(state: TrainingState, log: dict[str, Tensor]) -> dict[str, Tensor]:
+def _finish(state: TrainingState, passes: list[_Pass], log: dict[str, Tensor]) -> dict[str, Tensor]:
+    _backward(state, passes)
+    if state.student.projection is not None and not any(it.view.project for it in passes):
+        # It took part in the averaging with gradients of zero. With these the optimiser would count steps that were
+        # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
+        for parameter in state.student.projection.parameters():
+            parameter.grad = None
     state.optimizer.step()
     state.step += 1
     return {name: value.detach() for name, value in log.items()}
 
 
-def _source_loss(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> Tensor:
+def _backward(state: TrainingState, passes: list[_Pass]) -> None:
+    """Adds up the gradients of all passes, and averages them over processes once.
+
+    One after the other each frees its graph before the next one is built; together they need the memory of all, and a
+    GPU has more to do at a time.
+    """
+    rounds = [passes] if state.config.training.merge_passes else [[it] for it in passes]
+    for at_once in rounds:
+        with contextlib.nullcontext() if at_once is rounds[-1] else distributed.no_sync(state.replica):
+            outputs = state.replica(*(it.view for it in at_once))
+            torch.stack([it.loss(output) for it, output in zip(at_once, outputs, strict=True)]).sum().backward()
+
+
+def _source_pass(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> _Pass:
     """Cross-entropy on the labelled images (Eq. 1), plus the feature distance where it is on."""
-    box = detail_box(state, batch.source_images, "source")
-    output = state.replica(batch.source_images, box=box)
-    log["loss/source"] = segmentation_loss(state, output, batch.source_labels, None, box)
-    if state.initial_encoder is None:
-        return log["loss/source"]
-    adaptation = state.config.adaptation
-    with torch.no_grad(), state.student.autocast(batch.source_images.device):
-        initial = state.initial_encoder(state.student.segmenter.context(batch.source_images))[-1]
-    log["loss/feature_distance"] = feature_distance(
-        output.features[-1], initial, batch.source_labels, things=state.classes.things,
-        share=adaptation.feature_distance_share, num_classes=state.config.model.num_classes,
-    )  # fmt: skip
-    return log["loss/source"] + adaptation.feature_distance_weight * log["loss/feature_distance"]
+    adaptation, images = state.config.adaptation, batch.source_images
+    box = detail_box(state, images, "source")
+
+    def loss(output: Outputs) -> Tensor:
+        log["loss/source"] = segmentation_loss(state, output, batch.source_labels, None, box)
+        if state.initial_encoder is None:
+            return log["loss/source"]
+        with torch.no_grad(), state.student.autocast(images.device):
+            initial = state.initial_encoder(state.student.segmenter.context(images))[-1]
+        log["loss/feature_distance"] = feature_distance(
+            output.features[-1], initial, batch.source_labels, things=state.classes.things,
+            share=adaptation.feature_distance_share, num_classes=state.config.model.num_classes,
+        )  # fmt: skip
+        return log["loss/source"] + adaptation.feature_distance_weight * log["loss/feature_distance"]
+
+    return _Pass(View(images, box=box), loss)
+
+
+def _clean_pass(
+    state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator, log: dict[str, Tensor]
+) -> _Pass:
+    """The contrast of anchors on the clean target images."""
+
+    def loss(output: Outputs) -> Tensor:
+        return contrast_loss(state, output.hidden, pixels, pixels.reliable, draws, log)
+
+    return _Pass(View(batch.target_images, decode=False, project=True), loss)
+
+
+def _mixed_pass(
+    state: TrainingState, mixed: Mixed, pixels: TeacherPixels | None, draws: torch.Generator, log: dict[str, Tensor]
+) -> _Pass:
+    """Cross-entropy on the mixed images and, with `pixels`, the contrast of anchors where these show the target."""
+    box = detail_box(state, mixed.images, "mixed")
+
+    def loss(output: Outputs) -> Tensor:
+        log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
+        loss = state.config.adaptation.target_weight * log["loss/target"]
+        if pixels is None:
+            return loss
+        shown = pixels.reliable & ~at_stride_of(output.hidden, mixed.pasted)
+        return loss + contrast_loss(state, output.hidden, pixels, shown, draws, log)
+
+    return _Pass(View(mixed.images, project=pixels is not None, box=box), loss)
+
+
+def _masked_pass(state: TrainingState, masked: Masked, log: dict[str, Tensor]) -> _Pass:
+    """Cross-entropy on images with holes."""
+    box = detail_box(state, masked.images, "masked")
+
+    def loss(output: Outputs) -> Tensor:
+        log["loss/masked"] = segmentation_loss(state, output, masked.labels, masked.weight, box)
+        return state.config.adaptation.masked_weight * log["loss/masked"]
+
+    return _Pass(View(masked.images, box=box), loss)
 
 
 def _mix(state: TrainingState, batch: Batch, pseudo: PseudoLabels) -> Mixed:

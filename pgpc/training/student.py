@@ -7,13 +7,30 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pgpc.config import Config
 from pgpc.models import ProjectionHead, Segmenter, build_model
 
 
+class View(NamedTuple):
+    """Images, and what is asked for of them.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` normalised.
+        decode: whether logits are asked for.
+        project: whether the pixels that are to be projected are asked for.
+        box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
+    """
+
+    images: Tensor
+    decode: bool = True
+    project: bool = False
+    box: tuple[int, int] | None = None
+
+
 class Outputs(NamedTuple):
-    """What one forward pass gives; None where it was not asked for.
+    """What one view gives; None where it was not asked for.
 
     Attributes:
         features: the encoder's four maps, ``(B, C_i, h_i, w_i)``.
@@ -39,6 +56,7 @@ class Student(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(config.model)
+        self._encodes_views_apart = any(isinstance(m, _BatchNorm) for m in self.segmenter.encoder.modules())
         self._low_precision = config.training.precision == "bfloat16"
         contrast = config.contrast
         self.projection: ProjectionHead | None = None
@@ -49,26 +67,36 @@ class Student(nn.Module):
         """The context in which the networks compute in the config's precision."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self._low_precision)
 
-    def forward(
-        self, images: Tensor, *, decode: bool = True, project: bool = False, box: tuple[int, int] | None = None
-    ) -> Outputs:
-        """Images ``(B, 3, H, W)`` to what is asked for: logits (`decode`), pixels to be projected (`project`), or both.
+    def forward(self, *views: View) -> list[Outputs]:
+        """What is asked for of each view: logits, pixels to be projected, or both.
 
-        Args:
-            images: normalised.
-            decode: whether logits are asked for.
-            project: whether the pixels that are to be projected are asked for.
-            box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
+        Images of one size go through the encoder together, as one batch: fewer and larger operations, and the memory of
+        all at once. An encoder with batch norm, and decoder and projection head always, see each view by itself, so
+        that batch statistics are those of one domain.
         """
-        segmenter = self.segmenter
-        with self.autocast(images.device):
-            features = segmenter.encode(images)
-            logits, detail = segmenter.decode(features, images, box) if decode else (None, None)
-            hidden = self.projection.hidden(segmenter.projected(features)) if project else None
-        if logits is not None and torch.is_grad_enabled() and self.projection is not None and not project:
+        with self.autocast(views[0].images.device):
+            outputs = [
+                self._outputs(features, view) for features, view in zip(self._encode(views), views, strict=True)
+            ]
+        if self.projection is not None and torch.is_grad_enabled() and not any(view.project for view in views):
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.
-            logits = logits + 0.0 * sum(p.sum() for p in self.projection.parameters())
+            last = outputs[-1]
+            outputs[-1] = last._replace(logits=last.logits + 0.0 * sum(p.sum() for p in self.projection.parameters()))
+        return outputs
+
+    def _encode(self, views: Sequence[View]) -> list[Sequence[Tensor]]:
+        """The encoder's maps of each view."""
+        images = [view.images for view in views]
+        if self._encodes_views_apart or len({x.shape[1:] for x in images}) > 1:
+            return [self.segmenter.encode(x) for x in images]
+        maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
+        return list(zip(*maps, strict=True))
+
+    def _outputs(self, features: Sequence[Tensor], view: View) -> Outputs:
+        segmenter = self.segmenter
+        logits, detail = segmenter.decode(features, view.images, view.box) if view.decode else (None, None)
+        hidden = self.projection.hidden(segmenter.projected(features)) if view.project else None
         return Outputs(features, logits, detail, hidden)
 
     def unit_vectors(self, hidden: Tensor) -> Tensor:

@@ -28,9 +28,11 @@ from pgpc.data import transforms
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.data.picture_files import decode_image, decode_label
+from pgpc.pictures.embedding import feature_map
 from pgpc.training import TrainingState, read_checkpoint
 from pgpc.training import step as training_step
-from pgpc.training.passes import at_stride_of, cross_entropy, look
+from pgpc.training.passes import at_stride_of, look
+from pgpc.training.student import View
 
 RANKS = (1, 2, 4, 6, 8)
 
@@ -61,10 +63,10 @@ def print_classes(state: TrainingState, num_images: int) -> None:
     for row in range(min(num_images, len(shards))):
         image = transforms.image_tensor(decode_image(shards.image_bytes(row)))[None]
         truth = torch.from_numpy(decode_label(shards.label_bytes(row))).long()
-        teacher = state.teacher(image)
+        (teacher,) = state.teacher(View(image))
         logits = F.interpolate(teacher.logits, image.shape[2:], mode="bilinear", align_corners=False)
         sure = reliable(logits, config.contrast.eta)[0] & (truth != IGNORE_INDEX)
-        student = state.student(image, decode=False, project=True).projections[0]  # (D, h, w)
+        student = feature_map(state.student, image, "projection")[0]  # (D, h, w)
         labels, sure, truth = (at_stride_of(student, x) for x in (logits.argmax(1)[0], sure, truth))
         cosines = torch.einsum("dhw,cd->chw", student, prototypes)
         own = cosines.gather(0, labels[None])[0]
@@ -106,15 +108,12 @@ def print_gradients(state: TrainingState) -> None:
         view = look(state, batch, project=True)
         draws = torch.Generator().manual_seed(0)
         mixed = training_step._mix(state, batch, view.pseudo)
-        anchors = state.student(batch.target_images, decode=False, project=True).projections
-        contrast, _ = state.contrast.loss(anchors, view.pixels.labels, view.pixels.reliable, draws)
-        on_mixed = cross_entropy(state.student(mixed.images).logits, mixed.labels, mixed.weight)
-        losses = (
-            training_step._source_loss(state, batch, {}),
-            config.adaptation.target_weight * on_mixed,
-            config.contrast.weight * contrast,
+        passes = (
+            training_step._source_pass(state, batch, {}),
+            training_step._mixed_pass(state, mixed, None, draws, {}),
+            training_step._clean_pass(state, batch, view.pixels, draws, {}),
         )
-        print("  ".join(f"{norm(loss):.3f}" for loss in losses))
+        print("  ".join(f"{norm(it.loss(*state.student(it.view))):.3f}" for it in passes))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pgpc.training.passes import at_stride_of, cross_entropy, upsample
 from pgpc.training.seeding import torch_generator
 from pgpc.training.state import TrainingState
 from pgpc.training.step import _begin, _mix
+from pgpc.training.student import View
 
 
 def attention(self: Attention, x: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ def make_obvious(state: TrainingState) -> None:
 
 def project(network: torch.nn.Module, images: Tensor) -> Tensor:
     """Unit vectors of all pixels, from a pass of the whole network."""
-    out = network(images, project=True)
+    (out,) = network(View(images, project=True))
     return network.unit_vectors(out.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -90,7 +91,7 @@ def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
     for average, parameter in zip(teacher.parameters(), student.parameters(), strict=True):
         average.data[:] = decay * average.data + (1 - decay) * parameter.data
 
-    output = student(batch.source_images)
+    (output,) = student(View(batch.source_images))
     losses["loss/source"] = cross_entropy(output.logits, batch.source_labels)
     losses["loss/source"].backward(retain_graph=state.initial_encoder is not None)
     if state.initial_encoder is not None:
@@ -104,7 +105,7 @@ def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
 
     with torch.no_grad():
         teacher_mode(teacher)
-        seen = teacher(batch.target_images, project=config.enabled)
+        (seen,) = teacher(View(batch.target_images, project=config.enabled))
         logits = upsample(seen.logits, batch.target_images.shape[2:], False)
         pseudo = pseudo_labels(
             logits, batch.target_valid, confidence=adaptation.confidence,
@@ -126,7 +127,8 @@ def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
         (config.weight * losses["loss/contrast"]).backward()
 
     mixed = _mix(state, batch, pseudo)
-    losses["loss/target"] = cross_entropy(student(mixed.images).logits, mixed.labels, mixed.weight)
+    (output,) = student(View(mixed.images))
+    losses["loss/target"] = cross_entropy(output.logits, mixed.labels, mixed.weight)
     (adaptation.target_weight * losses["loss/target"]).backward()
 
     state.optimizer.step()

@@ -22,11 +22,9 @@ def first_batch(config):
 
 
 def watch(state):
-    """Images and box of every pass of the student from now on."""
+    """Images and box of every view of the student from now on."""
     passes = []
-    state.student.register_forward_pre_hook(
-        lambda _, args, kwargs: passes.append((args[0], kwargs.get("box"))), with_kwargs=True
-    )
+    state.student.register_forward_pre_hook(lambda _, views: passes.extend((v.images, v.box) for v in views))
     return passes
 
 
@@ -46,7 +44,7 @@ def test_every_pass_of_hrda_draws_a_detail_crop_of_its_own(tiny):
     state = TrainingState(config, torch.device("cpu"))
     passes = watch(state)
     teacher = []
-    state.teacher.register_forward_pre_hook(lambda _, __, kwargs: teacher.append(kwargs.get("box")), with_kwargs=True)
+    state.teacher.register_forward_pre_hook(lambda _, views: teacher.extend(view.box for view in views))
     batch = first_batch(config)
     for _ in range(4):
         train_step(state, batch)

@@ -72,6 +72,7 @@ def configs(tiny):
     return {
         # A share at which no pixel lies so close to the quantile that rounding (1e-7 in the logits) decides over it.
         "daformer": tiny(changes={**still, "contrast.eta": 0.3}),
+        "merged": tiny(changes={**still, "contrast.eta": 0.3, "training.merge_passes": True}),
         "hrda": tiny("streets/mic-hrda+pgpc", {**still, "model.detail_crop": 32}),
         "proca": tiny("streets/proca+pgpc", {**still, **stages}),
         "many": tiny(changes={"contrast.start": 2, "data.crop": 32, "training.iterations": 50}),
@@ -89,6 +90,7 @@ def launched(tmp_path_factory, configs):
 
 LOSSES = {
     "daformer": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
+    "merged": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
     "hrda": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
     "proca": {"loss/source", "loss/lovasz", "loss/target", "loss/contrast", "loss/feature_prototypes",
               "loss/output_prototypes"},

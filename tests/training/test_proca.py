@@ -14,6 +14,7 @@ from pgpc.data.loader import training_batches
 from pgpc.data.picture_files import decode_image, decode_label
 from pgpc.training.proca import learning_rate, prepare, proca_step
 from pgpc.training.state import TrainingState
+from pgpc.training.student import View
 
 # Three iterations of each stage; with the contrast, the memory fills in the first of "adapt".
 CHANGES = {
@@ -106,7 +107,7 @@ def test_prototypes_of_the_whole_source_by_hand(make):
         image = decode_image(domains[0].image_bytes(row))
         label = decode_label(domains[0].label_bytes(row))
         with torch.no_grad():
-            output = state.student(transforms.image_tensor(image)[None])
+            (output,) = state.student(View(transforms.image_tensor(image)[None]))
         features.append(output.features[-1][0].flatten(1).T)
         labels.append(transforms.label_tensor(label)[::8, ::8].flatten())
     features, labels = torch.cat(features), torch.cat(labels)

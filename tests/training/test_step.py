@@ -92,7 +92,7 @@ def test_the_last_pass_sees_source_pixels_pasted_into_target_images(tiny):
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     batch = next(training_batches(config, source, target, rank=0, world_size=1, start_step=0))
     seen = []
-    state.student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    state.student.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].images))
     train_step(state, batch)
     mixed = seen[-1]
     pasted = (mixed == batch.source_images).all(1)
@@ -221,14 +221,40 @@ def test_the_source_is_not_looked_at_for_a_memory_that_needs_none_of_it(tiny):
     config = tiny(changes=changes)
     state = TrainingState(config, torch.device("cpu"))
     passes = []
-    state.teacher.register_forward_hook(lambda *_: passes.append(1))
+    state.teacher.register_forward_pre_hook(lambda _, views: passes.append(views))
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     batches = training_batches(config, source, target)
     train_step(state, next(batches))
-    passes.clear()
-    log = train_step(state, next(batches))
-    assert len(passes) == 1  # the clean target
+    batch = next(batches)
+    log = train_step(state, batch)
+    (view,) = passes[-1]
+    assert torch.equal(view.images, batch.target_images)
     assert log["loss/contrast"] > 0
+
+
+@pytest.mark.parametrize("name", ["streets/daformer+pgpc", "streets/mic-hrda+pgpc", "streets/daformer"])
+def test_merged_passes_learn_the_same(tiny, name):
+    still = {"model.dropout": 0.0, "model.drop_path": 0.0, "adaptation.confidence": 0.01, "optimizer.warmup": 0}
+    still |= {"model.detail_crop": 32} if "hrda" in name else {}
+    found = []
+    for merge in (False, True):
+        config = tiny(name, {**still, "training.merge_passes": merge})
+        state = TrainingState(config, torch.device("cpu"))
+        batches, images = [], []
+        state.student.segmenter.encoder.register_forward_pre_hook(lambda _, args, to=images: to.append(len(args[0])))
+        source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+        batches = itertools.islice(training_batches(config, source, target), 2)
+        logs = [train_step(state, batch) for batch in batches]
+        found.append((logs, {n: p.grad for n, p in state.student.named_parameters() if p.grad is not None}, images))
+    (apart, gradients, images), (merged, others, batched) = found
+    assert max(images) == 2 < max(batched)
+    assert sum(images) == sum(batched)
+    for log, other in zip(apart, merged, strict=True):
+        torch.testing.assert_close(log, other, rtol=1e-4, atol=1e-6)
+    assert gradients.keys() == others.keys()
+    total = torch.stack([g.norm() for g in gradients.values()]).norm()
+    for parameter, gradient in gradients.items():
+        assert (others[parameter] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6 * total, parameter
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -173,7 +173,7 @@ if __name__ == "__main__":
         else:
             configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
             result = {
-                **{name: whole_steps(configs[name], 3) for name in ("daformer", "hrda", "proca")},
+                **{name: whole_steps(configs[name], 3) for name in ("daformer", "merged", "hrda", "proca")},
                 "many": many_steps(configs["many"], 50),
                 "uneven": uneven_steps(configs["many"]),
             }
