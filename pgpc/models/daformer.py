@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pgpc.models.depthwise import DilatedDepthwiseConv
+
 _DILATIONS = (1, 6, 12, 18)
 
 
@@ -30,13 +32,13 @@ class Embedding(nn.Module):
 
 
 class ConvBNReLU(nn.Module):
-    """Convolution that keeps the map's size, batch norm, ReLU."""
+    """A convolution that keeps the map's size, batch norm, ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, **options: int) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        # Without bias: the batch norm has one.
-        self.conv = nn.Conv2d(in_channels, channels, kernel, padding="same", bias=False, **options)
-        self.bn = nn.BatchNorm2d(channels)
+        assert conv.bias is None, "the batch norm has one"
+        self.conv = conv
+        self.bn = nn.BatchNorm2d(conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(x)), inplace=True)
@@ -47,11 +49,16 @@ class SeparableConv(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, dilation: int) -> None:
         super().__init__()
-        self.depthwise_conv = ConvBNReLU(in_channels, in_channels, 3, dilation=dilation, groups=in_channels)
-        self.pointwise_conv = ConvBNReLU(in_channels, channels, 1)
+        self.depthwise_conv = ConvBNReLU(DilatedDepthwiseConv(in_channels, 3, dilation=dilation))
+        self.pointwise_conv = ConvBNReLU(conv(in_channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))
+
+
+def conv(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
+    """A convolution that keeps the map's size, without bias; for a `ConvBNReLU`."""
+    return nn.Conv2d(in_channels, channels, kernel, padding="same", bias=False)
 
 
 class ContextFusion(nn.Module):
@@ -60,12 +67,12 @@ class ContextFusion(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.aspp_modules = nn.ModuleList(
-            ConvBNReLU(in_channels, channels, 1)
+            ConvBNReLU(conv(in_channels, channels, 1))
             if dilation == 1
             else SeparableConv(in_channels, channels, dilation=dilation)
             for dilation in _DILATIONS
         )
-        self.bottleneck = ConvBNReLU(len(_DILATIONS) * channels, channels, 3)
+        self.bottleneck = ConvBNReLU(conv(len(_DILATIONS) * channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))

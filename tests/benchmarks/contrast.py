@@ -191,7 +191,8 @@ def print_step() -> None:
                 features, logits, labels, usable, sure, generator
             ),
             "loss": lambda of=contrast: of.loss(free, labels, sure, generator),
-            "loss, backward": lambda of=contrast: of.loss(free, labels, sure, generator)[0].backward(),
+            # Into no `grad`, whose order in memory is another.
+            "loss, backward": lambda of=contrast: torch.autograd.grad(of.loss(free, labels, sure, generator)[0], free),
         }
         times = {name: seconds(part) * 1e3 for name, part in parts.items()}
         words = ", ".join(f"{name} {value:.1f}" for name, value in times.items())

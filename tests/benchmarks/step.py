@@ -39,7 +39,8 @@ import torch
 from pgpc.config import Config
 from pgpc.training.step import train_step
 from tests.benchmarks.obvious import make_obvious, obvious_step
-from tests.benchmarks.timing import in_turns, make_batch, make_config, make_state, prepare, ratio
+from torch.profiler import ProfilerActivity, profile
+from tests.benchmarks.timing import DEVICE, in_turns, make_batch, make_config, make_state, prepare, ratio
 
 BASE, PGPC = "gta5-cityscapes/daformer", "gta5-cityscapes/daformer+pgpc"
 GROWTH = {
@@ -88,18 +89,33 @@ def print_ratios(encoder: str, crop: int, repetitions: int) -> None:
     """Obvious to ours, and PGPC to its base."""
     base, target = (make_config(name, encoder, crop) for name in (BASE, PGPC))
     mixed = make_config(PGPC, encoder, crop, {"contrast.anchor_view": "mixed"})
-    for config in (base, target):
-        check_equal(config)
+    merged = make_config(PGPC, encoder, crop, {"training.merge_passes": True})
+    for name in (BASE, PGPC):
+        check_equal(make_config(name, "mit_b0", 64))
     times = in_turns(
         {"DAFormer": ours(base), "PGPC, clean target": ours(target), "PGPC, mixed": ours(mixed),
-         "obvious DAFormer": theirs(base), "obvious PGPC": theirs(target)}, repetitions,
+         "PGPC, merged passes": ours(merged), "obvious DAFormer": theirs(base), "obvious PGPC": theirs(target)},
+        repetitions,
     )  # fmt: skip
     print("| step | seconds, median | to |  ratio |\n| --- | --- | --- | --- |")
-    for of, to in (("PGPC, clean target", "DAFormer"), ("PGPC, mixed", "DAFormer"), ("obvious DAFormer", "DAFormer"),
-                   ("obvious PGPC", "PGPC, clean target")):  # fmt: skip
+    for of, to in (("PGPC, clean target", "DAFormer"), ("PGPC, mixed", "DAFormer"), ("PGPC, merged passes", "DAFormer"),
+                   ("obvious DAFormer", "DAFormer"), ("obvious PGPC", "PGPC, clean target")):  # fmt: skip
         print(f"| {of} | {np.median(times[of]):.3f} | {to} | {ratio(times, of, to):.3f} |", flush=True)
     times = in_turns({"DAFormer": inference(base), "PGPC": inference(target)}, 4 * repetitions)
     print(f"| one image, PGPC | {np.median(times['PGPC']):.3f} | DAFormer | {ratio(times, 'PGPC', 'DAFormer'):.3f} |")
+
+
+def print_profile(base: str, encoder: str, crop: int) -> None:
+    """Where the time of a step goes: operators by what they take themselves."""
+    step = ours(make_config(f"gta5-cityscapes/{base}", encoder, crop, {"model.detail_crop": crop // 2} if "hrda" in base else {}))
+    step()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
+    with profile(activities=activities, record_shapes=True) as found:
+        step()
+    order = f"self_{DEVICE.type}_time_total"
+    for by_shape in (0, 4):
+        table = found.key_averages(group_by_input_shape=by_shape > 0)
+        print(table.table(sort_by=order, row_limit=20, max_name_column_width=40, max_shapes_column_width=70))
 
 
 def print_precision(encoder: str, crop: int, repetitions: int) -> None:
@@ -127,8 +143,11 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="turns (default: %(default)s)")
     parser.add_argument("--growth", action="store_true", help="print how a step grows instead")
     parser.add_argument("--precision", action="store_true", help="print what bfloat16 gives instead")
+    parser.add_argument("--profile", metavar="BASE", help="print where the time of a step goes instead, of daformer, say")
     arguments = parser.parse_args()
     prepare()
+    if arguments.profile:
+        return print_profile(arguments.profile, arguments.encoder, arguments.crop)
     task = print_growth if arguments.growth else print_precision if arguments.precision else print_ratios
     task(arguments.encoder, arguments.crop, arguments.repetitions)
 
