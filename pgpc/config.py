@@ -75,6 +75,9 @@ class ContrastConfig:
     linearly; 0 starts with the full one."""
     anchor_view: Literal["target", "mixed"] = "target"
     """Anchors are the student's features of the clean target image (one more pass), or of the mixed image."""
+    source_from: Literal["teacher", "student"] = "teacher"
+    """Whose encoder the memory has its source pixels from: the "teacher"'s (one more pass), as the paper has it, or the
+    "student"'s, which sees the source images anyway."""
     reliable_by: Literal["entropy", "confidence"] = "entropy"
     """What ranks target pixels by reliability (Table 7)."""
     reliable_per: Literal["image", "batch", "class"] = "image"
@@ -156,8 +159,8 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the networks' activations; losses are always float32."""
     merge_passes: bool = False
-    """The student's encoder sees the images of all losses of a step at once, not one loss's after another's: more work
-    at a time for a GPU that is not busy, at two to four times the memory. One with batch norm sees them apart."""
+    """An encoder sees all images that a step has for it at once, not one loss's after another's: more work at a time
+    for a GPU that is not busy, at two to four times the memory. One with batch norm sees them apart."""
     sync_batch_norm: bool = True
     """Batch norm takes its statistics over the images of all processes, so that W processes with B / W images each
     compute what one with B does; off, each process normalises by its own."""

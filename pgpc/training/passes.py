@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ class TeacherView(NamedTuple):
     Attributes:
         pseudo: labels and weights of the target, at the size of the images.
         pixels: the target's material of the contrast; None while nothing is remembered.
-        source: the source's, ``(B, hidden, h, w)``; None where none is remembered.
+        source: that of the source, ``(B, hidden, h, w)``; None where it is not the teacher's that is remembered.
     """
 
     pseudo: PseudoLabels
@@ -57,7 +58,7 @@ def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
     adaptation, contrast = state.config.adaptation, state.config.contrast
     teacher_mode(state.teacher)
     views = [View(batch.target_images, project=project)]
-    if project and state.contrast.source is not None:
+    if project and contrast.source_from == "teacher" and state.contrast.source is not None:
         views.append(View(batch.source_images, decode=False, project=True))
     output, *source = state.teacher(*views)
     logits = upsample(output.logits, batch.target_images.shape[2:], state.student.segmenter.align_corners)
@@ -77,11 +78,27 @@ def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
 
 @torch.no_grad()
 def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch.Generator) -> None:
-    """Add the teacher's features of both domains to the memory (the material of Eqs. 9, 10 and 11)."""
+    """Add the teacher's features to the memory (the material of Eqs. 9, 10 and 11)."""
     if view.source is not None:
-        labels = at_stride_of(view.source, batch.source_labels)
-        state.contrast.remember_source(view.source, labels, draws, state.teacher.unit_vectors)
+        _remember_source(state, batch, view.source, draws)
     state.contrast.remember_target(*view.pixels, draws, state.teacher.unit_vectors)
+
+
+@torch.no_grad()
+def remember_student(
+    state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
+) -> None:
+    """Add the source features of the student's encoder to the memory, projected by the teacher's head, if it is read."""
+    if state.contrast.source is None:
+        return
+    with state.teacher.autocast(batch.source_images.device):
+        hidden = state.teacher.projection.hidden(state.teacher.segmenter.projected(features))
+    _remember_source(state, batch, hidden, draws)
+
+
+def _remember_source(state: TrainingState, batch: Batch, hidden: Tensor, draws: torch.Generator) -> None:
+    labels = at_stride_of(hidden, batch.source_labels)
+    state.contrast.remember_source(hidden, labels, draws, state.teacher.unit_vectors)
 
 
 def contrast_loss(

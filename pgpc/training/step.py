@@ -24,6 +24,7 @@ from pgpc.training.passes import (
     detail_box,
     look,
     remember,
+    remember_student,
     segmentation_loss,
 )
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
@@ -60,9 +61,8 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     masking = adaptation.masked_weight > 0
     log: dict[str, Tensor] = {}
     _begin(state)
-    source = _source_pass(state, batch, log)  # labelled images: Eq. 1, and the feature distance
-    if state.teacher is None:
-        return _finish(state, [source], log)
+    if state.teacher is None:  # source-only: nothing but Eq. 1
+        return _finish(state, [_source_pass(state, batch, log)], log)
 
     update_teacher(state.teacher, state.student, step, adaptation.ema_decay)
     view = look(state, batch, project=remembering)  # pseudo-labels and reliable pixels: Eqs. 2, 3 and 7
@@ -71,6 +71,8 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     if remembering:  # the material of positives and negatives: Eqs. 9, 10 and 11
         remember(state, batch, view, draws)
 
+    # Labelled images: Eq. 1, and the feature distance.
+    source = _source_pass(state, batch, log, draws if remembering and config.source_from == "student" else None)
     passes = []
     if mixing or masking:
         passes.append(source)
@@ -118,12 +120,19 @@ def _backward(state: TrainingState, passes: list[_Pass]) -> None:
             torch.stack([it.loss(output) for it, output in zip(at_once, outputs, strict=True)]).sum().backward()
 
 
-def _source_pass(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> _Pass:
-    """Cross-entropy on the labelled images (Eq. 1), plus the feature distance where it is on."""
+def _source_pass(
+    state: TrainingState, batch: Batch, log: dict[str, Tensor], draws: torch.Generator | None = None
+) -> _Pass:
+    """Cross-entropy on the labelled images (Eq. 1), plus the feature distance where it is on.
+
+    With `draws` the memory of the contrast takes in their features.
+    """
     adaptation, images = state.config.adaptation, batch.source_images
     box = detail_box(state, images, "source")
 
     def loss(output: Outputs) -> Tensor:
+        if draws is not None:
+            remember_student(state, batch, output.features, draws)
         log["loss/source"] = segmentation_loss(state, output, batch.source_labels, None, box)
         if state.initial_encoder is None:
             return log["loss/source"]

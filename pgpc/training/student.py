@@ -56,7 +56,8 @@ class Student(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(config.model)
-        self._encodes_views_apart = any(isinstance(m, _BatchNorm) for m in self.segmenter.encoder.modules())
+        has_batch_norm = any(isinstance(m, _BatchNorm) for m in self.segmenter.encoder.modules())
+        self._merges_views = config.training.merge_passes and not has_batch_norm
         self._low_precision = config.training.precision == "bfloat16"
         contrast = config.contrast
         self.projection: ProjectionHead | None = None
@@ -70,9 +71,9 @@ class Student(nn.Module):
     def forward(self, *views: View) -> list[Outputs]:
         """What is asked for of each view: logits, pixels to be projected, or both.
 
-        Images of one size go through the encoder together, as one batch: fewer and larger operations, and the memory of
-        all at once. An encoder with batch norm, and decoder and projection head always, see each view by itself, so
-        that batch statistics are those of one domain.
+        With ``training.merge_passes`` images of one size go through the encoder as one batch. An encoder with batch
+        norm, and decoder and projection head always, see each view by itself, so that batch statistics are those of one
+        domain.
         """
         with self.autocast(views[0].images.device):
             outputs = [
@@ -88,7 +89,7 @@ class Student(nn.Module):
     def _encode(self, views: Sequence[View]) -> list[Sequence[Tensor]]:
         """The encoder's maps of each view."""
         images = [view.images for view in views]
-        if self._encodes_views_apart or len({x.shape[1:] for x in images}) > 1:
+        if not self._merges_views or len({x.shape[1:] for x in images}) > 1:
             return [self.segmenter.encode(x) for x in images]
         maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
         return list(zip(*maps, strict=True))

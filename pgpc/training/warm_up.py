@@ -39,7 +39,7 @@ _NEUTRAL = (
     *_LENGTH, "contrast.r", "contrast.eta", "contrast.weight", "contrast.anchors", "contrast.negatives",
     "contrast.temperature", "contrast.bank_size", "contrast.quota", "contrast.pool", "contrast.family",
     "contrast.positive", "contrast.negative", "contrast.average", "contrast.head_warmup", "contrast.reliable_by",
-    "contrast.reliable_per", "contrast.negatives_per",
+    "contrast.reliable_per", "contrast.negatives_per", "contrast.source_from",
     # The head is drawn after the network, is touched by nothing before the contrast, and is no part of the warm-up.
     "contrast.dim", "contrast.hidden",
     "name", "data.loader_workers",

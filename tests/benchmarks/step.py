@@ -31,37 +31,68 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from pgpc.config import Config
 from pgpc.training.step import train_step
 from tests.benchmarks.obvious import make_obvious, obvious_step
-from torch.profiler import ProfilerActivity, profile
-from tests.benchmarks.timing import DEVICE, in_turns, make_batch, make_config, make_state, prepare, ratio
+from tests.benchmarks.timing import (
+    DEVICE,
+    in_turns,
+    in_turns_apart,
+    make_batch,
+    make_config,
+    make_state,
+    prepare,
+    ratio,
+)
 
-BASE, PGPC = "gta5-cityscapes/daformer", "gta5-cityscapes/daformer+pgpc"
 GROWTH = {
-    "anchors M": {"contrast.anchors": [64, 128, 256]},
-    "negatives N": {"contrast.negatives": [128, 256, 512]},
-    "bank size": {"contrast.bank_size": [1024, 4096, 16384]},
-    "classes C": {"model.num_classes": [7, 19, 50]},
-    "pixels of the crop": {"data.crop": [128, 192, 256]},
+    "anchors M": ("contrast.anchors", [64, 128, 256]),
+    "negatives N": ("contrast.negatives", [128, 256, 512]),
+    "bank size": ("contrast.bank_size", [1024, 4096, 16384]),
+    "classes C": ("model.num_classes", [7, 19, 50]),
+    "pixels of the crop": ("data.crop", [128, 192, 256]),
 }
+PRECISIONS = ("float32", "bfloat16")
 
 
-def ours(config: Config):
+def configure(arguments: argparse.Namespace, *, pgpc: bool, **changes: object) -> Config:
+    """A base with the encoder and crop that were asked for."""
+    detail = {"model.detail_crop": arguments.crop // 2} if "hrda" in arguments.base else {}
+    preset = f"gta5-cityscapes/{arguments.base}{'+pgpc' if pgpc else ''}"
+    return make_config(preset, arguments.encoder, arguments.crop, detail | changes)
+
+
+def ours(config: Config) -> Callable[[], object]:
     """A function that makes one step."""
+    prepare()
     return partial(train_step, make_state(config), make_batch(config))
 
 
-def theirs(config: Config):
+def theirs(config: Config) -> Callable[[], object]:
     """The same the obvious way."""
     state = make_state(config)
     make_obvious(state)
     return partial(obvious_step, state, make_batch(config))
+
+
+def inference(config: Config) -> Callable[[], object]:
+    """A function that segments one image."""
+    prepare()
+    network = make_state(config).student.segmenter.eval()
+    image = make_batch(config).target_images[:1]
+
+    def segment() -> None:
+        with torch.inference_mode():
+            network(image)
+
+    return segment
 
 
 def check_equal(config: Config) -> None:
@@ -73,62 +104,58 @@ def check_equal(config: Config) -> None:
             assert math.isclose(value, mine[name].item(), rel_tol=2e-3, abs_tol=1e-5), (name, value, mine[name].item())
 
 
-def inference(config: Config):
-    """A function that segments one image."""
-    network = make_state(config).student.segmenter.eval()
-    image = make_batch(config).target_images[:1]
-
-    def segment() -> None:
-        with torch.inference_mode():
-            network(image)
-
-    return segment
-
-
-def print_ratios(encoder: str, crop: int, repetitions: int) -> None:
-    """Obvious to ours, and PGPC to its base."""
-    base, target = (make_config(name, encoder, crop) for name in (BASE, PGPC))
-    mixed = make_config(PGPC, encoder, crop, {"contrast.anchor_view": "mixed"})
-    merged = make_config(PGPC, encoder, crop, {"training.merge_passes": True})
-    for name in (BASE, PGPC):
-        check_equal(make_config(name, "mit_b0", 64))
-    times = in_turns(
-        {"DAFormer": ours(base), "PGPC, clean target": ours(target), "PGPC, mixed": ours(mixed),
-         "PGPC, merged passes": ours(merged), "obvious DAFormer": theirs(base), "obvious PGPC": theirs(target)},
-        repetitions,
-    )  # fmt: skip
-    print("| step | seconds, median | to |  ratio |\n| --- | --- | --- | --- |")
-    for of, to in (("PGPC, clean target", "DAFormer"), ("PGPC, mixed", "DAFormer"), ("PGPC, merged passes", "DAFormer"),
-                   ("obvious DAFormer", "DAFormer"), ("obvious PGPC", "PGPC, clean target")):  # fmt: skip
+def print_ratios(arguments: argparse.Namespace) -> None:
+    """PGPC to its base and, of DAFormer, the obvious way to ours."""
+    base, clean = (configure(arguments, pgpc=pgpc) for pgpc in (False, True))
+    mixed, student = {"contrast.anchor_view": "mixed"}, {"contrast.source_from": "student"}
+    steps = {
+        "base": partial(ours, base),
+        "PGPC": partial(ours, clean),
+        "PGPC, merged passes": partial(ours, configure(arguments, pgpc=True, **{"training.merge_passes": True})),
+        "PGPC, source of the student": partial(ours, configure(arguments, pgpc=True, **student)),
+        "PGPC, mixed": partial(ours, configure(arguments, pgpc=True, **mixed)),
+        "PGPC, mixed, source of the student": partial(ours, configure(arguments, pgpc=True, **mixed, **student)),
+    }
+    compared = [(name, "base") for name in steps if name != "base"]
+    if arguments.base == "daformer":
+        small = argparse.Namespace(base="daformer", encoder="mit_b0", crop=64)
+        for pgpc in (False, True):
+            check_equal(configure(small, pgpc=pgpc))
+        steps |= {"obvious base": partial(theirs, base), "obvious PGPC": partial(theirs, clean)}
+        compared += [("obvious base", "base"), ("obvious PGPC", "PGPC")]
+    steps |= {"one image, base": partial(inference, base), "one image, PGPC": partial(inference, clean)}
+    compared += [("one image, PGPC", "one image, base")]
+    times = timing.in_turns_apart(steps, arguments.repetitions)
+    print(f"base: {arguments.base}\n\n| step | seconds, median | to | ratio |\n| --- | --- | --- | --- |")
+    for of, to in compared:
         print(f"| {of} | {np.median(times[of]):.3f} | {to} | {ratio(times, of, to):.3f} |", flush=True)
-    times = in_turns({"DAFormer": inference(base), "PGPC": inference(target)}, 4 * repetitions)
-    print(f"| one image, PGPC | {np.median(times['PGPC']):.3f} | DAFormer | {ratio(times, 'PGPC', 'DAFormer'):.3f} |")
 
 
-def print_profile(base: str, encoder: str, crop: int) -> None:
-    """Where the time of a step goes: operators by what they take themselves."""
-    step = ours(make_config(f"gta5-cityscapes/{base}", encoder, crop, {"model.detail_crop": crop // 2} if "hrda" in base else {}))
-    step()
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
-    with profile(activities=activities, record_shapes=True) as found:
+def print_profile(arguments: argparse.Namespace) -> None:
+    """Where the time of a step of the base goes: operators by what they take themselves."""
+    step = ours(configure(arguments, pgpc=False))
+    for _ in range(2):
         step()
-    order = f"self_{DEVICE.type}_time_total"
-    for by_shape in (0, 4):
-        table = found.key_averages(group_by_input_shape=by_shape > 0)
-        print(table.table(sort_by=order, row_limit=20, max_name_column_width=40, max_shapes_column_width=70))
+    on_gpu = DEVICE.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
+        step()
+    averages = found.key_averages()
+    print(averages.table(sort_by=f"self_{DEVICE.type}_time_total", row_limit=20, max_name_column_width=40))
 
 
-def print_precision(encoder: str, crop: int, repetitions: int) -> None:
+def print_precision(arguments: argparse.Namespace) -> None:
     """float32 to bfloat16."""
-    steps = {p: ours(make_config(BASE, encoder, crop, {"training.precision": p})) for p in ("float32", "bfloat16")}
-    print(f"float32 to bfloat16: ratio {ratio(in_turns(steps, repetitions), 'float32', 'bfloat16'):.2f}", flush=True)
+    steps = {p: partial(ours, configure(arguments, pgpc=False, **{"training.precision": p})) for p in PRECISIONS}
+    times = timing.in_turns_apart(steps, arguments.repetitions)
+    print(f"{PRECISIONS[0]} to {PRECISIONS[1]}: ratio {ratio(times, *PRECISIONS):.2f}", flush=True)
 
 
-def print_growth(encoder: str, crop: int, repetitions: int) -> None:
+def print_growth(arguments: argparse.Namespace) -> None:
     """The exponents of power laws, of a step with PGPC."""
-    for what, ((key, sizes),) in ((what, change.items()) for what, change in GROWTH.items()):
-        steps = {str(n): ours(make_config(PGPC, encoder, crop, {key: n})) for n in sizes}
-        medians = [np.median(t) for t in in_turns(steps, repetitions).values()]
+    prepare()
+    for what, (key, sizes) in GROWTH.items():
+        steps = {str(n): ours(configure(arguments, pgpc=True, **{key: n})) for n in sizes}
+        medians = [np.median(t) for t in timing.in_turns(steps, arguments.repetitions).values()]
         grown = np.square(sizes) if key == "data.crop" else np.array(sizes)
         exponent = np.polyfit(np.log(grown), np.log(medians), 1)[0]
         shown = ", ".join(f"{n}: {t:.3f} s" for n, t in zip(sizes, medians))
@@ -138,18 +165,18 @@ def print_growth(encoder: str, crop: int, repetitions: int) -> None:
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="daformer", help="or hrda, mic-daformer, .. (default: %(default)s)")
     parser.add_argument("--encoder", default="mit_b1", help="(default: %(default)s)")
     parser.add_argument("--crop", type=int, default=256, help="(default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns (default: %(default)s)")
-    parser.add_argument("--growth", action="store_true", help="print how a step grows instead")
-    parser.add_argument("--precision", action="store_true", help="print what bfloat16 gives instead")
-    parser.add_argument("--profile", metavar="BASE", help="print where the time of a step goes instead, of daformer, say")
+    parser.add_argument("--repetitions", type=int, default=3, help="turns (default: %(default)s)")
+    tasks = parser.add_mutually_exclusive_group()
+    for name, task, what in (("growth", print_growth, "how a step with PGPC grows"),
+                             ("precision", print_precision, "what bfloat16 gives"),
+                             ("profile", print_profile, "where the time of a step of the base goes")):  # fmt: skip
+        text = f"print {what} instead"
+        tasks.add_argument(f"--{name}", dest="task", action="store_const", const=task, default=print_ratios, help=text)
     arguments = parser.parse_args()
-    prepare()
-    if arguments.profile:
-        return print_profile(arguments.profile, arguments.encoder, arguments.crop)
-    task = print_growth if arguments.growth else print_precision if arguments.precision else print_ratios
-    task(arguments.encoder, arguments.crop, arguments.repetitions)
+    arguments.task(arguments)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +45,40 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def in_turns(variants: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of every variant in every turn, after one turn that does not count."""
-    for function in variants.values():
+    """Seconds of every variant in every turn, after two turns that do not count."""
+    for function in [*variants.values()] * 2:
         function()
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repetitions):
         for name, function in variants.items():
             times[name].append(seconds(function))
     return times
+
+
+def in_turns_apart(
+    variants: Mapping[str, Callable[[], Callable[[], Any]]], repetitions: int
+) -> dict[str, list[float]]:
+    """Seconds of every variant in every turn, each time in a process of its own: what one keeps in memory, or sets for
+    its process, is not there for another.
+
+    Args:
+        variants: each makes, in its process, what is timed; can be pickled.
+        repetitions: turns.
+    """
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for turn in range(repetitions):
+        for name, make in variants.items():
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                times[name].append(process.submit(_measure, make).result())
+            print(f"turn {turn + 1}, {name}: {times[name][-1]:.3f} s", file=sys.stderr, flush=True)
+    return times
+
+
+def _measure(make: Callable[[], Callable[[], Any]]) -> float:
+    """The shorter of two runs, after two in which the process gets its memory."""
+    torch.set_num_threads(1)
+    function = make()
+    return min([seconds(function) for _ in range(4)][2:])
 
 
 def ratio(times: Mapping[str, list[float]], of: str, to: str) -> float:

@@ -202,6 +202,18 @@ def test_the_teacher_of_adapt_begins_as_a_copy(make):
         assert torch.equal(value, source[name]), name
 
 
+def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(make):
+    for name, views in (("teacher", 2), ("student", 1)):
+        state, domains, batches = start(make("streets/proca+pgpc", {"contrast.source_from": name}))
+        shown = []
+        state.teacher.register_forward_pre_hook(lambda _, args, to=shown: to.append(len(args)))
+        for batch in itertools.islice(batches, 5):
+            prepare(state, *domains)
+            proca_step(state, batch)
+        assert shown[-1] == views
+        assert state.contrast.source.filled.any()
+
+
 def test_until_the_contrast_its_switch_changes_nothing_but_the_target_loss(make):
     ours, *_ = run(make("streets/proca+pgpc", {"adaptation.target_weight": 0.0}), 4)
     base, *_ = run(make(), 4)

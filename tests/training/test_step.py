@@ -133,6 +133,26 @@ def test_memory_comes_from_the_teacher(tiny, monkeypatch):
         torch.testing.assert_close(nearest, torch.ones_like(nearest), rtol=0, atol=1e-6)
 
 
+def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(tiny):
+    config = tiny(changes={"contrast.source_from": "student"})
+    state = TrainingState(config, torch.device("cpu"))
+    source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
+    batch = next(training_batches(config, source, target, rank=0, world_size=1, start_step=0))
+    encoded, shown = [], []
+    state.student.segmenter.encoder.register_forward_hook(lambda _, __, maps: encoded.append(maps))
+    state.teacher.register_forward_pre_hook(lambda _, views: shown.extend(views))
+    train_step(state, batch)
+    (view,) = shown
+    assert torch.equal(view.images, batch.target_images)
+    head = state.teacher.projection
+    given = head.unit_vectors(head.hidden(encoded[0]).permute(0, 2, 3, 1)).flatten(0, 2)  # of the pass on the source
+    bank = state.contrast.source
+    held = torch.cat([bank.rows[c, : bank.filled[c]] for c in range(19)])
+    assert len(held) > 30
+    nearest = (held @ given.T).amax(dim=1)
+    torch.testing.assert_close(nearest, torch.ones_like(nearest), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("eta", [0.2, 0.7])
 def test_eta_is_the_share_of_pixels_that_may_be_anchors(tiny, eta):
     _, logs = run(tiny(changes={"contrast.eta": eta, "adaptation.ignore_bottom": 0}), 2)

@@ -6,6 +6,8 @@ import torch
 from pgpc.training.state import TrainingState
 from pgpc.training.student import View
 
+MERGE = {"training.merge_passes": True, "model.dropout": 0.0, "model.drop_path": 0.0}
+
 
 @pytest.fixture
 def images():
@@ -23,8 +25,7 @@ def outputs(student, *views):
 
 @pytest.mark.parametrize("name", ["streets", "streets/hrda+pgpc"])
 def test_views_are_encoded_together_and_decoded_apart(tiny, images, name):
-    still = {"model.dropout": 0.0, "model.drop_path": 0.0}
-    config = tiny(name, still | ({"model.detail_crop": 32} if "hrda" in name else {}))
+    config = tiny(name, MERGE | ({"model.detail_crop": 32} if "hrda" in name else {}))
     student = TrainingState(config, torch.device("cpu")).student
     box = (8, 24) if "hrda" in name else None
     first, second, third = images
@@ -38,7 +39,7 @@ def test_views_are_encoded_together_and_decoded_apart(tiny, images, name):
 
 
 def test_an_encoder_with_batch_norm_sees_each_view_by_itself(tiny, images):
-    changes = {"model.encoder": "test_resnet", "data.crop": None, "data.source_size": (128, 64)}
+    changes = {**MERGE, "model.encoder": "test_resnet", "data.crop": None, "data.source_size": (128, 64)}
     changes |= {"proca.source_iterations": 1, "proca.self_training_iterations": 1, "contrast.start": 2}
     student = TrainingState(tiny("streets/proca+pgpc", changes), torch.device("cpu")).student
     together, alone, calls = outputs(student, View(images[0]), View(3 * images[1]))
@@ -47,8 +48,16 @@ def test_an_encoder_with_batch_norm_sees_each_view_by_itself(tiny, images):
         assert torch.equal(a.features[-1], b.features[-1])
 
 
-def test_views_of_other_sizes(tiny, images):
+def test_views_are_encoded_apart_where_they_are_not_to_be_merged(tiny, images):
     student = TrainingState(tiny(), torch.device("cpu")).student.eval()
+    together, alone, calls = outputs(student, View(images[0]), View(images[1]))
+    assert calls == [2, 2]
+    for a, b in zip(together, alone, strict=True):
+        assert torch.equal(a.logits, b.logits)
+
+
+def test_views_of_other_sizes(tiny, images):
+    student = TrainingState(tiny(changes=MERGE), torch.device("cpu")).student.eval()
     small = images[1, :, :, :32, :32]
     (_, a), (_, b), calls = outputs(student, View(images[0]), View(small))
     assert calls == [2, 2]

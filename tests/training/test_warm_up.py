@@ -29,7 +29,7 @@ OTHER = {
     "contrast.average": "all", "contrast.head_warmup": 3, "contrast.reliable_by": "confidence",
     "contrast.reliable_per": "batch", "contrast.negatives_per": "class", "contrast.dim": 4, "contrast.hidden": 16,
     "contrast.start": 5, "contrast.fill": 2, "contrast.anchor_view": "mixed", "name": "other",
-    "data.loader_workers": 1,
+    "data.loader_workers": 1, "contrast.source_from": "student",
 }  # fmt: skip
 """Another value of every setting that a warm-up does not depend on."""
 
