@@ -125,7 +125,7 @@ def print_ratios(arguments: argparse.Namespace) -> None:
         compared += [("obvious base", "base"), ("obvious PGPC", "PGPC")]
     steps |= {"one image, base": partial(inference, base), "one image, PGPC": partial(inference, clean)}
     compared += [("one image, PGPC", "one image, base")]
-    times = timing.in_turns_apart(steps, arguments.repetitions)
+    times = in_turns_apart(steps, arguments.repetitions)
     print(f"base: {arguments.base}\n\n| step | seconds, median | to | ratio |\n| --- | --- | --- | --- |")
     for of, to in compared:
         print(f"| {of} | {np.median(times[of]):.3f} | {to} | {ratio(times, of, to):.3f} |", flush=True)
@@ -146,7 +146,7 @@ def print_profile(arguments: argparse.Namespace) -> None:
 def print_precision(arguments: argparse.Namespace) -> None:
     """float32 to bfloat16."""
     steps = {p: partial(ours, configure(arguments, pgpc=False, **{"training.precision": p})) for p in PRECISIONS}
-    times = timing.in_turns_apart(steps, arguments.repetitions)
+    times = in_turns_apart(steps, arguments.repetitions)
     print(f"{PRECISIONS[0]} to {PRECISIONS[1]}: ratio {ratio(times, *PRECISIONS):.2f}", flush=True)
 
 
@@ -155,7 +155,7 @@ def print_growth(arguments: argparse.Namespace) -> None:
     prepare()
     for what, (key, sizes) in GROWTH.items():
         steps = {str(n): ours(configure(arguments, pgpc=True, **{key: n})) for n in sizes}
-        medians = [np.median(t) for t in timing.in_turns(steps, arguments.repetitions).values()]
+        medians = [np.median(t) for t in in_turns(steps, arguments.repetitions).values()]
         grown = np.square(sizes) if key == "data.crop" else np.array(sizes)
         exponent = np.polyfit(np.log(grown), np.log(medians), 1)[0]
         shown = ", ".join(f"{n}: {t:.3f} s" for n, t in zip(sizes, medians))
