@@ -88,7 +88,7 @@ def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch
 def remember_student(
     state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
 ) -> None:
-    """Add the source features of the student's encoder to the memory, projected by the teacher's head, if it is read."""
+    """Add the source features of the student's encoder, projected by the teacher's head, to the memory if that is read."""
     if state.contrast.source is None:
         return
     with state.teacher.autocast(batch.source_images.device):
