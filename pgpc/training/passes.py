@@ -88,7 +88,7 @@ def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch
 def remember_student(
     state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
 ) -> None:
-    """Add the source features of the student's encoder, projected by the teacher's head, to the memory if that is read."""
+    """Add the source features of the student's encoder, projected by the teacher's head, to the memory."""
     if state.contrast.source is None:
         return
     with state.teacher.autocast(batch.source_images.device):
