@@ -76,8 +76,9 @@ class ContrastConfig:
     anchor_view: Literal["target", "mixed"] = "target"
     """Anchors are the student's features of the clean target image (one more pass), or of the mixed image."""
     source_from: Literal["teacher", "student"] = "teacher"
-    """Whose encoder the memory has its source pixels from: the "teacher"'s (one more pass), as the paper has it, or the
-    "student"'s, which sees the source images anyway."""
+    """Whose encoder the memory has its source pixels from, projected by the teacher's head: the "teacher"'s (one more
+    pass), as the paper has it, or the "student"'s, which sees the source images anyway, with its dropout and, in ProCA,
+    in other colours; ignored where nothing reads source pixels."""
     reliable_by: Literal["entropy", "confidence"] = "entropy"
     """What ranks target pixels by reliability (Table 7)."""
     reliable_per: Literal["image", "batch", "class"] = "image"
@@ -94,6 +95,11 @@ class ContrastConfig:
             self.quota <= self.bank_size,
             f"contrast.quota must not exceed contrast.bank_size ({self.bank_size})",
             self.quota,
+        )
+        check(
+            self.bank_size <= 2**18,
+            f"contrast.bank_size must be at most {2**18}, up to which prototypes are exact",
+            self.bank_size,
         )
         check(0 < self.temperature < math.inf, "contrast.temperature must be finite and > 0", self.temperature)
         check(self.start >= 0, "contrast.start must be >= 0", self.start)
@@ -159,8 +165,8 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the networks' activations; losses are always float32."""
     merge_passes: bool = False
-    """An encoder sees all images that a step has for it at once, not one loss's after another's: more work at a time
-    for a GPU that is not busy, at two to four times the memory. One with batch norm sees them apart."""
+    """The encoder sees the images of all losses of a step as one batch (of one size; HRDA's crops apart), not one
+    loss's after another's: more work at a time, at two to four times the memory. Not with batch norm."""
     sync_batch_norm: bool = True
     """Batch norm takes its statistics over the images of all processes, so that W processes with B / W images each
     compute what one with B does; off, each process normalises by its own."""
@@ -207,6 +213,13 @@ class Config:
             "or the contrast never begins",
             self.contrast.start,
             "The paper starts after a third of the iterations.",
+        )
+        adaptation, contrast = self.adaptation, self.contrast
+        on_source_alone = adaptation.target_weight == adaptation.masked_weight == 0 and contrast.anchor_view == "target"
+        check(
+            not contrast.enabled or contrast.source_from == "teacher" or self.proca.enabled or not on_source_alone,
+            "contrast.source_from must be 'teacher' where the decoder learns from the source alone, in the last pass",
+            contrast.source_from,
         )
         crop, height = self.data.crop, self.data.target_size[1]
         rows = self.adaptation.ignore_top + self.adaptation.ignore_bottom
@@ -266,6 +279,11 @@ class Config:
             not self.contrast.enabled or self.contrast.anchor_view == "target",
             "proca.enabled needs contrast.anchor_view='target', since ProCA mixes no images",
             self.contrast.anchor_view,
+        )
+        check(
+            not self.training.merge_passes,
+            "proca.enabled needs training.merge_passes=False, since source and target images are of two sizes",
+            self.training.merge_passes,
         )
 
 

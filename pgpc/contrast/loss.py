@@ -53,7 +53,7 @@ def info_nce_terms(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tens
         raise ValueError(f"temperature must be > 0, but got {temperature!r}.")
     if index.dim() == 2:
         return terms(*similarities(anchors, positives, rows_of(bank, index), temperature))
-    if bank.shape[1] <= ALL_PRODUCTS.get(anchors.device.type, 4) * index.shape[2]:
+    if bank.shape[1] <= ALL_PRODUCTS.get(anchors.device.type, 0) * index.shape[2]:
         positive, similarity = similarities(anchors, positives, bank, temperature)
         return terms(positive, similarity.gather(2, index))
     with torch.autocast(anchors.device.type, enabled=False):

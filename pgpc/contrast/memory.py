@@ -67,9 +67,9 @@ class PrototypeBank(FeatureBank):
     """A bank whose mean feature per class is known at any time, at a cost that does not depend on its size.
 
     The sum of the rows of each class is kept up to date as they come and go. Its summands are rounded to multiples of
-    `UNIT`, whose sums are exact and do not depend on an order: it equals, bit for bit, the sum over the rows that are
-    there, after any number of steps, on any device, and after a checkpoint, which holds the rows only. What is not
-    finite stays in the sum; a training ends by it anyway.
+    `UNIT`, whose sums are exact and do not depend on an order: as long as all features are finite it equals, bit for
+    bit, the sum over the rows that are there, after any number of steps, on any device, and after a checkpoint, which
+    holds the rows only. What is not finite stays in the sum, and ends the training that reads it.
     """
 
     sums: Tensor
@@ -99,4 +99,4 @@ class PrototypeBank(FeatureBank):
 
 def _units(rows: Tensor) -> Tensor:
     """Rows in multiples of `UNIT`, double; a product with a power of two rounds nothing."""
-    return rows.double().mul_(1 / UNIT).round_()
+    return (rows.double() * (1 / UNIT)).round_()

@@ -27,9 +27,9 @@ class PixelContrast(nn.Module):
 
     Features come as ``(B, D, h, w)`` unit vectors, or with `project` as ``(B, F, h, w)`` of which that makes the unit
     vectors of the pixels that are drawn, ``(..., F)`` to ``(..., D)``: the others need none. Labels come as
-    ``(B, h, w)``, both at the same stride. What the memory takes in comes from the teacher; anchors come from the
-    student. The attributes `source`, `target_negatives` and `target` are the parts of the memory; one that the settings
-    never read is None.
+    ``(B, h, w)``, both at the same stride. What the memory takes in comes from the teacher, or where so
+    set, of the source, from the student; anchors come from the student. The attributes `source`, `target_negatives` and
+    `target` are the parts of the memory; one that the settings never read is None.
 
     Args:
         config: the contrast's settings.
@@ -60,7 +60,7 @@ class PixelContrast(nn.Module):
         """Add source pixels to the memory of their class (M_c of Eq. 9; the material of Eq. 10), if `source` is read.
 
         Args:
-            features: ``(B, D, h, w)`` of the teacher.
+            features: ``(B, D, h, w)``, see the class.
             labels: ``(B, h, w)`` train ids; ignored pixels are not remembered.
             generator: in the same state on all processes.
             project: of the teacher; see the class.

@@ -23,10 +23,9 @@ class DilatedDepthwiseConv(nn.Conv2d):
     """
 
     def __init__(self, channels: int, kernel: int, *, dilation: int) -> None:
+        assert kernel % 2, "or the map would not keep its size"
         padding = dilation * (kernel // 2)
-        super().__init__(
-            channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False
-        )
+        super().__init__(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.is_cpu and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):

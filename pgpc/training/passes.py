@@ -54,7 +54,7 @@ class TeacherView(NamedTuple):
 
 @torch.no_grad()
 def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
-    """One pass of the teacher over the clean target images (Eqs. 2, 3 and 7), and the source where it is remembered."""
+    """The teacher on the clean target images (Eqs. 2, 3 and 7) and, where it is to be remembered, on the source."""
     adaptation, contrast = state.config.adaptation, state.config.contrast
     teacher_mode(state.teacher)
     views = [View(batch.target_images, project=project)]
@@ -85,9 +85,7 @@ def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch
 
 
 @torch.no_grad()
-def remember_student(
-    state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
-) -> None:
+def remember_student(state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator) -> None:
     """Add the source features of the student's encoder, projected by the teacher's head, to the memory."""
     if state.contrast.source is None:
         return

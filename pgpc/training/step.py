@@ -118,6 +118,7 @@ def _backward(state: TrainingState, passes: list[_Pass]) -> None:
         with contextlib.nullcontext() if at_once is rounds[-1] else distributed.no_sync(state.replica):
             outputs = state.replica(*(it.view for it in at_once))
             torch.stack([it.loss(output) for it, output in zip(at_once, outputs, strict=True)]).sum().backward()
+            del outputs  # or the next pass is built beside these maps
 
 
 def _source_pass(
@@ -166,11 +167,11 @@ def _mixed_pass(
 
     def loss(output: Outputs) -> Tensor:
         log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
-        loss = state.config.adaptation.target_weight * log["loss/target"]
+        on_labels = state.config.adaptation.target_weight * log["loss/target"]
         if pixels is None:
-            return loss
+            return on_labels
         shown = pixels.reliable & ~at_stride_of(output.hidden, mixed.pasted)
-        return loss + contrast_loss(state, output.hidden, pixels, shown, draws, log)
+        return on_labels + contrast_loss(state, output.hidden, pixels, shown, draws, log)
 
     return _Pass(View(mixed.images, project=pixels is not None, box=box), loss)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pgpc.checks import check
 from pgpc.config import Config
 from pgpc.models import ProjectionHead, Segmenter, build_model
 
@@ -56,8 +57,9 @@ class Student(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(config.model)
-        has_batch_norm = any(isinstance(m, _BatchNorm) for m in self.segmenter.encoder.modules())
-        self._merges_views = config.training.merge_passes and not has_batch_norm
+        if config.training.merge_passes:
+            _check_merging(self.segmenter.encoder, config.model.encoder)
+        self._merges_views = config.training.merge_passes
         self._low_precision = config.training.precision == "bfloat16"
         contrast = config.contrast
         self.projection: ProjectionHead | None = None
@@ -71,9 +73,8 @@ class Student(nn.Module):
     def forward(self, *views: View) -> list[Outputs]:
         """What is asked for of each view: logits, pixels to be projected, or both.
 
-        With ``training.merge_passes`` images of one size go through the encoder as one batch. An encoder with batch
-        norm, and decoder and projection head always, see each view by itself, so that batch statistics are those of one
-        domain.
+        With ``training.merge_passes`` images of one size go through the encoder as one batch. The decoder and the
+        projection head see each view by itself, so that batch statistics are those of one domain.
         """
         with self.autocast(views[0].images.device):
             outputs = [
@@ -104,3 +105,12 @@ class Student(nn.Module):
         """Projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalised; needs a projection head."""
         with self.autocast(hidden.device):
             return self.projection.unit_vectors(hidden)
+
+
+def _check_merging(encoder: nn.Module, name: str) -> None:
+    check(
+        not any(isinstance(module, _BatchNorm) for module in encoder.modules()),
+        "training.merge_passes must be False for an encoder with batch norm, whose statistics are those of one domain",
+        name,
+        "Choose a transformer, for example 'mit_b5', or training.merge_passes=false.",
+    )

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 import pgpc
 from pgpc.config import Config, parse_settings
+from pgpc.contrast.loss import ALL_PRODUCTS
 from pgpc.data.loader import Batch
 from pgpc.training.optimization import make_optimizer
 from pgpc.training.state import TrainingState
@@ -72,6 +73,7 @@ def peak_bytes(config: Config) -> int:
         for _ in range(STEPS):
             train_step(state, _batch(config).to(device))
         return torch.cuda.max_memory_allocated()
+    ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, LiveBytes() as live:
         modules = [m for m in (state.student, state.teacher, state.contrast, state.initial_encoder) if m is not None]
         for module in modules:

@@ -2,7 +2,8 @@
 
 The losses are those of `pgpc.training.step.train_step`, which the benchmark of the step checks. What is obvious:
 
-- attention as matrix product, softmax, matrix product; embeddings as rows that are brought back to maps;
+- attention as matrix product, softmax, matrix product; embeddings as rows that are brought back to maps; torch's own
+  backward pass of dilated depthwise convolutions;
 - a backward pass for the cross-entropy, which keeps the graph, and another one for the feature distance;
 - the teacher's average in a Python loop over parameters, AdamW in one, a float of every loss at every step;
 - whole networks where only features are needed: the decoder runs on the images of the contrast too;
@@ -25,6 +26,7 @@ from pgpc.adaptation.teacher import teacher_mode
 from pgpc.contrast import reliable
 from pgpc.data.loader import Batch
 from pgpc.models.daformer import Embedding
+from pgpc.models.depthwise import DilatedDepthwiseConv
 from pgpc.models.mit import Attention
 from pgpc.models.projection import ProjectionHead
 from pgpc.training.passes import at_stride_of, cross_entropy, upsample
@@ -65,7 +67,8 @@ def make_obvious(state: TrainingState) -> None:
     for network in (state.student, state.teacher, state.initial_encoder):
         for module in network.modules() if network is not None else ():
             for kind, name, function in ((Attention, "forward", attention), (Embedding, "forward", embedding),
-                                         (ProjectionHead, "hidden", hidden)):  # fmt: skip
+                                         (ProjectionHead, "hidden", hidden),
+                                         (DilatedDepthwiseConv, "forward", torch.nn.Conv2d.forward)):  # fmt: skip
                 if isinstance(module, kind):
                     setattr(module, name, types.MethodType(function, module))
     config = state.config.optimizer

@@ -59,14 +59,16 @@ GROWTH = {
     "classes C": ("model.num_classes", [7, 19, 50]),
     "pixels of the crop": ("data.crop", [128, 192, 256]),
 }
+BASES = ("daformer", "mic-daformer", "hrda", "mic-hrda")
 PRECISIONS = ("float32", "bfloat16")
 
 
 def configure(arguments: argparse.Namespace, *, pgpc: bool, **changes: object) -> Config:
     """A base with the encoder and crop that were asked for."""
-    detail = {"model.detail_crop": arguments.crop // 2} if "hrda" in arguments.base else {}
+    crop = changes.get("data.crop", arguments.crop)
+    detail = {"model.detail_crop": crop // 2} if "hrda" in arguments.base else {}
     preset = f"gta5-cityscapes/{arguments.base}{'+pgpc' if pgpc else ''}"
-    return make_config(preset, arguments.encoder, arguments.crop, detail | changes)
+    return make_config(preset, arguments.encoder, crop, detail | changes)
 
 
 def ours(config: Config) -> Callable[[], object]:
@@ -125,6 +127,8 @@ def print_ratios(arguments: argparse.Namespace) -> None:
         compared += [("obvious base", "base"), ("obvious PGPC", "PGPC")]
     steps |= {"one image, base": partial(inference, base), "one image, PGPC": partial(inference, clean)}
     compared += [("one image, PGPC", "one image, base")]
+    compared = [row for row in compared if arguments.only in row[0]]
+    steps = {name: make for name, make in steps.items() if any(name in row for row in compared)}
     times = in_turns_apart(steps, arguments.repetitions)
     print(f"base: {arguments.base}\n\n| step | seconds, median | to | ratio |\n| --- | --- | --- | --- |")
     for of, to in compared:
@@ -165,10 +169,11 @@ def print_growth(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="daformer", help="or hrda, mic-daformer, .. (default: %(default)s)")
+    parser.add_argument("--base", default="daformer", choices=BASES, help="(default: %(default)s)")
     parser.add_argument("--encoder", default="mit_b1", help="(default: %(default)s)")
     parser.add_argument("--crop", type=int, default=256, help="(default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=3, help="turns (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows whose step has this in its name")
     tasks = parser.add_mutually_exclusive_group()
     for name, task, what in (("growth", print_growth, "how a step with PGPC grows"),
                              ("precision", print_precision, "what bfloat16 gives"),

@@ -20,6 +20,7 @@ def test_values_and_gradients_are_those_of_torch(layer, size):
     layer.double()
     x = torch.randn(2, 5, *size, dtype=torch.double, requires_grad=True)
     ours, theirs = layer(x), plain(layer, x)
+    assert "Depthwise" in ours.grad_fn.name()
     torch.testing.assert_close(ours, theirs)
     g = torch.randn_like(ours)
     for a, b in zip(*(torch.autograd.grad(y, (x, layer.weight), g) for y in (ours, theirs)), strict=True):

@@ -72,7 +72,8 @@ def configs(tiny):
     return {
         # A share at which no pixel lies so close to the quantile that rounding (1e-7 in the logits) decides over it.
         "daformer": tiny(changes={**still, "contrast.eta": 0.3}),
-        "merged": tiny(changes={**still, "contrast.eta": 0.3, "training.merge_passes": True}),
+        "merged": tiny(changes={**still, "contrast.eta": 0.3, "training.merge_passes": True,
+                               "contrast.source_from": "student"}),
         "hrda": tiny("streets/mic-hrda+pgpc", {**still, "model.detail_crop": 32}),
         "proca": tiny("streets/proca+pgpc", {**still, **stages}),
         "many": tiny(changes={"contrast.start": 2, "data.crop": 32, "training.iterations": 50}),

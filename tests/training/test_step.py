@@ -134,21 +134,23 @@ def test_memory_comes_from_the_teacher(tiny, monkeypatch):
 
 
 def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(tiny):
-    config = tiny(changes={"contrast.source_from": "student"})
+    config = tiny(changes={"contrast.source_from": "student", "optimizer.warmup": 0, "optimizer.lr": 0.01})
     state = TrainingState(config, torch.device("cpu"))
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
-    batch = next(training_batches(config, source, target, rank=0, world_size=1, start_step=0))
-    encoded, shown = [], []
+    encoded, shown, given = [], [], []
     state.student.segmenter.encoder.register_forward_hook(lambda _, __, maps: encoded.append(maps))
     state.teacher.register_forward_pre_hook(lambda _, views: shown.extend(views))
-    train_step(state, batch)
-    (view,) = shown
-    assert torch.equal(view.images, batch.target_images)
-    head = state.teacher.projection
-    given = head.unit_vectors(head.hidden(encoded[0]).permute(0, 2, 3, 1)).flatten(0, 2)  # of the pass on the source
-    bank = state.contrast.source
-    held = torch.cat([bank.rows[c, : bank.filled[c]] for c in range(19)])
-    assert len(held) > 30
+    head, bank = state.teacher.projection, state.contrast.source
+    for batch in itertools.islice(training_batches(config, source, target), 3):
+        encoded.clear()
+        shown.clear()
+        train_step(state, batch)  # which ends before the teacher changes
+        (view,) = shown
+        assert torch.equal(view.images, batch.target_images)
+        hidden = head.hidden(encoded[0])  # of the pass on the source, the first
+        given.append(head.unit_vectors(hidden.permute(0, 2, 3, 1)).flatten(0, 2))
+    given, held = torch.cat(given), torch.cat([bank.rows[c, : bank.filled[c]] for c in range(19)])
+    assert len(held) > 100
     nearest = (held @ given.T).amax(dim=1)
     torch.testing.assert_close(nearest, torch.ones_like(nearest), rtol=0, atol=1e-6)
 

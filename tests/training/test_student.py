@@ -38,14 +38,9 @@ def test_views_are_encoded_together_and_decoded_apart(tiny, images, name):
         torch.testing.assert_close(a._asdict() | {"features": list(a.features)}, b._asdict(), rtol=1e-4, atol=1e-5)
 
 
-def test_an_encoder_with_batch_norm_sees_each_view_by_itself(tiny, images):
-    changes = {**MERGE, "model.encoder": "test_resnet", "data.crop": None, "data.source_size": (128, 64)}
-    changes |= {"proca.source_iterations": 1, "proca.self_training_iterations": 1, "contrast.start": 2}
-    student = TrainingState(tiny("streets/proca+pgpc", changes), torch.device("cpu")).student
-    together, alone, calls = outputs(student, View(images[0]), View(3 * images[1]))
-    assert calls == [2, 2]
-    for a, b in zip(together, alone, strict=True):
-        assert torch.equal(a.features[-1], b.features[-1])
+def test_an_encoder_with_batch_norm_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"merge_passes must be False for an encoder with batch norm.*'test_resnet'"):
+        TrainingState(tiny(changes={**MERGE, "model.encoder": "test_resnet"}), torch.device("cpu"))
 
 
 def test_views_are_encoded_apart_where_they_are_not_to_be_merged(tiny, images):
