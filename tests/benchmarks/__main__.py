@@ -9,19 +9,35 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
+import platform
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
-QUICK: dict[str, list[str]] = {
-    "startup": ["--repetitions", "3"],
-    "contrast": ["--rounds", "1"],
-    "step": ["--encoder", "mit_b0", "--crop", "128", "--repetitions", "3"],
-    "step_processes": ["--crop", "64"],
-    "hrda_evaluation": [],
-    "loader": ["--batches", "4", "--repetitions", "1"],
-}
+import torch
+
+QUICK = (
+    "startup --repetitions 3",
+    "contrast --rounds 1",
+    "step --encoder mit_b0 --crop 128 --repetitions 1",
+    "step --encoder mit_b0 --crop 128 --repetitions 2 --growth",
+    "step_processes --crop 64",
+    "hrda_evaluation",
+    "loader --batches 4 --repetitions 1",
+    "loader_ahead --batches 4",
+)
 """What takes less than about two minutes, with the options that make it so. The others run only by name."""
+
+ON_A_GPU = (
+    "step --encoder mit_b5 --crop 512",
+    "step --encoder mit_b5 --crop 512 --precision",
+    "step --base hrda --encoder mit_b5 --crop 1024 --only PGPC",
+    "hrda_evaluation --encoder mit_b5 --detail 512",
+    "memory",
+)
+"""Besides, where there is one: the sizes of the presets."""
 
 _NONE = ("__main__", "obvious", "timing")  # what benchmarks are made of
 
@@ -44,15 +60,19 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="only list all; the quick ones have a star")
     arguments = parser.parse_args()
     if arguments.list:
+        quick = {line.split()[0] for line in QUICK}
         for name in names():
-            print(f"{'*' if name in QUICK else ' '} {name}: {summary(name)}")
+            print(f"{'*' if name in quick else ' '} {name}: {summary(name)}")
         return
+    on_a_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if on_a_gpu else f"{platform.processor() or platform.machine()}, no GPU"
+    print(f"{date.today()}; {device}, {os.cpu_count()} CPUs; Python {platform.python_version()}, torch {torch.__version__}")
     failed = []
-    for name in arguments.names or QUICK:
-        print(f"\n## {name}: {summary(name)}", flush=True)
-        options = [] if arguments.names else QUICK[name]
+    for line in arguments.names or [*QUICK, *(ON_A_GPU if on_a_gpu else ())]:
+        name, *options = line.split()
+        print(f"\n## {line}: {summary(name)}", flush=True)
         if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}", *options]).returncode:
-            failed.append(name)
+            failed.append(line)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
