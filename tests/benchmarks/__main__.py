@@ -66,7 +66,7 @@ def main() -> None:
         return
     on_a_gpu = torch.cuda.is_available()
     device = torch.cuda.get_device_name() if on_a_gpu else f"{platform.processor() or platform.machine()}, no GPU"
-    print(f"{date.today()}; {device}, {os.cpu_count()} CPUs; Python {platform.python_version()}, torch {torch.__version__}")
+    print(f"{date.today()}; {device}, {os.cpu_count()} CPUs; torch {torch.__version__}")
     failed = []
     for line in arguments.names or [*QUICK, *(ON_A_GPU if on_a_gpu else ())]:
         name, *options = line.split()
