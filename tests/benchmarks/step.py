@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -127,7 +128,7 @@ def print_ratios(arguments: argparse.Namespace) -> None:
         compared += [("obvious base", "base"), ("obvious PGPC", "PGPC")]
     steps |= {"one image, base": partial(inference, base), "one image, PGPC": partial(inference, clean)}
     compared += [("one image, PGPC", "one image, base")]
-    compared = [row for row in compared if arguments.only in row[0]]
+    compared = [row for row in compared if re.search(arguments.only, row[0])]
     steps = {name: make for name, make in steps.items() if any(name in row for row in compared)}
     times = in_turns_apart(steps, arguments.repetitions)
     print(f"base: {arguments.base}\n\n| step | seconds, median | to | ratio |\n| --- | --- | --- | --- |")
@@ -173,7 +174,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="mit_b1", help="(default: %(default)s)")
     parser.add_argument("--crop", type=int, default=256, help="(default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=3, help="turns (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows whose step has this in its name")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only rows whose step has such a name")
     tasks = parser.add_mutually_exclusive_group()
     for name, task, what in (("growth", print_growth, "how a step with PGPC grows"),
                              ("precision", print_precision, "what bfloat16 gives"),
