@@ -1,30 +1,35 @@
 """The training step: ours beside the obvious way of writing it, and with PGPC beside its base, in turns in one run.
 
-    python -m tests.benchmarks.step [--encoder mit_b1] [--crop 256] [--repetitions 5] [--growth] [--precision]
+    python -m tests.benchmarks.step [--base hrda] [--encoder mit_b1] [--crop 256] [--repetitions 3] [--only REGEX]
+    python -m tests.benchmarks.step --growth | --precision | --profile
 
-Prints, of DAFormer with two source and two target images: the obvious step (tests/benchmarks/obvious.py) to ours; PGPC
-to DAFormer, for both views of the anchors; segmenting an image with a network trained with PGPC to one without. With
-`--growth`, how a step with PGPC grows with its sizes, as the exponent of a fitted power law (0 not at all, 1
-proportionally). With `--precision`, bfloat16 to float32. The first losses of the obvious step must equal ours.
+Prints, with two source and two target images: PGPC to its base, in all ways to look at the images; of DAFormer the
+obvious step (tests/benchmarks/obvious.py), whose first losses must equal ours, to ours; segmenting an image with a
+network trained with PGPC to one without. Each way runs in a process of its own, as a user's would: without
+`keep_freed_memory` where it is the obvious one. With `--growth`, how a step with PGPC grows with its sizes, as the
+exponent of a fitted power law (0 not at all, 1 proportionally); with `--precision`, float32 to bfloat16; with
+`--profile`, the operators of a step of the base by their time.
 
 One thread on CPUs, processor time; on a GPU wall-clock time.
 
 Expected of PGPC, from multiplications (MiT-B5, 512 pixels, 10^9 per image: encoder 72, decoder 57; DAFormer's step is
 975): the clean target view adds the teacher's encoder on the source and the student's on the target with its backward
-pass, 288 or 30 %; the mixed view only the first of these, 72 or 7 %, so below 5 % it can only come where the memory
-needs no source pass (contrast.positive=target_prototype, contrast.negative=target). The contrast among drawn pixels
-comes on top, a fixed cost of C M N that is large beside small crops and encoders. Segmenting: 1.00.
+pass, 288 or 30 %; the mixed view only the first of these, 72 or 7 %, and with contrast.source_from=student nothing. The
+contrast among drawn pixels comes on top, a fixed cost of C M N that is large beside small crops and encoders: 0.4 s.
+Segmenting: 1.00.
 
-Measured on 2 shared CPU cores, 2026-11-23, OMP_NUM_THREADS=1, few turns on a busy machine; nothing on a GPU:
+Measured on 2 shared CPU cores, 2026-11-23, nothing on a GPU; one turn each, two turns differ by up to 6 %:
 
-- obvious to ours, DAFormer: MiT-B0 at 192 pixels 1.04, MiT-B5 at 64 pixels 1.41 (expected 1.3: the second backward pass
-  through the encoder weighs more the larger that is). Both with `keep_freed_memory`, which the obvious step would lack:
-  it alone took MiT-B0 at 256 pixels from 6.4 to 5.5 s, 1.16.
+- MiT-B5 at 512 pixels, the size of the presets: PGPC 1.16 times DAFormer (42.5 s to 36.8); mixed 1.03 and, in another
+  turn, 1.08; mixed with source_from=student 0.97, which is to say 1 within noise.
+- MiT-B5 at 256 pixels: obvious DAFormer 1.50 times ours, obvious PGPC 1.47 (expected 1.3 and more: the second backward
+  pass through the encoder weighs more the larger that is); PGPC 1.34 times DAFormer, with merged passes 1.28, with
+  source_from=student 1.31; mixed 1.15, with source_from=student 1.13; one image 1.00. Before the projection head
+  computed in channels last, which took the share of PGPC beside MiT-B0 from 12 to 8 % (mixed, source_from=student).
 - DAFormer's decoder with channels first instead of last: PGPC with MiT-B1 at 256 pixels from 10.8 to 8.4 s, 1.28; not
-  expected, a dilated depthwise convolution with channels last took three times as long.
-- one image, PGPC to DAFormer: 0.99.
-- PGPC to DAFormer, MiT-B1 at 128 pixels: clean target 1.37, mixed 1.30, most of it the fixed cost (about 0.5 s of 1.8);
-  MiT-B0 at 64 pixels 2.2 and 2.2. The crop of the presets, 16 to 64 times as large, was not measured.
+  expected, a dilated depthwise convolution with channels last took three times as long. Its input's gradient as a
+  convolution: the decoder 1.07 times as fast (expected 1.15).
+- the blocks of MiT-B2 under torch.compile: 0.90, hence no such setting.
 """
 
 from __future__ import annotations

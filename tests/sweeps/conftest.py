@@ -17,7 +17,6 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "run_ablation.py"
 MARK = "PGPC_TEST_DRIVER"
-WORKERS = "ray::"
 
 TINY = {
     "data.streets.num_source": 8,
@@ -99,16 +98,15 @@ class Driver:
                 continue
         return [pid for pid in found if pid != self.process.pid]
 
-    def leaves_nothing(self, title: str = "", timeout: float = 120) -> bool:
-        """Whether every process that it has started, with `title` in its title, ends within the time.
+    def leaves_nothing(self, timeout: float = 120) -> bool:
+        """Whether every process that it has started ends within the time.
 
-        After SIGKILL of the driver the workers, `WORKERS`, end in seconds, but Ray's two agents wait a minute for a new
-        head.
+        After SIGKILL of the driver the workers end in seconds, but Ray's two agents wait a minute for a new head.
         """
         deadline = time.monotonic() + timeout
-        while self.family(title) and time.monotonic() < deadline:
+        while self.family() and time.monotonic() < deadline:
             time.sleep(0.2)
-        return not self.family(title)
+        return not self.family()
 
     def end(self) -> None:
         """Kills it and all that it has started."""
@@ -151,23 +149,24 @@ def interrupted_sweep(
     first.wait_for("0000  iteration 3/")
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
-    assert first.leaves_nothing(WORKERS)
+    clean = [first.leaves_nothing()]
 
     second = start("--storage", storage, "--resume", "hardy")
     second.wait_for("0000  (goes on|iteration)")
     second.interrupt()
     second_code = second.wait(60)
-    second_left_nothing = second.leaves_nothing()
+    clean.append(second.leaves_nothing())
 
     third = start("--storage", storage, "--resume")
     third.wait_for("0001  iteration 3/")
     os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
     third_code = third.wait()
+    clean.append(third.leaves_nothing())
     return {
         "folder": storage / "hardy",
         "outputs": [first.output, second.output, third.output],
         "codes": [second_code, third_code],
-        "clean": [first.leaves_nothing(), second_left_nothing, third.leaves_nothing()],
+        "clean": clean,
     }
 
 
@@ -183,7 +182,7 @@ def warmed_sweep(
     killed.wait_for("warmup  iteration 3/4")
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
-    assert killed.leaves_nothing(WORKERS)
+    assert killed.leaves_nothing()
     resumed = start("--resume", "first", "--storage", storage)
     assert resumed.wait(420) == 0, resumed.output
     return {"storage": storage, "outputs": [killed.output, resumed.output]}
