@@ -1,5 +1,6 @@
 import math
 from collections import deque
+from fractions import Fraction
 
 import torch
 
@@ -45,17 +46,19 @@ def test_content_survives_a_checkpoint():
 
 
 def pushed(bank, steps, generator):
-    """`bank` after some steps of random unit vectors, of random numbers of rows."""
+    """`bank` after some steps of random vectors no longer than one, of random numbers of rows."""
     (classes, _, dim), most = bank.rows.shape, 5
     for _ in steps:
-        rows = torch.randn(classes, most, dim, generator=generator)
-        bank.push(torch.nn.functional.normalize(rows, dim=2), torch.randint(most + 1, (classes,), generator=generator))
+        rows = torch.nn.functional.normalize(torch.randn(classes, most, dim, generator=generator), dim=2)
+        rows *= 10 ** (-12 * torch.rand(rows.shape, generator=generator))  # more digits than a sum has
+        bank.push(rows, torch.randint(most + 1, (classes,), generator=generator))
     return bank
 
 
 def recomputed(bank):
-    """`bank`, its sums made anew from its rows."""
+    """`bank`, its sums made anew from its rows, in the place of what was there."""
     fresh = PrototypeBank(*bank.rows.shape)
+    fresh.push(torch.ones_like(fresh.rows[:, :1]), torch.ones_like(fresh.filled))
     fresh.load_state_dict(bank.state_dict())
     return fresh
 
@@ -95,5 +98,8 @@ def test_the_sum_of_many_unit_vectors_is_exact():
     size = 1 << 17
     bank = PrototypeBank(1, size, 1)
     bank.push(torch.full((1, size, 1), 1 - 2.0**-24), torch.tensor([size]))
-    bank.push(torch.full((1, 1, 1), UNIT), torch.tensor([1]))  # what takes the place of one
-    assert bank.sums.item() * UNIT == (size - 1) * (1 - 2.0**-24) + UNIT
+    for number in [2.0**-35, *[2.0**-38] * 64]:  # the latter are below the unit
+        bank.push(torch.full((1, 1, 1), number), torch.tensor([1]))
+    expected = (size - 65) * Fraction(1 - 2.0**-24) + Fraction(2.0**-35)
+    assert Fraction(bank.sums.item()) * Fraction(UNIT) == expected
+    assert torch.equal(bank.sums, recomputed(bank).sums)
