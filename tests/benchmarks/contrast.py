@@ -12,7 +12,7 @@ parts, and how the time grows with each size: the exponent that fits best.
 Expected: the published way passes ten times over 2.5 GB, 5 to 10 s on two cores; ours reads 2.5 GB once forward and
 once backward, 0.2 to 0.25 s, 25 to 30 times as fast; shared, 2.5 GFlop, 15 to 25 ms.
 Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23, two turns on a quiet machine): published 10.2 s, ours 0.171 s
-(59 times as fast), shared 0.0156 s (650 times). More memory: published 3157 MB, ours 112 MB (0.036), shared 89 MB. The
+(59 times as fast; 51 in another run), shared 0.0156 s (650 times). More memory: published 3157 MB, ours 112 MB (0.036), shared 89 MB. The
 values of the first two are equal to the last digit. All products and a choice of them, in an earlier run: 0.51 to 0.84
 s. Adding a step's rows and their prototype 7.9 ms (20 before sums were doubles; without prototype 1.4), reading the
 prototypes 0.016 ms, a full sum 21 ms. A step's contrast: memory of the source 17 ms, of the target 11 ms, loss 176 ms,

@@ -5,6 +5,9 @@
 Pictures of GTA5's and Cityscapes' sizes, as in tests.benchmarks.loader, crops of 512 pixels, two of each domain a step.
 On CPUs both are counted per second of processor time: one loader process beside one thread that steps. On a GPU the
 step's time is wall-clock time, and the ratio is how many times one loader process covers it.
+
+Measured on 2 shared CPU cores, 2026-11-23: 44 images/s beside 0.23 of MiT-B0's step, 192 times; a step on a GPU would
+have to be faster than 90 ms before one loader process is too slow for it.
 """
 
 from __future__ import annotations

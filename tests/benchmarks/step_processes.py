@@ -6,6 +6,9 @@ Two processes, one thread each (on GPUs: one GPU each), make steps of DAFormer w
 image each: as one run (gradients averaged, batch norm and the contrast's draws over both), and side by side as two
 runs that know nothing of each other. Wall-clock times of the two ways, so that both have the same company on the
 machine: what the second takes of the first is the efficiency, the rest is the share of communication and waiting.
+
+Measured on 2 shared CPU cores, 2026-11-23, gloo: MiT-B0 at 64 pixels 0.78 and, in another run, 0.82; what is sent does
+not grow with the crop, so larger ones do better. Nothing on GPUs.
 """
 
 from __future__ import annotations
