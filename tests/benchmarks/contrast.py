@@ -12,12 +12,12 @@ parts, and how the time grows with each size: the exponent that fits best.
 Expected: the published way passes ten times over 2.5 GB, 5 to 10 s on two cores; ours reads 2.5 GB once forward and
 once backward, 0.2 to 0.25 s, 25 to 30 times as fast; shared, 2.5 GFlop, 15 to 25 ms.
 Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23, two turns on a quiet machine): published 10.2 s, ours 0.171 s
-(59 times as fast; 51 in another run), shared 0.0156 s (650 times). More memory: published 3157 MB, ours 112 MB (0.036), shared 89 MB. The
-values of the first two are equal to the last digit. All products and a choice of them, in an earlier run: 0.51 to 0.84
-s. Adding a step's rows and their prototype 7.9 ms (20 before sums were doubles; without prototype 1.4), reading the
-prototypes 0.016 ms, a full sum 21 ms. A step's contrast: memory of the source 17 ms, of the target 11 ms, loss 176 ms,
-with negatives per class 19 ms. Growth, exponents of ours and shared: anchors 0.75, 0.92; negatives 0.73, 0.88; size of
-the bank 0.41 (its cache misses), 0.01; classes 1.03, 0.94.
+(59 times as fast; 51 in another run), shared 0.0156 s (650 times). More memory: published 3157 MB, ours 112 MB
+(0.036), shared 89 MB. The values of the first two are equal to the last digit. All products and a choice of them, in
+an earlier run: 0.51 to 0.84 s. Adding a step's rows and their prototype 7.9 ms (20 before sums were doubles; without
+prototype 1.4), reading the prototypes 0.016 ms, a full sum 21 ms. A step's contrast: memory of the source 17 ms, of
+the target 11 ms, loss 176 ms, with negatives per class 19 ms. Growth, exponents of ours and shared: anchors 0.75,
+0.92; negatives 0.73, 0.88; size of the bank 0.41 (its cache misses), 0.01; classes 1.03, 0.94.
 On an H100, an estimate that nothing was run for: two readings of 2.5 GB at 3.35 TB/s are 1.5 ms; each class's 17 MB fit
 in the second-level cache, at about 5.5 TB/s 0.9 ms; with the passes over 10 MB of products and the launches 1.1 to 1.7.
 """
