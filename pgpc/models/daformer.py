@@ -50,13 +50,13 @@ class SeparableConv(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, dilation: int) -> None:
         super().__init__()
         self.depthwise_conv = ConvBNReLU(DilatedDepthwiseConv(in_channels, 3, dilation=dilation))
-        self.pointwise_conv = ConvBNReLU(conv(in_channels, channels, 1))
+        self.pointwise_conv = ConvBNReLU(same_size_conv(in_channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise_conv(self.depthwise_conv(x))
 
 
-def conv(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
+def same_size_conv(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
     """A convolution that keeps the map's size, without bias; for a `ConvBNReLU`."""
     return nn.Conv2d(in_channels, channels, kernel, padding="same", bias=False)
 
@@ -67,12 +67,12 @@ class ContextFusion(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.aspp_modules = nn.ModuleList(
-            ConvBNReLU(conv(in_channels, channels, 1))
+            ConvBNReLU(same_size_conv(in_channels, channels, 1))
             if dilation == 1
             else SeparableConv(in_channels, channels, dilation=dilation)
             for dilation in _DILATIONS
         )
-        self.bottleneck = ConvBNReLU(conv(len(_DILATIONS) * channels, channels, 3))
+        self.bottleneck = ConvBNReLU(same_size_conv(len(_DILATIONS) * channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pgpc.models.daformer import ConvBNReLU, DAFormerHead, conv
+from pgpc.models.daformer import ConvBNReLU, DAFormerHead, same_size_conv
 from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
 
 _LR_STRIDE = 2 * STRIDES[0]  # 8 pixels of the image per cell of the LR logits; boxes lie on this grid
@@ -51,7 +51,7 @@ class HRDAHead(nn.Module):
         super().__init__()
         make = partial(DAFormerHead, in_channels, channels=channels, num_classes=num_classes, dropout=dropout)
         self.head = make()
-        self.scale_attention = make(fusion=lambda fused, out: ConvBNReLU(conv(fused, out, 1)))
+        self.scale_attention = make(fusion=lambda fused, out: ConvBNReLU(same_size_conv(fused, out, 1)))
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """LR feature maps -> LR logits, and the share of HR in (0, 1) of every class; both (B, C, H_1, W_1)."""

@@ -85,7 +85,9 @@ def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch
 
 
 @torch.no_grad()
-def remember_student(state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator) -> None:
+def remember_source_of_student(
+    state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
+) -> None:
     """Add the source features of the student's encoder, projected by the teacher's head, to the memory."""
     if state.contrast.source is None:
         return

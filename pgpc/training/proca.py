@@ -38,7 +38,15 @@ from pgpc.data.loader import Batch
 from pgpc.data.shards import Shards
 from pgpc.data.whole_images import whole_images
 from pgpc.training import optimization
-from pgpc.training.passes import TeacherView, at_stride_of, contrast_loss, look, remember, remember_student, upsample
+from pgpc.training.passes import (
+    TeacherView,
+    at_stride_of,
+    contrast_loss,
+    look,
+    remember,
+    remember_source_of_student,
+    upsample,
+)
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
 from pgpc.training.state import TrainingState
 from pgpc.training.student import Outputs, Student, View
@@ -127,7 +135,7 @@ def _adaptation_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tens
         View(batch.target_images, project=contrast.enabled and step >= contrast.start),
     )
     if view is not None and view.pixels is not None and contrast.source_from == "student":
-        remember_student(state, batch, source.features, draws)
+        remember_source_of_student(state, batch, source.features, draws)
     labels = target_labels(target.logits, proca.logit_threshold)
     loss = _labelled_loss(state, source, batch.source_labels, scalars)
     for name, weight, prototypes, maps in (

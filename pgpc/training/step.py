@@ -24,7 +24,7 @@ from pgpc.training.passes import (
     detail_box,
     look,
     remember,
-    remember_student,
+    remember_source_of_student,
     segmentation_loss,
 )
 from pgpc.training.seeding import numpy_generator, seed_everything, torch_generator
@@ -133,7 +133,7 @@ def _source_pass(
 
     def loss(output: Outputs) -> Tensor:
         if draws is not None:
-            remember_student(state, batch, output.features, draws)
+            remember_source_of_student(state, batch, output.features, draws)
         log["loss/source"] = segmentation_loss(state, output, batch.source_labels, None, box)
         if state.initial_encoder is None:
             return log["loss/source"]
