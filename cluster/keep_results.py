@@ -8,7 +8,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from pgpc import storage
+from pgpc.runtime import storage
 
 STUDY = "study.db"
 SAVED = "study.saved.db"

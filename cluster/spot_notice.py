@@ -1,7 +1,7 @@
 """On each worker of AWS: tells Ray when the instance is going to be taken back: ``spot_notice.py HEAD:PORT``.
 
 AWS announces it two minutes before, in the metadata of the instance, which Ray 2.60 does not read. The node is drained:
-nothing new is started on it, and the trials that run on it save (see `sweeps.trial.farewell`).
+nothing new is started on it, and the trials that run on it save (see `sweeps.execution.trial.farewell`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ def notice(metadata: str = METADATA) -> float | None:
     Raises:
         OSError: it does not answer.
     """
-    token = _request(
-        f"{metadata}/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    )
+    token = _request(f"{metadata}/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     try:
         text = _request(f"{metadata}/meta-data/spot/instance-action", headers={"X-aws-ec2-metadata-token": token})
     except urllib.error.HTTPError as error:

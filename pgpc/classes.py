@@ -104,7 +104,6 @@ CITYSCAPES_TRAIN_IDS = train_id_table([c.cityscapes_id for c in CLASSES])
 SYNTHIA_TRAIN_IDS = train_id_table([c.synthia_id for c in CLASSES])
 
 
-
 def classes_to_json(classes: ClassSet) -> list[dict[str, Any]]:
     """Classes as JSON: a list of ``{"name": .., "colour": [r, g, b], "thing": bool}``."""
     return [

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
-from pgpc.checks import check
 from pgpc.data.config import DataConfig, EvaluationConfig
 from pgpc.models.config import ModelConfig
+from pgpc.runtime.checks import check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,13 +229,15 @@ class Config:
             rows,
         )
         check(
-            crop is not None or not self.adaptation.enabled or self.proca.enabled
+            crop is not None
+            or not self.adaptation.enabled
+            or self.proca.enabled
             or self.data.source_size == self.data.target_size,
             "data.crop=None needs data.source_size to equal data.target_size, since source pixels are pasted onto "
             f"target images ({self.data.target_size})",
             self.data.source_size,
             "Set data.crop.",
-        )  # fmt: skip
+        )
         self._check_detail_crop()
         self._check_proca()
 
@@ -260,8 +262,9 @@ class Config:
         )
         check(
             not self.contrast.enabled
-            or (self.proca.source_iterations <= self.contrast.start - self.contrast.fill
-            and self.contrast.start < adapt),
+            or (
+                self.proca.source_iterations <= self.contrast.start - self.contrast.fill and self.contrast.start < adapt
+            ),
             "contrast.start must lie in the stage of ProCA that adapts, contrast.fill before it included: "
             f"iterations {self.proca.source_iterations} to {adapt}",
             self.contrast.start,

@@ -77,16 +77,20 @@ _ADVERSE_HIGH: Changes = {**_CROP_HIGH, "data.source_size": (2048, 1024), "data.
 
 _TASKS: Mapping[str, Changes] = {
     "gta5-cityscapes": {
-        "data.source": "shards/gta5", "data.source_size": (1280, 720),
-        "data.target": "shards/cityscapes", "data.target_size": (1024, 512),
+        "data.source": "shards/gta5",
+        "data.source_size": (1280, 720),
+        "data.target": "shards/cityscapes",
+        "data.target_size": (1024, 512),
     },
     "synthia-cityscapes": {
-        "data.source": "shards/synthia", "data.source_size": (1280, 760),
-        "data.target": "shards/cityscapes", "data.target_size": (1024, 512),
+        "data.source": "shards/synthia",
+        "data.source_size": (1280, 760),
+        "data.target": "shards/cityscapes",
+        "data.target_size": (1024, 512),
     },
     "cityscapes-darkzurich": {**_ADVERSE, "data.target": "shards/darkzurich"},
     "cityscapes-acdc": {**_ADVERSE, "data.target": "shards/acdc"},
-}  # fmt: skip
+}
 
 _TASKS_HIGH: Mapping[str, Changes] = {
     "gta5-cityscapes": {**_CROP_HIGH, **_CITYSCAPES_HIGH, "data.source_size": (2560, 1440)},

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pgpc.files import write_file
-from sweeps import report_tables as tables
-from sweeps.report_data import Findings, read
-from sweeps.report_formats import Table, to_latex, to_markdown
-from sweeps.report_page import headline, page
-from sweeps.report_pictures import gallery
-from sweeps.terminal import silence
+from pgpc.runtime.files import write_file
+from sweeps.progress.plain import silence
+from sweeps.reporting import tables
+from sweeps.reporting.data import Findings, read
+from sweeps.reporting.formats import Table, to_latex, to_markdown
+from sweeps.reporting.page import headline, page
+from sweeps.reporting.pictures import gallery
 
 NAMES = ("report.html", "report.md", "report.tex")
 IMAGES, SECONDS = 3, 120.0
@@ -102,9 +102,14 @@ def latex(findings: Findings, paper: Sequence[Table]) -> str:
 
 def _tables(findings: Findings, paper: Sequence[Table]) -> list[Table]:
     found = [
-        tables.ranking(findings), tables.pareto(findings), *paper, tables.per_class(findings),
-        tables.importance(findings), tables.failures(findings), tables.cost(findings),
-    ]  # fmt: skip
+        tables.ranking(findings),
+        tables.pareto(findings),
+        *paper,
+        tables.per_class(findings),
+        tables.importance(findings),
+        tables.failures(findings),
+        tables.cost(findings),
+    ]
     return [table for table in found if table is not None]
 
 

@@ -11,25 +11,33 @@ from typing import Any, TextIO
 
 import ray
 
+from pgpc.bases.state import check_feature_distance
 from pgpc.config import to_dict
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
-from pgpc.training.state import check_feature_distance
-from sweeps import algorithms, cluster, earlier, flags, report, results, scheduling, search, warmup
-from sweeps.ending import finish
-from sweeps.execution import execute, stop_gracefully
-from sweeps.faults import cannot_write, chain
-from sweeps.guard import STORAGE_ERRORS, StorageFault, first_line, remedy
-from sweeps.objectives import check_workers
-from sweeps.outcome import note_outcome
-from sweeps.pacing import Paced
-from sweeps.population import Population, check_population
-from sweeps.space import known_points
-from sweeps.study import check_study, open_studies, study_url
-from sweeps.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
-from sweeps.terminal import open_terminal, silence
-from sweeps.trial import Workers
-from sweeps.warmup import WarmUps
+from sweeps import report
+from sweeps.common.faults import cannot_write, chain
+from sweeps.definition import options as flags
+from sweeps.definition.objectives import check_workers
+from sweeps.definition.space import known_points
+from sweeps.definition.sweep import Sweep, new_sweep, own_folder, resumed_sweep, write_sweep
+from sweeps.execution import resources as cluster
+from sweeps.execution import scheduling
+from sweeps.execution import trunk as warmup
+from sweeps.execution.storage_faults import STORAGE_ERRORS, StorageFault, first_line, remedy
+from sweeps.execution.trial import Workers
+from sweeps.execution.trunk import WarmUps
+from sweeps.execution.tune_run import execute, stop_gracefully
+from sweeps.finalize import finish
+from sweeps.progress.plain import open_terminal, silence
+from sweeps.progress.tensorboard import note_outcome
+from sweeps.progress.throttle import Paced
+from sweeps.results import rows as results
+from sweeps.search import algorithms
+from sweeps.search import searcher as search
+from sweeps.search import warm_start as earlier
+from sweeps.search.population import Population, check_population
+from sweeps.search.study import check_study, open_studies, study_url
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,9 +209,12 @@ def run(sweep: Sweep, workers: Workers, concurrency: int, answer: TextIO) -> int
     with stop_gracefully(interruption, terminal, signals), terminal:
         if chosen["warm_up"]:
             warmup.provide(
-                warm_ups, sweep, execute=lambda searcher: execute(searcher, interruption, concurrency, sweep.folder),
-                stopped=interruption.stop_all, say=terminal.say,
-            )  # fmt: skip
+                warm_ups,
+                sweep,
+                execute=lambda searcher: execute(searcher, interruption, concurrency, sweep.folder),
+                stopped=interruption.stop_all,
+                say=terminal.say,
+            )
         if not interruption.stop_all():
             execute(searcher, interruption, concurrency, sweep.folder)
     if interruption.fault:

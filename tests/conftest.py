@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import pgpc
+
 FOLDER = Path(__file__).parent / "golden"
 STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
 
@@ -202,3 +204,42 @@ def _refuse(what: str) -> None:
 def no_host_sync():
     """``with no_host_sync():`` raises AssertionError where the code within would make the host wait for a GPU."""
     return _NoHostSync
+
+
+TINY = {
+    "data.streets.num_source": 8,
+    "data.streets.num_target": 6,
+    "data.streets.num_val": 4,
+    "data.streets.height": 64,
+    "data.streets.width": 128,
+    "data.source_size": (128, 64),
+    "data.target_size": (128, 64),
+    "data.crop": 64,
+    "data.rare_class_min_pixels": 20,
+    "adaptation.ignore_bottom": 4,
+    "optimizer.warmup": 10,
+    "model.head_channels": 8,
+    "contrast.start": 1,
+    "contrast.fill": 1,
+    "contrast.dim": 8,
+    "contrast.hidden": 8,
+    "contrast.anchors": 16,
+    "contrast.negatives": 32,
+    "contrast.bank_size": 64,
+    "contrast.quota": 16,
+    "contrast.pool": 64,
+    "training.iterations": 4,
+    "training.batch_size": 2,
+    "training.eval_interval": 2,
+    "training.log_interval": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Make a tiny config: ``tiny()``, or ``tiny("streets/daformer", {"seed": 1})``."""
+
+    def make(name="streets", changes=None):
+        return pgpc.override(pgpc.preset(name), {**TINY, **(changes or {})})
+
+    return make

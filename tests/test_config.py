@@ -28,9 +28,11 @@ def test_text_is_converted_to_the_fields_type():
 
 
 PROCA = {
-    "proca.enabled": True, "training.iterations": 200_000, "contrast.enabled": False,
+    "proca.enabled": True,
+    "training.iterations": 200_000,
+    "contrast.enabled": False,
     "adaptation.feature_distance_weight": 0.0,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

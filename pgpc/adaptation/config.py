@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pgpc.checks import check
+from pgpc.runtime.checks import check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +59,7 @@ class AdaptationConfig:
             "adaptation.jitter_probability must lie in [0, 1]",
             self.jitter_probability,
         )
-        check(
-            0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength
-        )
+        check(0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength)
         check(0 <= self.blur_probability <= 1, "adaptation.blur_probability must lie in [0, 1]", self.blur_probability)
         check(
             0 <= self.feature_distance_weight < math.inf,

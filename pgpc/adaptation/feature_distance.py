@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pgpc import distributed
 from pgpc.classes import IGNORE_INDEX
+from pgpc.runtime import distributed
 
 
 def downscale_labels(labels: Tensor, factor: int, share: float, num_classes: int) -> Tensor:

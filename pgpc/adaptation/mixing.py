@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pgpc import distributed
 from pgpc.classes import IGNORE_INDEX
 from pgpc.data.transforms import MEAN, STD
+from pgpc.runtime import distributed
 
 _BLUR_SIGMA = (0.15, 1.15)
 _BLUR_RADIUS = 6  # more than 5 sigma; the published kernels are wider, but hold nothing there
@@ -62,7 +62,11 @@ def choose_classes(source_labels: Tensor, num_classes: int, rngs: Sequence[np.ra
 
 
 def class_mix(
-    source_images: Tensor, source_labels: Tensor, target_images: Tensor, target_labels: Tensor, target_weight: Tensor,
+    source_images: Tensor,
+    source_labels: Tensor,
+    target_images: Tensor,
+    target_labels: Tensor,
+    target_weight: Tensor,
     chosen: Tensor,
 ) -> Mixed:
     """Paste the source pixels of the chosen classes onto the target images.
@@ -158,4 +162,3 @@ def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:
     # RGB of (h, s, v): v - v s max(0, min(k, 4 - k, 1)) with k = (n + 6 h) mod 6 for n = 5, 3, 1.
     k = (torch.arange(5, 0, -2, device=rgb.device).view(3, 1, 1) + 6 * hue) % 6
     return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
-

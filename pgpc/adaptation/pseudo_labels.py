@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pgpc import distributed
+from pgpc.runtime import distributed
 
 
 class PseudoLabels(NamedTuple):

@@ -18,9 +18,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the name of a preset and ``--set``."""
     parser.add_argument("preset", nargs="?", default="streets", help="named config (default: %(default)s)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
         help="change one value of the config, e.g. --set contrast.eta=0.4; repeatable",
-    )  # fmt: skip
+    )
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
@@ -39,10 +43,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add ``--set`` for a trained network."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
         help="change how images are segmented, e.g. --set evaluation.window=512 --set evaluation.window_stride=256: "
         f"evaluation.*, {', '.join(_SETTABLE)}; repeatable",
-    )  # fmt: skip
+    )
 
 
 def segmenting_config(config: Config, settings: Sequence[str]) -> Config:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pgpc.checks import check
 from pgpc.cli.progress import Progress
+from pgpc.runtime.checks import check
 
 if TYPE_CHECKING:
-    from pgpc.data.shards import Shards
-    from pgpc.training.trained import Trained
+    from pgpc.data.shards.reader import Shards
+    from pgpc.evaluation.loaded_model import Trained
 
 
 def add(commands: Any) -> None:
@@ -32,11 +32,15 @@ def _add_comparison(figures: Any) -> None:
     _add_checkpoints(parser)
     _add_data(parser)
     parser.add_argument(
-        "--images", nargs="+", default=["4"], metavar="N|NAME",
+        "--images",
+        nargs="+",
+        default=["4"],
+        metavar="N|NAME",
         help="how many, evenly spaced over the split, or which (default: 4)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--most-different", action="store_true",
+        "--most-different",
+        action="store_true",
         help="take the N images of the split on which most pixels differ between networks; say so in the caption",
     )
     _finish(parser, comparison)
@@ -49,15 +53,19 @@ def _add_embedding(figures: Any) -> None:
     _add_checkpoints(parser)
     _add_data(parser)
     parser.add_argument(
-        "--features", choices=("projection", "decoder"),
+        "--features",
+        choices=("projection", "decoder"),
         help="the space: the projection head's, or what the classifier reads (default: projection where all networks "
         "have the head)",
-    )  # fmt: skip
+    )
     parser.add_argument("--method", default="tsne", choices=("tsne", "pca"), help="(default: %(default)s)")
     parser.add_argument(
-        "--images", nargs="+", default=["50"], metavar="N|NAME",
+        "--images",
+        nargs="+",
+        default=["50"],
+        metavar="N|NAME",
         help="how many to take pixels from, evenly spaced over the split, or which (default: 50)",
-    )  # fmt: skip
+    )
     parser.add_argument("--pixels", type=int, default=100, help="of each class (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the pixels and of t-SNE (default: %(default)s)")
     _finish(parser, embedding)
@@ -81,13 +89,21 @@ def _add_selection(figures: Any) -> None:
 
 def _add_checkpoints(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", required=True, action="append", type=Path, dest="checkpoints",
+        "--checkpoint",
+        required=True,
+        action="append",
+        type=Path,
+        dest="checkpoints",
         help="run folder, its checkpoint.pt, or an exported network; repeatable",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--label", action="append", default=[], dest="labels", metavar="TEXT",
+        "--label",
+        action="append",
+        default=[],
+        dest="labels",
+        metavar="TEXT",
         help="a checkpoint's name in the figure, once for each, in their order (default: that of the run's folder)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--network", default="student", choices=("student", "teacher"), help="of the checkpoints (default: %(default)s)"
     )
@@ -106,9 +122,9 @@ def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
 
 def comparison(arguments: argparse.Namespace) -> None:
     """Draw what several networks make of the same images: image, predictions, ground truth."""
-    from pgpc.pictures.comparison import comparison_figure, disagreement, most_different
-    from pgpc.pictures.figures import check_picture_file, save
-    from pgpc.pictures.networks import compare, find_rows, load_networks
+    from pgpc.figures.canvas import check_picture_file, save
+    from pgpc.figures.comparison import comparison_figure, disagreement, most_different
+    from pgpc.figures.networks import compare, find_rows, load_networks
 
     check_picture_file(arguments.out)
     titles = _titles(arguments)
@@ -128,9 +144,9 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 def embedding(arguments: argparse.Namespace) -> None:
     """Lay out equally many pixels of each class by their features, the same pixels for all networks."""
-    from pgpc.pictures.embedding import describe, embedding_figure, to_plane
-    from pgpc.pictures.figures import check_picture_file, save
-    from pgpc.pictures.networks import find_rows, load_networks, pixel_features
+    from pgpc.figures.canvas import check_picture_file, save
+    from pgpc.figures.embedding import describe, embedding_figure, to_plane
+    from pgpc.figures.networks import find_rows, load_networks, pixel_features
 
     check_picture_file(arguments.out)
     check(arguments.pixels > 0, "--pixels must be at least 1", arguments.pixels)
@@ -141,9 +157,14 @@ def embedding(arguments: argparse.Namespace) -> None:
     if space is None:
         space = "projection" if all(trained.student.projection is not None for trained in networks) else "decoder"
     features, labels = pixel_features(
-        networks, shards, find_rows(shards, arguments.images), space,
-        per_class=arguments.pixels, seed=arguments.seed, on_progress=Progress("measured"),
-    )  # fmt: skip
+        networks,
+        shards,
+        find_rows(shards, arguments.images),
+        space,
+        per_class=arguments.pixels,
+        seed=arguments.seed,
+        on_progress=Progress("measured"),
+    )
     planes = [to_plane(points, arguments.method, arguments.seed) for points in features]
     titles = [f"{title}\n{describe(trained.student, space)}" for title, trained in zip(titles, networks, strict=True)]
     save(embedding_figure(planes, titles, labels, networks[0].classes), arguments.out)
@@ -152,9 +173,9 @@ def embedding(arguments: argparse.Namespace) -> None:
 
 def selection(arguments: argparse.Namespace) -> None:
     """Draw the pixels that entropy and confidence select, globally and within classes, and how many are right."""
-    from pgpc.pictures.comparison import evenly_spaced
-    from pgpc.pictures.figures import check_picture_file, save
-    from pgpc.pictures.networks import draw_selection, find_row, load_selecting
+    from pgpc.figures.canvas import check_picture_file, save
+    from pgpc.figures.comparison import evenly_spaced
+    from pgpc.figures.networks import draw_selection, find_row, load_selecting
 
     check_picture_file(arguments.out)
     trained, network = load_selecting(arguments.checkpoint, arguments.network)
@@ -166,7 +187,7 @@ def selection(arguments: argparse.Namespace) -> None:
 
 
 def _titles(arguments: argparse.Namespace) -> list[str]:
-    from pgpc.pictures.networks import titles_of
+    from pgpc.figures.networks import titles_of
 
     if not arguments.labels:
         return titles_of(arguments.checkpoints)
@@ -180,7 +201,7 @@ def _titles(arguments: argparse.Namespace) -> list[str]:
 
 def _shards(arguments: argparse.Namespace, networks: Sequence[Trained]) -> Shards:
     from pgpc.data.domains import open_shards
-    from pgpc.pictures.networks import check_data
+    from pgpc.figures.networks import check_data
 
     data = networks[0].config.data
     shards = open_shards(arguments.data or data.target, data, arguments.split or data.eval_split)

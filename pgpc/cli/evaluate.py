@@ -14,39 +14,45 @@ from typing import TYPE_CHECKING, Any
 from pgpc.cli.arguments import PROTOCOL, add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
 from pgpc.config import Config, flatten
-from pgpc.files import write_file
+from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
-    from pgpc.data.shards import Shards
+    from pgpc.data.shards.reader import Shards
+    from pgpc.evaluation.loaded_model import Trained
     from pgpc.training import Metrics
-    from pgpc.training.trained import Trained
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
-        "evaluate", help="score a checkpoint", description=run.__doc__,
+        "evaluate",
+        help="score a checkpoint",
+        description=run.__doc__,
         epilog="Several processes share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
-    )  # fmt: skip
+    )
     add_network(parser)
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
     parser.add_argument("--split", help="labelled split of the data (default: data.eval_split of the config)")
     add_settings(parser)
     parser.add_argument("--json", action="store_true", help="print all figures as JSON in place of the table")
     parser.add_argument(
-        "--out", action="append", default=[], type=Path, metavar="FILE",
+        "--out",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
         help="also write all figures to a .json file, or those per class to a .csv file; repeatable",
-    )  # fmt: skip
+    )
     parser.set_defaults(run=run, on_interrupt="; nothing was written.")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Score a network on a labelled split: IoU per class and their mean, at the native size of the labels."""
-    from pgpc import distributed
     from pgpc.data.domains import open_shards
     from pgpc.data.loader import evaluation_samples
+    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.runtime import distributed
     from pgpc.training import evaluate
-    from pgpc.training.trained import load_trained
 
     _check_files(arguments.out)
     trained = load_trained(arguments.checkpoint, arguments.network)
@@ -67,9 +73,15 @@ def run(arguments: argparse.Namespace) -> None:
     if rank != 0:
         return
     figures = {
-        "checkpoint": str(trained.file), "network": arguments.network, "iteration": trained.iteration,
-        "data": where, "split": split, "images": len(scored), "protocol": _protocol(config), **_figures(metrics),
-    }  # fmt: skip
+        "checkpoint": str(trained.file),
+        "network": arguments.network,
+        "iteration": trained.iteration,
+        "data": where,
+        "split": split,
+        "images": len(scored),
+        "protocol": _protocol(config),
+        **_figures(metrics),
+    }
     for file in arguments.out:
         text = _csv(figures) if file.suffix.lower() == ".csv" else _json(figures)
         write_file(file, lambda opened, text=text: opened.write(text.encode()))

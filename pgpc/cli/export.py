@@ -15,10 +15,12 @@ def add(commands: Any) -> None:
     add_network(parser)
     parser.add_argument("--out", required=True, type=Path, help="file to write; replaced if it is there")
     parser.add_argument(
-        "--format", default="weights", choices=("weights", "program"),
+        "--format",
+        default="weights",
+        choices=("weights", "program"),
         help="weights with their config, for pgpc.load_exported, or a program for torch.export.load, which runs "
         "without pgpc (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--size", metavar="HEIGHTxWIDTH", help="of the program's images (default: data.target_size of the config)"
     )
@@ -27,8 +29,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the network of a checkpoint to a file, without all that only training needs."""
+    from pgpc.evaluation.loaded_model import load_trained
     from pgpc.models.export import export_program, export_weights
-    from pgpc.training.trained import load_trained
 
     out = arguments.out
     size = _size(arguments.size) if arguments.size is not None else None

@@ -25,9 +25,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--root", type=Path, help="folder of the data set")
     parser.add_argument("--out", help="folder for the shards, which is made, or its address on S3 (s3://BUCKET/NAME)")
     parser.add_argument(
-        "--split", action="append", dest="splits", metavar="SPLIT",
+        "--split",
+        action="append",
+        dest="splits",
+        metavar="SPLIT",
         help="pack this split; repeatable (default: all splits that are there)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--classes", type=Path, metavar="FILE", help="for layout folder: JSON file that says what the labels mean"
     )
@@ -52,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"Packing needs --layout, --root and --out, but got no {' and no '.join(missing)}. See pgpc pack --help."
         )
-    from pgpc.data.pack import pack
+    from pgpc.data.shards.pack import pack
 
     progress = Progress("packed")
     try:
@@ -76,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from pgpc.data.shards import read_manifest, verify
+    from pgpc.data.shards.reader import read_manifest, verify
 
     if any(getattr(arguments, name) for name in ("layout", "root", "out", "splits", "classes", "skip_bad")):
         raise ValueError("--check reads shards and packs nothing: give it alone, as pgpc pack --check SHARDS.")

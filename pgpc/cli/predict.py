@@ -10,15 +10,17 @@ from pgpc.cli.arguments import add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from pgpc.training.trained import Trained
+    from pgpc.evaluation.loaded_model import Trained
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
-        "predict", help="segment pictures", description=run.__doc__,
+        "predict",
+        help="segment pictures",
+        description=run.__doc__,
         epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colours.",
-    )  # fmt: skip
+    )
     add_network(parser)
     parser.add_argument(
         "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
@@ -26,12 +28,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--split", help="of shards (default: data.eval_split of the config)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results; files in it are replaced")
     parser.add_argument(
-        "--format", action="append", dest="formats",
+        "--format",
+        action="append",
+        dest="formats",
         choices=("overlay", "colour", "train-ids", "label-ids", "confidence"),
         help="what to write; repeatable (default: overlay and train-ids). overlay: the photo under the colours of the "
         "classes; colour: a palette PNG of train ids; train-ids, label-ids: grey PNGs of 0, 1, .. or of Cityscapes' "
         "own ids; confidence: a grey PNG, 255 times the probability of the class",
-    )  # fmt: skip
+    )
     parser.add_argument("--skip-existing", action="store_true", help="leave out photos whose results are all there")
     add_settings(parser)
     parser.set_defaults(run=run, on_interrupt="; add --skip-existing to go on.")
@@ -39,9 +43,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Segment pictures, for which no labels are needed."""
-    from pgpc.distributed import local_device
-    from pgpc.prediction import write_predictions
-    from pgpc.training.trained import load_trained
+    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.prediction import write_predictions
+    from pgpc.runtime.distributed import local_device
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError(f"--out must be a folder, but {arguments.out} is a file.")
@@ -50,17 +54,21 @@ def run(arguments: argparse.Namespace) -> None:
     pictures = _pictures(arguments, trained)
     trained.student.to(local_device())
     write_predictions(
-        trained, pictures, arguments.out, arguments.formats or ("overlay", "train-ids"),
-        skip_existing=arguments.skip_existing, on_progress=Progress("segmented"),
-    )  # fmt: skip
+        trained,
+        pictures,
+        arguments.out,
+        arguments.formats or ("overlay", "train-ids"),
+        skip_existing=arguments.skip_existing,
+        on_progress=Progress("segmented"),
+    )
     print(f"{len(pictures)} {'picture' if len(pictures) == 1 else 'pictures'} -> {arguments.out}")
 
 
 def _pictures(arguments: argparse.Namespace, trained: Trained) -> list[Any]:
     from pgpc.data.domains import open_shards
-    from pgpc.data.shards import MANIFEST
-    from pgpc.prediction import find_photos, shard_pictures
-    from pgpc.storage import is_url
+    from pgpc.data.shards.reader import MANIFEST
+    from pgpc.evaluation.prediction import find_photos, shard_pictures
+    from pgpc.runtime.storage import is_url
 
     where, data = arguments.input, trained.config.data
     if where.startswith("streets:") or is_url(where) or (Path(where) / MANIFEST).is_file():

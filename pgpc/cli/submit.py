@@ -16,9 +16,10 @@ def add(commands: Any) -> None:
     made_by = parser.add_mutually_exclusive_group(required=True)
     made_by.add_argument("--checkpoint", help="run folder, its checkpoint.pt, or an exported network; segments --data")
     made_by.add_argument(
-        "--predictions", type=Path,
+        "--predictions",
+        type=Path,
         help="instead: folder that `pgpc predict --format train-ids` wrote (for darkzurich --format confidence too)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--network", default="student", choices=("student", "teacher"), help="of the checkpoint (default: %(default)s)"
     )
@@ -27,16 +28,17 @@ def add(commands: Any) -> None:
     parser.add_argument("--benchmark", required=True, choices=("cityscapes", "darkzurich", "acdc"))
     parser.add_argument("--out", required=True, type=Path, help="zip to write; replaced if it is there")
     parser.add_argument(
-        "--allow-incomplete", action="store_true",
+        "--allow-incomplete",
+        action="store_true",
         help="let images be missing, for a trial; names and sizes must still be right",
-    )  # fmt: skip
+    )
     add_settings(parser)
     parser.set_defaults(run=run, on_interrupt="; nothing was written.")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the zip that the server of a benchmark takes, after checking that it is what the server asks for."""
-    from pgpc.submission import write_submission, written_predictions
+    from pgpc.evaluation.submission import write_submission, written_predictions
 
     if (arguments.checkpoint is None) != (arguments.data is None):
         raise ValueError("--checkpoint needs --data, the shards of the test set; --predictions does without.")
@@ -45,17 +47,20 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         predictions = written_predictions(arguments.predictions, arguments.benchmark)
     write_submission(
-        arguments.benchmark, predictions, arguments.out,
-        allow_incomplete=arguments.allow_incomplete, on_progress=Progress("segmented"),
-    )  # fmt: skip
+        arguments.benchmark,
+        predictions,
+        arguments.out,
+        allow_incomplete=arguments.allow_incomplete,
+        on_progress=Progress("segmented"),
+    )
     print(f"{len(predictions)} images, {arguments.out.stat().st_size / 1e6:.1f} MB -> {arguments.out}")
 
 
 def _of_shards(arguments: argparse.Namespace) -> list[Any]:
     from pgpc.data.domains import open_shards
-    from pgpc.distributed import local_device
-    from pgpc.submission import shard_predictions
-    from pgpc.training.trained import load_trained
+    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.submission import shard_predictions
+    from pgpc.runtime.distributed import local_device
 
     trained = load_trained(arguments.checkpoint, arguments.network)
     trained = trained._replace(config=segmenting_config(trained.config, arguments.settings))

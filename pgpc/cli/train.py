@@ -16,9 +16,11 @@ log = logging.getLogger(__name__)
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
-        "train", help="train one network", description=run.__doc__,
+        "train",
+        help="train one network",
+        description=run.__doc__,
         epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a",
-    )  # fmt: skip
+    )
     add_config(parser)
     parser.add_argument(
         "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
@@ -29,9 +31,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
-    from pgpc import storage
+    from pgpc.bases.state import CHECKPOINT, PREVIOUS
+    from pgpc.runtime import storage
     from pgpc.training import train
-    from pgpc.training.state import CHECKPOINT, PREVIOUS
 
     out = arguments.out
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pgpc import distributed
 from pgpc.config import ContrastConfig
 from pgpc.contrast.loss import info_nce_terms, similarities, terms
 from pgpc.contrast.memory import FeatureBank, PrototypeBank
@@ -20,6 +19,7 @@ from pgpc.contrast.sampling import (
     gather_rows,
     take_pixels,
 )
+from pgpc.runtime import distributed
 
 
 class PixelContrast(nn.Module):
@@ -70,8 +70,14 @@ class PixelContrast(nn.Module):
 
     @torch.no_grad()
     def remember_target(
-        self, features: Tensor, logits: Tensor, labels: Tensor, usable: Tensor, reliable: Tensor,
-        generator: torch.Generator, project: Projection | None = None,
+        self,
+        features: Tensor,
+        logits: Tensor,
+        labels: Tensor,
+        usable: Tensor,
+        reliable: Tensor,
+        generator: torch.Generator,
+        project: Projection | None = None,
     ) -> None:
         """Add *all* usable target pixels to the memories of the classes whose negatives they are (Eq. 11).
 
@@ -91,7 +97,11 @@ class PixelContrast(nn.Module):
             self._push(self.target, features, self._by_class(labels, usable & reliable), generator, project)
 
     def loss(
-        self, features: Tensor, labels: Tensor, reliable: Tensor, generator: torch.Generator,
+        self,
+        features: Tensor,
+        labels: Tensor,
+        reliable: Tensor,
+        generator: torch.Generator,
         project: Projection | None = None,
     ) -> tuple[Tensor, Tensor]:
         """InfoNCE of reliable target pixels against the memory (Eq. 5).
@@ -141,9 +151,11 @@ class PixelContrast(nn.Module):
         if config.negatives_per == "class":
             return terms(*similarities(anchors, positives, negatives, config.temperature)), has_negatives
         index = torch.randint(
-            config.pool, (self.num_classes, config.anchors, config.negatives), generator=generator,
+            config.pool,
+            (self.num_classes, config.anchors, config.negatives),
+            generator=generator,
             device=anchors.device,
-        )  # fmt: skip
+        )
         return info_nce_terms(anchors, positives, negatives, index, config.temperature), has_negatives
 
     def _against_prototypes(self, anchors: Tensor, memory: PrototypeBank) -> tuple[Tensor, Tensor]:
@@ -179,7 +191,11 @@ class PixelContrast(nn.Module):
         return torch.where(take_source[..., None], *rows), has[0] | has[1]
 
     def _push(
-        self, bank: FeatureBank, features: Tensor, candidates: Tensor, generator: torch.Generator,
+        self,
+        bank: FeatureBank,
+        features: Tensor,
+        candidates: Tensor,
+        generator: torch.Generator,
         project: Projection | None,
     ) -> None:
         draw = draw_quota(candidates, self.config.quota, generator)

@@ -72,7 +72,7 @@ class _DrawnProducts(torch.autograd.Function):
             weights = gradient.reshape(-1)
             of_anchors = F.embedding_bag(
                 row, bank.reshape(k * s, d), first, mode="sum", per_sample_weights=weights
-            ).view(k, m, d)  # fmt: skip
+            ).view(k, m, d)
         if ctx.needs_input_grad[1]:  # not the memory's case, which has no gradient
             index = row.view(k, m, n).long() - torch.arange(0, k * s, s, device=row.device)[:, None, None]
             of_all = gradient.new_zeros(k, m, s).scatter_add_(2, index, gradient)

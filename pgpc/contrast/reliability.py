@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pgpc import distributed
+from pgpc.runtime import distributed
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pgpc import distributed
+from pgpc.runtime import distributed
 
 Projection = Callable[[Tensor], Tensor]
 """Features of pixels ``(..., F)`` -> their unit vectors ``(..., D)``."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pgpc.checks import check
-from pgpc.data.streets import StreetsConfig
+from pgpc.data.streets.generator import StreetsConfig
+from pgpc.runtime.checks import check
 
 STREETS_SOURCE = "streets:source"
 STREETS_TARGET = "streets:target"

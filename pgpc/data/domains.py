@@ -11,12 +11,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from pgpc import storage
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
-from pgpc.data.pack import pack
-from pgpc.data.shards import ShardError, Shards, changed_files
-from pgpc.data.streets import StreetsConfig, write_streets
-from pgpc.storage import cache_folder, locked
+from pgpc.data.shards.pack import pack
+from pgpc.data.shards.reader import ShardError, Shards, changed_files
+from pgpc.data.streets.generator import StreetsConfig, write_streets
+from pgpc.runtime import storage
+from pgpc.runtime.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
 

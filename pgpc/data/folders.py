@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from pgpc.classes import CITYSCAPES, ClassSet
-from pgpc.data.picture_files import decode_label, read_file
-from pgpc.data.raw_ids import UNKNOWN, train_id_labels
+from pgpc.data.image_files import decode_label, read_file
+from pgpc.data.label_ids import UNKNOWN, train_id_labels
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Layout:
         label_suffixes: what replaces the image's suffix in the name of a label of raw ids; the first that exists is
             taken.
         train_id_suffix: the same of a label of train ids, which is taken where there is no other.
-        label_channel: where label files of raw ids have them, see :func:`pgpc.data.picture_files.decode_label`.
-        raw_ids: ``(65536,)`` uint8, raw id to train id, see :func:`pgpc.data.raw_ids.raw_id_table`.
+        label_channel: where label files of raw ids have them, see :func:`pgpc.data.image_files.decode_label`.
+        raw_ids: ``(65536,)`` uint8, raw id to train id, see :func:`pgpc.data.label_ids.raw_id_table`.
         classes: the classes, by train id.
         remedy: what to do about ids that are not defined, as the end of a message.
     """
@@ -148,9 +148,10 @@ class Layout:
         # Beside the label that is taken there may be others of the same image.
         stems = {str(label)[: -len(end)] for label in known if label for end in suffixes if str(label).endswith(end)}
         return sorted(
-            label for label in labels - known
+            label
+            for label in labels - known
             if not any(str(label).endswith(end) and str(label)[: -len(end)] in stems for end in suffixes)
-        )  # fmt: skip
+        )
 
     def check_splits(self, splits: Sequence[str]) -> None:
         """Refuse names of splits that the layout does not have.

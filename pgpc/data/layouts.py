@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pgpc.classes import CLASSES, NUM_CLASSES
 from pgpc.data.folders import Item, Layout, Split
-from pgpc.data.raw_ids import raw_id_table, read_description, train_id_labels
+from pgpc.data.label_ids import raw_id_table, read_description, train_id_labels
 
 __all__ = ["ACDC", "CITYSCAPES", "DARK_ZURICH", "FOLDER", "GTA5", "LAYOUTS", "SYNTHIA", "Item", "Layout", "layout"]
 
@@ -92,9 +92,7 @@ FOLDER = Layout(
     remedy='. Describe your classes in a JSON file (--classes FILE), or list these ids there, in "ids" or "ignore"',
 )
 
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (GTA5, SYNTHIA, CITYSCAPES, DARK_ZURICH, ACDC, FOLDER)
-}
+LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (GTA5, SYNTHIA, CITYSCAPES, DARK_ZURICH, ACDC, FOLDER)}
 """All layouts by name. "folder" is a user's own data set: ``images/{split}`` and, if there are labels,
 ``labels/{split}`` with files of the same names, or without the folders of splits where all is for training."""
 
@@ -105,7 +103,7 @@ def layout(name: str, description: Path | None = None) -> Layout:
     Args:
         name: one of `LAYOUTS`.
         description: for "folder", the JSON file that says what its labels mean, see
-            :func:`pgpc.data.raw_ids.read_description`; without it they hold Cityscapes' train ids.
+            :func:`pgpc.data.label_ids.read_description`; without it they hold Cityscapes' train ids.
 
     Raises:
         ValueError: no layout has this name, the description is not sound, or the layout takes none.

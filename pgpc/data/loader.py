@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pgpc.adaptation.proca_stages import first_step, images_per_step, stage_of
+from pgpc.bases.proca.stages import first_step, images_per_step, stage_of
 from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.picture_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image, decode_label
 from pgpc.data.rare_class import rare_classes
-from pgpc.data.shards import Shards
+from pgpc.data.shards.reader import Shards
 from pgpc.data.tiles import Region
 
 # Second word of a sample's seed: the target is drawn independently of how the source is.
@@ -71,9 +71,7 @@ class SampleError(ValueError):
 class TrainingData(Dataset[Batch]):
     """Step to batch, for one of `world_size` processes: rank k has the k-th part of the global batch."""
 
-    def __init__(
-        self, config: Config, source: Shards, target: Shards | None, *, rank: int, world_size: int
-    ) -> None:
+    def __init__(self, config: Config, source: Shards, target: Shards | None, *, rank: int, world_size: int) -> None:
         batch_size = config.training.batch_size
         if batch_size % world_size:
             raise ValueError(
@@ -93,11 +91,13 @@ class TrainingData(Dataset[Batch]):
         self._rare_classes = self._balanced = None
         if config.data.rare_class_sampling:
             self._rare_classes = rare_classes(
-                source.class_pixels, config.data.rare_class_temperature, config.data.rare_class_min_pixels,
+                source.class_pixels,
+                config.data.rare_class_temperature,
+                config.data.rare_class_min_pixels,
                 source.classes.names,
-            )  # fmt: skip
+            )
         elif config.proca.enabled:
-            from pgpc.data.class_balance import ClassBalancedDraws  # no other base needs it
+            from pgpc.bases.proca.class_balance import ClassBalancedDraws  # no other base needs it
 
             self._balanced = ClassBalancedDraws(source.class_pixels)
 
@@ -140,9 +140,12 @@ class TrainingData(Dataset[Batch]):
         if data.crop is not None:
             min_pixels = data.rare_class_min_crop_ratio * data.rare_class_min_pixels
             box = transforms.draw_source_box(
-                rng, label, data.crop, data.crop_max_share,
+                rng,
+                label,
+                data.crop,
+                data.crop_max_share,
                 enough=lambda crop: drawn is None or np.count_nonzero(crop == drawn) > min_pixels,
-            )  # fmt: skip
+            )
             flip = transforms.draw_flip(rng)
         image = read_image(self._source, row, transforms.needed_region(native, size, box, data.interpolation))
         crop = transforms.resize_crop(image, size, box, data.interpolation)

@@ -33,9 +33,7 @@ class RareClasses:
         return drawn, int(rng.choice(self.pools[drawn]))
 
 
-def class_probabilities(
-    class_pixels: np.ndarray, temperature: float, drawable: np.ndarray | None = None
-) -> np.ndarray:
+def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: np.ndarray | None = None) -> np.ndarray:
     """P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labelled pixels.
 
     Args:
@@ -71,9 +69,7 @@ def pools(class_pixels: np.ndarray, min_pixels: int) -> tuple[np.ndarray, ...]:
     return tuple(np.flatnonzero(column > min_pixels) for column in class_pixels.T)
 
 
-def rare_classes(
-    class_pixels: np.ndarray, temperature: float, min_pixels: int, names: Sequence[str]
-) -> RareClasses:
+def rare_classes(class_pixels: np.ndarray, temperature: float, min_pixels: int, names: Sequence[str]) -> RareClasses:
     """Prepare drawing by class.
 
     A class that occurs but has an empty pool cannot be drawn: the others take over its probability in
@@ -97,14 +93,14 @@ def rare_classes(
             "Lower data.rare_class_min_pixels or set data.rare_class_sampling=false."
         )
     left_out = [
-        name
-        for name, has_pool, total in zip(names, filled, class_pixels.sum(axis=0))
-        if total and not has_pool
+        name for name, has_pool, total in zip(names, filled, class_pixels.sum(axis=0)) if total and not has_pool
     ]
     if left_out:
         log.warning(
             "No source image has more than data.rare_class_min_pixels=%d pixels of %s; rare class sampling "
-            "draws the other classes instead.", min_pixels, ", ".join(left_out),
-        )  # fmt: skip
+            "draws the other classes instead.",
+            min_pixels,
+            ", ".join(left_out),
+        )
     probabilities = class_probabilities(class_pixels, temperature, filled)
     return RareClasses(probabilities / probabilities.sum(), images)

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pgpc.data.picture_limits import PictureError, check_size
+from pgpc.data.image_limits import PictureError, check_size
 
 SIDE = 192
 """Side of an image's tiles in pixels. With smaller ones less is decoded beside a crop, at more calls and bytes."""
@@ -66,8 +66,9 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
     for top in range(0, height, side):
         band = planes[:, top : top + side].copy()
         band[:, 1:] -= planes[:, top : top + side][:, :-1]
-        tiles += [codec.compress(band[..., left : left + side].tobytes(), asbytes=True)
-                  for left in range(0, width, side)]  # fmt: skip
+        tiles += [
+            codec.compress(band[..., left : left + side].tobytes(), asbytes=True) for left in range(0, width, side)
+        ]
     table = np.array([(len(tile), zlib.crc32(tile)) for tile in tiles], dtype="<u4")
     head = _SIZES.pack(width, height, len(planes), side) + table.tobytes()
     return b"".join([_MAGIC, struct.pack("<I", zlib.crc32(head)), head, *tiles])

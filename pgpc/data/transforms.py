@@ -130,9 +130,7 @@ def _needed(old: int, new: int, start: int, side: int) -> tuple[int, int]:
     return first, end - first
 
 
-def inside_margins(
-    height: int, width: int, margins: tuple[int, int, int, int], box: Box | None = None
-) -> np.ndarray:
+def inside_margins(height: int, width: int, margins: tuple[int, int, int, int], box: Box | None = None) -> np.ndarray:
     """Where an image counts: False on the given rows at the top and bottom and columns at the left and right.
 
     Returns:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
 from pgpc.data.loader import in_order, read_image, read_label
-from pgpc.data.shards import Shards
+from pgpc.data.shards.reader import Shards
 
 
 class WholeImage(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from pgpc import distributed
+from pgpc.runtime import distributed
 
 _PIXELS = (0, 2, 3)
 

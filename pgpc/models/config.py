@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgpc.checks import check
+from pgpc.runtime.checks import check
 
 ARCHITECTURES = ("daformer", "hrda", "deeplabv2")
 """Known values of ``ModelConfig.architecture``."""

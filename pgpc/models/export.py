@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from pgpc.checks import check
 from pgpc.classes import CITYSCAPES, ClassSet, classes_to_json
 from pgpc.config import Config, from_dict, override, to_dict
-from pgpc.files import write_file
 from pgpc.models.build import build_model
 from pgpc.models.segmenter import Segmenter
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
+from pgpc.runtime.checks import check
+from pgpc.runtime.files import write_file
 
 
 def export_weights(

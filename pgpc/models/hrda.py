@@ -119,7 +119,10 @@ class HRDA(Segmenter):
         return Decoded(fused[:, :, : -(-h // STRIDES[0]), : -(-w // STRIDES[0])], detail)
 
     def segment_windows(
-        self, image: Tensor, corners: Sequence[tuple[int, int]], size: tuple[int, int],
+        self,
+        image: Tensor,
+        corners: Sequence[tuple[int, int]],
+        size: tuple[int, int],
         known: dict[tuple[int, int], Tensor],
     ) -> Tensor:
         """Logits of windows of one image, as :meth:`segment` gives them; of crops that several show only once.

@@ -13,9 +13,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from pgpc.checks import check
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weight_layouts import listed, translate
+from pgpc.runtime.checks import check
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgpc import distributed
+from pgpc.runtime import distributed
 
 
 class Averages:
@@ -105,8 +105,10 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         """Plain data that JSON takes, equal on all processes."""
         return {
-            "curve": self.curve.state_dict(), "since_report": self.since_report.state_dict(), "seconds": self.seconds
-        }  # fmt: skip
+            "curve": self.curve.state_dict(),
+            "since_report": self.since_report.state_dict(),
+            "seconds": self.seconds,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Go on from what :meth:`state_dict` gave."""

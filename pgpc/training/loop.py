@@ -14,22 +14,22 @@ from typing import Any
 
 import torch
 
-from pgpc import distributed
-from pgpc.adaptation.proca_stages import images_per_step
-from pgpc.allocation import keep_freed_memory
-from pgpc.checks import check
+from pgpc.bases.proca.stages import images_per_step
+from pgpc.bases.proca.step import prepare, proca_step
+from pgpc.bases.self_training import train_step
+from pgpc.bases.state import TrainingState
 from pgpc.config import Config, to_dict
 from pgpc.data.domains import Domains, check_classes, open_shards
 from pgpc.data.loader import Batch, evaluation_samples, training_batches
-from pgpc.data.shards import Shards
-from pgpc.storage import is_url
+from pgpc.data.shards.reader import Shards
+from pgpc.evaluation.segmentation import evaluate
+from pgpc.runtime import distributed
+from pgpc.runtime.checks import check
+from pgpc.runtime.malloc import keep_freed_memory
+from pgpc.runtime.storage import is_url
 from pgpc.training import remote
-from pgpc.training import warm_up as warm_ups
+from pgpc.training import trunk as warm_ups
 from pgpc.training.averages import Averages, Progress
-from pgpc.training.evaluation import evaluate
-from pgpc.training.proca import prepare, proca_step
-from pgpc.training.state import TrainingState
-from pgpc.training.step import train_step
 from pgpc.training.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def train(
         resume: folder, or address on S3, of the checkpoint to go on from; its last report is given to `on_report` once
             more.
         parent: folder, or address on S3, of the checkpoint of another run: this one goes on from there, with its own
-            settings of the contrast, of which those of :data:`pgpc.training.state.ADJUSTABLE` may differ. Where none
+            settings of the contrast, of which those of :data:`pgpc.bases.state.ADJUSTABLE` may differ. Where none
             does, it comes to what the parent comes to, bit for bit. The parent's last report is given to `on_report`
             first. Ignored when resuming.
         warm_up: folder of a run that was stopped with `until`: this one goes on from there, and comes to what it would
@@ -139,9 +139,7 @@ def train(
                 on_report(dict(state.metrics), None)
         elif warm_up is not None:
             _fork(state, progress, Path(warm_up), device, on_report)
-        batches = training_batches(
-            config, source, target, rank=rank, world_size=world_size, start_step=state.step
-        )
+        batches = training_batches(config, source, target, rank=rank, world_size=world_size, start_step=state.step)
 
         tracker = None
         if rank == 0:
@@ -234,26 +232,34 @@ def _run(
 
         if point_due:
             point = {
-                **progress.curve.result(), **_gauges(state),
+                **progress.curve.result(),
+                **_gauges(state),
                 "images_per_second": _images_per_second(progress.curve, state),
-            }  # fmt: skip
+            }
             if tracker is not None:
                 tracker.scalars({f"train/{name}": value for name, value in point.items()}, state.step)
                 losses = "  ".join(f"{k.removeprefix('loss/')} {v:.3f}" for k, v in point.items() if "loss/" in k)
                 log.info(
-                    "iteration %d/%d  %s  %.1f images/s", state.step, training.iterations, losses,
+                    "iteration %d/%d  %s  %.1f images/s",
+                    state.step,
+                    training.iterations,
+                    losses,
                     point["images_per_second"],
-                )  # fmt: skip
+                )
             progress.end_curve_point()
 
         if report_due:
             scores = _evaluate(state, domains.scored) if domains.scored is not None else {}
             averages = progress.since_report
             state.metrics = {
-                "iteration": state.step, **scores, **averages.result(), **_gauges(state),
-                "images_per_second": _images_per_second(averages, state), "seconds": progress.seconds,
+                "iteration": state.step,
+                **scores,
+                **averages.result(),
+                **_gauges(state),
+                "images_per_second": _images_per_second(averages, state),
+                "seconds": progress.seconds,
                 **_gpu_memory(state, device),
-            }  # fmt: skip
+            }
             progress.end_report()
             if tracker is not None:
                 tracker.scalars({f"eval/{name}": value for name, value in scores.items()}, state.step)
@@ -339,9 +345,7 @@ def _evaluate(state: TrainingState, scored: Shards) -> dict[str, float]:
     distributed.broadcast_buffers(state.student)
     config = state.config
     samples = evaluation_samples(scored, config.data, rank=distributed.rank(), world_size=distributed.world_size())
-    metrics = evaluate(
-        state.student.segmenter, samples, state.classes, evaluation=config.evaluation
-    )
+    metrics = evaluate(state.student.segmenter, samples, state.classes, evaluation=config.evaluation)
     return metrics.as_dict()
 
 

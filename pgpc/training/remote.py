@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgpc import storage
-from pgpc.training.state import CHECKPOINT, PREVIOUS
+from pgpc.bases.state import CHECKPOINT, PREVIOUS
+from pgpc.runtime import storage
 
 log = logging.getLogger(__name__)
 

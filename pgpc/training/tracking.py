@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from pgpc.classes import ClassSet, colourise
 from pgpc.config import Config, flatten
-from pgpc.pictures.embedding import draw_pixels, feature_map, features_at
-from pgpc.pictures.figures import photo
-from pgpc.pictures.selection import WAYS, paint, selected
-from pgpc.training.evaluation import logits, predict
-from pgpc.training.student import Student
+from pgpc.evaluation.segmentation import logits, predict
+from pgpc.figures.canvas import photo
+from pgpc.figures.embedding import draw_pixels, feature_map, features_at
+from pgpc.figures.selection import WAYS, paint, selected
+from pgpc.models.student import Student
 
 _METRIC = "eval/mIoU"
 _HPARAM_GROUPS = ("contrast.", "adaptation.", "optimizer.", "training.", "model.", "seed")
@@ -41,9 +41,15 @@ class Tracker:
     """
 
     def __init__(
-        self, folder: Path, config: Config, classes: ClassSet, *, step: int,
-        samples: Sequence[tuple[Tensor, np.ndarray, str]], compared: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        config: Config,
+        classes: ClassSet,
+        *,
+        step: int,
+        samples: Sequence[tuple[Tensor, np.ndarray, str]],
+        compared: Sequence[str] | None = None,
+    ) -> None:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from torch.utils.tensorboard import SummaryWriter  # slow to import
         from torch.utils.tensorboard.summary import hparams

@@ -29,9 +29,13 @@ def test_class_mix_by_hand():
     source_labels = torch.tensor([[[0, 1, IGNORE_INDEX]]])
     chosen = torch.tensor([[True, False, False, True]])
     out = class_mix(
-        torch.full((1, 3, 1, 3), 7.0), source_labels, torch.zeros(1, 3, 1, 3), torch.tensor([[[2, 2, 2]]]),
-        torch.tensor([[[0.25, 0.25, 0.25]]]), chosen,
-    )  # fmt: skip
+        torch.full((1, 3, 1, 3), 7.0),
+        source_labels,
+        torch.zeros(1, 3, 1, 3),
+        torch.tensor([[[2, 2, 2]]]),
+        torch.tensor([[[0.25, 0.25, 0.25]]]),
+        chosen,
+    )
     assert out.images[0, 0, 0].tolist() == [7.0, 0.0, 7.0]
     assert out.labels[0, 0].tolist() == [0, 2, IGNORE_INDEX]
     assert out.weight[0, 0].tolist() == [1.0, 0.25, 1.0]

@@ -141,9 +141,12 @@ def compare(rounds: int) -> None:
     best = {name: {key: min(turn[key] for turn in turns) for key in turns[0]} for name, turns in found.items()}
     base = best["published"]
     for name, it in best.items():
-        print(f"{name:10}{it['seconds'] * 1e3:9.1f} ms, {base['seconds'] / it['seconds']:6.1f} times as fast; "
-              f"{it['bytes'] / 1e6:7.1f} MB more, {it['bytes'] / base['bytes']:.3f} of the published; "
-              f"value {it['value']:.6f}, off by {abs(it['value'] - base['value']):.1e}", flush=True)  # fmt: skip
+        print(
+            f"{name:10}{it['seconds'] * 1e3:9.1f} ms, {base['seconds'] / it['seconds']:6.1f} times as fast; "
+            f"{it['bytes'] / 1e6:7.1f} MB more, {it['bytes'] / base['bytes']:.3f} of the published; "
+            f"value {it['value']:.6f}, off by {abs(it['value'] - base['value']):.1e}",
+            flush=True,
+        )
 
 
 def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
@@ -164,8 +167,10 @@ def compare_prototypes() -> None:
     push, read, full = (
         seconds(f) for f in (lambda: bank.push(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
     )
-    print(f"memory of {size} rows: push {push * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
-          f"{full * 1e3:.1f} ms, {full / read:.0f} times as long")  # fmt: skip
+    print(
+        f"memory of {size} rows: push {push * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
+        f"{full * 1e3:.1f} ms, {full / read:.0f} times as long"
+    )
 
 
 def print_step() -> None:

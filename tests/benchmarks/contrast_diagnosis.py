@@ -21,18 +21,18 @@ import torch
 from torch.nn import functional as F
 
 from pgpc.adaptation.teacher import teacher_mode
+from pgpc.bases import self_training as training_step
+from pgpc.bases.passes import at_stride_of, look
 from pgpc.classes import CLASS_NAMES, IGNORE_INDEX
 from pgpc.config import from_dict
 from pgpc.contrast import rank_negatives, reliable
 from pgpc.data import transforms
 from pgpc.data.domains import open_shards
+from pgpc.data.image_files import decode_image, decode_label
 from pgpc.data.loader import training_batches
-from pgpc.data.picture_files import decode_image, decode_label
-from pgpc.pictures.embedding import feature_map
+from pgpc.figures.embedding import feature_map
+from pgpc.models.student import View
 from pgpc.training import TrainingState, read_checkpoint
-from pgpc.training import step as training_step
-from pgpc.training.passes import at_stride_of, look
-from pgpc.training.student import View
 
 RANKS = (1, 2, 4, 6, 8)
 
@@ -84,13 +84,17 @@ def print_classes(state: TrainingState, num_images: int) -> None:
 
     share = counts["anchors"] / counts["anchors"].sum()
     with np.errstate(invalid="ignore", divide="ignore"):
-        print(f"{'class':<14} {'anchors':>8} {'right':>6}  {'cos own':>7} {'other':>6}   truly of the class among its "
-              f"target negatives, r = {', '.join(map(str, RANKS))}")  # fmt: skip
+        print(
+            f"{'class':<14} {'anchors':>8} {'right':>6}  {'cos own':>7} {'other':>6}   truly of the class among its "
+            f"target negatives, r = {', '.join(map(str, RANKS))}"
+        )
         for k in range(c):
             n = counts["anchors"][k]
             wrong = "  ".join(f"{100 * counts[-r][k] / counts[r][k]:5.2f}%" for r in RANKS)
-            print(f"{CLASS_NAMES[k]:<14} {100 * share[k]:7.2f}% {100 * counts['right'][k] / n:5.0f}%  "
-                  f"{counts['own'][k] / n:7.2f} {counts['other'][k] / n:6.2f}   {wrong}")  # fmt: skip
+            print(
+                f"{CLASS_NAMES[k]:<14} {100 * share[k]:7.2f}% {100 * counts['right'][k] / n:5.0f}%  "
+                f"{counts['own'][k] / n:7.2f} {counts['other'][k] / n:6.2f}   {wrong}"
+            )
 
 
 def print_gradients(state: TrainingState) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import pgpc
-from pgpc.training.evaluation import logits
+from pgpc.evaluation.segmentation import logits
 from tests.benchmarks.timing import DEVICE, in_turns, make_config, prepare, ratio
 
 
@@ -57,10 +57,13 @@ def main() -> None:
         return logits(network, image, evaluation=pgpc.override(config, changes).evaluation)
 
     torch.testing.assert_close(segment(batched, 3), segment(one_by_one, 1), rtol=1e-3, atol=1e-4)
-    times = in_turns({"batched": lambda: segment(batched, 3), "one by one": lambda: segment(one_by_one, 1)},
-                     arguments.repetitions)  # fmt: skip
-    print(f"one by one {np.median(times['one by one']):.3f} s, batched {np.median(times['batched']):.3f} s: "
-          f"ratio {ratio(times, 'one by one', 'batched'):.2f}")  # fmt: skip
+    times = in_turns(
+        {"batched": lambda: segment(batched, 3), "one by one": lambda: segment(one_by_one, 1)}, arguments.repetitions
+    )
+    print(
+        f"one by one {np.median(times['one by one']):.3f} s, batched {np.median(times['batched']):.3f} s: "
+        f"ratio {ratio(times, 'one by one', 'batched'):.2f}"
+    )
 
 
 class _Heads(nn.Module):

@@ -29,8 +29,9 @@ import optuna
 import pyarrow.parquet as pq
 
 import pgpc
-from sweeps import execution, run_ablation
-from sweeps.replicates import METRIC
+from sweeps import run_ablation
+from sweeps.execution import tune_run as execution
+from sweeps.search.replicates import METRIC
 from tests.sweeps.conftest import TINY
 
 FIXED = {"contrast.r": 4, "contrast.weight": 0.1, "contrast.anchors": 64, "contrast.negatives": 64}
@@ -42,7 +43,6 @@ sys.stdin.read()
 """
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "stub_sweep.py"
 STUB = {"training.iterations": 18, "contrast.start": 1, "contrast.fill": 1}
-
 
 
 class Driver:

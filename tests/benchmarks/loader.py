@@ -30,9 +30,9 @@ from pgpc.classes import CITYSCAPES_TRAIN_IDS, IGNORE_INDEX
 from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.loader import read_image, read_label, training_batches
-from pgpc.data.pack import pack
 from pgpc.data.rare_class import rare_classes
-from pgpc.data.shards import Shards
+from pgpc.data.shards.pack import pack
+from pgpc.data.shards.reader import Shards
 
 NUM_IMAGES = 4
 """Pictures per set; few are enough, since nothing is kept between samples."""
@@ -69,8 +69,13 @@ def write_data(root: Path) -> None:
     for i in range(NUM_IMAGES):
         write_pair(root / f"gta5/images/{i:05d}.png", root / f"gta5/labels/{i:05d}.png", 1914, 1052, i)
         name = f"train/bonn/bonn_{i:06d}_000019"
-        write_pair(root / f"cityscapes/leftImg8bit/{name}_leftImg8bit.png",
-                   root / f"cityscapes/gtFine/{name}_gtFine_labelIds.png", 2048, 1024, 100 + i)  # fmt: skip
+        write_pair(
+            root / f"cityscapes/leftImg8bit/{name}_leftImg8bit.png",
+            root / f"cityscapes/gtFine/{name}_gtFine_labelIds.png",
+            2048,
+            1024,
+            100 + i,
+        )
     for layout in ("gta5", "cityscapes"):
         pack(layout, root / layout, root / f"{layout}-shards", splits=["train"])
 
@@ -85,8 +90,12 @@ class PlainData(Dataset):
         self.target = sorted((root / "cityscapes/leftImg8bit").rglob("*.png"))
         self.rare = None
         if self.data.rare_class_sampling:
-            self.rare = rare_classes(source.class_pixels, self.data.rare_class_temperature,
-                                     self.data.rare_class_min_pixels, source.classes.names)  # fmt: skip
+            self.rare = rare_classes(
+                source.class_pixels,
+                self.data.rare_class_temperature,
+                self.data.rare_class_min_pixels,
+                source.classes.names,
+            )
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         rng, data = np.random.default_rng(index), self.data
@@ -156,8 +165,11 @@ def compare(root: Path, config: Config, repetitions: int) -> None:
         plain.append(rates(plain_batches(plain_data, config), num_images))
     drawing = "rare class sampling" if config.data.rare_class_sampling else "uniform drawing"
     for what, a, b in zip(("images/s", "images per second of processor time"), np.transpose(ours), np.transpose(plain)):
-        print(f"{drawing}, {what}: ours {np.median(a):.1f} {a.round(1).tolist()}, plain {np.median(b):.1f} "
-              f"{b.round(1).tolist()}, median ratio {np.median(a / b):.2f}", flush=True)  # fmt: skip
+        print(
+            f"{drawing}, {what}: ours {np.median(a):.1f} {a.round(1).tolist()}, plain {np.median(b):.1f} "
+            f"{b.round(1).tolist()}, median ratio {np.median(a / b):.2f}",
+            flush=True,
+        )
 
 
 def print_split(root: Path, config: Config, repetitions: int = 12) -> None:

@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 import pgpc
+from pgpc.bases.self_training import train_step
 from pgpc.data.loader import training_batches
-from pgpc.data.shards import Shards
-from pgpc.training.step import train_step
+from pgpc.data.shards.reader import Shards
 from tests.benchmarks.loader import rates, write_data
 from tests.benchmarks.timing import in_turns, make_batch, make_config, make_state, prepare
 
@@ -38,13 +38,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_data(Path(folder))
         source, target = (Shards.open(Path(folder) / f"{name}-shards", "train") for name in ("gta5", "cityscapes"))
-        loading = pgpc.override(config, {"training.iterations": arguments.batches, "data.loader_workers": 1,
-                                         "data.rare_class_sampling": False})  # fmt: skip
+        loading = pgpc.override(
+            config,
+            {"training.iterations": arguments.batches, "data.loader_workers": 1, "data.rare_class_sampling": False},
+        )
         _, loaded = rates(training_batches(loading, source, target), num_images * arguments.batches)
     step = in_turns({"step": partial(train_step, make_state(config), make_batch(config))}, 2)["step"]
     stepped = num_images / statistics.median(step)
-    print(f"one loader process {loaded:.1f} images/s, the step with {arguments.encoder} {stepped:.2f}: "
-          f"ratio {loaded / stepped:.1f}")  # fmt: skip
+    print(
+        f"one loader process {loaded:.1f} images/s, the step with {arguments.encoder} {stepped:.2f}: "
+        f"ratio {loaded / stepped:.1f}"
+    )
 
 
 if __name__ == "__main__":

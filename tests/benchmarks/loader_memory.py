@@ -23,8 +23,8 @@ from torch.utils.data import Dataset
 import pgpc
 from pgpc.config import Config
 from pgpc.data.loader import Batch, TrainingData, in_order
-from pgpc.data.pack import pack
-from pgpc.data.shards import Shards
+from pgpc.data.shards.pack import pack
+from pgpc.data.shards.reader import Shards
 
 BATCHES_PER_WORKER = 8
 
@@ -93,8 +93,11 @@ def main() -> None:
             for name, way in (("ours", data), ("plain", ReadByEachWorker(data, shards.folder))):
                 measured = measure(way, workers)
                 own, mapped, _ = np.median(measured, axis=0)
-                print(f"{workers} workers, {name}: each {own:.0f} MB own and {mapped:.0f} MB mapped; proportional, "
-                      f"together {measured[:, 2].sum():.0f} MB", flush=True)  # fmt: skip
+                print(
+                    f"{workers} workers, {name}: each {own:.0f} MB own and {mapped:.0f} MB mapped; proportional, "
+                    f"together {measured[:, 2].sum():.0f} MB",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import pgpc
+from pgpc.bases.self_training import train_step
+from pgpc.bases.state import TrainingState
 from pgpc.config import Config, parse_settings
 from pgpc.contrast.loss import ALL_PRODUCTS
 from pgpc.data.loader import Batch
-from pgpc.training.optimization import make_optimizer
-from pgpc.training.state import TrainingState
-from pgpc.training.step import train_step
+from pgpc.optimization.optimizer import make_optimizer
 
 PRESETS = ["gta5-cityscapes/daformer+pgpc", "gta5-cityscapes/mic-daformer+pgpc", "gta5-cityscapes/hrda+pgpc"]
 LIMITS = {"daformer": 11, "mic-daformer": 11, "hrda": 24, "mic-hrda": 24}

@@ -1,6 +1,6 @@
 """The training step written the obvious way, as in the public code of DAFormer and of contrastive methods on it.
 
-The losses are those of `pgpc.training.step.train_step`, which the benchmark of the step checks. What is obvious:
+The losses are those of `pgpc.bases.self_training.train_step`, which the benchmark of the step checks. What is obvious:
 
 - attention as matrix product, softmax, matrix product; embeddings as rows that are brought back to maps; torch's own
   backward pass of dilated depthwise convolutions;
@@ -23,17 +23,17 @@ from torch.nn import functional as F
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.pseudo_labels import pseudo_labels
 from pgpc.adaptation.teacher import teacher_mode
+from pgpc.bases.passes import at_stride_of, cross_entropy, upsample
+from pgpc.bases.self_training import _begin, _mix
+from pgpc.bases.state import TrainingState
 from pgpc.contrast import reliable
 from pgpc.data.loader import Batch
 from pgpc.models.daformer import Embedding
 from pgpc.models.depthwise import DilatedDepthwiseConv
 from pgpc.models.mit import Attention
 from pgpc.models.projection import ProjectionHead
-from pgpc.training.passes import at_stride_of, cross_entropy, upsample
-from pgpc.training.seeding import torch_generator
-from pgpc.training.state import TrainingState
-from pgpc.training.step import _begin, _mix
-from pgpc.training.student import View
+from pgpc.models.student import View
+from pgpc.runtime.seeding import torch_generator
 
 
 def attention(self: Attention, x: Tensor) -> Tensor:
@@ -66,9 +66,12 @@ def make_obvious(state: TrainingState) -> None:
     """Let a state's networks and optimiser compute the same the obvious way."""
     for network in (state.student, state.teacher, state.initial_encoder):
         for module in network.modules() if network is not None else ():
-            for kind, name, function in ((Attention, "forward", attention), (Embedding, "forward", embedding),
-                                         (ProjectionHead, "hidden", hidden),
-                                         (DilatedDepthwiseConv, "forward", torch.nn.Conv2d.forward)):  # fmt: skip
+            for kind, name, function in (
+                (Attention, "forward", attention),
+                (Embedding, "forward", embedding),
+                (ProjectionHead, "hidden", hidden),
+                (DilatedDepthwiseConv, "forward", torch.nn.Conv2d.forward),
+            ):
                 if isinstance(module, kind):
                     setattr(module, name, types.MethodType(function, module))
     config = state.config.optimizer
@@ -101,9 +104,13 @@ def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
         with torch.no_grad():
             initial = state.initial_encoder(batch.source_images)[-1]
         losses["loss/feature_distance"] = feature_distance(
-            output.features[-1], initial, batch.source_labels, things=state.classes.things,
-            share=adaptation.feature_distance_share, num_classes=state.config.model.num_classes,
-        )  # fmt: skip
+            output.features[-1],
+            initial,
+            batch.source_labels,
+            things=state.classes.things,
+            share=adaptation.feature_distance_share,
+            num_classes=state.config.model.num_classes,
+        )
         (adaptation.feature_distance_weight * losses["loss/feature_distance"]).backward()
 
     with torch.no_grad():
@@ -111,9 +118,12 @@ def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
         (seen,) = teacher(View(batch.target_images, project=config.enabled))
         logits = upsample(seen.logits, batch.target_images.shape[2:], False)
         pseudo = pseudo_labels(
-            logits, batch.target_valid, confidence=adaptation.confidence,
-            ignore_top=adaptation.ignore_top, ignore_bottom=adaptation.ignore_bottom,
-        )  # fmt: skip
+            logits,
+            batch.target_valid,
+            confidence=adaptation.confidence,
+            ignore_top=adaptation.ignore_top,
+            ignore_bottom=adaptation.ignore_bottom,
+        )
         losses["pseudo_label_weight"] = pseudo.weight.amax()
 
     if config.enabled:

@@ -49,8 +49,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from pgpc.bases.self_training import train_step
 from pgpc.config import Config
-from pgpc.training.step import train_step
 from tests.benchmarks.obvious import make_obvious, obvious_step
 from tests.benchmarks.timing import (
     DEVICE,
@@ -186,9 +186,11 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="turns (default: %(default)s)")
     parser.add_argument("--only", default="", metavar="REGEX", help="only rows whose step has such a name")
     tasks = parser.add_mutually_exclusive_group()
-    for name, task, what in (("growth", print_growth, "how a step with PGPC grows"),
-                             ("precision", print_precision, "what bfloat16 gives"),
-                             ("profile", print_profile, "where the time of a step of the base goes")):  # fmt: skip
+    for name, task, what in (
+        ("growth", print_growth, "how a step with PGPC grows"),
+        ("precision", print_precision, "what bfloat16 gives"),
+        ("profile", print_profile, "where the time of a step of the base goes"),
+    ):
         text = f"print {what} instead"
         tasks.add_argument(f"--{name}", dest="task", action="store_const", const=task, default=print_ratios, help=text)
     arguments = parser.parse_args()

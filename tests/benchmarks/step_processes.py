@@ -24,8 +24,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pgpc import distributed
-from pgpc.training.step import train_step
+from pgpc.bases.self_training import train_step
+from pgpc.runtime import distributed
 from tests.benchmarks import timing
 from tests.benchmarks.timing import make_batch, make_config, make_state
 
@@ -71,8 +71,10 @@ def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions:
     if rank == 0:
         shared_s, alone_s = (np.array(times[name]) for name in ("shared", "alone"))
         efficiency = np.median(alone_s / shared_s)
-        print(f"{encoder}, crop {crop}: two processes {np.median(shared_s):.3f} s per step, two runs side by side "
-              f"{np.median(alone_s):.3f} s: efficiency {efficiency:.2f}, communication {1 - efficiency:.2f}")
+        print(
+            f"{encoder}, crop {crop}: two processes {np.median(shared_s):.3f} s per step, two runs side by side "
+            f"{np.median(alone_s):.3f} s: efficiency {efficiency:.2f}, communication {1 - efficiency:.2f}"
+        )
     dist.destroy_process_group()
 
 

@@ -23,8 +23,14 @@ import pgpc
 from pgpc.training import read_checkpoint
 
 BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
-SCALED = ("training.iterations", "contrast.start", "contrast.fill", "proca.source_iterations", "proca.source_horizon",
-          "proca.self_training_iterations")  # fmt: skip
+SCALED = (
+    "training.iterations",
+    "contrast.start",
+    "contrast.fill",
+    "proca.source_iterations",
+    "proca.source_horizon",
+    "proca.self_training_iterations",
+)
 
 
 def settings(preset: str, iterations: int) -> dict[str, int]:

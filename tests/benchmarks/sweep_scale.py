@@ -43,11 +43,14 @@ from ray.tune.result import RESULT_DUPLICATE
 import pgpc
 from pgpc.classes import CITYSCAPES
 from pgpc.config import to_dict
-from sweeps import execution, report, results, run_ablation, search
-from sweeps.space import search_space
-from sweeps.study import open_studies, study_url
-from sweeps.terminal import silence
-from sweeps.trial import REPORT
+from sweeps import report, run_ablation
+from sweeps.definition.space import search_space
+from sweeps.execution import tune_run as execution
+from sweeps.execution.trial import REPORT
+from sweeps.progress.plain import silence
+from sweeps.results import rows as results
+from sweeps.search import searcher as search
+from sweeps.search.study import open_studies, study_url
 
 ITERATIONS, INTERVAL = 100, 20
 SETTINGS = {"training.iterations": ITERATIONS, "training.eval_interval": INTERVAL, "contrast.start": 0}
@@ -126,9 +129,13 @@ def fill(folder: Path, size: int) -> None:
     """Adds made-up trials to the sweep's study, and their folders, until it has so many."""
     folder.mkdir(exist_ok=True)
     study, reference = open_studies(
-        study_url(folder), folder.name, optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(),
-        objectives=("mIoU",), reference=True,
-    )  # fmt: skip
+        study_url(folder),
+        folder.name,
+        optuna.samplers.RandomSampler(),
+        optuna.pruners.NopPruner(),
+        objectives=("mIoU",),
+        reference=True,
+    )
     if not reference.get_trials(deepcopy=False):
         reference.add_trial(create_trial(value=40.0, user_attrs={"metrics": curve(random.Random(0), 40.0)[-1]}))
     space = search_space(pgpc.override(pgpc.preset("streets"), SETTINGS))
@@ -182,10 +189,13 @@ def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespac
     rest = (last_cpu - cpu) / num - sum(parts.values())
     counts = {part: last_calls.get(part, 0) - calls.get(part, 0) for part in ("results.parquet", "report.html")}
     return {
-        "all": (last_cpu - cpu) / num, **parts, "Tune, Ray and the rest": rest,
+        "all": (last_cpu - cpu) / num,
+        **parts,
+        "Tune, Ray and the rest": rest,
         "by the clock": (last_wall - wall) / num,
-        **{f"{part} written": count / num for part, count in counts.items()}, "driver, MiB": memory(),
-    }  # fmt: skip
+        **{f"{part} written": count / num for part, count in counts.items()},
+        "driver, MiB": memory(),
+    }
 
 
 def exponent(costs: dict[int, float]) -> float:

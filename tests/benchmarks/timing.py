@@ -16,10 +16,10 @@ import torch
 from torch.nn import functional as F
 
 import pgpc
-from pgpc.allocation import keep_freed_memory
+from pgpc.bases.state import TrainingState
 from pgpc.config import Config
 from pgpc.data.loader import Batch
-from pgpc.training.state import TrainingState
+from pgpc.runtime.malloc import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -55,9 +55,7 @@ def in_turns(variants: Mapping[str, Callable[[], Any]], repetitions: int) -> dic
     return times
 
 
-def in_turns_apart(
-    variants: Mapping[str, Callable[[], Callable[[], Any]]], repetitions: int
-) -> dict[str, list[float]]:
+def in_turns_apart(variants: Mapping[str, Callable[[], Callable[[], Any]]], repetitions: int) -> dict[str, list[float]]:
     """Seconds of every variant in every turn, each time in a process of its own: what one keeps in memory, or sets for
     its process, is not there for another.
 
@@ -92,8 +90,16 @@ def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any]
     Without dropout, so that two ways of computing the same step can be compared by their losses.
     """
     config = pgpc.preset(preset)
-    settings = {"model.encoder": encoder, "data.crop": crop, "adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0,
-                "model.dropout": 0, "model.drop_path": 0, "optimizer.warmup": 0, **(changes or {})}  # fmt: skip
+    settings = {
+        "model.encoder": encoder,
+        "data.crop": crop,
+        "adaptation.ignore_top": 0,
+        "adaptation.ignore_bottom": 0,
+        "model.dropout": 0,
+        "model.drop_path": 0,
+        "optimizer.warmup": 0,
+        **(changes or {}),
+    }
     if config.contrast.enabled:
         settings |= {"contrast.start": 0, "contrast.fill": 0}
     return pgpc.override(config, settings)

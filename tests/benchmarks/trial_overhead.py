@@ -5,7 +5,7 @@
 Both ways run the same two trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
 every two steps; the first trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
 Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
-Tuner, both with their defaults. "sweep" is `sweeps.execution.execute` on a cluster of `sweeps.cluster.connect`. Each
+Tuner, both with their defaults. "sweep" is `sweeps.execution.tune_run.execute` on a cluster of `sweeps.execution.resources.connect`. Each
 way has a Ray cluster of its own, in a process of its own; the ways alternate, and medians over the rounds are printed.
 
 Predicted before the first run with these settings (2026-11-23, 2 CPU cores, shared with other work): ratios of 0.7 for
@@ -51,11 +51,22 @@ TIMEOUT = 240.0  # seconds for the trials of one way
 NUM_TRIALS, STOPPED, STOPPED_AT = 2, "0", 2  # the first trial is stopped, at its second report
 WHOLE = "1"
 TINY = {
-    "data.streets.num_source": 8, "data.streets.num_target": 8, "data.streets.num_val": 2, "data.streets.height": 64,
-    "data.streets.width": 64, "data.source_size": "64,64", "data.target_size": "64,64", "data.crop": 64,
-    "model.head_channels": 16, "contrast.start": 2, "optimizer.warmup": 1, "training.iterations": 10,
-    "training.batch_size": 2, "training.eval_interval": 2, "training.log_interval": 2,
-}  # fmt: skip
+    "data.streets.num_source": 8,
+    "data.streets.num_target": 8,
+    "data.streets.num_val": 2,
+    "data.streets.height": 64,
+    "data.streets.width": 64,
+    "data.source_size": "64,64",
+    "data.target_size": "64,64",
+    "data.crop": 64,
+    "model.head_channels": 16,
+    "contrast.start": 2,
+    "optimizer.warmup": 1,
+    "training.iterations": 10,
+    "training.batch_size": 2,
+    "training.eval_interval": 2,
+    "training.log_interval": 2,
+}
 NUM_REPORTS = TINY["training.iterations"] // TINY["training.eval_interval"]
 
 
@@ -187,7 +198,7 @@ class Trials(Searcher):
 def run_sweep_trial(spec: dict[str, Any]) -> None:
     """The sweep's trainable, with time stamps."""
     mark("trial function", spec["label"])
-    from sweeps import trial
+    from sweeps.execution import trial
 
     trial.train_loop = functools.partial(timed, trial.train_loop)
     trial.run_trial(spec)
@@ -197,19 +208,23 @@ def child(way: str, folder: Path, num_workers: int) -> None:
     """Runs the trials in one of the two ways."""
     import pgpc
     from pgpc.config import parse_settings, to_dict
-    from sweeps import cluster, execution
-    from sweeps.scheduling import Interruption
-    from sweeps.terminal import silence
-    from sweeps.trial import Workers
+    from sweeps.execution import resources as cluster
+    from sweeps.execution import tune_run as execution
+    from sweeps.execution.scheduling import Interruption
+    from sweeps.execution.trial import Workers
+    from sweeps.progress.plain import silence
 
     config = pgpc.override(pgpc.preset("streets"), parse_settings([f"{key}={value}" for key, value in TINY.items()]))
     specs = [
         {
-            "label": str(i), "config": json.dumps(to_dict(config)), "directory": str(folder / "trials" / str(i)),
-            "storage": str(folder / "storage"), "workers": asdict(Workers(count=num_workers, cpus=1, gpus=0)),
+            "label": str(i),
+            "config": json.dumps(to_dict(config)),
+            "directory": str(folder / "trials" / str(i)),
+            "storage": str(folder / "storage"),
+            "workers": asdict(Workers(count=num_workers, cpus=1, gpus=0)),
         }
         for i in range(NUM_TRIALS)
-    ]  # fmt: skip
+    ]
     if way == "sweep":
         silence()
         cluster.connect(None)
@@ -219,9 +234,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
         os.environ["RAY_ADDRESS"] = cluster.reserve_address()
         # The guide's trial takes a CPU beside its workers.
-        ray.init(
-            address="local", num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL"
-        )
+        ray.init(address="local", num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL")
         tune.Tuner(
             guide_driver,
             tune_config=tune.TuneConfig(
@@ -240,10 +253,18 @@ def measure(way: str, num_workers: int) -> dict[str, float]:
         call += "child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))"
         subprocess.run(
             [sys.executable, "-c", call, way, folder, str(num_workers)],
-            env={**os.environ, MARKS: str(marks), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-                 "RAY_worker_niceness": "0"},  # else whatever else runs on the machine goes before the workers
-            check=True, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=TIMEOUT,
-        )  # fmt: skip
+            env={
+                **os.environ,
+                MARKS: str(marks),
+                "PYTHONPATH": str(ROOT),
+                "OMP_NUM_THREADS": "1",
+                "RAY_worker_niceness": "0",
+            },  # else whatever else runs on the machine goes before the workers
+            check=True,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+        )
         events = [json.loads(line) for line in marks.read_text().splitlines()]
     at: dict[tuple[str, str], list[float]] = {}
     for event, trial, when in events:

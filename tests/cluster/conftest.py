@@ -14,15 +14,23 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "cluster"
 IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 COMMANDS = (
-    "initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
-    "head_start_ray_commands", "worker_start_ray_commands",
-)  # fmt: skip
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+)
 SECRETS = re.compile(r"AKIA|ASIA|PRIVATE KEY|AUTH_TOKEN=|SECRET|PASSWORD|\b[0-9a-f]{32,}\b", re.IGNORECASE)
 TOKEN = "~/.ray/auth_token"
 NODE_CONFIG = {
-    "InstanceType", "LaunchTemplate", "InstanceMarketOptions", "MetadataOptions", "BlockDeviceMappings",
+    "InstanceType",
+    "LaunchTemplate",
+    "InstanceMarketOptions",
+    "MetadataOptions",
+    "BlockDeviceMappings",
     "TagSpecifications",
-}  # fmt: skip
+}
 """All that a node type says for itself; security group, role and image are those of the launch template."""
 
 

@@ -34,7 +34,7 @@ NO_CAPACITY = b"""<?xml version="1.0"?><Response><Errors><Error><Code>Insufficie
 <Message>We currently do not have sufficient capacity</Message></Error></Errors><RequestID>1</RequestID></Response>"""
 SWEEP = """
 import sys, ray
-from sweeps import cluster
+from sweeps.execution import resources as cluster
 cluster.connect(sys.argv[1])
 nodes = cluster.nodes()
 workers = cluster.default_workers(nodes, int(sys.argv[2]), None, None)
@@ -140,22 +140,37 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]
             env = {
-                **os.environ, "PATH": f"{ssh.parent}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "token", "RAY_enable_autoscaler_v2": "1",
-                "RAY_CLOUD_INSTANCE_ID": instance, "RAY_NODE_TYPE_NAME": "head",
-                "RAY_OVERRIDE_RESOURCES": '{"CPU":0,"GPU":0}', "RAY_USAGE_STATS_ENABLED": "0",
+                **os.environ,
+                "PATH": f"{ssh.parent}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
+                "PYTHONPATH": str(ROOT),
+                "RAY_AUTH_MODE": "token",
+                "RAY_enable_autoscaler_v2": "1",
+                "RAY_CLOUD_INSTANCE_ID": instance,
+                "RAY_NODE_TYPE_NAME": "head",
+                "RAY_OVERRIDE_RESOURCES": '{"CPU":0,"GPU":0}',
+                "RAY_USAGE_STATS_ENABLED": "0",
                 "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            }  # fmt: skip
+            }
             # Sockets lie in it, and their paths must be short.
             sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
             process = stack.enter_context(
                 running(
-                    "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=0", "--dashboard-port=0",
-                    "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", f"--temp-dir={sockets}",
-                    f"--autoscaling-config={ours}", env=env, stdout=(tmp_path / "head.log").open("w"),
+                    "ray",
+                    "start",
+                    "--head",
+                    "--block",
+                    f"--port={port}",
+                    "--num-cpus=0",
+                    "--dashboard-port=0",
+                    "--node-ip-address=127.0.0.1",
+                    "--object-store-memory=80000000",
+                    f"--temp-dir={sockets}",
+                    f"--autoscaling-config={ours}",
+                    env=env,
+                    stdout=(tmp_path / "head.log").open("w"),
                     stderr=subprocess.STDOUT,
                 )
-            )  # fmt: skip
+            )
             address = f"127.0.0.1:{port}"
             announce = [sys.executable, str(ROOT / "cluster" / "announce.py"), str(ours)]
             while "Ray runtime started" not in (tmp_path / "head.log").read_text():

@@ -90,7 +90,7 @@ EVERYBODY = {"GroupName": "x", "IpPermissions": [{"FromPort": 22, "ToPort": 22, 
         _set([*NODE, "BlockDeviceMappings", 0, "Ebs", "DeleteOnTermination"], False),
         _set(["available_node_types", "gpu_1", "min_workers"], 1),
     ],
-)  # fmt: skip
+)
 def test_a_change_of_the_launchers_file_that_opens_it_is_found(gpu, faults, change):
     assert faults(gpu) == []
     change(gpu)

@@ -102,20 +102,41 @@ class Machines:
         inside = str(base.relative_to(home)) if base.is_relative_to(home) else ""
         script = HOST.format(address=HOSTS[name], folder=self.folder / name, interpreter=inside, command=command)
         return [
-            "ip", "netns", "exec", self.names[name],
-            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "bash", "-c", script,
-        ]  # fmt: skip
+            "ip",
+            "netns",
+            "exec",
+            self.names[name],
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--uts",
+            "bash",
+            "-c",
+            script,
+        ]
 
     def laptop(self, command: str, **env: str) -> subprocess.Popen:
         """A command of the user."""
         environment = {
-            **os.environ, "TMPDIR": str(self.folder / "laptop"), "RAY_USAGE_STATS_ENABLED": "0",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **env,
-        }  # fmt: skip
+            **os.environ,
+            "TMPDIR": str(self.folder / "laptop"),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **env,
+        }
         return subprocess.Popen(
-            self._on("laptop", f"bash -c '{command}'"), env=environment, cwd=ROOT, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            self._on("laptop", f"bash -c '{command}'"),
+            env=environment,
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def ask(self, command: str, code: int = 0, **env: str) -> str:
         """What a command of the user prints."""

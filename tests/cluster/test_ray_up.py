@@ -41,9 +41,12 @@ class Laptop:
             file.chmod(0o755)
         # The launcher keeps what it has found out about the account in the temporary folder.
         self._env = {
-            **os.environ, "HOME": str(self.home), "TMPDIR": str(self.home), "RAY_USAGE_STATS_ENABLED": "0",
+            **os.environ,
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{programs}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
-        }  # fmt: skip
+        }
 
     def ray(self, *arguments: str) -> tuple[int, str, list[list[str]]]:
         """Exit code, output, and the calls of ssh and rsync that it made."""
@@ -111,10 +114,16 @@ def test_up_again_exec_and_down(aws, laptop):
     assert TOKEN not in str(calls) and TOKEN not in output
     copied = [call for call in calls if call[0] == "rsync"]
     assert [call[-1].partition(":")[2] for call in copied] == [
-        "~/pgpc-code/pgpc/", "~/pgpc-code/sweeps/", "~/pgpc-code/cluster/",
-        "~/pgpc-code/setup.py", "~/pgpc-code/setup.cfg", "~/pgpc-code/README.md",
-        "~/.ray/auth_token", "~/ray_bootstrap_config.yaml", "~/ray_bootstrap_key.pem",
-    ]  # fmt: skip
+        "~/pgpc-code/pgpc/",
+        "~/pgpc-code/sweeps/",
+        "~/pgpc-code/cluster/",
+        "~/pgpc-code/setup.py",
+        "~/pgpc-code/setup.cfg",
+        "~/pgpc-code/README.md",
+        "~/.ray/auth_token",
+        "~/ray_bootstrap_config.yaml",
+        "~/ray_bootstrap_key.pem",
+    ]
     for call in copied:  # rsync would leave out what a pattern fits, the file that it is told to copy included
         patterns = [call[i + 1] for i, word in enumerate(call) if word == "--exclude"]
         assert not any(fnmatch(Path(call[-2]).name, pattern) for pattern in patterns)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pgpc import storage
+from pgpc.runtime import storage
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -58,9 +58,13 @@ class Node:
             if "pgpc" not in entry.name:
                 (libraries / entry.name).symlink_to(entry)
         self._env = {key: value for key, value in os.environ.items() if key.startswith(("AWS_", "LANG"))} | {
-            "HOME": str(folder), "PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin",
-            "PYTHONPATH": str(libraries), "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0",
-        }  # fmt: skip
+            "HOME": str(folder),
+            "PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PYTHONPATH": str(libraries),
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+        }
 
     def run(self, command: str, **env: str) -> subprocess.CompletedProcess:
         """As the launcher does, but for the terminal that it gives the shell."""

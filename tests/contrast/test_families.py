@@ -13,9 +13,7 @@ from pgpc.contrast import PixelContrast, reliable
 from pgpc.contrast.sampling import draw_other_classes, draw_own_class, draw_with_replacement
 
 C, D, H, M, N, POOL, SIZE = 5, 6, 8, 4, 5, 30, 24
-BASE = ContrastConfig(
-    r=2, anchors=M, negatives=N, bank_size=SIZE, quota=16, pool=POOL, dim=D, temperature=0.3, eta=0.5
-)
+BASE = ContrastConfig(r=2, anchors=M, negatives=N, bank_size=SIZE, quota=16, pool=POOL, dim=D, temperature=0.3, eta=0.5)
 FAMILIES = {
     "hybrid": {"family": "hybrid"},
     "hybrid, target prototypes": {"family": "hybrid", "positive": "target_prototype", "negative": ("source",)},
@@ -127,13 +125,15 @@ CASES = {
     "all logits equal": lambda labels, logits: {"labels": labels, "logits": 0 * logits, "pseudo": labels},
     "one class": lambda labels, logits: {"labels": 0 * labels + 3, "logits": logits, "pseudo": 0 * labels + 3},
     "all labels ignored": lambda labels, logits: {
-        "labels": 0 * labels + IGNORE_INDEX, "logits": logits, "pseudo": 0 * labels + IGNORE_INDEX
+        "labels": 0 * labels + IGNORE_INDEX,
+        "logits": logits,
+        "pseudo": 0 * labels + IGNORE_INDEX,
     },
     "source labels ignored": lambda labels, logits: {"labels": 0 * labels + IGNORE_INDEX, "logits": logits},
     "no pixel reliable": lambda labels, logits: {"labels": labels, "logits": logits, "sure": NONE},
     "no target pixel usable": lambda labels, logits: {"labels": labels, "logits": logits, "usable": NONE},
     "nothing remembered": lambda labels, logits: {"labels": labels, "logits": logits, "steps": 0},
-}  # fmt: skip
+}
 ZERO = {"all labels ignored", "no pixel reliable", "no target pixel usable", "nothing remembered"}
 """Nothing to contrast, whichever the family."""
 
@@ -215,9 +215,16 @@ def test_no_memory_is_held_that_is_never_read(changes, banks):
 def plane(family, rows, **changes):
     """A memory of three classes in the plane, with the given source rows per class; anchors (1, 0) of class 0."""
     config = ContrastConfig(
-        family=family, r=1, negative=("source",), dim=2, bank_size=4, quota=4, pool=32, temperature=0.5,
+        family=family,
+        r=1,
+        negative=("source",),
+        dim=2,
+        bank_size=4,
+        quota=4,
+        pool=32,
+        temperature=0.5,
         **{"anchors": 64, "negatives": 3, **changes},
-    )  # fmt: skip
+    )
     contrast = PixelContrast(config, 3)
     count = torch.tensor([len(r) for r in rows])
     padded = torch.tensor([r + [[9.0, 9.0]] * (4 - len(r)) for r in rows])

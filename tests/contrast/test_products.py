@@ -89,8 +89,11 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        new = [leaf.untyped_storage().nbytes() // leaf.itemsize for leaf in tree_leaves(out)
-               if isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in self.given]  # fmt: skip
+        new = [
+            leaf.untyped_storage().nbytes() // leaf.itemsize
+            for leaf in tree_leaves(out)
+            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in self.given
+        ]
         self.numel = max(self.numel, *new, 0)
         return out
 

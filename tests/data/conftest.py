@@ -20,9 +20,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(
-    pixels: np.ndarray, *, depth: int = 8, colour: int = 0, extra: bytes = b"", interlaced: bool = False
-) -> bytes:
+def png(pixels: np.ndarray, *, depth: int = 8, colour: int = 0, extra: bytes = b"", interlaced: bool = False) -> bytes:
     """A PNG of pixels ``(H, W)`` or ``(H, W, C)``, from its specification; `extra` chunks come before the pixels."""
     height, width = pixels.shape[:2]
     passes = [pixels]
@@ -32,8 +30,10 @@ def png(
     if depth < 8:
         lines = [
             np.packbits(np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, 8 - depth :]).tobytes()
-            for part in passes if part.size for row in part
-        ]  # fmt: skip
+            for part in passes
+            if part.size
+            for row in part
+        ]
     else:
         lines = [row.astype(f">u{depth // 8}").tobytes() for part in passes if part.size for row in part]
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))

@@ -13,9 +13,9 @@ import pytest
 from pgpc.config import DataConfig
 from pgpc.data import domains
 from pgpc.data.domains import check_pair, open_shards
-from pgpc.data.shards import ShardError, verify
-from pgpc.data.streets import StreetsConfig
-from pgpc.storage import upload
+from pgpc.data.shards.reader import ShardError, verify
+from pgpc.data.streets.generator import StreetsConfig
+from pgpc.runtime.storage import upload
 
 STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
 DATA = DataConfig(streets=STREETS)
@@ -49,9 +49,7 @@ def test_the_embedded_pair_is_generated_once(cache: Path, caplog: pytest.LogCapt
 def test_other_settings_get_another_folder(cache: Path) -> None:
     open_shards("streets:source", DATA, "train")
     first = _pair(cache)
-    open_shards(
-        "streets:source", DataConfig(streets=StreetsConfig(**{**_fields(STREETS), "seed": 6})), "train"
-    )
+    open_shards("streets:source", DataConfig(streets=StreetsConfig(**{**_fields(STREETS), "seed": 6})), "train")
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2 and first.is_dir()
 
 
@@ -85,9 +83,7 @@ def test_generation_that_fails_leaves_nothing(cache: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(domains, "pack", full)
-    with pytest.raises(
-        ValueError, match=r"No space left on device\. Set the environment variable PGPC_CACHE"
-    ):
+    with pytest.raises(ValueError, match=r"No space left on device\. Set the environment variable PGPC_CACHE"):
         open_shards("streets:source", DATA, "train")
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 

@@ -10,8 +10,8 @@ import pytest
 
 from pgpc.classes import CITYSCAPES as CITYSCAPES_CLASSES
 from pgpc.classes import CITYSCAPES_TRAIN_IDS, CLASSES, IGNORE_INDEX, SYNTHIA_TRAIN_IDS
+from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.layouts import ACDC, CITYSCAPES, DARK_ZURICH, FOLDER, GTA5, LAYOUTS, SYNTHIA, Layout, layout
-from pgpc.data.picture_files import decode_image, read_file
 
 WEATHERS = ("fog", "night", "rain", "snow")
 
@@ -124,11 +124,15 @@ def test_raw_labels_are_preferred_to_train_ids_beside_them(tmp_path: Path, png) 
 @pytest.mark.parametrize(
     ("known", "defined"),
     [
-        (GTA5, {*range(35), 255}), (SYNTHIA, {*range(23)}), (CITYSCAPES, {*range(34), 255}),
-        (DARK_ZURICH, {*range(34), 255}), (ACDC, {*range(34), 255}), (FOLDER, {*range(19), 255}),
+        (GTA5, {*range(35), 255}),
+        (SYNTHIA, {*range(23)}),
+        (CITYSCAPES, {*range(34), 255}),
+        (DARK_ZURICH, {*range(34), 255}),
+        (ACDC, {*range(34), 255}),
+        (FOLDER, {*range(19), 255}),
     ],
     ids=lambda value: value.name if isinstance(value, Layout) else "",
-)  # fmt: skip
+)
 def test_only_defined_ids_are_known(known: Layout, defined: set[int]) -> None:
     for raw in range(300):
         label = np.full((2, 2), raw, dtype=np.uint16)
@@ -173,8 +177,10 @@ def test_files_are_found_recursively_and_sorted(tmp_path: Path) -> None:
     items = GTA5.scan(tmp_path, "train")
     assert [item.name for item in items] == ["00001", "00003", "b/00002"]
     assert [item.label for item in items] == [
-        None, tmp_path / "labels/00003_labelTrainIds.png", tmp_path / "labels/b/00002.png",
-    ]  # fmt: skip
+        None,
+        tmp_path / "labels/00003_labelTrainIds.png",
+        tmp_path / "labels/b/00002.png",
+    ]
     assert GTA5.needs_label("train")
 
 
@@ -260,14 +266,17 @@ def test_a_folder_with_splits_and_a_folder_without(data_set) -> None:
 
 def test_a_description_gives_classes_and_ids(data_set, png) -> None:
     made = data_set("folder")
-    description = _describe(made.root, {
-        "classes": [
-            {"name": "sky", "ids": [300, 7], "colour": [1, 2, 3]},
-            {"name": "boat", "thing": True},
-            {"name": "water", "ids": []},
-        ],
-        "ignore": [0, 255],
-    })  # fmt: skip
+    description = _describe(
+        made.root,
+        {
+            "classes": [
+                {"name": "sky", "ids": [300, 7], "colour": [1, 2, 3]},
+                {"name": "boat", "thing": True},
+                {"name": "water", "ids": []},
+            ],
+            "ignore": [0, 255],
+        },
+    )
     own = layout("folder", description)
     assert own.classes.names == ("sky", "boat", "water")
     assert own.classes.colours[0] == (1, 2, 3) and own.classes.things == (1,)

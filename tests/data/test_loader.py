@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pgpc.bases.proca.class_balance import ClassBalancedDraws
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
-from pgpc.data import picture_files
-from pgpc.data.class_balance import ClassBalancedDraws
+from pgpc.data import image_files as picture_files
 from pgpc.data.loader import (
     Batch,
     SampleError,
@@ -25,9 +25,9 @@ from pgpc.data.loader import (
     read_label,
     training_batches,
 )
-from pgpc.data.pack import pack
-from pgpc.data.shards import Shards
-from pgpc.data.streets import StreetsConfig, write_streets
+from pgpc.data.shards.pack import pack
+from pgpc.data.shards.reader import Shards
+from pgpc.data.streets.generator import StreetsConfig, write_streets
 from pgpc.data.tiles import Region, encode_tiles
 from pgpc.data.transforms import MEAN, STD
 
@@ -54,12 +54,21 @@ def target(pair: Path) -> Shards:
 
 
 def _config(**changes: Any) -> Config:
-    config = override(Config(), {
-        "data.source_size": (128, 64), "data.target_size": (128, 64), "data.crop": 64,
-        "data.loader_workers": 0,
-        "data.rare_class_min_pixels": 40, "training.batch_size": 4, "training.iterations": 5,
-        "adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0, "contrast.enabled": False,
-    })  # fmt: skip
+    config = override(
+        Config(),
+        {
+            "data.source_size": (128, 64),
+            "data.target_size": (128, 64),
+            "data.crop": 64,
+            "data.loader_workers": 0,
+            "data.rare_class_min_pixels": 40,
+            "training.batch_size": 4,
+            "training.iterations": 5,
+            "adaptation.ignore_top": 0,
+            "adaptation.ignore_bottom": 0,
+            "contrast.enabled": False,
+        },
+    )
     return override(config, changes)
 
 
@@ -89,8 +98,12 @@ def test_a_seed_gives_the_batches_that_it_always_gave(source: Shards, target: Sh
     """Made with the first version of the loader: runs of one seed stay comparable."""
     digest = hashlib.sha256()
     for batch in training_batches(_config(), source, target):
-        for part in (_pixels(batch.source_images), batch.source_labels.numpy(), _pixels(batch.target_images),
-                     batch.target_valid.numpy()):  # fmt: skip
+        for part in (
+            _pixels(batch.source_images),
+            batch.source_labels.numpy(),
+            _pixels(batch.target_images),
+            batch.target_valid.numpy(),
+        ):
             digest.update(np.ascontiguousarray(part).tobytes())
     assert digest.hexdigest() == "96f1e87543e85ba254a8cb3261f5a44b970599e060add62ac16fa655c19382ae"
 
@@ -102,7 +115,7 @@ def test_batches_are_the_same_though_only_the_crops_are_decoded(
     changes = {"data.source_size": (96, 48), "data.target_size": (64, 32), "data.crop": 32}
     config = _config(**changes, **{"data.rare_class_min_pixels": 5, "training.iterations": 15})
     expected = list(training_batches(config, source, target))
-    monkeypatch.setattr("pgpc.data.pack.encode_tiles", lambda pixels, side=7: encode_tiles(pixels, side))
+    monkeypatch.setattr("pgpc.data.shards.pack.encode_tiles", lambda pixels, side=7: encode_tiles(pixels, side))
     small = []
     for name in ("source", "target"):
         pack("gta5" if name == "source" else "cityscapes", pair / "raw" / name, tmp_path / name)
@@ -161,9 +174,7 @@ def test_source_and_target_are_drawn_independently(source: Shards) -> None:
 def test_seeds_give_other_batches(source: Shards, target: Shards) -> None:
     a = next(training_batches(_config(), source, target))
     b = next(training_batches(_config(seed=1), source, target))
-    assert not torch.equal(a.source_images, b.source_images) and not torch.equal(
-        a.target_images, b.target_images
-    )
+    assert not torch.equal(a.source_images, b.source_images) and not torch.equal(a.target_images, b.target_images)
 
 
 def test_the_target_does_not_depend_on_how_the_source_is_drawn(source: Shards, target: Shards) -> None:
@@ -210,9 +221,7 @@ def test_uniform_drawing_without_rare_class_sampling(
 ) -> None:
     rows: dict[Path, list[int]] = {source.folder: [], target.folder: []}
     read = Shards.image_bytes
-    monkeypatch.setattr(
-        Shards, "image_bytes", lambda self, row: rows[self.folder].append(row) or read(self, row)
-    )
+    monkeypatch.setattr(Shards, "image_bytes", lambda self, row: rows[self.folder].append(row) or read(self, row))
     config = _config(**{"data.rare_class_sampling": False, "training.iterations": 150})
     for _ in training_batches(config, source, target):
         pass
@@ -239,9 +248,7 @@ def test_source_images_are_drawn_by_class(tmp_path: Path) -> None:
     rider = road.copy()
     rider[:, 32:] = 25
     shards = _write_source(tmp_path, [road, road, road, rider])
-    config = _config(
-        **{"data.rare_class_temperature": 1e4, "data.crop_max_share": 1.0, "training.iterations": 150}
-    )
+    config = _config(**{"data.rare_class_temperature": 1e4, "data.crop_max_share": 1.0, "training.iterations": 150})
     grey = torch.cat([b.source_images[:, 0, 0, 0] for b in training_batches(config, shards, None)])
     drawn = np.bincount(np.rint(grey.numpy() * STD[0] + MEAN[0]).astype(int), minlength=4) / 600
     # Rider (1/2) only in the last; road (1/2) in each of four.
@@ -255,10 +262,13 @@ def test_crops_are_redrawn_until_they_hold_enough_of_the_class(tmp_path: Path) -
     label[:, :10] = 25
     shards = _write_source(tmp_path, [label])
     changes = {
-        "data.source_size": (512, 64), "data.crop_max_share": 1.0, "data.rare_class_min_pixels": 639,
-        "data.rare_class_min_crop_ratio": 320 / 639, "data.rare_class_temperature": 0.001,
+        "data.source_size": (512, 64),
+        "data.crop_max_share": 1.0,
+        "data.rare_class_min_pixels": 639,
+        "data.rare_class_min_crop_ratio": 320 / 639,
+        "data.rare_class_temperature": 0.001,
         "training.iterations": 250,
-    }  # fmt: skip
+    }
     batches = training_batches(_config(**changes), shards, None)
     counts = torch.cat([(batch.source_labels == 12).sum((1, 2)) for batch in batches])
     accepted = (counts > 320).float().mean().item()
@@ -276,9 +286,7 @@ def test_small_images_are_padded(tmp_path: Path, target: Shards) -> None:
     assert (batch.source_labels[:, 48:] == IGNORE_INDEX).all() and (
         batch.source_labels[:, :, 40:] == IGNORE_INDEX
     ).all()
-    assert (
-        batch.source_images[:, :, 48:].abs().max() == 0 and batch.source_images[:, :, :, 40:].abs().max() == 0
-    )
+    assert batch.source_images[:, :, 48:].abs().max() == 0 and batch.source_images[:, :, :, 40:].abs().max() == 0
     assert batch.target_valid[:, :48].all() and not batch.target_valid[:, 48:].any()
     assert batch.target_images[:, :, 48:].abs().max() == 0
 
@@ -331,17 +339,13 @@ def test_images_of_another_size_than_their_row_says(
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_errors_name_the_sample(
-    source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_name_the_sample(source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Shards.image_bytes
     monkeypatch.setattr(
         Shards, "image_bytes", lambda self, row: read(self, row)[:-300] if row == 3 else read(self, row)
     )
     config = _config(**{"data.loader_workers": workers, "training.iterations": 50})
-    with pytest.raises(
-        SampleError, match=r"Image of '.*' \(split 'train' of .*could not be read: .*Pack|pack"
-    ):
+    with pytest.raises(SampleError, match=r"Image of '.*' \(split 'train' of .*could not be read: .*Pack|pack"):
         list(training_batches(config, source, target))
 
 
@@ -372,9 +376,7 @@ def test_every_image_is_scored_once(pair: Path, workers: int) -> None:
 def test_more_processes_than_images(pair: Path) -> None:
     val = Shards.open(pair / "target", "val")
     data = _config(**{"data.loader_workers": 2}).data
-    assert [len(list(evaluation_samples(val, data, rank=rank, world_size=6))) for rank in range(6)] == [
-        1
-    ] * 5 + [0]
+    assert [len(list(evaluation_samples(val, data, rank=rank, world_size=6))) for rank in range(6)] == [1] * 5 + [0]
 
 
 def test_training_data_is_addressed_by_step(source: Shards, target: Shards) -> None:
@@ -383,22 +385,31 @@ def test_training_data_is_addressed_by_step(source: Shards, target: Shards) -> N
 
 
 WHOLE = {
-    "data.crop": None, "data.fit": "exact", "data.interpolation": "bicubic", "data.source_size": (96, 64),
-    "data.target_size": (80, 48), "data.rare_class_sampling": False, "adaptation.enabled": True,
-}  # fmt: skip
+    "data.crop": None,
+    "data.fit": "exact",
+    "data.interpolation": "bicubic",
+    "data.source_size": (96, 64),
+    "data.target_size": (80, 48),
+    "data.rare_class_sampling": False,
+    "adaptation.enabled": True,
+}
 
 
 def _proca(**changes: Any) -> Config:
     """Five steps: two on the source, two on both domains, one on the target."""
-    return _config(**{
-        **WHOLE, "proca.enabled": True, "proca.source_iterations": 2, "proca.self_training_iterations": 1,
-        "adaptation.feature_distance_weight": 0.0, **changes,
-    })  # fmt: skip
+    return _config(
+        **{
+            **WHOLE,
+            "proca.enabled": True,
+            "proca.source_iterations": 2,
+            "proca.self_training_iterations": 1,
+            "adaptation.feature_distance_weight": 0.0,
+            **changes,
+        }
+    )
 
 
-def test_whole_images_are_squashed_and_neither_cropped_nor_flipped(
-    pair: Path, source: Shards, target: Shards
-) -> None:
+def test_whole_images_are_squashed_and_neither_cropped_nor_flipped(pair: Path, source: Shards, target: Shards) -> None:
     batch = next(training_batches(_proca(**{"proca.source_iterations": 1}), source, target, start_step=1))
     assert batch.source_images.shape == (4, 3, 64, 96) and batch.source_labels.shape == (4, 64, 96)
     assert batch.target_images.shape == (4, 3, 48, 80) and batch.target_valid.shape == (4, 48, 80)

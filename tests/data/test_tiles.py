@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pgpc.data import tiles
-from pgpc.data.picture_limits import PictureError
+from pgpc.data.image_limits import PictureError
 from pgpc.data.tiles import decode_tiles, encode_tiles, is_tiled, tiled_size
 
 HEAD = 28  # bytes before the table of tiles
 
 fuzz = settings(
     max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # fmt: skip
+)
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

@@ -88,8 +88,7 @@ def test_resize_label_equals_a_loop(size: tuple[int, int]) -> None:
     label = np.random.default_rng(0).integers(0, 256, (12, 13), dtype=np.uint8)
     width, height = size
     expected = [
-        [label[int(y * 12 / height + 1e-9), int(x * 13 / width + 1e-9)] for x in range(width)]
-        for y in range(height)
+        [label[int(y * 12 / height + 1e-9), int(x * 13 / width + 1e-9)] for x in range(width)] for y in range(height)
     ]
     assert transforms.resize_label(label, size).tolist() == expected
 
@@ -327,9 +326,10 @@ def test_tensors_are_contiguous_and_of_their_own_memory(flip: bool) -> None:
     crop, mask = transforms.cut(image, (1, 2, 6)), transforms.cut(image[..., 0] > 9, (1, 2, 6))
     label = transforms.cut(image[..., 0], (1, 2, 6))
     tensors = [
-        transforms.image_tensor(crop, flip=flip), transforms.label_tensor(label, flip=flip),
+        transforms.image_tensor(crop, flip=flip),
+        transforms.label_tensor(label, flip=flip),
         transforms.mask_tensor(mask, flip=flip),
-    ]  # fmt: skip
+    ]
     before = [tensor.clone() for tensor in tensors]
     for pixels in (image, mask):
         pixels[:] = 0

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pgpc.evaluation.segmentation import predict
 from pgpc.models import DeepLabV2, ModelConfig, build_model
 from pgpc.models.deeplab import DeepLabHead
-from pgpc.training.evaluation import predict
 
 
 def _build(**options) -> DeepLabV2:

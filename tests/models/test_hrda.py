@@ -156,11 +156,14 @@ def test_sliding_equals_one_crop_after_the_other(size, side):
         torch.testing.assert_close(model(images), logits)
 
 
-@pytest.mark.parametrize(("corners", "size", "num"), [
-    ([(0, 0), (0, 32), (0, 64)], (64, 64), 21),  # the proportions of Cityscapes: 27 crops, 6 of them twice
-    ([(0, 0), (8, 40)], (64, 64), 18),
-    ([(0, 0), (0, 20)], (68, 68), 0),  # padded, and so not shared
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("corners", "size", "num"),
+    [
+        ([(0, 0), (0, 32), (0, 64)], (64, 64), 21),  # the proportions of Cityscapes: 27 crops, 6 of them twice
+        ([(0, 0), (8, 40)], (64, 64), 18),
+        ([(0, 0), (0, 20)], (68, 68), 0),  # padded, and so not shared
+    ],
+)
 def test_windows_share_their_crops(corners, size, num):
     model, image = _spread(_build(32)).double().eval(), _images(72, 128, batch=1).double()
     with torch.no_grad():

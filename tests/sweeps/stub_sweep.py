@@ -19,14 +19,15 @@ from typing import Any
 
 from ray import tune
 
-from sweeps import execution, run_ablation
-from sweeps.trial import REPORT
+from sweeps import run_ablation
+from sweeps.execution import tune_run as execution
+from sweeps.execution.trial import REPORT
 
 SECONDS = 0.25
 
 
 def run_trial(spec: dict[str, Any]) -> None:
-    """Stands in for `sweeps.trial.run_trial`."""
+    """Stands in for `sweeps.execution.trial.run_trial`."""
     directory = Path(spec["directory"])
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "checkpoint_stub" / "checkpoint.pt"

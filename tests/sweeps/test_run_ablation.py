@@ -18,9 +18,10 @@ from optuna.trial import TrialState, create_trial
 
 import pgpc
 from pgpc.config import parse_settings
-from sweeps import flags, run_ablation
-from sweeps.space import own_values, search_space
-from sweeps.study import check_study
+from sweeps import run_ablation
+from sweeps.definition import options as flags
+from sweeps.definition.space import own_values, search_space
+from sweeps.search.study import check_study
 
 pytestmark = pytest.mark.timeout(240)
 OTHER_CLUSTER = """

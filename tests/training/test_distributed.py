@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import pgpc
+from pgpc.bases.state import read_checkpoint
 from pgpc.config import to_dict
-from pgpc.training.state import read_checkpoint
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -64,16 +64,33 @@ def test_two_processes_with_half_the_batch_compute_what_one_does(tmp_path, scrip
 def configs(tiny):
     """Of what the two processes do. In those named after a base nothing is left to chance that is each process's own
     (dropout), and the network stays as it is, since AdamW makes a full step of the smallest difference."""
-    still = {"model.dropout": 0.0, "model.drop_path": 0.0, "optimizer.lr": 1e-12, "optimizer.warmup": 0,
-             "adaptation.confidence": 0.0537, "adaptation.masked_weight": 1.0, "contrast.start": 0}  # fmt: skip
-    stages = {"training.iterations": 3, "proca.source_iterations": 1, "proca.self_training_iterations": 1,
-              "contrast.start": 1, "contrast.fill": 0, "proca.adapt_lr": 1e-12, "adaptation.masked_weight": 0.0,
-              "model.encoder": "test_resnet", "data.crop": None, "data.source_size": (128, 64)}  # fmt: skip
+    still = {
+        "model.dropout": 0.0,
+        "model.drop_path": 0.0,
+        "optimizer.lr": 1e-12,
+        "optimizer.warmup": 0,
+        "adaptation.confidence": 0.0537,
+        "adaptation.masked_weight": 1.0,
+        "contrast.start": 0,
+    }
+    stages = {
+        "training.iterations": 3,
+        "proca.source_iterations": 1,
+        "proca.self_training_iterations": 1,
+        "contrast.start": 1,
+        "contrast.fill": 0,
+        "proca.adapt_lr": 1e-12,
+        "adaptation.masked_weight": 0.0,
+        "model.encoder": "test_resnet",
+        "data.crop": None,
+        "data.source_size": (128, 64),
+    }
     return {
         # A share at which no pixel lies so close to the quantile that rounding (1e-7 in the logits) decides over it.
         "daformer": tiny(changes={**still, "contrast.eta": 0.3}),
-        "merged": tiny(changes={**still, "contrast.eta": 0.3, "training.merge_passes": True,
-                               "contrast.source_from": "student"}),
+        "merged": tiny(
+            changes={**still, "contrast.eta": 0.3, "training.merge_passes": True, "contrast.source_from": "student"}
+        ),
         "hrda": tiny("streets/mic-hrda+pgpc", {**still, "model.detail_crop": 32}),
         "proca": tiny("streets/proca+pgpc", {**still, **stages}),
         "many": tiny(changes={"contrast.start": 2, "data.crop": 32, "training.iterations": 50}),
@@ -93,9 +110,15 @@ LOSSES = {
     "daformer": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
     "merged": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
     "hrda": {"loss/source", "loss/target", "loss/masked", "loss/contrast"},
-    "proca": {"loss/source", "loss/lovasz", "loss/target", "loss/contrast", "loss/feature_prototypes",
-              "loss/output_prototypes"},
-}  # fmt: skip
+    "proca": {
+        "loss/source",
+        "loss/lovasz",
+        "loss/target",
+        "loss/contrast",
+        "loss/feature_prototypes",
+        "loss/output_prototypes",
+    },
+}
 
 
 @pytest.mark.parametrize("base", LOSSES)
@@ -150,6 +173,6 @@ def test_another_number_of_processes_goes_on_with_a_warning(launched, configs, t
     shutil.copy(launched[0] / "whole" / "previous.pt", tmp_path / "checkpoint.pt")
     result = pgpc.train(configs["interrupted"], out=tmp_path, resume=tmp_path)
     assert result.metrics["iteration"] == 4
-    warnings = [record.message for record in caplog.records if record.name == "pgpc.training.state"]
+    warnings = [record.message for record in caplog.records if record.name == "pgpc.bases.state"]
     assert len(warnings) == 1
     assert warnings[0].startswith("The run was interrupted with 2 processes and goes on with 1")

@@ -11,10 +11,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pgpc
-from pgpc import distributed
+from pgpc.bases.state import read_checkpoint
 from pgpc.classes import CLASS_NAMES
 from pgpc.config import flatten, from_dict
-from pgpc.training.state import read_checkpoint
+from pgpc.runtime import distributed
 
 
 class Stop(Exception):
@@ -67,8 +67,18 @@ def test_reports_come_at_every_evaluation_with_all_metrics(whole):
     assert 0 <= final["mIoU"] <= 100
     scores = [final[f"IoU/{name}"] for name in CLASS_NAMES if f"IoU/{name}" in final]
     assert final["mIoU"] == pytest.approx(sum(scores) / len(scores))
-    for name in ("loss/source", "loss/target", "loss/contrast", "anchors/road", "memory/source",
-                 "memory/target_negatives", "pseudo_label_weight", "learning_rate", "images_per_second", "seconds"):
+    for name in (
+        "loss/source",
+        "loss/target",
+        "loss/contrast",
+        "anchors/road",
+        "memory/source",
+        "memory/target_negatives",
+        "pseudo_label_weight",
+        "learning_rate",
+        "images_per_second",
+        "seconds",
+    ):
         assert isinstance(final[name], float), name
     assert ("gpu_memory" in final) == (distributed.local_device().type == "cuda")
     assert from_dict(json.loads((folder / "config.json").read_text())) == config
@@ -123,8 +133,15 @@ def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
     _, folder, reports, _ = whole
     events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
     tags = events.Tags()
-    assert {"train/loss/contrast", "train/anchors/road", "train/memory/source", "train/learning_rate",
-            "train/images_per_second", "eval/mIoU", "eval/IoU/road"} <= set(tags["scalars"])  # fmt: skip
+    assert {
+        "train/loss/contrast",
+        "train/anchors/road",
+        "train/memory/source",
+        "train/learning_rate",
+        "train/images_per_second",
+        "eval/mIoU",
+        "eval/IoU/road",
+    } <= set(tags["scalars"])
     assert [e.step for e in events.Scalars("train/loss/source")] == [1, 2, 3, 4]
     assert [e.value for e in events.Scalars("eval/mIoU")] == pytest.approx([m["mIoU"] for m, _ in reports])
     text = events.Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
@@ -150,7 +167,7 @@ def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny
 
 def test_labels_of_the_targets_train_split_play_no_part(tmp_path, tiny, monkeypatch):
     """Reading one is made an error; a run with it ends as ever."""
-    from pgpc.data.shards import Shards
+    from pgpc.data.shards.reader import Shards
 
     read = Shards.label_bytes
     domains = []

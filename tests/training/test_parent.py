@@ -6,17 +6,28 @@ import pytest
 import torch
 
 import pgpc
+from pgpc.bases.state import ADJUSTABLE, read_checkpoint, read_metrics
 from pgpc.config import flatten
-from pgpc.training.state import ADJUSTABLE, read_checkpoint, read_metrics
 
 CHANGES = {
-    "training.iterations": 6, "training.log_interval": 3, "adaptation.confidence": 0.0537, "model.drop_path": 0.1,
-}  # fmt: skip
+    "training.iterations": 6,
+    "training.log_interval": 3,
+    "adaptation.confidence": 0.0537,
+    "model.drop_path": 0.1,
+}
 OTHER = {
-    "contrast.r": 2, "contrast.eta": 0.9, "contrast.weight": 2.0, "contrast.anchors": 8, "contrast.negatives": 8,
-    "contrast.temperature": 0.1, "contrast.quota": 8, "contrast.pool": 16, "contrast.average": "all",
-    "contrast.reliable_by": "confidence", "contrast.reliable_per": "batch",
-}  # fmt: skip
+    "contrast.r": 2,
+    "contrast.eta": 0.9,
+    "contrast.weight": 2.0,
+    "contrast.anchors": 8,
+    "contrast.negatives": 8,
+    "contrast.temperature": 0.1,
+    "contrast.quota": 8,
+    "contrast.pool": 16,
+    "contrast.average": "all",
+    "contrast.reliable_by": "confidence",
+    "contrast.reliable_per": "batch",
+}
 """Another value of every setting that may differ."""
 
 

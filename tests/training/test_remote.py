@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import pgpc
-from pgpc import storage
 from pgpc.data.domains import open_shards
+from pgpc.evaluation.loaded_model import load_trained
+from pgpc.runtime import storage
 from pgpc.training import loop, remote
-from pgpc.training.trained import load_trained
 
 
 class Interrupted(Exception):

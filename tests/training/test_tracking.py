@@ -12,11 +12,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 import pgpc
+from pgpc.bases.state import TrainingState
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import evaluation_samples
 from pgpc.training import tracking
-from pgpc.training.state import TrainingState
 from pgpc.training.tracking import Tracker
 
 NUM = 2
@@ -193,7 +193,7 @@ def test_the_training_notices_nothing(tmp_path, material):
 
 def test_no_collective_is_called(tmp_path, material, monkeypatch):
     """Only process 0 has a tracker; it would wait for the others for ever."""
-    from pgpc import distributed
+    from pgpc.runtime import distributed
 
     def refuse(*args, **kwargs):
         raise AssertionError("a collective operation")

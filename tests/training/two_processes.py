@@ -15,17 +15,17 @@ import torch
 from torch.nn import functional as F
 
 import pgpc
-from pgpc import distributed
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.mixing import choose_classes
 from pgpc.adaptation.pseudo_labels import pseudo_labels
+from pgpc.bases.proca.step import prepare, proca_step
+from pgpc.bases.self_training import train_step
+from pgpc.bases.state import TrainingState
 from pgpc.config import ContrastConfig, from_dict
 from pgpc.contrast import PixelContrast, reliable
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
-from pgpc.training.proca import prepare, proca_step
-from pgpc.training.state import TrainingState
-from pgpc.training.step import train_step
+from pgpc.runtime import distributed
 
 B, C, D, H = 4, 7, 8, 16
 
@@ -56,9 +56,16 @@ def pieces():
     student, contrasted = student[mine], {}
     for family in ("hybrid", "pixel_to_pixel", "pixel_to_prototype"):
         config = ContrastConfig(
-            r=2, anchors=32, negatives=16, bank_size=40, quota=24, pool=64, dim=D, positive="target_prototype",
+            r=2,
+            anchors=32,
+            negatives=16,
+            bank_size=40,
+            quota=24,
+            pool=64,
+            dim=D,
+            positive="target_prototype",
             family=family,
-        )  # fmt: skip
+        )
         contrast, anchor_features = PixelContrast(config, C), student.clone().requires_grad_()
         for step in range(3):
             draws = torch.Generator().manual_seed(step)

@@ -1,0 +1,1 @@
+"""What is learned beside the contrast, and how a step of it goes."""

@@ -1,0 +1,1 @@
+"""ProCA: a base with stages of its own."""

@@ -1,0 +1,1 @@
+"""The embedded pair of domains, a seeded generator of street scenes."""

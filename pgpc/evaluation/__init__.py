@@ -1,0 +1,1 @@
+"""Segmenting and scoring images with a trained network."""

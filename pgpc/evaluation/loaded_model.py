@@ -1,0 +1,97 @@
+"""A trained network, read back from whatever file holds one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pgpc.bases.state import CHECKPOINT, read_checkpoint
+from pgpc.classes import ClassSet, classes_from_json
+from pgpc.config import Config, from_dict, override
+from pgpc.models.student import Student
+from pgpc.models.weight_files import read_weight_file
+from pgpc.models.weights import load_weights
+from pgpc.runtime.storage import is_url
+from pgpc.training.remote import fetched
+
+
+class Trained(NamedTuple):
+    """A network and what is known of it.
+
+    Attributes:
+        student: on the CPU, in evaluation mode; of an exported network without projection head.
+        config: it was trained with.
+        classes: that it tells apart.
+        iteration: optimiser steps done; None of an exported network.
+        file: that it was read from.
+    """
+
+    student: Student
+    config: Config
+    classes: ClassSet
+    iteration: int | None
+    file: Path
+
+
+def load_trained(path: Path | str, network: Literal["student", "teacher"] = "student") -> Trained:
+    """Read a network from a run, a checkpoint or an export.
+
+    Args:
+        path: a run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name; or a file
+            of ``pgpc export``.
+        network: which of a checkpoint's two.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: it holds no network of pgpc, or is damaged, or has no such network.
+    """
+    if is_url(path):
+        with fetched(path) as folder:
+            return load_trained(folder, network)
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No checkpoint at {path}. Give a run's folder, or a file of `pgpc export`.")
+    if path.is_dir() or path.name == CHECKPOINT:
+        folder = path if path.is_dir() else path.parent
+        return _from_checkpoint(read_checkpoint(folder), folder / CHECKPOINT, network)
+    content = read_weight_file(path)
+    if isinstance(content, Mapping) and {"config", "step", "student"} <= content.keys():
+        return _from_checkpoint(content, path, network)
+    if not isinstance(content, Mapping) or not isinstance(content.get("config"), str) or "state_dict" not in content:
+        raise ValueError(
+            f"{path} must be a checkpoint or an exported network, but holds no config beside its weights. Give a run's "
+            "folder, or a file of `pgpc export`; weights of other projects are read with model.pretrained."
+        )
+    _check_network(content, network, path)
+    config = _config(content)
+    config = override(config, {"contrast.enabled": False})
+    student = Student(config).eval()
+    load_weights(student.segmenter, path)
+    return Trained(student, config, _classes(content, config), None, path)
+
+
+def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Literal["student", "teacher"]) -> Trained:
+    _check_network(state, network, path)
+    config = _config(state)
+    student = Student(config)
+    student.load_state_dict(state[network])
+    return Trained(student.eval(), config, _classes(state, config), state["step"], path)
+
+
+def _check_network(content: Mapping[str, Any], network: str, path: Path) -> None:
+    if network == "teacher" and content.get("teacher") is None:
+        raise ValueError(
+            f"--network {network} must be in the checkpoint, but {path} has no teacher: the run trains without one, or "
+            "the file is an export. Take the student."
+        )
+
+
+def _config(content: Mapping[str, Any]) -> Config:
+    # The checkpoint has all weights; the file of the initial ones may be on another machine.
+    return override(from_dict(json.loads(content["config"])), {"model.pretrained": ""})
+
+
+def _classes(content: Mapping[str, Any], config: Config) -> ClassSet:
+    return classes_from_json(content.get("classes"), config.model.num_classes)

@@ -1,0 +1,74 @@
+"""What several networks make of the same images, side by side (Fig. 4)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pgpc.classes import ClassSet, colourise
+from pgpc.figures.canvas import Panel, classes_in, grid
+from pgpc.runtime.checks import check
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Compared(NamedTuple):
+    """One image, a row of the figure.
+
+    Attributes:
+        photo: ``(H, W, 3)`` uint8 RGB.
+        predictions: ``(H, W)`` train ids of each network.
+        label: ``(H, W)`` train ids, or None.
+    """
+
+    photo: np.ndarray
+    predictions: Sequence[np.ndarray]
+    label: np.ndarray | None
+
+
+def evenly_spaced(total: int, num: int) -> list[int]:
+    """The middles of `num` equal parts of ``range(total)``; all of it where it has no more."""
+    num = min(num, total)
+    return [(2 * i + 1) * total // (2 * num) for i in range(num)]
+
+
+def disagreement(predictions: Sequence[np.ndarray]) -> float:
+    """Share of pixels, 0..1, averaged over all pairs of networks, to which the two give different classes.
+
+    It asks neither which of them is right nor for labels, so that choosing images by it favours no network.
+    """
+    pairs = list(itertools.combinations(predictions, 2))
+    check(bool(pairs), "networks can only differ if there are two", len(predictions), "Give another --checkpoint.")
+    return float(np.mean([(a != b).mean() for a, b in pairs]))
+
+
+def most_different(differences: Sequence[float], num: int) -> list[int]:
+    """The `num` images with the largest :func:`disagreement`, the largest first; of equals the first."""
+    return sorted(range(len(differences)), key=lambda i: -differences[i])[:num]
+
+
+def comparison_figure(images: Sequence[Compared], titles: Sequence[str], classes: ClassSet) -> Figure:
+    """One row per image: the image, the prediction of each network, and the ground truth where any image has it.
+
+    Args:
+        images: at least one, each with as many predictions.
+        titles: of the predictions.
+        classes: names and colours.
+    """
+    labelled = any(image.label is not None for image in images)
+    headings = ["image", *titles, *(["ground truth"] if labelled else [])]
+    rows = []
+    for i, image in enumerate(images):
+        maps = [*image.predictions, *([image.label] if labelled else [])]
+        pictures = [image.photo, *(None if ids is None else colourise(ids, classes) for ids in maps)]
+        rows.append(
+            [
+                None if picture is None else Panel(picture, heading if i == 0 else "")
+                for picture, heading in zip(pictures, headings, strict=True)
+            ]
+        )
+    return grid(rows, classes_in(ids for x in images for ids in (*x.predictions, x.label) if ids is not None), classes)

@@ -1,0 +1,1 @@
+"""The optimizer's parameter groups and the learning rate."""

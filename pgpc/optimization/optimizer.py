@@ -1,0 +1,64 @@
+"""The optimiser's parameter groups and the learning rate as a function of the iteration."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pgpc.config import Config, OptimizerConfig
+from pgpc.models.student import Student
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+def learning_rate(step: int, config: OptimizerConfig, iterations: int) -> float:
+    """lr(t) = lr (1 - t/T)^power w(t), with the linear warm-up w(t) = 1 - (1 - t/warmup)(1 - warmup_ratio).
+
+    Args:
+        step: t, 0-based.
+        config: the base learning rate and its schedule.
+        iterations: T.
+
+    Returns:
+        The encoder's learning rate.
+    """
+    decay = (1 - step / iterations) ** config.power
+    warmup = 1 - (1 - step / config.warmup) * (1 - config.warmup_ratio) if step < config.warmup else 1.0
+    return config.lr * decay * warmup
+
+
+def projection_factor(step: int, config: Config) -> float:
+    """What the projection head's learning rate is multiplied by, in (0, 1]: it rises over ``contrast.head_warmup``."""
+    contrast = config.contrast
+    if contrast.head_warmup == 0:
+        return 1.0
+    return min(max(step - contrast.start + 1, 1) / contrast.head_warmup, 1.0)
+
+
+def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over four groups: encoder, its normalisation layers, decoder and projection head.
+
+    The last two have the larger learning rate; without a projection head there are three groups.
+    AdamW does not decay the encoder's normalisation layers, SGD decays all: each as its own papers do.
+    """
+    encoder = student.segmenter.encoder
+    norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
+    groups = [
+        {"name": "encoder", "params": [p for p in encoder.parameters() if id(p) not in norms], "factor": 1.0},
+        {"name": "norms", "params": [p for p in encoder.parameters() if id(p) in norms], "factor": 1.0},
+        {"name": "decoder", "params": list(student.segmenter.decode_head.parameters()), "factor": config.head_factor},
+    ]
+    if student.projection is not None:
+        projection = list(student.projection.parameters())
+        groups.append({"name": "projection", "params": projection, "factor": config.head_factor})
+    if config.algorithm == "sgd":
+        # Not fused: that fails where only some parameters of a group have momentum, as once the projection head joins.
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    groups[1]["weight_decay"] = 0.0
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, projection: float = 1.0) -> None:
+    """Set the encoder's learning rate to `lr`, the heads' to its multiple, the projection head's times `projection`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["factor"] * (projection if group["name"] == "projection" else 1.0)

@@ -1,0 +1,1 @@
+"""What every room stands on: processes, files, storage, seeds, memory and the form of errors."""

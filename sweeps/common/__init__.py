@@ -1,0 +1,1 @@
+"""Names, words and numbers that every room of the sweep uses."""

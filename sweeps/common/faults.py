@@ -1,0 +1,57 @@
+"""What an error's text says about its cause, and what to tell the user to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from pgpc.runtime.files import write_file
+
+_CANNOT_WRITE = (
+    *(os.strerror(code) for code in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.ESTALE)),
+    # SQLite's words for the same, and PyTorch's.
+    "database or disk is full",
+    "attempt to write a readonly database",
+    "unable to open database file",
+    "disk I/O error",
+    "PytorchStreamWriter failed writing",
+)
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "can't allocate memory", "not enough memory", "out of memory")
+LESS_MEMORY = (
+    "lower training.batch_size or data.crop, set model.checkpointing=true, or run fewer trials at a time with "
+    "--concurrency"
+)
+
+
+def cannot_write(text: str) -> bool:
+    """Whether an error is one of the disk: full, read-only, failing or gone. The trial that met it is not to blame."""
+    return any(words in text for words in _CANNOT_WRITE)
+
+
+def out_of_memory(text: str) -> bool:
+    """Whether an error is one of memory, of the machine or of a GPU, that a process has met itself."""
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
+def chain(error: BaseException) -> str:
+    """The texts of an error and of those that it was raised from, one line each."""
+    lines: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        lines.append(str(link).strip() or type(link).__name__)
+        link = link.__cause__ or link.__context__
+    return "\n".join(lines)
+
+
+def probe(folder: Path) -> None:
+    """Writes a megabyte into a folder, and removes it: a full disk still takes files that are empty.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = folder / ".probe"
+    try:
+        write_file(file, lambda opened: opened.write(bytes(1 << 20)))
+    finally:
+        file.unlink(missing_ok=True)

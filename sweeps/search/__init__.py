@@ -1,0 +1,1 @@
+"""Which trials are run, and which are stopped early."""

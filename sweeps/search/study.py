@@ -1,0 +1,82 @@
+"""The Optuna studies of a sweep: where they are, and how they are opened."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from sweeps.definition.objectives import DIRECTIONS
+
+
+def study_url(results: Path) -> str:
+    """Address of a sweep's study, for Optuna and its tools."""
+    return f"sqlite:///{results / 'study.db'}"
+
+
+def open_studies(
+    url: str,
+    name: str,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+    *,
+    objectives: Sequence[str],
+    reference: bool,
+) -> tuple[optuna.Study, optuna.Study | None]:
+    """The study of the search and, where there is one, that of the reference, in one storage; made where missing.
+
+    Both have the same `objectives`, keys of :data:`sweeps.definition.objectives.DIRECTIONS`.
+    """
+    storage = optuna.storages.RDBStorage(url)
+
+    def create(name: str, **kwargs: Any) -> optuna.Study:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=[DIRECTIONS[objective] for objective in objectives],
+            load_if_exists=True,
+            **kwargs,
+        )
+        study.set_metric_names(list(objectives))
+        return study
+
+    search = create(name, sampler=sampler, pruner=pruner)
+    return search, create(f"{name}-reference") if reference else None
+
+
+def check_study(results: Path) -> None:
+    """Looks at the study of a sweep that is to be resumed.
+
+    A new study would give other parameters to the numbers of trials whose checkpoints are there, and they would go on
+    from those.
+
+    Raises:
+        ValueError: it is damaged, or does not know the trials that the sweep has left.
+    """
+    file = results / "study.db"
+    remedy = "Put the file back from a copy, or start the sweep anew under another --name."
+    trained = sorted(d.name for d in (results / "trials").glob("*") if d.is_dir())
+    known = 0
+    if file.is_file():
+        try:
+            with contextlib.closing(sqlite3.connect(file)) as database:
+                verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                if "trials" in tables:
+                    known = 1 + database.execute("SELECT COALESCE(MAX(number), -1) FROM trials").fetchone()[0]
+        except sqlite3.OperationalError as error:  # it can be neither read nor repaired here and now
+            raise ValueError(f"The study {file} must be readable and writable, but is not ({error}).") from None
+        except sqlite3.DatabaseError as error:
+            verdict = str(error)
+        if verdict != "ok":
+            raise ValueError(f"The study {file} must be a whole SQLite database, but is damaged ({verdict}). {remedy}")
+    numbers = [int(name[:4]) for name in trained if name[:4].isdecimal()]
+    if (trained and not known) or any(number >= known for number in numbers):
+        state = "does not know them" if file.is_file() else "is missing"
+        raise ValueError(
+            f"The sweep in {results} has trained {', '.join(trained)}, but its study {file} {state}. {remedy}"
+        )

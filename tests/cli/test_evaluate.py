@@ -1,0 +1,230 @@
+"""``pgpc evaluate`` on a checkpoint of an untrained network and real shards: 3 images in "val", 2 in "train"."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from pgpc.bases.state import TrainingState
+from pgpc.classes import CITYSCAPES, IGNORE_INDEX
+from pgpc.cli import main
+from pgpc.config import override
+from pgpc.data.domains import open_shards
+from pgpc.data.loader import read_label
+from pgpc.data.shards.reader import MANIFEST
+from pgpc.evaluation.segmentation import predict
+
+
+@pytest.fixture(scope="module")
+def config(tiny):
+    """Images are segmented at another size than their labels have."""
+    return tiny(
+        changes={
+            "data.streets.num_target": 2,
+            "data.streets.num_val": 3,
+            "data.target_size": (96, 48),
+            "data.loader_workers": 0,
+            "adaptation.ignore_bottom": 0,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    """A run's folder, in whose name is a space; student and teacher tell several classes apart."""
+    torch.manual_seed(0)
+    state = TrainingState(config, torch.device("cpu"))
+    with torch.no_grad():
+        for network in (state.student, state.teacher):
+            network.segmenter.decode_head.conv_seg.weight.normal_()
+    folder = tmp_path_factory.mktemp("a run")
+    state.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(config):
+    """The folder of the target's shards."""
+    return open_shards(config.data.target, config.data, "val").folder
+
+
+def figures(capsys, *arguments):
+    main(["evaluate", "--json", *map(str, arguments)])
+    return json.loads(capsys.readouterr().out)
+
+
+def plain_iou(labels, predictions):
+    label, predicted = (np.concatenate([ids.ravel() for ids in images]) for images in (labels, predictions))
+    label, predicted = label[label != IGNORE_INDEX], predicted[label != IGNORE_INDEX]
+    for k in range(19):
+        both = np.count_nonzero((label == k) & (predicted == k))
+        either = np.count_nonzero((label == k) | (predicted == k))
+        yield 100 * both / either if either else None
+
+
+@pytest.mark.parametrize("network", ["student", "teacher"])
+@pytest.mark.parametrize("window", [None, 32])
+def test_scores_are_those_of_a_plain_loop_over_the_images(network, window, run, config, capsys):
+    from pgpc.data.loader import evaluation_samples
+    from pgpc.evaluation.loaded_model import load_trained
+
+    changes = {} if window is None else {"evaluation.window": window, "evaluation.window_stride": 24}
+    settings = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
+    got = figures(capsys, "--checkpoint", run, "--network", network, *settings)
+
+    model, config = load_trained(run, network).student.segmenter, override(config, changes)
+    val = open_shards(config.data.target, config.data, "val")
+    labels = [read_label(val, row) for row in range(3)]
+    images = [sample.image for sample in evaluation_samples(val, config.data)]
+    assert labels[0].shape == (64, 128) and images[0].shape == (1, 3, 48, 96)
+    predictions = [predict(model, image, (64, 128), evaluation=config.evaluation).numpy() for image in images]
+    assert len(np.unique(predictions)) > 2
+    iou = list(plain_iou(labels, predictions))
+    assert list(got["IoU"].values()) == pytest.approx(iou)
+    assert got["mIoU"] == pytest.approx(np.mean([v for v in iou if v is not None]))
+    sixteen = [v for k, v in enumerate(iou) if v is not None and k not in (9, 14, 16)]
+    thirteen = [v for k, v in enumerate(iou) if v is not None and k not in (9, 14, 16, 3, 4, 5)]
+    assert (got["mIoU16"], got["mIoU13"]) == pytest.approx((np.mean(sixteen), np.mean(thirteen)))
+    assert np.sum(got["confusion"]) == sum((label != IGNORE_INDEX).sum() for label in labels)
+    assert got["pixel_accuracy"] == pytest.approx(100 * np.trace(got["confusion"]) / np.sum(got["confusion"]))
+    assert {key: got[key] for key in ("checkpoint", "network", "iteration", "data", "split", "images")} == {
+        "checkpoint": str(run / "checkpoint.pt"),
+        "network": network,
+        "iteration": 0,
+        "data": "streets:target",
+        "split": "val",
+        "images": 3,
+    }
+    expected = {"target_size": [96, 48], "fit": "inside", "interpolation": "bilinear", "window": window}
+    assert got["protocol"] == expected | ({} if window is None else {"window_stride": 24})
+
+
+def test_files_hold_what_is_printed(run, shards, tmp_path, capsys):
+    names = ("größe 1.json", "new/b.csv")
+    (tmp_path / names[0]).write_text("of an earlier call")
+    outs = [text for name in names for text in ("--out", tmp_path / name)]
+    got = figures(capsys, "--checkpoint", run, "--data", shards, "--split", "train", *outs)
+    assert (got["data"], got["split"], got["images"]) == (str(shards), "train", 2)
+    assert json.loads((tmp_path / names[0]).read_text(encoding="utf-8")) == got
+    with (tmp_path / names[1]).open(newline="", encoding="utf-8") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [*CITYSCAPES.names, "mIoU", "mIoU16", "mIoU13"]
+    for name in CITYSCAPES.names:
+        assert float(rows[name]["IoU"] or "nan") == pytest.approx(got["IoU"][name] or np.nan, nan_ok=True) or (
+            got["IoU"][name] == 0 == float(rows[name]["IoU"])
+        )
+        assert int(rows[name]["pixels"]) == got["pixels"][name]
+    assert float(rows["mIoU16"]["IoU"]) == got["mIoU16"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(["b.csv", "größe 1.json", "new"])
+
+
+def test_the_table_has_a_line_per_class_and_mean(run, capsys):
+    got = figures(capsys, "--checkpoint", run)
+    main(["evaluate", "--checkpoint", str(run)])
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == f"student of {run / 'checkpoint.pt'}, iteration 0"
+    assert lines[1] == "streets:target, val: 3 images, resized to fit 96 x 48, whole"
+    assert printed.err == ""  # progress is for terminals
+    cells = {line[:13].rstrip(): line[13:].split() for line in lines[4:]}
+
+    def percent(value):
+        return "-" if value is None else f"{value:.2f}"
+
+    for name in CITYSCAPES.names:
+        share = 100 * got["pixels"][name] / sum(got["pixels"].values())
+        assert cells[name] == [percent(v) for v in (got["IoU"][name], got["accuracy"][name], share)]
+    means = [cells[name] for name in ("mIoU (19)", "mIoU16", "mIoU13")]
+    assert means == [[percent(got[name])] for name in ("mIoU", "mIoU16", "mIoU13")]
+    assert len({len(line) for line in lines[4:23]}) == 1
+
+
+def other_classes(shards, folder):
+    """The shards with another order of classes."""
+    for path in shards.iterdir():
+        (folder / path.name).symlink_to(path)
+    manifest = json.loads((shards / MANIFEST).read_text())
+    manifest["classes"].reverse()
+    (folder / MANIFEST).unlink()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "{tmp}/a.png"], "--out must be a file that ends in .json or .csv, but got"),
+        (["--out", "{tmp}/folder.json"], "--out must be a file that ends in .json or .csv, but got"),
+        (["--set", "contrast.eta=0.4"], "--set must change how images are segmented (evaluation.*, data.target_size,"),
+        (["--set", "evaluation.windows=64"], "Unknown config key 'evaluation.windows'. Did you mean"),
+        (["--set", "evaluation.window=100"], "evaluation.window must be a positive multiple of 32"),
+        (["--split", "test"], "has the splits train, val, but 'test' was asked for"),
+        (["--data", "{tmp}"], "A folder of shards has a manifest.json"),
+        (["--data", "{other}"], "The network and the data must have the same classes in the same order, but"),
+    ],
+)
+def test_refuses_before_anything_is_segmented(arguments, message, run, shards, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pgpc.evaluation.segmentation.predict", None)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "other").mkdir()
+    other = other_classes(shards, tmp_path / "other")
+    given = [text.format(tmp=tmp_path, other=other) for text in arguments]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--checkpoint", str(run), *given])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    if "{other}" in arguments:
+        assert f"19 ({', '.join(CITYSCAPES.names)})" in error
+        assert f"19 ({', '.join(reversed(CITYSCAPES.names))})" in error
+
+
+def test_rules_of_training_do_not_limit_the_size(tiny, tmp_path, capsys):
+    """A network trained on whole images, whose source and target then have one size."""
+    changes = {
+        "model.encoder": "test_resnet",
+        "data.crop": None,
+        "data.source_size": (128, 64),
+        "training.iterations": 3,
+        "proca.source_iterations": 1,
+        "proca.self_training_iterations": 1,
+    }
+    state = TrainingState(tiny("streets/proca", changes), torch.device("cpu"))
+    state.save(tmp_path)
+    got = figures(capsys, "--checkpoint", tmp_path, "--set", "data.target_size=64,64", "--set", "data.fit=inside")
+    assert got["protocol"]["target_size"] == [64, 64]
+
+
+def test_several_processes_score_as_one(run, shards, capsys):
+    """2 images for three, of which the last has none. Process 0 alone prints."""
+    call = ["evaluate", "--checkpoint", str(run), "--data", str(shards), "--split", "train", "--json"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in the network depend on it in their last bits
+    try:
+        main(call)
+    finally:
+        torch.set_num_threads(threads)
+    alone = capsys.readouterr().out
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", "-m", "pgpc"]
+    process = subprocess.Popen(
+        [sys.executable, *launcher, *call],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    try:
+        out, errors = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:  # the processes wait for one another for ever
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, errors[-3000:]
+    assert json.loads(alone)["images"] == 2
+    assert out == alone

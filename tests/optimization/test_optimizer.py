@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+import pgpc
+from pgpc.config import OptimizerConfig
+from pgpc.models.student import Student
+from pgpc.optimization.optimizer import learning_rate, make_optimizer, projection_factor, set_learning_rate
+
+
+def test_reference_schedule(golden):
+    expected = golden.pieces["learning_rate"]
+    config = OptimizerConfig(
+        lr=expected["base"], warmup=expected["warmup_iters"], warmup_ratio=expected["warmup_ratio"]
+    )
+    for step, value in expected["at"].items():
+        assert learning_rate(int(step), config, expected["max_iters"]) == pytest.approx(value, rel=1e-9)
+
+
+def test_groups_hold_every_parameter_once_with_its_rate_and_decay():
+    config = pgpc.override(pgpc.preset("streets"), {"model.head_channels": 8, "contrast.dim": 8, "contrast.hidden": 8})
+    student = Student(config)
+    optimizer = make_optimizer(student, config.optimizer)
+    names = {id(p): name for name, p in student.named_parameters()}
+    groups = [{names[id(p)] for p in group["params"]} for group in optimizer.param_groups]
+    assert sum(map(len, groups)) == len(names) == len(set().union(*groups))
+    encoder, norms, decoder, projection = groups
+    assert all(n.startswith("segmenter.encoder.") and "norm" not in n for n in encoder)
+    assert all(n.startswith("segmenter.encoder.") and "norm" in n for n in norms)
+    assert all(n.startswith("segmenter.decode_head.") for n in decoder)
+    assert any(".bn." in n for n in decoder)
+    assert all(n.startswith("projection.") for n in projection)
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.01, 0.0, 0.01, 0.01]
+    set_learning_rate(optimizer, 2.0)
+    assert [g["lr"] for g in optimizer.param_groups] == [2.0, 2.0, 20.0, 20.0]
+    set_learning_rate(optimizer, 2.0, projection=0.5)
+    assert [g["lr"] for g in optimizer.param_groups] == [2.0, 2.0, 20.0, 10.0]
+
+
+def test_sgd_decays_all_and_has_momentum():
+    config = pgpc.override(pgpc.preset("streets/proca"), {"model.encoder": "test_resnet"})
+    optimizer = make_optimizer(Student(config), config.optimizer)
+    assert isinstance(optimizer, torch.optim.SGD)
+    groups = optimizer.param_groups
+    assert [(g["weight_decay"], g["momentum"], g["factor"]) for g in groups] == [
+        (5e-4, 0.9, 1.0),
+        (5e-4, 0.9, 1.0),
+        (5e-4, 0.9, 10.0),
+    ]
+
+
+def test_the_projection_head_starts_slowly_if_asked_to():
+    config = pgpc.override(pgpc.preset("streets/daformer+pgpc"), {"contrast.head_warmup": 4})
+    factors = [projection_factor(step, config) for step in (0, 399, 400, 401, 403, 404, 1000)]
+    assert factors == [0.25, 0.25, 0.25, 0.5, 1.0, 1.0, 1.0]
+    assert projection_factor(400, pgpc.preset("streets/daformer+pgpc")) == 1.0

@@ -1,0 +1,71 @@
+"""A cluster of the sweep's own: what it gives to all its processes, and the workers of a trial on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import ray.train
+
+from sweeps.execution import resources as cluster
+from sweeps.execution.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def connected() -> Iterator[str]:
+    """The address of a cluster of our own."""
+    cluster.connect(None)
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+def test_every_process_knows_the_address(connected: str) -> None:
+    variable = ray.remote(lambda: os.environ["RAY_ADDRESS"]).options(num_cpus=0)
+    assert ray.get(variable.remote()) == connected
+    assert cluster.PORT not in os.environ
+
+
+def test_helpers_find_the_cluster_among_several(connected: str) -> None:
+    """What frees the workers of a stopped trial does, in a process of its own, what is done here."""
+
+    def num_nodes() -> int:
+        from ray.util.state import list_nodes
+
+        return len(list_nodes())
+
+    # Ray finds clusters by the command lines of their processes.
+    words = ["raylet", "-c", "import time; time.sleep(60)", "--gcs-address=192.0.2.9:1"]
+    other = subprocess.Popen(words, executable=sys.executable)
+    try:
+        assert ray.get(ray.remote(num_nodes).options(num_cpus=0).remote()) == 1
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_workers_of_a_trial_are_one_process_group(connected: str, tmp_path: Path) -> None:
+    def loop() -> None:
+        import torch
+        import torch.distributed as dist
+
+        total = torch.tensor(dist.get_rank() + 1.0)
+        dist.all_reduce(total)
+        found = [dist.get_backend(), dist.get_world_size(), total.item(), os.environ["LOCAL_RANK"]]
+        (tmp_path / f"{dist.get_rank()}.txt").write_text(" ".join(map(str, found)))
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        Trainer(
+            loop,
+            scaling_config=ray.train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+            run_config=ray.train.RunConfig(name="trial", storage_path=str(tmp_path / "runs")),
+        ).fit()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["gloo 2 3.0 0", "gloo 2 3.0 1"]

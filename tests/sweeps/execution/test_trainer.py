@@ -1,0 +1,24 @@
+"""What a trial does not pay for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+import ray.train
+from sweeps.execution import trial
+from sweeps.execution.trainer import Trainer
+trainer = Trainer(trial.train_loop, scaling_config=ray.train.ScalingConfig(num_workers=2))
+print(*(type(callback).__name__ for callback in trainer._create_default_callbacks()))
+print("torch" in sys.modules)
+"""
+
+
+def test_neither_torch_nor_a_process_for_data_sets_where_a_trial_is_started() -> None:
+    output = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout
+    callbacks, torch = output.splitlines()
+    assert torch == "False"
+    assert "BackendSetupCallback" in callbacks and "PlacementGroupCleanerCallback" in callbacks
+    assert "DatasetsCallback" not in callbacks

@@ -1,0 +1,288 @@
+"""The table of a running sweep, drawn for terminals of several sizes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray import cloudpickle
+from rich.console import Console
+
+from sweeps.progress import plain as terminal
+from sweeps.progress.live import LiveTerminal, Plan
+from sweeps.progress.plain import Terminal
+from sweeps.search import replicates
+from sweeps.search.searcher import Run
+
+PARAMS = {"contrast.r": 4, "contrast.eta": 0.5, "contrast.weight": 0.1}
+SPACE = {
+    "contrast.r": optuna.distributions.IntDistribution(1, 8),
+    "contrast.eta": optuna.distributions.FloatDistribution(0.0, 1.0),
+    "contrast.weight": optuna.distributions.FloatDistribution(0.0, 1.0),
+}
+UP = "\x1b[1A"
+
+
+class Screen(io.StringIO):
+    """A terminal, as far as a program can tell."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Sweep:
+    """Makes runs and tells a terminal about them as `StudySearcher` does."""
+
+    def __init__(self, out: Terminal, seeds: tuple[int, ...] = (0,)):
+        self.out, self._seeds, self._study = out, seeds, optuna.create_study(direction="maximize")
+
+    def start(self, seed: int = 0, of: Run | None = None) -> Run:
+        trial = of.trial if of else None
+        if trial is None:
+            self._study.enqueue_trial(PARAMS)
+            trial = self._study.ask(SPACE)
+        point = f"{trial.number:04d}"
+        label = point + replicates.suffix(seed, self._seeds)
+        run = Run(label=label, point=point, seed=seed, iterations=100, study=self._study, trial=trial)
+        self.out.event("started", run)
+        return run
+
+    def report(self, run: Run, iteration: int, score: float) -> None:
+        run.metrics = {"iteration": iteration, "mIoU": score}
+        self.out.event("reported", run)
+
+    def end(self, run: Run, status: str, state: TrialState | None) -> None:
+        suffix = replicates.suffix(run.seed, self._seeds)
+        run.trial.set_user_attr(f"metrics{suffix}", run.metrics)
+        run.trial.set_user_attr(f"status{suffix}", status)
+        if state:
+            values = replicates.values(run.trial, self._seeds).values()
+            self._study.tell(run.trial, replicates.mean(values) if state == TrialState.COMPLETE else None, state=state)
+        self.out.event(status, run)
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Callable[..., LiveTerminal]:
+    """Makes a live terminal that draws into a string."""
+
+    def make(width: int = 80, height: int = 24, seeds: tuple[int, ...] = (0,), num_trials: int = 4) -> LiveTerminal:
+        console = Console(file=Screen(), force_terminal=True, width=width, height=height, color_system=None)
+        columns = tuple(key.rpartition(".")[2] for key in SPACE)
+        plan = Plan(num_trials=num_trials, done=0, has_reference=False, columns=columns, trials=tmp_path)
+        return LiveTerminal(console, seeds, None, plan)
+
+    return make
+
+
+def drawn(live: LiveTerminal, width: int = 80, height: int = 24) -> list[str]:
+    """The lines of the picture."""
+    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+    console.print(live.picture(width, height))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_running_and_finished_trials(live: Callable[..., LiveTerminal]) -> None:
+    table = live()
+    sweep = Sweep(table)
+    first, second, third = (sweep.start() for _ in range(3))
+    assert " left -" in drawn(table)[0]
+    sweep.report(first, 100, 10.168)
+    sweep.end(first, "complete", TrialState.COMPLETE)
+    sweep.report(second, 50, 8.0)
+    sweep.report(third, 20, 7.0)
+    sweep.end(third, "pruned", TrialState.PRUNED)
+    head, names, *rows = drawn(table)
+    assert head.startswith("best 10.17 (0000)   trials 2/4   elapsed 0:0") and "left 0:0" in head
+    assert names.split() == ["trial", "mIoU", "r", "eta", "weight"]
+    assert rows[0].split() == ["0001", "#" * 15 + "." * 15, "50/100", "8.00", "4", "0.5", "0.1"]
+    assert [row.split()[:4] for row in rows[1:]] == [
+        ["0002", "pruned", "20/100", "7.00"],
+        ["0000", "complete", "100/100", "10.17"],
+    ]
+
+
+def test_one_row_per_run_of_several_seeds_and_one_for_the_mean(live: Callable[..., LiveTerminal]) -> None:
+    table = live(seeds=(0, 1))
+    sweep = Sweep(table, (0, 1))
+    run = sweep.start(seed=0)
+    sweep.report(run, 100, 10.0)
+    sweep.end(run, "complete", None)
+    assert "best -   trials 0/4" in drawn(table)[0], "the trial goes on with its other seed"
+    run = sweep.start(seed=1, of=run)
+    sweep.report(run, 100, 11.0)
+    assert [line.split()[0] for line in drawn(table)[2:]] == ["0000-s1", "0000-s0"]
+    sweep.end(run, "complete", TrialState.COMPLETE)
+    table.event("judged", run)
+    head, _, mean, *rows = drawn(table)
+    assert "best 10.50 (0000)   trials 1/4" in head
+    assert mean.split()[:4] == ["0000", "mean", "over", "seeds"] and "10.5" in mean
+    assert [row.split()[0] for row in rows] == ["0000-s1", "0000-s0"]
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 4, 5, 10, 24, 60])
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_never_higher_or_wider_than_the_terminal(live: Callable[..., LiveTerminal], width: int, height: int) -> None:
+    table = live(num_trials=60)
+    sweep = Sweep(table)
+    for _ in range(8):
+        sweep.end(sweep.start(), "pruned", TrialState.PRUNED)
+    for _ in range(40):
+        sweep.report(sweep.start(), 50, 9.0)
+    lines = drawn(table, width, height)
+    assert len(lines) <= max(height - 1, 1)
+    assert max(map(len, lines)) <= width
+    if height == 10 and width > 20:
+        assert lines[-1] == "and 34 more"
+        assert [line.split()[0] for line in lines[2:-1]] == [f"{number:04d}" for number in range(8, 14)]
+    if height == 60 and width > 20:
+        assert [line.split()[0] for line in lines[-6:]] == [f"{number:04d}" for number in range(7, 1, -1)]
+
+
+def test_parameters_without_room_are_left_out_the_last_first(live: Callable[..., LiveTerminal]) -> None:
+    table = live()
+    sweep = Sweep(table)
+    sweep.report(sweep.start(), 50, 9.0)
+    assert drawn(table, width=45)[1].split() == ["trial", "mIoU", "r", "eta", "weight"]
+    assert drawn(table, width=44)[1].split() == ["trial", "mIoU", "r", "eta", ".."]
+    assert drawn(table, width=35)[1].split() == ["trial", "mIoU", ".."]
+
+
+def test_only_mishaps_are_said_above_the_table_which_vanishes(
+    live: Callable[..., LiveTerminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, logged = live(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", table._console.file)
+    monkeypatch.setattr(sys, "stderr", logged)
+    sweep = Sweep(table)
+    table.write("before")
+    with table:
+        table.say("warmup  started")
+        run = sweep.start()
+        sweep.report(run, 50, 9.0)
+        run.error = "a worker was lost"
+        table.event("restarted", run)
+        run.error = "NonFiniteLoss"
+        print("what Ray", "says")
+        print("(raylet) WARNING: 8 PYTHON worker processes have been started on node: 6ed7")
+        sweep.end(run, "failed", TrialState.FAIL)
+        wait_for(lambda: "failed" in table._console.file.getvalue())
+        table.say("stopping")
+        print("a warning", file=sys.stderr)
+    table.write("after")
+    text = table._console.file.getvalue()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    said = [
+        "] warmup  started",
+        "0000  a worker was lost; it is started again",
+        "what Ray says",
+        "0000  FAILED    NonFiniteLoss",
+    ]
+    places = [text.index(line) for line in [*said, "trials 1/4", "] stopping", "after"]]
+    assert places == sorted(places)
+    assert text.count("] ") == 4 and "PYTHON" not in text, "nothing else is said"
+    assert logged.getvalue() == "a warning\n", "what goes into a file goes on to do so"
+    assert UP in text[text.rindex("trials 1/4") :], "the table is wiped off"
+
+
+def test_after_a_resize_everything_is_drawn_anew(live: Callable[..., LiveTerminal]) -> None:
+    table = live()
+    table.write("before")
+    screen = table._console.file
+    with table:
+        table.say("a line")
+        wait_for(lambda: "a line" in screen.getvalue())
+        table._console.size = (40, 10)
+        wait_for(lambda: "\x1b[2J" in screen.getvalue())
+    anew = screen.getvalue().partition("\x1b[2J")[2]
+    assert [part in anew for part in ("before", "a line", "trials 0/4")] == [True] * 3
+
+
+def test_tune_can_keep_a_copy_of_what_holds_it(live: Callable[..., LiveTerminal]) -> None:
+    with live() as table:
+        copy = cloudpickle.loads(cloudpickle.dumps(lambda text: table.say(text)))
+        copy("lost")
+    assert "lost" not in table._console.file.getvalue()
+
+
+def test_without_colours_where_the_user_wants_none(
+    live: Callable[..., LiveTerminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = live()
+    sweep = Sweep(table)
+    sweep.report(sweep.start(), 50, 9.0)
+    sweep.end(sweep.start(), "failed", TrialState.FAIL)
+
+    def codes() -> str:
+        console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=80, height=24)
+        console.print(table.picture(80, 24))
+        return console.file.getvalue()
+
+    assert "\x1b[31m" in codes()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not any(f"\x1b[3{colour}m" in codes() for colour in range(8))
+
+
+def test_lines_where_nobody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweeps.definition.sweep import new_sweep
+
+    for name in ("CI", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    sweep = new_sweep({"storage": str(tmp_path), "name": "a"})
+    assert type(terminal.open_terminal(Screen(), sweep, [])) is LiveTerminal
+    assert type(terminal.open_terminal(io.StringIO(), sweep, [])) is Terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert type(terminal.open_terminal(io.StringIO(), sweep, [])) is Terminal
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(terminal.open_terminal(Screen(), sweep, [])) is Terminal
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("CI", "true")
+    assert type(terminal.open_terminal(Screen(), sweep, [])) is Terminal
+
+
+def test_lines_of_every_event() -> None:
+    out = io.StringIO()
+    sweep = Sweep(Terminal(out, (0,)))
+    with sweep.out:
+        run = sweep.start()
+        sweep.report(run, 50, 9.0)
+        sweep.end(run, "complete", TrialState.COMPLETE)
+    said = [line.partition("] ")[2] for line in out.getvalue().splitlines()]
+    assert said == [
+        "0000  started   r 4  eta 0.5  weight 0.1",
+        "0000  iteration 50/100  mIoU 9.00",
+        "0000  complete  mIoU 9.00   best 9.00 (0000)",
+    ]
+
+
+def test_time_left_leaves_out_what_the_warm_up_has_given(
+    live: Callable[..., LiveTerminal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    table = live(num_trials=2)
+    sweep = Sweep(table)
+    run = sweep.start()
+    (tmp_path / "0000").mkdir()
+    (tmp_path / "0000" / "forked.json").write_text(json.dumps({"warm_up": "a", "iterations": 40, "seconds": 9.0}))
+    now[0] = 10.0
+    sweep.report(run, 40, 1.0)
+    assert drawn(table)[0].endswith("left -")
+    now[0] = 20.0
+    sweep.report(run, 60, 1.0)  # 20 iterations in 20 s; 40 + 60 are left
+    assert drawn(table)[0].endswith("left 1:40")
+    now[0] = 30.0
+    assert drawn(table)[0].endswith("elapsed 0:30   left 1:30")

@@ -1,0 +1,315 @@
+"""Runs that go on from a shared warm-up against the same runs alone, bit for bit; and what may share one."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import pgpc
+from pgpc.bases.state import read_checkpoint
+from pgpc.config import flatten, to_dict
+from pgpc.training import trunk as warm_up
+
+CHANGES = {
+    "contrast.start": 4,
+    "contrast.fill": 1,
+    "training.iterations": 6,
+    "training.log_interval": 2,
+    "adaptation.confidence": 0.0537,
+    "model.drop_path": 0.1,
+}
+"""The warm-up ends at 3, between two evaluations (2, 4, 6) and two points of the curves; dropout is on."""
+
+OTHER = {
+    "contrast.r": 2,
+    "contrast.eta": 0.9,
+    "contrast.weight": 2.0,
+    "contrast.anchors": 8,
+    "contrast.negatives": 8,
+    "contrast.temperature": 0.1,
+    "contrast.bank_size": 32,
+    "contrast.quota": 8,
+    "contrast.pool": 16,
+    "contrast.family": "pixel_to_prototype",
+    "contrast.positive": "target_prototype",
+    "contrast.negative": ("source",),
+    "contrast.average": "all",
+    "contrast.head_warmup": 3,
+    "contrast.reliable_by": "confidence",
+    "contrast.reliable_per": "batch",
+    "contrast.negatives_per": "class",
+    "contrast.dim": 4,
+    "contrast.hidden": 16,
+    "contrast.start": 5,
+    "contrast.fill": 2,
+    "contrast.anchor_view": "mixed",
+    "name": "other",
+    "data.loader_workers": 1,
+    "contrast.source_from": "student",
+}
+"""Another value of every setting that a warm-up does not depend on."""
+
+
+def run(config, folder, **arguments):
+    """Train; reports, and what was learnt, as the last checkpoint has it."""
+    reports, last = [], {}
+
+    def on_report(metrics, checkpoint):
+        reports.append(metrics)
+        if checkpoint is not None:
+            last.update(torch.load(checkpoint / "checkpoint.pt", weights_only=True))
+            if "until" in arguments:
+                shutil.copy(checkpoint / "checkpoint.pt", folder)
+
+    pgpc.train(config, out=folder, on_report=on_report, **arguments)
+    return reports, last
+
+
+def learnt(state):
+    """All tensors, by name."""
+    found = {}
+
+    def visit(node, name):
+        if isinstance(node, torch.Tensor):
+            found[name] = node
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                visit(value, f"{name} {key}")
+
+    for part in ("student", "teacher", "contrast", "optimizer"):
+        visit(state[part], part)
+    return found
+
+
+def address(config, **changes):
+    return warm_up.address(config, **{"processes": 1, "device": "cpu", **changes})
+
+
+def assert_same(a, b):
+    a, b = learnt(a), learnt(b)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def assert_same_reports(ours, theirs):
+    times = ("seconds", "images_per_second", "gpu_memory")
+    assert [r["iteration"] for r in ours] == [r["iteration"] for r in theirs]
+    for a, b in zip(ours, theirs):
+        assert a.keys() == b.keys()
+        assert {k: v for k, v in a.items() if k not in times} == pytest.approx(
+            {k: v for k, v in b.items() if k not in times}, rel=1e-6, nan_ok=True
+        )
+
+
+def curves(folder):
+    events = EventAccumulator(str(folder)).Reload()
+    tags = [t for t in events.Tags()["scalars"] if "images_per_second" not in t and "memory" not in t]
+    return {tag: [(e.step, pytest.approx(e.value, rel=1e-5)) for e in events.Scalars(tag)] for tag in tags}
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory, tiny):
+    """A config and its warm-up."""
+    folder = tmp_path_factory.mktemp("warm")
+    config = tiny(changes=CHANGES)
+    reports, _ = run(config, folder, until=3)
+    assert [r["iteration"] for r in reports] == [2, 3]
+    assert set(reports[1]) == {"iteration", "seconds"}
+    return config, folder
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, OTHER, {"contrast.enabled": False}], ids=["its own", "every other setting", "the reference"]
+)
+def test_forked_equals_alone_bit_for_bit(warm, tmp_path, changes):
+    config, folder = pgpc.override(warm[0], changes), warm[1]
+    alone, state = run(config, tmp_path / "alone")
+    for seed in (torch.manual_seed, np.random.seed):
+        seed(99)  # whatever the global generators hold, it plays no part
+    forked, forked_state = run(config, tmp_path / "forked", warm_up=folder)
+    assert_same(state, forked_state)
+    assert_same_reports(forked, alone)
+    assert curves(tmp_path / "forked") == curves(tmp_path / "alone")
+    if changes:
+        return
+    assert forked[-1]["seconds"] > warm_up.read_record(folder).seconds > 0
+    assert forked[-1]["loss/contrast"] > 0
+
+
+TWO_PROCESSES = """
+import json, sys
+from pathlib import Path
+import torch, pgpc
+from pgpc.runtime import distributed
+from pgpc.config import from_dict
+
+torch.set_num_threads(1)
+out, configs = Path(sys.argv[1]), json.loads(sys.argv[2])
+with distributed.process_group(torch.device("cpu")):
+    pgpc.train(from_dict(configs["other"]), out=out / "warm", until=3)
+    torch.distributed.barrier()
+    for name, config in configs.items():
+        pgpc.train(from_dict(config), out=out / name / "alone")
+        pgpc.train(from_dict(config), out=out / name / "forked", warm_up=out / "warm")
+"""
+
+
+def test_two_processes_forked_equal_two_alone(warm, tmp_path):
+    configs = {
+        "other": to_dict(pgpc.override(warm[0], {"contrast.dim": 4})),
+        "reference": to_dict(pgpc.override(warm[0], {"contrast.enabled": False})),
+    }
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, tmp_path / "script.py", tmp_path, json.dumps(configs)], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in configs:
+        alone, forked = (read_checkpoint(tmp_path / name / folder) for folder in ("alone", "forked"))
+        assert alone["step"] == 6
+        assert_same(alone, forked)
+        assert_same_reports([forked["metrics"]], [alone["metrics"]])
+    with pytest.raises(ValueError, match="differs in processes: 2 there, 1 here"):
+        pgpc.train(warm[0], out=tmp_path, warm_up=tmp_path / "warm")
+
+
+def test_an_interrupted_warm_up_goes_on(warm, tmp_path):
+    config, folder = warm
+    for name in ("config.json", warm_up.FILE):
+        shutil.copy(folder / name, tmp_path)
+    record = warm_up.read_record(tmp_path)
+    first = pgpc.train(config, out=tmp_path / "again", until=2)  # a shorter one: where this one was at its report
+    assert first.metrics["iteration"] == 2
+    shutil.copy(tmp_path / "again" / "checkpoint.pt", tmp_path)
+    resumed, state = run(config, tmp_path, resume=tmp_path, until=3)
+    assert [r["iteration"] for r in resumed] == [2, 3]
+    assert_same(state, torch.load(folder / "checkpoint.pt", weights_only=True))
+    again = warm_up.read_record(tmp_path)
+    assert again.iterations == 3 and [r["iteration"] for r in again.reports] == [2]
+    for name in ("curve", "since_report"):
+        assert again.progress[name]["sums"] == record.progress[name]["sums"]
+
+    resumed, _ = run(config, tmp_path, resume=tmp_path, until=3)  # at its very end
+    assert [r["iteration"] for r in resumed] == [2, 3]
+    assert warm_up.read_record(tmp_path) == again
+
+
+def test_resuming_ignores_the_warm_up(warm, tmp_path):
+    config, folder = warm
+    pgpc.train(config, out=tmp_path)
+    resumed, _ = run(config, tmp_path, resume=tmp_path, warm_up=folder)
+    assert [r["iteration"] for r in resumed] == [6]
+
+
+@pytest.mark.parametrize("preset", ["streets/proca+pgpc", "streets/source-only+pgpc"])
+def test_other_bases(preset, tmp_path, tiny):
+    """Where the contrast changes the step before it starts, the reference has another address."""
+    stages = (
+        {
+            "proca.source_iterations": 1,
+            "proca.self_training_iterations": 1,
+            "model.encoder": "test_resnet",
+            "data.crop": None,
+            "data.source_size": (128, 64),
+        }
+        if "proca" in preset
+        else {}
+    )
+    config = tiny(preset, {**CHANGES, "training.iterations": 5, "contrast.start": 3, **stages})
+    run(config, tmp_path / "warm", until=2)
+    reference = pgpc.override(config, {"contrast.enabled": False})
+    assert (address(reference) == address(config)) == ("proca" not in preset)
+    config = pgpc.override(config, {"contrast.weight": 3.0, "contrast.r": 2})
+    assert_same(run(config, tmp_path / "alone")[1], run(config, tmp_path / "fork", warm_up=tmp_path / "warm")[1])
+
+
+def test_another_beginning_is_refused(warm, tmp_path):
+    config, folder = warm
+    for changes, message in (
+        ({"adaptation.target_weight": 0.5}, r"differs in adaptation.target_weight: 1.0 there, 0.5 here"),
+        ({"seed": 1}, r"differs in seed: 0 there, 1 here"),
+        ({"contrast.fill": 2}, r"must end before the contrast remembers anything, at iteration 2 .* got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pgpc.train(pgpc.override(config, changes), out=tmp_path, warm_up=folder)
+    with pytest.raises(ValueError, match="has none"):
+        pgpc.train(config, out=tmp_path, warm_up=tmp_path)
+    with pytest.raises(ValueError, match=r"until must lie in \[1, 3\].*got 4"):
+        pgpc.train(config, out=tmp_path, until=4)
+
+
+def test_an_incomplete_warm_up_is_refused(warm, tmp_path):
+    config, folder = warm
+    record = dataclasses.replace(warm_up.read_record(folder), iterations=0, progress=None)
+    record.write(tmp_path)
+    with pytest.raises(ValueError, match="must be complete, but got 0"):
+        pgpc.train(config, out=tmp_path / "run", warm_up=tmp_path)
+
+
+def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
+    config = tiny(changes=CHANGES)
+    found = warm_up.influences(config, processes=1, device="cpu")
+    neutral = set(OTHER) | {"contrast.enabled"}
+    assert set(flatten(config)) - set(found) == neutral
+    assert address(config) == address(pgpc.override(config, {**OTHER, "contrast.start": 4, "contrast.fill": 1}))
+    others = [
+        address(pgpc.override(config, changes))
+        for changes in (
+            {"seed": 1},
+            {"optimizer.lr": 1e-3},
+            {"training.iterations": 7},
+            {"training.eval_interval": 3},
+            {"adaptation.target_weight": 0.5},
+            {"contrast.start": 5},
+            {"data.streets.seed": 1},
+            {"training.batch_size": 4},
+            {"model.encoder": "mit_b1"},
+        )
+    ]
+    others += [address(config), address(config, processes=2), address(config, device="cuda")]
+    assert len(set(others)) == len(others)
+
+
+def test_what_influences_the_beginning_depends_on_the_base(tiny):
+    keys = ["contrast.eta", "contrast.anchor_view", "contrast.fill", "adaptation.target_weight", "contrast.enabled"]
+    assert warm_up.influential(tiny(), keys) == ["contrast.fill", "adaptation.target_weight"]
+    alone = tiny(changes={"adaptation.target_weight": 0.0})
+    assert warm_up.influential(alone, keys) == ["contrast.anchor_view", "contrast.fill", "adaptation.target_weight"]
+    proca = pgpc.preset("streets/proca+pgpc")
+    assert warm_up.influential(proca, keys) == ["contrast.fill", "adaptation.target_weight", "contrast.enabled"]
+
+
+def test_contents_count_and_places_do_not(tmp_path, tiny):
+    """Data and pretrained weights under another path are the same; others under the same path are not."""
+    from pgpc.data.domains import open_shards
+
+    def packed(changes):
+        return open_shards("streets:source", tiny(changes=changes).data, "train").folder
+
+    here, there = tmp_path / "here", tmp_path / "größer there"
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"one")
+    for folder in (here, there):
+        shutil.copytree(packed({}), folder)
+    config = tiny(changes={"data.source": str(here), "model.pretrained": str(weights)})
+    before = address(config)
+    assert address(pgpc.override(config, {"data.source": str(there)})) == before
+    weights.write_bytes(b"two")
+    assert address(config) != before
+    before = address(config)
+    shutil.rmtree(here)
+    shutil.copytree(packed({"data.streets.seed": 7}), here)
+    assert address(config) != before
+
+
+def test_the_record_is_readable(warm):
+    _, folder = warm
+    record = json.loads((folder / warm_up.FILE).read_text())
+    assert record["influences"]["seed"] == 0 and "torch" in record["influences"]["versions"]
