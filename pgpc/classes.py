@@ -1,4 +1,4 @@
-"""The 19 evaluation classes: names, colours, and what each data set calls them.
+"""The 19 evaluation classes: names, colors, and what each data set calls them.
 
 Everything inside the project speaks *train ids* (0..18, ``IGNORE_INDEX`` for everything else). Raw ids of the data
 sets exist only in their label files and are translated once, when the files are packed.
@@ -21,14 +21,14 @@ class SegmentClass(NamedTuple):
 
     Attributes:
         name: Cityscapes' name of the class.
-        colour: RGB, each 0..255.
+        color: RGB, each 0..255.
         cityscapes_id: raw id in Cityscapes' and GTA5's ``labelIds`` files.
         synthia_id: raw id in SYNTHIA-RAND-CITYSCAPES.
         thing: whether the class has countable instances (method: feature distance is taken on these).
     """
 
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     cityscapes_id: int
     synthia_id: int
     thing: bool
@@ -66,16 +66,16 @@ class ClassSet(NamedTuple):
 
     Attributes:
         names: one per class.
-        colours: RGB, each 0..255, one per class.
+        colors: RGB, each 0..255, one per class.
         things: train ids of the classes with countable instances.
     """
 
     names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
     things: tuple[int, ...]
 
 
-CITYSCAPES = ClassSet(CLASS_NAMES, tuple(c.colour for c in CLASSES), THING_CLASSES)
+CITYSCAPES = ClassSet(CLASS_NAMES, tuple(c.color for c in CLASSES), THING_CLASSES)
 """The 19 classes."""
 
 SYNTHIA_16: tuple[int, ...] = tuple(
@@ -107,8 +107,8 @@ SYNTHIA_TRAIN_IDS = train_id_table([c.synthia_id for c in CLASSES])
 def classes_to_json(classes: ClassSet) -> list[dict[str, Any]]:
     """Classes as JSON: a list of ``{"name": .., "colour": [r, g, b], "thing": bool}``."""
     return [
-        {"name": name, "colour": list(colour), "thing": k in classes.things}
-        for k, (name, colour) in enumerate(zip(classes.names, classes.colours, strict=True))
+        {"name": name, "colour": list(color), "thing": k in classes.things}
+        for k, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True))
     ]
 
 
@@ -121,7 +121,7 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
         num_classes: how many there must be; None takes any number.
 
     Raises:
-        ValueError: an entry without a name, a name or colour that is none, or another number of classes.
+        ValueError: an entry without a name, a name or color that is none, or another number of classes.
     """
     if entries is None:
         if num_classes in (None, NUM_CLASSES):
@@ -137,34 +137,34 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
         raise ValueError(f"classes must be 1 to {IGNORE_INDEX - 1} and have different names, but got {list(names)}.")
     if num_classes not in (None, len(names)):
         raise ValueError(f"There must be {num_classes} classes, but {len(names)} are listed: {', '.join(names)}.")
-    colours = tuple(_colour(entry.get("colour", _distinct_colour(k)), names[k]) for k, entry in enumerate(entries))
-    return ClassSet(names, colours, tuple(k for k, entry in enumerate(entries) if entry.get("thing")))
+    colors = tuple(_color(entry.get("colour", _distinct_color(k)), names[k]) for k, entry in enumerate(entries))
+    return ClassSet(names, colors, tuple(k for k, entry in enumerate(entries) if entry.get("thing")))
 
 
-def _colour(value: Any, name: str) -> tuple[int, int, int]:
+def _color(value: Any, name: str) -> tuple[int, int, int]:
     if not (
         isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
     ):
-        raise ValueError(f"The colour of class {name!r} must be [r, g, b], each 0..255, but got {value!r}.")
+        raise ValueError(f"The color of class {name!r} must be [r, g, b], each 0..255, but got {value!r}.")
     return tuple(value)
 
 
-def _distinct_colour(k: int) -> tuple[int, int, int]:
-    """A colour for the k-th class: hues a golden section apart never come close to one another early."""
+def _distinct_color(k: int) -> tuple[int, int, int]:
+    """A color for the k-th class: hues a golden section apart never come close to one another early."""
     red, green, blue = colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95 - 0.3 * (k % 2))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def colourise(labels: np.ndarray, classes: ClassSet = CITYSCAPES) -> np.ndarray:
-    """Paint train ids in the colours of their classes.
+def colorize(labels: np.ndarray, classes: ClassSet = CITYSCAPES) -> np.ndarray:
+    """Paint train ids in the colors of their classes.
 
     Args:
         labels: ``(..., H, W)`` integer train ids; ``IGNORE_INDEX`` becomes black.
-        classes: whose colours.
+        classes: whose colors.
 
     Returns:
         ``(..., H, W, 3)`` uint8 RGB.
     """
     palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[: len(classes.colours)] = classes.colours
+    palette[: len(classes.colors)] = classes.colors
     return palette[labels]

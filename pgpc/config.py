@@ -46,7 +46,7 @@ class ContrastConfig:
     fill: int = 500
     """The memory is filled during this many iterations before `start`."""
     dim: int = 256
-    """Length of the projected, L2-normalised pixel features."""
+    """Length of the projected, L2-normalized pixel features."""
     hidden: int = 256
     """Width of the projection head's hidden layer."""
     bank_size: int = 4096
@@ -78,7 +78,7 @@ class ContrastConfig:
     source_from: Literal["teacher", "student"] = "teacher"
     """Whose encoder the memory has its source pixels from, projected by the teacher's head: the "teacher"'s (one more
     pass), as the paper has it, or the "student"'s, which sees the source images anyway, with its dropout and, in ProCA,
-    in other colours; ignored where nothing reads source pixels."""
+    in other colors; ignored where nothing reads source pixels."""
     reliable_by: Literal["entropy", "confidence"] = "entropy"
     """What ranks target pixels by reliability (Table 7)."""
     reliable_per: Literal["image", "batch", "class"] = "image"
@@ -127,7 +127,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     """SGD's momentum."""
     weight_decay: float = 0.01
-    """Weight decay, AdamW's decoupled; with AdamW 0 on the encoder's normalisation layers."""
+    """Weight decay, AdamW's decoupled; with AdamW 0 on the encoder's normalization layers."""
     warmup: int = 1500
     """Iterations of linear warm-up; the decay acts during them too. 0 starts with the full learning rate."""
     warmup_ratio: float = 1e-6
@@ -155,7 +155,7 @@ class TrainingConfig:
     """Length, batch and bookkeeping of a run."""
 
     iterations: int = 40_000
-    """T, the number of optimiser steps; also the horizon of the learning rate."""
+    """T, the number of optimizer steps; also the horizon of the learning rate."""
     batch_size: int = 2
     """Images per domain and step over all processes; each of W processes takes batch_size / W of them."""
     eval_interval: int = 4_000
@@ -169,7 +169,7 @@ class TrainingConfig:
     loss's after another's: more work at a time, at two to four times the memory. Not with batch norm."""
     sync_batch_norm: bool = True
     """Batch norm takes its statistics over the images of all processes, so that W processes with B / W images each
-    compute what one with B does; off, each process normalises by its own."""
+    compute what one with B does; off, each process normalizes by its own."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "batch_size", "eval_interval", "log_interval"):

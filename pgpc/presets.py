@@ -18,7 +18,7 @@ Changes = Mapping[str, Any]
 _SELF_TRAINING: Changes = {"data.rare_class_sampling": False, "adaptation.feature_distance_weight": 0.0}
 _MIC: Changes = {"adaptation.masked_weight": 1.0}
 _BASES: Mapping[str, Changes] = {
-    # Nothing but labelled source images, drawn uniformly.
+    # Nothing but labeled source images, drawn uniformly.
     "source-only": {**_SELF_TRAINING, "adaptation.enabled": False},
     # Self-training with ClassMix alone.
     "dacs": _SELF_TRAINING,
@@ -58,7 +58,7 @@ _HIGH_RESOLUTION = ("hrda", "mic-hrda")
 
 _CITYSCAPES_HIGH: Changes = {
     "data.target_size": (2048, 1024),
-    "data.target_margins": (30, 240, 30, 30),  # rectification artefacts and the bonnet of the car
+    "data.target_margins": (30, 240, 30, 30),  # rectification artifacts and the bonnet of the car
 }
 _NO_MARGINS: Changes = {"adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0}
 _CROP_HIGH: Changes = {
@@ -115,7 +115,7 @@ _STREETS: Changes = {
     "model.head_channels": 32,
     "model.drop_path": 0.0,
     "adaptation.feature_distance_weight": 0.0,
-    # The bonnet at the bottom of the target's pictures; there are no rectification artefacts at the top.
+    # The bonnet at the bottom of the target's pictures; there are no rectification artifacts at the top.
     "adaptation.ignore_top": 0,
     "adaptation.ignore_bottom": 8,
     # From random weights in few iterations: a larger learning rate, a teacher with a shorter memory, and a third of the

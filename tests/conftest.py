@@ -195,7 +195,7 @@ def _refuse(what: str) -> None:
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_filename.startswith(str(Path(torch.optim.__file__).parent)):
-            return  # torch's optimisers keep their step counts on the CPU wherever the parameters are
+            return  # torch's optimizers keep their step counts on the CPU wherever the parameters are
         frame = frame.f_back
     raise AssertionError(f"{what} makes the host wait for the device.")
 

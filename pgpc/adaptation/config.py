@@ -22,11 +22,11 @@ class AdaptationConfig:
     confidence: float = 0.968
     """kappa of Eq. 3: the pseudo-label weight is the share of pixels at least this confident."""
     ignore_top: int = 15
-    """Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artefacts)."""
+    """Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artifacts)."""
     ignore_bottom: int = 120
     """Rows at the bottom of a target crop whose pseudo-labels get weight 0 (the bonnet of the car)."""
     jitter_probability: float = 0.8
-    """Probability that the mixed images of a step are colour-jittered."""
+    """Probability that the mixed images of a step are color-jittered."""
     jitter_strength: float = 0.2
     """Half-width of the brightness, contrast, saturation and hue perturbations."""
     blur_probability: float = 0.5
@@ -39,7 +39,7 @@ class AdaptationConfig:
     masked_weight: float = 0.0
     """Weight of the loss on masked images (MIC); 0 turns it off."""
     masked_images: Literal["target", "both"] = "target"
-    """Which images are masked: the target ones, after colour augmentation of their own, or without any both, every
+    """Which images are masked: the target ones, after color augmentation of their own, or without any both, every
     second image of the batch a source one (MIC on adverse weather)."""
     mask_block: int = 32
     """Side in pixels of the squares that are masked as a whole."""

@@ -15,7 +15,7 @@ class Masked(NamedTuple):
     """Masked images and their targets.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalised; masked pixels are 0, the mean colour.
+        images: ``(B, 3, H, W)`` normalized; masked pixels are 0, the mean color.
         labels: ``(B, H, W)`` int64.
         weight: ``(B, H, W)`` float32, per-pixel weight of the loss.
     """
@@ -31,7 +31,7 @@ def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.r
     The grid has ``round(H / block)`` times ``round(W / block)`` cells, stretched over the image.
 
     Args:
-        images: ``(B, 3, H, W)`` normalised.
+        images: ``(B, 3, H, W)`` normalized.
         block: side of a square in pixels.
         share: probability that a square is masked.
         rngs: one generator per image.

@@ -27,7 +27,7 @@ class Mixed(NamedTuple):
     """Mixed images and their targets.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalised.
+        images: ``(B, 3, H, W)`` normalized.
         labels: ``(B, H, W)`` int64.
         weight: ``(B, H, W)`` float32, per-pixel weight of the loss.
         pasted: ``(B, H, W)`` bool, True where the pixel comes from the source.
@@ -90,16 +90,16 @@ def class_mix(
 
 
 def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Colour jitter, then Gaussian blur, with fresh factors for each image.
+    """Color jitter, then Gaussian blur, with fresh factors for each image.
 
     Args:
-        images: ``(B, 3, H, W)`` normalised.
-        jitter: half-width of the perturbations; 0 leaves the colours alone.
+        images: ``(B, 3, H, W)`` normalized.
+        jitter: half-width of the perturbations; 0 leaves the colors alone.
         blur: whether to blur, sigma ~ U(0.15, 1.15) pixels.
         rngs: one generator per image.
 
     Returns:
-        ``(B, 3, H, W)`` normalised.
+        ``(B, 3, H, W)`` normalized.
     """
     mean, std = _mean_and_std(images.device)
     out = []

@@ -35,7 +35,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: flo
 
 
 def teacher_mode(teacher: nn.Module) -> None:
-    """Train mode with only dropout and stochastic depth off: normalisation uses the statistics of the batch at hand."""
+    """Train mode with only dropout and stochastic depth off: normalization uses the statistics of the batch at hand."""
     from timm.layers import DropPath
 
     teacher.train()

@@ -1,4 +1,4 @@
-"""The passes that a training step is made of: losses on labelled pixels, and what the teacher sees."""
+"""The passes that a training step is made of: losses on labeled pixels, and what the teacher sees."""
 
 from __future__ import annotations
 

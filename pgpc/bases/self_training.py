@@ -33,7 +33,7 @@ from pgpc.runtime.seeding import numpy_generator, seed_everything, torch_generat
 
 
 class _Pass(NamedTuple):
-    """A view of the student in a step, and what is learnt from it.
+    """A view of the student in a step, and what is learned from it.
 
     Attributes:
         view: what the student is shown.
@@ -45,7 +45,7 @@ class _Pass(NamedTuple):
 
 
 def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
-    """Advance `state` by one optimiser step (Algorithm 1; the loss is Eq. 6 plus the losses of the base).
+    """Advance `state` by one optimizer step (Algorithm 1; the loss is Eq. 6 plus the losses of the base).
 
     Args:
         state: changed in place.
@@ -71,7 +71,7 @@ def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     if remembering:  # the material of positives and negatives: Eqs. 9, 10 and 11
         remember(state, batch, view, draws)
 
-    # Labelled images: Eq. 1, and the feature distance.
+    # Labeled images: Eq. 1, and the feature distance.
     source = _source_pass(state, batch, log, draws if remembering and config.source_from == "student" else None)
     passes = []
     if mixing or masking:
@@ -98,7 +98,7 @@ def _begin(state: TrainingState) -> None:
 def _finish(state: TrainingState, passes: list[_Pass], log: dict[str, Tensor]) -> dict[str, Tensor]:
     _backward(state, passes)
     if state.student.projection is not None and not any(it.view.project for it in passes):
-        # It took part in the averaging with gradients of zero. With these the optimiser would count steps that were
+        # It took part in the averaging with gradients of zero. With these the optimizer would count steps that were
         # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
         for parameter in state.student.projection.parameters():
             parameter.grad = None
@@ -124,7 +124,7 @@ def _backward(state: TrainingState, passes: list[_Pass]) -> None:
 def _source_pass(
     state: TrainingState, batch: Batch, log: dict[str, Tensor], draws: torch.Generator | None = None
 ) -> _Pass:
-    """Cross-entropy on the labelled images (Eq. 1), plus the feature distance where it is on.
+    """Cross-entropy on the labeled images (Eq. 1), plus the feature distance where it is on.
 
     With `draws` the memory of the contrast takes in their features.
     """
@@ -219,7 +219,7 @@ def _mask(state: TrainingState, batch: Batch, pseudo: PseudoLabels) -> Masked:
 
 
 def _augment(state: TrainingState, images: Tensor, purpose: str, rngs: list) -> Tensor:
-    """Colour jitter and blur, each on or off for the whole batch."""
+    """Color jitter and blur, each on or off for the whole batch."""
     adaptation = state.config.adaptation
     jitter, blur = numpy_generator(state.config.seed, purpose, state.step).random(2)
     return perturb(

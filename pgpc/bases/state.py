@@ -41,7 +41,7 @@ _MAY_CHANGE = (
     "evaluation.window_stride",
     "evaluation.window_batch",
 )
-"""Keys that a resumed run may set differently: they do not influence what is learnt from the checkpoint on."""
+"""Keys that a resumed run may set differently: they do not influence what is learned from the checkpoint on."""
 
 _MAY_MOVE = ("data.source", "data.target", "model.pretrained")
 """Keys that name a place: the same files may lie elsewhere on the machine on which a run is resumed."""
@@ -65,7 +65,7 @@ shape of no tensor depends on them, and nothing before the contrast. What they c
 
 
 class TrainingState:
-    """Student, teacher, optimiser, memory, ProCA's prototypes and the number of steps done.
+    """Student, teacher, optimizer, memory, ProCA's prototypes and the number of steps done.
 
     There is no random generator, sampler or schedule in it, and none needs saving: batches (`training_batches`), every
     random draw (`pgpc.runtime.seeding`; the global generator, which dropout uses, is seeded anew at each step), the
@@ -102,7 +102,7 @@ class TrainingState:
         """The student as it is called in training; wraps it where there are several processes."""
         self.optimizer = make_optimizer(self.student, config.optimizer)
         self.step = 0
-        """Optimiser steps done; the 0-based number of the next one."""
+        """Optimizer steps done; the 0-based number of the next one."""
         self.metrics: dict[str, float] = {}
         """The last reported metrics."""
         self.progress: dict[str, Any] | None = None
@@ -256,7 +256,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> dict[str, float]:
-    """The last report in ``checkpoint.pt``, without reading what was learnt.
+    """The last report in ``checkpoint.pt``, without reading what was learned.
 
     Raises:
         FileNotFoundError: there is no checkpoint in `folder`.

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     )
     add_network(parser)
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
-    parser.add_argument("--split", help="labelled split of the data (default: data.eval_split of the config)")
+    parser.add_argument("--split", help="labeled split of the data (default: data.eval_split of the config)")
     add_settings(parser)
     parser.add_argument("--json", action="store_true", help="print all figures as JSON in place of the table")
     parser.add_argument(
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score a network on a labelled split: IoU per class and their mean, at the native size of the labels."""
+    """Score a network on a labeled split: IoU per class and their mean, at the native size of the labels."""
     from pgpc.data.domains import open_shards
     from pgpc.data.loader import evaluation_samples
     from pgpc.evaluation.loaded_model import load_trained
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = segmenting_config(trained.config, arguments.settings)
     where, split = arguments.data or config.data.target, arguments.split or config.data.eval_split
     if split is None:
-        raise ValueError("The config has no split to score (data.eval_split=none). Name a labelled one with --split.")
+        raise ValueError("The config has no split to score (data.eval_split=none). Name a labeled one with --split.")
     scored = open_shards(where, config.data, split)
     _check_classes(trained, scored)
     device = distributed.local_device()
@@ -185,7 +185,7 @@ def _table(figures: Mapping[str, Any]) -> str:
         f"{'all pixels':{column}}  {'':6}  {_percent(figures['pixel_accuracy']):>8}",
     ]
     if None in figures["IoU"].values():
-        lines.append("A class that is neither labelled nor predicted has no IoU and is left out of the means.")
+        lines.append("A class that is neither labeled nor predicted has no IoU and is left out of the means.")
     return "\n".join(lines) + "\n"
 
 

@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         "predict",
         help="segment pictures",
         description=run.__doc__,
-        epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colours.",
+        epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colors.",
     )
     add_network(parser)
     parser.add_argument(
@@ -32,9 +32,9 @@ def add(commands: Any) -> None:
         action="append",
         dest="formats",
         choices=("overlay", "colour", "train-ids", "label-ids", "confidence"),
-        help="what to write; repeatable (default: overlay and train-ids). overlay: the photo under the colours of the "
-        "classes; colour: a palette PNG of train ids; train-ids, label-ids: grey PNGs of 0, 1, .. or of Cityscapes' "
-        "own ids; confidence: a grey PNG, 255 times the probability of the class",
+        help="what to write; repeatable (default: overlay and train-ids). overlay: the photo under the colors of the "
+        "classes; colour: a palette PNG of train ids; train-ids, label-ids: gray PNGs of 0, 1, .. or of Cityscapes' "
+        "own ids; confidence: a gray PNG, 255 times the probability of the class",
     )
     parser.add_argument("--skip-existing", action="store_true", help="leave out photos whose results are all there")
     add_settings(parser)

@@ -16,7 +16,7 @@ negatives are picked from it: as far as that pays, by measurement on a CPU and b
 def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
     """InfoNCE of anchors against one positive each and sampled negatives, the mean of all (Eq. 5).
 
-    All features must be L2-normalised: their dot products are the cosine similarities of Eq. 5.
+    All features must be L2-normalized: their dot products are the cosine similarities of Eq. 5.
 
     Args:
         anchors: ``(K, M, D)`` features of M anchors of each of K classes.

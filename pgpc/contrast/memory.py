@@ -13,7 +13,7 @@ hold the sum of 2^18 unit vectors."""
 
 
 class FeatureBank(nn.Module):
-    """First-in, first-out store of L2-normalised features, a fixed number of rows per class.
+    """First-in, first-out store of L2-normalized features, a fixed number of rows per class.
 
     Its content lives in buffers, so it moves with ``.to(device)`` and is saved with ``state_dict()``.
 

@@ -15,7 +15,7 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropy of the per-pixel class distribution (Eq. 7).
 
     Args:
-        logits: ``(B, C, H, W)`` unnormalised scores.
+        logits: ``(B, C, H, W)`` unnormalized scores.
 
     Returns:
         ``(B, H, W)`` float32 in nats, in [0, log C].
@@ -39,7 +39,7 @@ def reliable(
     classes, and for a share of 1, ties do not matter.
 
     Args:
-        logits: ``(B, C, H, W)`` unnormalised scores of the teacher.
+        logits: ``(B, C, H, W)`` unnormalized scores of the teacher.
         share: eta, the fraction of pixels taken, in (0, 1].
         by: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
         per: what the fraction is of: the pixels of each "image", of all images of all processes ("batch"; every process

@@ -54,7 +54,7 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     """Draw up to `quota` candidates per class, spread evenly over the batch: all of them where there are fewer.
 
     The candidates of a class, in order, are cut into `quota` stretches of equal length, and one is drawn from each.
-    The result is without replacement up to neighbours at a cut, which may coincide. The first
+    The result is without replacement up to neighbors at a cut, which may coincide. The first
     ``min(total, quota)`` draws of a class are the meant ones; ``mine`` is False for the rest.
 
     Args:
@@ -65,7 +65,7 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     first, total = _share_of_candidates(candidates)
     j = torch.arange(quota, device=candidates.device)
     u = torch.rand(candidates.shape[0], quota, generator=generator, device=candidates.device)
-    # In double precision: a float32 cannot tell neighbouring ordinals of a large batch apart.
+    # In double precision: a float32 cannot tell neighboring ordinals of a large batch apart.
     stretch = ((j + u.double()) * (total[:, None].double() / quota)).long().clamp(max=(total[:, None] - 1).clamp(min=0))
     ordinal = torch.where(total[:, None] <= quota, j, stretch)
     return _locate(candidates, ordinal, j < total[:, None], first, total)

@@ -17,12 +17,12 @@ class DataConfig:
     """Where images come from and how they reach the network."""
 
     source: str = STREETS_SOURCE
-    """Folder of packed shards of the labelled domain, or its address on S3 (s3://..); or "streets:source", one side of
+    """Folder of packed shards of the labeled domain, or its address on S3 (s3://..); or "streets:source", one side of
     the embedded pair."""
     target: str = STREETS_TARGET
-    """The same of the unlabelled domain, with its train split and the one that is scored; or "streets:target"."""
+    """The same of the unlabeled domain, with its train split and the one that is scored; or "streets:target"."""
     eval_split: str | None = "val"
-    """Labelled split of the target that is scored; None scores nothing, for a target without labels."""
+    """Labeled split of the target that is scored; None scores nothing, for a target without labels."""
     streets: StreetsConfig = field(default_factory=StreetsConfig)
     """Size and seed of the embedded pair; used only where source or target name it."""
     source_size: tuple[int, int] = (1280, 720)
@@ -94,7 +94,7 @@ class EvaluationConfig:
     window: int | None = None
     """Side of the square windows that an image is segmented in; None takes it as a whole."""
     window_stride: int = 512
-    """Pixels between neighbouring windows; the last is moved inwards, and logits are averaged where windows overlap."""
+    """Pixels between neighboring windows; the last is moved inwards, and logits are averaged where windows overlap."""
     window_batch: int = 1
     """Windows that go through the network at once: more are faster and take more memory."""
 

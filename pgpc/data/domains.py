@@ -33,9 +33,9 @@ class Domains(NamedTuple):
     """The splits that a run reads.
 
     Attributes:
-        source: labelled train split.
+        source: labeled train split.
         target: train split, used without labels; None where it is not used.
-        scored: labelled split of the target that is evaluated; None where nothing is.
+        scored: labeled split of the target that is evaluated; None where nothing is.
     """
 
     source: Shards
@@ -89,7 +89,7 @@ def check_pair(data: DataConfig) -> Domains:
         open_shards(data.target, data, data.eval_split),
     )
     for shards in (domains.source, domains.scored):
-        shards.check_labelled()
+        shards.check_labeled()
         if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
             # Of shards on S3 no changes are listed, so that this is a folder.
             remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."

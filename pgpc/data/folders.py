@@ -74,7 +74,7 @@ class Layout:
     label_folder: str
     label_suffixes: tuple[str, ...]
     train_id_suffix: str | None
-    label_channel: Literal["grey", "red16"] = "grey"
+    label_channel: Literal["gray", "red16"] = "gray"
     raw_ids: np.ndarray
     classes: ClassSet = CITYSCAPES
     remedy: str = ""
@@ -175,7 +175,7 @@ class Layout:
             ValueError: the file cannot be read, is no label of this layout, or has ids that the data set does not
                 define. The message does not name the file.
         """
-        channel = "grey" if self._has_train_ids(file) else self.label_channel
+        channel = "gray" if self._has_train_ids(file) else self.label_channel
         return self.train_ids(decode_label(read_file(file), channel), file)
 
     def train_ids(self, label: np.ndarray, file: Path) -> np.ndarray:

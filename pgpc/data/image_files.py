@@ -21,7 +21,7 @@ from pgpc.data.tiles import Region, decode_tiles, is_tiled, tiled_size
 
 # Few formats: Pillow knows dozens, and each is a decoder that a bad file may reach.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # up to 8 bits per channel and no colours of ink
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # up to 8 bits per channel and no colors of ink
 
 _ORIENTATION = 0x0112  # the tag of EXIF
 _TURNS = {
@@ -36,18 +36,18 @@ _TURNS = {
 _SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_COLOURS = {_GREY: "grey", _RGB: "RGB", _PALETTE: "palette", _GREY_ALPHA: "grey with alpha", _RGBA: "RGB with alpha"}
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_COLORS = {_GRAY: "gray", _RGB: "RGB", _PALETTE: "palette", _GRAY_ALPHA: "gray with alpha", _RGBA: "RGB with alpha"}
 
 
 class _PngHeader(NamedTuple):
     width: int
     height: int
     depth: int  # bits per channel, or per palette index
-    colour: int  # colour type
+    color: int  # color type
 
     def __str__(self) -> str:
-        return f"{self.depth}-bit {_COLOURS.get(self.colour, 'of an unknown kind')}"
+        return f"{self.depth}-bit {_COLORS.get(self.color, 'of an unknown kind')}"
 
 
 def read_file(file: Path) -> bytes:
@@ -95,39 +95,39 @@ def decode_image(data: bytes | memoryview, region: Region | None = None) -> np.n
             kinds are decoded as a whole.
 
     Raises:
-        PictureError: no picture or a damaged one, more than `MAX_PIXELS`, more than 8 bits per channel, the colours of
+        PictureError: no picture or a damaged one, more than `MAX_PIXELS`, more than 8 bits per channel, the colors of
             ink (CMYK), or several frames.
     """
     if is_tiled(data):
         image = decode_tiles(data, region)
         if image.ndim != 3:
-            raise PictureError("image must have colours, but these tiles hold one channel, a label")
+            raise PictureError("image must have colors, but these tiles hold one channel, a label")
         return image
     data = bytes(data)
     with _opened(data) as image:
         header = _png_header(data)
         if header is not None:
             _check_chunks(data)
-        # Pillow itself would silently halve the depth of 16-bit colours.
+        # Pillow itself would silently halve the depth of 16-bit colors.
         if image.mode not in _MODES or (header is not None and header.depth == 16):
             kind = f"a {header} PNG" if header is not None else f"{image.format} of mode {image.mode}"
             raise PictureError(
-                f"image must be grey, palette or RGB with 8 bits per channel, but it is {kind}. Convert it to RGB."
+                f"image must be gray, palette or RGB with 8 bits per channel, but it is {kind}. Convert it to RGB."
             )
         turn = _TURNS.get(_orientation(image))
         image.load()
         image.info.pop("transparency", None)  # without it Pillow need not warn that alpha is dropped
-        colours = image if image.mode == "RGB" else image.convert("RGB")
-        return np.array(colours if turn is None else colours.transpose(turn))
+        colors = image if image.mode == "RGB" else image.convert("RGB")
+        return np.array(colors if turn is None else colors.transpose(turn))
 
 
-def decode_label(data: bytes, channel: Literal["grey", "red16"] = "grey") -> np.ndarray:
+def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.ndarray:
     """An encoded label as the ids that its pixels hold.
 
     Args:
         data: a PNG, for other formats may be lossy, which changes ids; or ids stored as tiles (``pgpc.data.tiles``).
-        channel: where the ids are. "grey": the values of a grey picture, or the indices of one with a palette; a
-            picture in RGB or with alpha is taken for grey where its channels are equal and it is opaque. "red16": the
+        channel: where the ids are. "gray": the values of a gray picture, or the indices of one with a palette; a
+            picture in RGB or with alpha is taken for gray where its channels are equal and it is opaque. "red16": the
             red channel of a 16-bit RGB picture, as in SYNTHIA, whose other channels count instances.
 
     Returns:
@@ -136,10 +136,10 @@ def decode_label(data: bytes, channel: Literal["grey", "red16"] = "grey") -> np.
     Raises:
         PictureError: no PNG or a damaged one, more than `MAX_PIXELS`, several frames, or no ids in that channel.
     """
-    if is_tiled(data) and channel == "grey":
+    if is_tiled(data) and channel == "gray":
         ids = decode_tiles(data)
         if ids.ndim != 2:
-            raise PictureError("label must hold ids in one channel, but these tiles hold colours, an image")
+            raise PictureError("label must hold ids in one channel, but these tiles hold colors, an image")
         return ids
     header = _png_header(data)
     if header is None:
@@ -150,27 +150,27 @@ def decode_label(data: bytes, channel: Literal["grey", "red16"] = "grey") -> np.
     with _opened(data) as image:
         _check_chunks(data)
         if channel == "red16":
-            if (header.depth, header.colour) != (16, _RGB):
+            if (header.depth, header.color) != (16, _RGB):
                 raise PictureError(f"label must be a 16-bit RGB PNG with the ids in red, but it is a {header} PNG")
             return _red16(data, image)
-        if header.depth == 16 and header.colour != _GREY:
+        if header.depth == 16 and header.color != _GRAY:
             raise PictureError(f"label must be a PNG of ids in one channel, but it is {header}")
         pixels = np.array(image)
-        if header.colour == _GREY:
+        if header.color == _GRAY:
             if header.depth in (2, 4):  # Pillow stretches these to 0..255
                 pixels //= 255 // (2**header.depth - 1)
             return pixels.astype(np.uint16 if header.depth == 16 else np.uint8, copy=False)
-        return pixels if header.colour == _PALETTE else _equal_channels(pixels, header)
+        return pixels if header.color == _PALETTE else _equal_channels(pixels, header)
 
 
 def _equal_channels(pixels: np.ndarray, header: _PngHeader) -> np.ndarray:
     """The one channel that pixels ``(H, W, 2..4)`` hold several times."""
-    values = pixels[..., :-1] if header.colour in (_GREY_ALPHA, _RGBA) else pixels
+    values = pixels[..., :-1] if header.color in (_GRAY_ALPHA, _RGBA) else pixels
     if values is not pixels and pixels[..., -1].min() < 255:
-        raise PictureError(f"label must be opaque, but it is {header} and has transparent pixels. Save it as grey.")
+        raise PictureError(f"label must be opaque, but it is {header} and has transparent pixels. Save it as gray.")
     if (values != values[..., :1]).any():
         raise PictureError(
-            f"label must hold ids in one channel, but it is {header} with channels that differ, a picture of colours. "
+            f"label must hold ids in one channel, but it is {header} with channels that differ, a picture of colors. "
             "Give the file of ids instead."
         )
     return np.ascontiguousarray(values[..., 0])

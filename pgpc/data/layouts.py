@@ -13,7 +13,7 @@ __all__ = ["ACDC", "CITYSCAPES", "DARK_ZURICH", "FOLDER", "GTA5", "LAYOUTS", "SY
 
 _CITYSCAPES_IDS = {c.cityscapes_id: k for k, c in enumerate(CLASSES)}
 _SYNTHIA_IDS = {c.synthia_id: k for k, c in enumerate(CLASSES)}
-# Cityscapes' label definitions have the ids -1..33; -1, licence plates, is 255 in 8 bits.
+# Cityscapes' label definitions have the ids -1..33; -1, license plates, is 255 in 8 bits.
 _CITYSCAPES_TABLE = raw_id_table(_CITYSCAPES_IDS, [*range(34), 255])
 _ACDC_LABELS = {
     "image_folder": "rgb_anon",
@@ -32,7 +32,7 @@ GTA5 = Layout(
     label_folder="labels",
     label_suffixes=(".png",),
     train_id_suffix="_labelTrainIds.png",
-    raw_ids=raw_id_table(_CITYSCAPES_IDS, [*range(35), 255]),  # Cityscapes' and 34, licence plates
+    raw_ids=raw_id_table(_CITYSCAPES_IDS, [*range(35), 255]),  # Cityscapes' and 34, license plates
 )
 
 SYNTHIA = Layout(

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     H and W are ``data.crop``; without crops the height and width of ``data.source_size`` or ``data.target_size``.
 
     Attributes:
-        source_images: ``(B, 3, H, W)`` float32, normalised.
+        source_images: ``(B, 3, H, W)`` float32, normalized.
         source_labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
         target_images: as the source's.
         target_valid: ``(B, H, W)`` bool, True where a pixel is neither padding nor in the margins of the image
@@ -54,7 +54,7 @@ class EvaluationSample(NamedTuple):
     """One image to score.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalised, resized into the target's box as in training.
+        image: ``(1, 3, h, w)`` float32, normalized, resized into the target's box as in training.
         label: ``(H, W)`` uint8 train ids at native size.
         name: of the image.
     """
@@ -84,7 +84,7 @@ class TrainingData(Dataset[Batch]):
                 f"model.num_classes must be the number of classes of the source ({source.num_classes}), but "
                 f"got {config.model.num_classes}. Set model.num_classes={source.num_classes}."
             )
-        source.check_labelled()
+        source.check_labeled()
         self._config, self._data = config, config.data
         self._rank, self._world_size = rank, world_size
         self._source, self._target = source, target
@@ -203,7 +203,7 @@ def training_batches(
 
     Args:
         config: what the batches are made of and how many images of each domain a step takes.
-        source: labelled train split.
+        source: labeled train split.
         target: train split of the target, or None.
         rank: this process, 0 .. world_size - 1.
         world_size: number of processes that share the global batch.
@@ -221,7 +221,7 @@ def training_batches(
 def evaluation_samples(
     shards: Shards, data: DataConfig, *, rank: int = 0, world_size: int = 1
 ) -> Iterator[EvaluationSample]:
-    """All images of a labelled split, one at a time.
+    """All images of a labeled split, one at a time.
 
     Rank k has rows k, k + world_size, ...: over all ranks, every image once.
 
@@ -229,7 +229,7 @@ def evaluation_samples(
         ValueError: the split has rows without label.
         SampleError: while iterating, an image or label could not be read; the message names it.
     """
-    shards.check_labelled()
+    shards.check_labeled()
     rows = range(rank, len(shards), world_size)
     return in_order(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
 
@@ -275,14 +275,14 @@ def read_image(shards: Shards, row: int, region: Region | None = None) -> np.nda
 
 
 def read_label(shards: Shards, row: int) -> np.ndarray:
-    """The label of a row of a labelled split, ``(H, W)`` uint8.
+    """The label of a row of a labeled split, ``(H, W)`` uint8.
 
     Raises:
         SampleError: it cannot be read; the message names it.
     """
     try:
         encoded = shards.label_bytes(row)
-        assert encoded is not None, "the split was checked to be labelled"
+        assert encoded is not None, "the split was checked to be labeled"
         return decode_label(encoded)
     except Exception as error:
         raise _sample_error(shards, row, "Label", error) from error

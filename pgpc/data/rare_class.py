@@ -34,7 +34,7 @@ class RareClasses:
 
 
 def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: np.ndarray | None = None) -> np.ndarray:
-    """P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labelled pixels.
+    """P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labeled pixels.
 
     Args:
         class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
@@ -53,7 +53,7 @@ def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: 
     drawn = totals > 0 if drawable is None else (totals > 0) & drawable
     if not drawn.any():
         raise ValueError(
-            "Rare class sampling needs images with labelled pixels, but no class has any. Check the labels."
+            "Rare class sampling needs images with labeled pixels, but no class has any. Check the labels."
         )
     # In float32 and by rising frequency, as the published implementation: dividing by T = 0.01 makes rounding
     # visible (float64 differs by 6e-7), and the order of summation too, on some processors.

@@ -3,7 +3,7 @@
 A training sample is a crop, but a PNG can only be decoded as a whole, and that takes longer than all else that is done
 to the sample. Here every tile is compressed by itself, and by Zstandard, which reads several times as fast as PNG's
 zlib. What is compressed is what PNG's filter "Up" leaves, the difference to the pixel above, which whole rows undo at
-once; of colours, red and blue are first taken as the difference to green (as in lossless WebP), for what the channels
+once; of colors, red and blue are first taken as the difference to green (as in lossless WebP), for what the channels
 have in common is then stored once. A photo takes no more space than as PNG. Every pixel comes back as it was.
 
 Layout, all numbers 32-bit, little-endian::

@@ -1,4 +1,4 @@
-"""From encoded images and labels to normalised crops. Pixels stay uint8 until the crop is cut.
+"""From encoded images and labels to normalized crops. Pixels stay uint8 until the crop is cut.
 
 Shapes: images are ``(H, W, 3)`` uint8 RGB, labels ``(H, W)`` uint8 train ids; sizes are (width, height) as in
 the config; a box is (top, left, side).
@@ -28,7 +28,7 @@ MAX_REDRAWS = 10
 
 Box = tuple[int, int, int]
 
-# Normalised as image * scale + shift: one pass less than subtracting and dividing.
+# Normalized as image * scale + shift: one pass less than subtracting and dividing.
 _SCALE = (1 / torch.tensor(STD)).view(3, 1, 1)
 _SHIFT = (-torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 
@@ -52,7 +52,7 @@ def resize_image(
 ) -> np.ndarray:
     """Resize, each way as the methods that use it do.
 
-    "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one grey level (DAFormer); "bicubic" is
+    "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one gray level (DAFormer); "bicubic" is
     PIL's, with anti-aliasing (ProCA).
     """
     width, height = size
@@ -123,7 +123,7 @@ def needed_region(
 def _needed(old: int, new: int, start: int, side: int) -> tuple[int, int]:
     """The first pixel that is needed along a dimension, and their number.
 
-    Pixel i comes from both neighbours of (i + 1/2) old / new - 1/2.
+    Pixel i comes from both neighbors of (i + 1/2) old / new - 1/2.
     """
     first = max(start * old // new - 1, 0)
     end = min(-(-(start + side) * old // new) + 1, old)
@@ -172,7 +172,7 @@ def count_ids(label: np.ndarray) -> np.ndarray:
 
 
 def is_varied(label: np.ndarray, max_share: float) -> bool:
-    """Whether a crop has several classes, and none covers `max_share` or more of its labelled pixels.
+    """Whether a crop has several classes, and none covers `max_share` or more of its labeled pixels.
 
     Args:
         label: ``(h, w)`` uint8 train ids.
@@ -203,7 +203,7 @@ def draw_source_box(
     """Draw the crop of a source image, looking at its label only.
 
     Two rules nest, each with up to `MAX_REDRAWS` redraws of which the last is not checked. Inner: a crop
-    should have more than one class, and no class should cover `max_share` or more of its labelled pixels.
+    should have more than one class, and no class should cover `max_share` or more of its labeled pixels.
     Outer: the crop should be `enough`; a redraw draws by the inner rule again (DAFormer, section "Rare
     Class Sampling").
 
@@ -233,7 +233,7 @@ def _draw_varied_box(rng: np.random.Generator, label: np.ndarray, side: int, max
 
 
 def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
-    """Flip, normalise and pad a crop, or a whole image.
+    """Flip, normalize and pad a crop, or a whole image.
 
     Args:
         image: ``(h, w, 3)`` uint8.

@@ -18,7 +18,7 @@ class WholeImage(NamedTuple):
     """One image of a train split.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalised, resized as in training.
+        image: ``(1, 3, h, w)`` float32, normalized, resized as in training.
         label: ``(1, h, w)`` int64 train ids; None where labels are not read.
     """
 
@@ -27,13 +27,13 @@ class WholeImage(NamedTuple):
 
 
 class _WholeImages(Dataset[WholeImage]):
-    def __init__(self, shards: Shards, data: DataConfig, box: tuple[int, int], labelled: bool) -> None:
-        self._shards, self._data, self._box, self._labelled = shards, data, box, labelled
+    def __init__(self, shards: Shards, data: DataConfig, box: tuple[int, int], labeled: bool) -> None:
+        self._shards, self._data, self._box, self._labeled = shards, data, box, labeled
 
     def __getitem__(self, row: int) -> WholeImage:
         data, pixels = self._data, read_image(self._shards, row)
         image = transforms.whole_image(pixels, self._box, data.fit, data.interpolation)
-        if not self._labelled:
+        if not self._labeled:
             return WholeImage(image, None)
         size = (image.shape[3], image.shape[2])
         label = transforms.label_tensor(transforms.resize_label(read_label(self._shards, row), size))
@@ -41,7 +41,7 @@ class _WholeImages(Dataset[WholeImage]):
 
 
 def whole_images(
-    shards: Shards, data: DataConfig, box: tuple[int, int], *, labelled: bool, rank: int = 0, world_size: int = 1
+    shards: Shards, data: DataConfig, box: tuple[int, int], *, labeled: bool, rank: int = 0, world_size: int = 1
 ) -> Iterator[WholeImage]:
     """All images of a split, one at a time.
 
@@ -51,7 +51,7 @@ def whole_images(
         shards: the split.
         data: how images meet their box, and how many processes load them.
         box: width and height of the domain's box.
-        labelled: whether labels are read.
+        labeled: whether labels are read.
         rank: this process.
         world_size: number of processes.
 
@@ -59,7 +59,7 @@ def whole_images(
         ValueError: labels are to be read, and there are rows without.
         SampleError: while iterating, an image or label could not be read; the message names it.
     """
-    if labelled:
-        shards.check_labelled()
+    if labeled:
+        shards.check_labeled()
     rows = range(rank, len(shards), world_size)
-    return in_order(_WholeImages(shards, data, box, labelled), rows, min(data.loader_workers, len(rows)))
+    return in_order(_WholeImages(shards, data, box, labeled), rows, min(data.loader_workers, len(rows)))

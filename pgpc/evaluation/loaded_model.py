@@ -24,7 +24,7 @@ class Trained(NamedTuple):
         student: on the CPU, in evaluation mode; of an exported network without projection head.
         config: it was trained with.
         classes: that it tells apart.
-        iteration: optimiser steps done; None of an exported network.
+        iteration: optimizer steps done; None of an exported network.
         file: that it was read from.
     """
 

@@ -32,8 +32,8 @@ _OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".jp2", "
 FORMATS = {"overlay": ".jpg", "colour": ".png", "train-ids": ".png", "label-ids": ".png", "confidence": ".png"}
 """What can be written of a picture, and how its file ends.
 
-overlay: the picture under the colours of the classes. colour: a palette PNG, whose pixel values are train ids.
-train-ids, label-ids: grey PNGs, 0..C-1 and Cityscapes' own ids. confidence: a grey PNG, round(255 p), where p is the
+overlay: the picture under the colors of the classes. color: a palette PNG, whose pixel values are train ids.
+train-ids, label-ids: gray PNGs, 0..C-1 and Cityscapes' own ids. confidence: a gray PNG, round(255 p), where p is the
 softmax probability of the class.
 """
 
@@ -258,7 +258,7 @@ def _draw(name: str, image: np.ndarray, segmented: Segmented, classes: ClassSet)
         return Image.fromarray(label_ids(segmented.ids, classes))
     drawn = Image.fromarray(segmented.ids)
     if name == "colour":
-        drawn.putpalette([value for colour in classes.colours for value in colour])
+        drawn.putpalette([value for color in classes.colors for value in color])
     return drawn
 
 

@@ -36,17 +36,17 @@ class Metrics:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """``(C,)`` share of a class's labelled pixels that are predicted as it, in percent; NaN where it has none."""
+        """``(C,)`` share of a class's labeled pixels that are predicted as it, in percent; NaN where it has none."""
         return _percent(self._correct, self.pixels)
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of all labelled pixels that are predicted right, in percent; NaN if there are none."""
+        """Share of all labeled pixels that are predicted right, in percent; NaN if there are none."""
         return float(_percent(self._correct.sum(), self.confusion.sum()))
 
     @property
     def pixels(self) -> np.ndarray:
-        """``(C,)`` int64, labelled pixels of each class."""
+        """``(C,)`` int64, labeled pixels of each class."""
         return self.confusion.sum(1)
 
     def miou_of(self, ids: Sequence[int]) -> float:

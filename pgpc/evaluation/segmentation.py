@@ -29,7 +29,7 @@ def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluatio
     Args:
         model: images to logits at stride 4, a :class:`pgpc.models.segmenter.Segmenter`; its ``align_corners`` tells how
             logits are resized.
-        image: ``(1, 3, h, w)`` normalised, on the model's device.
+        image: ``(1, 3, h, w)`` normalized, on the model's device.
         size: height and width of the result.
         evaluation: whether there are windows, and which.
 

@@ -165,17 +165,17 @@ def _written(file: Path, folder: Path, *, with_confidence: bool) -> Prediction:
     place = file.relative_to(folder / "train-ids")
 
     def read() -> Segmented:
-        ids = _read_grey(file)
+        ids = _read_gray(file)
         if not with_confidence:
             return Segmented(ids, np.ones(ids.shape, dtype=np.float32))
-        confidence = _read_grey(folder / "confidence" / place)
+        confidence = _read_gray(folder / "confidence" / place)
         check(confidence.shape == ids.shape, f"confidence must have the size of the ids, {ids.shape}", confidence.shape)
         return Segmented(ids, confidence.astype(np.float32) / 255)
 
     return Prediction(place.with_suffix("").as_posix(), read_header(read_file(file)), read)
 
 
-def _read_grey(file: Path) -> np.ndarray:
+def _read_gray(file: Path) -> np.ndarray:
     pixels = decode_label(read_file(file))
     check(pixels.dtype == np.uint8, "results of `pgpc predict` have 8 bits", f"16 in {file}")
     return pixels

@@ -55,7 +55,7 @@ class Panel(NamedTuple):
 
 
 def photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A normalised image ``(1, 3, h, w)`` as ``(H, W, 3)`` uint8 RGB of the given height and width."""
+    """A normalized image ``(1, 3, h, w)`` as ``(H, W, 3)`` uint8 RGB of the given height and width."""
     resized = F.interpolate(image.cpu(), size, mode="bilinear", align_corners=False)[0]
     planes = resized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     return planes.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
@@ -77,7 +77,7 @@ def grid(
     Args:
         rows: as many panels each; None leaves a place empty.
         ids: the train ids of the legend.
-        classes: their names and colours.
+        classes: their names and colors.
         width: of the figure, in inches.
     """
     from matplotlib.patches import Patch
@@ -163,13 +163,13 @@ def _fit(text: Text, width: float) -> None:
 
 
 def rgb(k: int, classes: ClassSet) -> tuple[float, ...]:
-    """The colour of a class, each channel 0..1; black for ``IGNORE_INDEX``, as in :func:`pgpc.classes.colourise`."""
-    return (0.0, 0.0, 0.0) if k == IGNORE_INDEX else tuple(channel / 255 for channel in classes.colours[k])
+    """The color of a class, each channel 0..1; black for ``IGNORE_INDEX``, as in :func:`pgpc.classes.colorize`."""
+    return (0.0, 0.0, 0.0) if k == IGNORE_INDEX else tuple(channel / 255 for channel in classes.colors[k])
 
 
 def name_of(k: int, classes: ClassSet) -> str:
     """The name of a class, or what ``IGNORE_INDEX`` means."""
-    return "unlabelled" if k == IGNORE_INDEX else classes.names[k]
+    return "unlabeled" if k == IGNORE_INDEX else classes.names[k]
 
 
 def fitting_columns(ids: Sequence[int], classes: ClassSet, width: float) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pgpc.classes import ClassSet, colourise
+from pgpc.classes import ClassSet, colorize
 from pgpc.figures.canvas import Panel, classes_in, grid
 from pgpc.runtime.checks import check
 
@@ -39,7 +39,7 @@ def evenly_spaced(total: int, num: int) -> list[int]:
 def disagreement(predictions: Sequence[np.ndarray]) -> float:
     """Share of pixels, 0..1, averaged over all pairs of networks, to which the two give different classes.
 
-    It asks neither which of them is right nor for labels, so that choosing images by it favours no network.
+    It asks neither which of them is right nor for labels, so that choosing images by it favors no network.
     """
     pairs = list(itertools.combinations(predictions, 2))
     check(bool(pairs), "networks can only differ if there are two", len(predictions), "Give another --checkpoint.")
@@ -57,14 +57,14 @@ def comparison_figure(images: Sequence[Compared], titles: Sequence[str], classes
     Args:
         images: at least one, each with as many predictions.
         titles: of the predictions.
-        classes: names and colours.
+        classes: names and colors.
     """
-    labelled = any(image.label is not None for image in images)
-    headings = ["image", *titles, *(["ground truth"] if labelled else [])]
+    labeled = any(image.label is not None for image in images)
+    headings = ["image", *titles, *(["ground truth"] if labeled else [])]
     rows = []
     for i, image in enumerate(images):
-        maps = [*image.predictions, *([image.label] if labelled else [])]
-        pictures = [image.photo, *(None if ids is None else colourise(ids, classes) for ids in maps)]
+        maps = [*image.predictions, *([image.label] if labeled else [])]
+        pictures = [image.photo, *(None if ids is None else colorize(ids, classes) for ids in maps)]
         rows.append(
             [
                 None if picture is None else Panel(picture, heading if i == 0 else "")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Space = Literal["projection", "decoder"]
 
-_MARKERS = "os^Dv"  # classes that follow one another, whose colours are often alike, have different ones
+_MARKERS = "os^Dv"  # classes that follow one another, whose colors are often alike, have different ones
 _PERPLEXITY = 30.0
 _GAP = 0.08  # inches
 
@@ -97,7 +97,7 @@ def feature_map(student: Student, image: Tensor, space: Space) -> Tensor:
 
     Args:
         student: in evaluation mode.
-        image: ``(1, 3, h, w)`` normalised, on the student's device.
+        image: ``(1, 3, h, w)`` normalized, on the student's device.
         space: "projection", the unit vectors that are contrasted, or "decoder", what the classifier reads: of
             DAFormer's decoder the fused features (of HRDA those of the context), of DeepLabV2 the encoder's last map.
 
@@ -153,13 +153,13 @@ def to_plane(features: np.ndarray, method: Literal["tsne", "pca"], seed: int) ->
     """Lay features ``(P, D)`` out in the plane, ``(P, 2)``: by t-SNE (van der Maaten and Hinton, JMLR 2008), or PCA.
 
     Raises:
-        ValueError: there are too few pixels for neighbourhoods to mean anything.
+        ValueError: there are too few pixels for neighborhoods to mean anything.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     num = len(features)
-    check(num >= 10, "an embedding needs at least 10 labelled pixels", num, "Take more images, or another split.")
+    check(num >= 10, "an embedding needs at least 10 labeled pixels", num, "Take more images, or another split.")
     if method == "pca":
         return PCA(2, random_state=seed).fit_transform(features)
     perplexity = min(_PERPLEXITY, (num - 1) / 3)
@@ -169,13 +169,13 @@ def to_plane(features: np.ndarray, method: Literal["tsne", "pca"], seed: int) ->
 def embedding_figure(
     planes: Sequence[np.ndarray], titles: Sequence[str], labels: np.ndarray, classes: ClassSet
 ) -> Figure:
-    """The same pixels in the spaces of several networks, side by side, in the colours of their classes.
+    """The same pixels in the spaces of several networks, side by side, in the colors of their classes.
 
     Args:
         planes: ``(P, 2)`` of each network.
         titles: of the networks, as many lines each.
         labels: ``(P,)`` train ids.
-        classes: names and colours.
+        classes: names and colors.
     """
     from matplotlib.lines import Line2D
 

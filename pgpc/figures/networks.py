@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     """One image of a split.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalised, resized as in evaluation.
+        image: ``(1, 3, h, w)`` float32, normalized, resized as in evaluation.
         label: ``(H, W)`` uint8 train ids at native size, or None.
         size: native height and width.
     """
@@ -81,12 +81,12 @@ def check_data(networks: Sequence[Trained], shards: Shards) -> None:
     """Refuse labels that are not of the networks' classes.
 
     Raises:
-        ValueError: the split is labelled with other classes.
+        ValueError: the split is labeled with other classes.
     """
     theirs, ours = shards.classes.names, networks[0].classes.names
-    if shards.num_labelled and theirs != ours:
+    if shards.num_labeled and theirs != ours:
         raise ValueError(
-            f"Images must be labelled with the networks' classes, but {shards.folder} has {', '.join(theirs)} and "
+            f"Images must be labeled with the networks' classes, but {shards.folder} has {', '.join(theirs)} and "
             f"{networks[0].file} has {', '.join(ours)}. Choose data with the networks' classes."
         )
 
@@ -190,12 +190,12 @@ def pixel_features(
     Raises:
         ValueError: an image without label, or a network without projection head.
     """
-    unlabelled = [shards.names[row] for row in rows if shards.label_bytes(row) is None]
+    unlabeled = [shards.names[row] for row in rows if shards.label_bytes(row) is None]
     check(
-        not unlabelled,
+        not unlabeled,
         "pixels are drawn by their true class, so that all images need labels",
-        unlabelled[:3],
-        "Choose a labelled split with --split, or other --images.",
+        unlabeled[:3],
+        "Choose a labeled split with --split, or other --images.",
     )
     labels = [read_label(shards, row) for row in rows]
     pixels = draw_pixels(labels, len(networks[0].classes.names), per_class, np.random.default_rng(seed))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgpc.classes import IGNORE_INDEX, ClassSet, colourise
+from pgpc.classes import IGNORE_INDEX, ClassSet, colorize
 from pgpc.contrast import reliable
 from pgpc.figures.canvas import Panel, classes_in, grid
 
@@ -27,8 +27,8 @@ WAYS: Mapping[str, tuple[Literal["entropy", "confidence"], Literal["image", "cla
 )
 """Table 7: by what pixels are ranked, and among which others."""
 
-_FADED = 0.75  # how far the grey of pixels that are not selected is moved towards white
-_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_FADED = 0.75  # how far the gray of pixels that are not selected is moved towards white
+_GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @torch.no_grad()
@@ -49,23 +49,23 @@ def selected(logits: Tensor, share: float) -> dict[str, np.ndarray]:
 
 
 def paint(photo: np.ndarray, ids: np.ndarray, shown: np.ndarray, classes: ClassSet) -> np.ndarray:
-    """Some pixels in the colours of their classes, the others as a faded grey photo.
+    """Some pixels in the colors of their classes, the others as a faded gray photo.
 
     Args:
         photo: ``(h, w, 3)`` uint8 RGB.
         ids: ``(h, w)`` train ids.
-        shown: ``(h, w)`` bool, the pixels in colour.
-        classes: whose colours.
+        shown: ``(h, w)`` bool, the pixels in color.
+        classes: whose colors.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
     """
-    faded = np.rint(photo @ _GREY * (1 - _FADED) + 255 * _FADED).astype(np.uint8)
-    return np.where(shown[..., None], colourise(ids, classes), faded[..., None])
+    faded = np.rint(photo @ _GRAY * (1 - _FADED) + 255 * _FADED).astype(np.uint8)
+    return np.where(shown[..., None], colorize(ids, classes), faded[..., None])
 
 
 def accuracy(ids: np.ndarray, label: np.ndarray, among: np.ndarray) -> float:
-    """Percentage of right ids among the labelled of some pixels; NaN where none of them is labelled."""
+    """Percentage of right ids among the labeled of some pixels; NaN where none of them is labeled."""
     counted = among & (label != IGNORE_INDEX)
     return 100 * float((ids == label)[counted].mean()) if counted.any() else float("nan")
 
@@ -83,7 +83,7 @@ def selection_figure(
         logits: ``(1, C, h, w)``.
         label: ``(h, w)`` train ids, or None.
         share: eta, see :func:`selected`.
-        classes: names and colours.
+        classes: names and colors.
         of: whose prediction it is, "teacher" or "student".
     """
     ids = logits[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
@@ -98,7 +98,7 @@ def selection_figure(
         for name, mask in selected(logits, share).items()
     ]
     # Titles of two lines throughout, so that those of one row stand at one height.
-    prediction = Panel(colourise(ids, classes), f"prediction of the {of}\n")
+    prediction = Panel(colorize(ids, classes), f"prediction of the {of}\n")
     left = [[Panel(photo, "image\n")], [prediction]]
     if label is not None:
         wrong = (ids != label) & (label != IGNORE_INDEX)
@@ -106,7 +106,7 @@ def selection_figure(
         left = [
             [Panel(photo, "image\n"), prediction],
             [
-                Panel(colourise(label, classes), "ground truth\n"),
+                Panel(colorize(label, classes), "ground truth\n"),
                 Panel(paint(photo, ids, wrong, classes), "prediction\nwhere it is wrong"),
             ],
         ]

@@ -26,7 +26,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
 
     Args:
         like: the layer it takes the place of; parameters and buffers are shared with it. What comes after the
-            normalisation in timm's BatchNormAct2d (dropping, then the activation) comes after it here too.
+            normalization in timm's BatchNormAct2d (dropping, then the activation) comes after it here too.
     """
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
@@ -59,7 +59,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Normalize(torch.autograd.Function):
-    """Normalise by the mean and the biased variance over all processes; gives these, without gradient, too."""
+    """Normalize by the mean and the biased variance over all processes; gives these, without gradient, too."""
 
     @staticmethod
     def forward(

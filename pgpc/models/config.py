@@ -38,7 +38,7 @@ class ModelConfig:
     checkpointing: bool = False
     """Compute the encoder's activations again in the backward pass instead of keeping them: less memory, more time."""
     pretrained: str = ""
-    """File with encoder weights; empty for random initialisation."""
+    """File with encoder weights; empty for random initialization."""
 
     def __post_init__(self) -> None:
         check(

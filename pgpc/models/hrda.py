@@ -66,7 +66,7 @@ class HRDA(Segmenter):
     is the average logits of overlapping crops over the whole image. These go through the encoder in one batch: for an
     image of 1024 x 1024 and a side of 512 they are 9, so that path wants ``torch.no_grad()``.
 
-    Images are padded with 0, the mean colour, at the right and bottom to multiples of 8.
+    Images are padded with 0, the mean color, at the right and bottom to multiples of 8.
 
     Args:
         detail_crop: side of the crop in pixels, a multiple of 16.
@@ -91,7 +91,7 @@ class HRDA(Segmenter):
 
         Args:
             features: what :meth:`encode` gave for `images`.
-            images: normalised.
+            images: normalized.
             box: (top, left) of the one crop in pixels, multiples of 8 as :func:`draw_detail_box` gives; None slides
                 crops over the whole image.
 
@@ -131,7 +131,7 @@ class HRDA(Segmenter):
         of a crop do not depend on the others.
 
         Args:
-            image: (1, 3, H, W) normalised.
+            image: (1, 3, H, W) normalized.
             corners: (top, left) of K windows in pixels.
             size: (h, w) of all windows.
             known: the logits of crops by their (top, left) in the image, at first none; those of new crops are added.

@@ -220,7 +220,7 @@ def _cfg() -> dict[str, Any]:
     }
 
 
-# Without urls: the ImageNet weights are under a licence of their own and are loaded from a file the user has.
+# Without urls: the ImageNet weights are under a license of their own and are loaded from a file the user has.
 default_cfgs = generate_default_cfgs({f"mit_b{i}": _cfg() for i in range(6)})
 
 

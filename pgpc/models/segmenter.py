@@ -55,7 +55,7 @@ class Segmenter(nn.Module):
         return images
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Normalised images (B, 3, H, W) -> the encoder's four maps of their context, finest first.
+        """Normalized images (B, 3, H, W) -> the encoder's four maps of their context, finest first.
 
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
@@ -76,13 +76,13 @@ class Segmenter(nn.Module):
 
         Args:
             features: what :meth:`encode` gave for `images`.
-            images: normalised; read by networks with several scales only.
+            images: normalized; read by networks with several scales only.
             box: (top, left) in pixels of the high-resolution crop, for networks that have one.
         """
         return Decoded(self.decode_head(features), None)
 
     def segment(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits at the stride of the classifier, to be resized just once.
+        """Normalized images (B, 3, H, W) -> logits at the stride of the classifier, to be resized just once.
 
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
@@ -90,5 +90,5 @@ class Segmenter(nn.Module):
         return self.decode(self.encode(images), images).logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits (B, C, ~H/4, ~W/4); raises as :meth:`segment`."""
+        """Normalized images (B, 3, H, W) -> logits (B, C, ~H/4, ~W/4); raises as :meth:`segment`."""
         return self.segment(images)

@@ -18,7 +18,7 @@ class View(NamedTuple):
     """Images, and what is asked for of them.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalised.
+        images: ``(B, 3, H, W)`` normalized.
         decode: whether logits are asked for.
         project: whether the pixels that are to be projected are asked for.
         box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
@@ -38,7 +38,7 @@ class Outputs(NamedTuple):
         logits: ``(B, C, H/4, W/4)``; of DeepLabV2 ``(B, C, H/8, W/8)``.
         detail: ``(B, C, side/4, side/4)``, the logits that HRDA's high-resolution crop gives by itself.
         hidden: ``(B, hidden, h, w)`` of the projection head, at the size of the finest map that is projected; what
-            :meth:`Student.unit_vectors` makes the L2-normalised projections of.
+            :meth:`Student.unit_vectors` makes the L2-normalized projections of.
     """
 
     features: Sequence[Tensor]
@@ -100,7 +100,7 @@ class Student(nn.Module):
         return Outputs(features, logits, detail, hidden)
 
     def unit_vectors(self, hidden: Tensor) -> Tensor:
-        """Projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalised; needs a projection head."""
+        """Projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalized; needs a projection head."""
         with self.autocast(hidden.device):
             return self.projection.unit_vectors(hidden)
 

@@ -1,4 +1,4 @@
-"""The optimiser's parameter groups and the learning rate as a function of the iteration."""
+"""The optimizer's parameter groups and the learning rate as a function of the iteration."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def projection_factor(step: int, config: Config) -> float:
 
 
 def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over four groups: encoder, its normalisation layers, decoder and projection head.
+    """AdamW or SGD over four groups: encoder, its normalization layers, decoder and projection head.
 
     The last two have the larger learning rate; without a projection head there are three groups.
-    AdamW does not decay the encoder's normalisation layers, SGD decays all: each as its own papers do.
+    AdamW does not decay the encoder's normalization layers, SGD decays all: each as its own papers do.
     """
     encoder = student.segmenter.encoder
     norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from pgpc.classes import ClassSet, colourise
+from pgpc.classes import ClassSet, colorize
 from pgpc.config import Config, flatten
 from pgpc.evaluation.segmentation import logits, predict
 from pgpc.figures.canvas import photo
@@ -33,7 +33,7 @@ class Tracker:
     Args:
         folder: receives the event file.
         config: its values become the run's hyperparameters.
-        classes: whose colours labels are painted in.
+        classes: whose colors labels are painted in.
         step: the iteration that the run goes on from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
         compared: dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
@@ -99,13 +99,13 @@ class Tracker:
         Args:
             student: whose predictions are shown.
             teacher: whose pseudo-labels are shown.
-            step: optimiser steps done.
+            step: optimizer steps done.
         """
         for image, label, name in self._samples:
             with _evaluating(student):
                 on_device = image.to(next(student.parameters()).device)
                 ids = predict(student.segmenter, on_device, label.shape, evaluation=self._config.evaluation)
-            painted = [colourise(shown, self._classes) for shown in (label, ids.cpu().numpy())]
+            painted = [colorize(shown, self._classes) for shown in (label, ids.cpu().numpy())]
             self._add_image("input, label, prediction", name, [photo(image, label.shape), *painted], step)
             if teacher is not None:
                 with _evaluating(teacher):

@@ -134,7 +134,7 @@ class Sweep:
             return rows
         changes = _changes(self.flags, self.config)
         names = {config: name for name, config in self.points.items()}
-        labelled: list[results.Row] = []
+        labeled: list[results.Row] = []
         for table in self.tables:
             for row in table.rows:
                 config = _absolute(tables.row_config(row, self.config, changes))
@@ -142,8 +142,8 @@ class Sweep:
                 extra = {"table": table.number, "row": row.label, **row.columns}
                 runs = (run for run in rows if run[POINT] == names[config])
                 found = ({**run, "kind": kind, **extra} for run in runs)
-                labelled += [run for run in found if run not in labelled]  # Table 5 has its rows twice
-        return labelled
+                labeled += [run for run in found if run not in labeled]  # Table 5 has its rows twice
+        return labeled
 
     @property
     def file(self) -> Path:

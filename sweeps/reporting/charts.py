@@ -1,4 +1,4 @@
-"""The charts of a report, as SVG that is written by hand: it needs no script, takes the page's colours, and prints.
+"""The charts of a report, as SVG that is written by hand: it needs no script, takes the page's colors, and prints.
 
 Text in an SVG shrinks with it, so that the wide ones are made for a width in pixels, once for a desk and once for a
 phone. What a mark stands for is in its <title>, which browsers show under the pointer and readers read.
@@ -132,7 +132,7 @@ def _interesting(findings: Findings) -> tuple[float, float]:
 
 
 def pareto(findings: Findings, width: int) -> str:
-    """mIoU over the first of the other objectives, which are minimised: complete trials, and the front of these two."""
+    """mIoU over the first of the other objectives, which are minimized: complete trials, and the front of these two."""
     names = [METRIC, *findings.costs[:1]]
     rows = [*findings.complete, *([findings.base] if findings.base else [])]
     points = {row["trial"]: [row["means"][name] for name in names] for row in rows if row["means"].keys() >= {*names}}
@@ -205,7 +205,7 @@ def parallel(findings: Findings, width: int) -> str:
         parts.append(f'<g class="trial"><title>{title}</title><polyline class="line {style}" points="{points}"/></g>')
     for j, (axis, key) in enumerate(zip(axes, [*keys, METRIC], strict=True)):
         x = plot.x(j / len(keys))
-        raised = 14 * (j % 2) if width < 600 else 0  # names of neighbours would touch
+        raised = 14 * (j % 2) if width < 600 else 0  # names of neighbors would touch
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + plot.height}"/>')
         name = html.escape(short(key))
         parts.append(f'<text class="name" x="{x:.1f}" y="{top - 10 - raised}" text-anchor="middle">{name}</text>')

@@ -245,12 +245,12 @@ def _started(study: optuna.Study | None) -> list[FrozenTrial]:
 
 
 def _importances(study: optuna.Study | None, objective: int) -> tuple[dict[str, float], str]:
-    """Of the parameters for this objective of the study, which is maximised."""
+    """Of the parameters for this objective of the study, which is maximized."""
     complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len({trial.values[objective] for trial in complete}) < 2:
         return {}, f"not enough trials: it takes two complete ones of different {METRIC}, and there are {len(complete)}"
     try:
-        # A target is taken to be minimised; without one Optuna would ask what sets the front apart.
+        # A target is taken to be minimized; without one Optuna would ask what sets the front apart.
         target = (lambda trial: -trial.values[objective]) if len(study.directions) > 1 else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -101,8 +101,8 @@ def to_html(table: Table, *, classes: str = "") -> str:
     name = f"caption-{table.name}"
     return (
         f'<p class="soft" id="{name}">{html.escape(table.caption)}</p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">'
-        f'<table id="table-{table.name}" class="{classes}" aria-labelledby="{name}"><thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-labeledby="{name}">'
+        f'<table id="table-{table.name}" class="{classes}" aria-labeledby="{name}"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -157,8 +157,8 @@ def _html_cell(cell: Cell, align: str) -> str:
     value = "" if cell.value is None else f' data-value="{cell.value!r}"'
     style = ""
     if cell.tint is not None and abs(cell.tint) >= 0.02:
-        colour = "var(--better)" if cell.tint > 0 else "var(--worse)"
-        style = f' style="background:rgba({colour},{min(abs(cell.tint), 1) * 0.6:.2f})"'
+        color = "var(--better)" if cell.tint > 0 else "var(--worse)"
+        style = f' style="background:rgba({color},{min(abs(cell.tint), 1) * 0.6:.2f})"'
     return f"<td{align}{value}{style}>{text}</td>"
 
 

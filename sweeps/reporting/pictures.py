@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from pgpc.classes import IGNORE_INDEX, ClassSet, colourise
+from pgpc.classes import IGNORE_INDEX, ClassSet, colorize
 from sweeps.reporting.data import Findings
 from sweeps.results import rows as results
 
@@ -23,7 +23,7 @@ class Gallery:
 
     Attributes:
         images: of each image its name and its panels, (heading, data URI) each.
-        legend: (name, colour as ``#rrggbb``) of each class that occurs.
+        legend: (name, color as ``#rrggbb``) of each class that occurs.
         notes: a sentence for each thing that is missing.
     """
 
@@ -91,7 +91,7 @@ def gallery(findings: Findings, *, num: int, seconds: float) -> Gallery:
 
 def _with_legend(found: Gallery, seen: set[int], classes: ClassSet) -> Gallery:
     ids = sorted(seen - {IGNORE_INDEX})
-    found.legend = [(classes.names[k], "#{:02x}{:02x}{:02x}".format(*classes.colours[k])) for k in ids]
+    found.legend = [(classes.names[k], "#{:02x}{:02x}{:02x}".format(*classes.colors[k])) for k in ids]
     return found
 
 
@@ -104,7 +104,7 @@ def _map_uri(ids: np.ndarray, classes: ClassSet) -> str:
     """A map of train ids as a PNG with a palette, which takes a tenth of one without."""
     image = Image.fromarray(ids.astype(np.uint8))
     image = image.resize(_smaller(image.size), Image.Resampling.NEAREST)
-    image.putpalette(colourise(np.arange(256), classes).tobytes())
+    image.putpalette(colorize(np.arange(256), classes).tobytes())
     return _uri(image, "png", optimize=True)
 
 

@@ -14,7 +14,7 @@ from sweeps.results.rows import Row
 from sweeps.search import replicates
 from sweeps.search.replicates import METRIC, PARENT
 
-_FULL_TINT = 5.0  # points of IoU at which a cell has its full colour
+_FULL_TINT = 5.0  # points of IoU at which a cell has its full color
 _COSTS = {
     "seconds": "Seconds are those of the training steps, a shared warm-up's included.",
     "gpu_memory": "GPU memory is the most that tensors of a process occupied, in GiB.",
@@ -143,7 +143,7 @@ def per_class(findings: Findings) -> Table | None:
     return Table(
         name="classes",
         caption="IoU per class in percent, complete trials, best first."
-        + (f" Blue is better than the base, orange worse; full colour at {_FULL_TINT:g} points." if base else ""),
+        + (f" Blue is better than the base, orange worse; full color at {_FULL_TINT:g} points." if base else ""),
         head=["trial", METRIC, *findings.classes],
         rows=[[Cell(row["trial"], strong=row is base), *(_class_cell(row, key, base) for key in keys)] for row in rows],
     )

@@ -47,7 +47,7 @@ def make_sampler(name: str, *, seed: int, num_trials: int) -> optuna.samplers.Ba
     startup = min(10, max(3, num_trials // 3))
     samplers = optuna.samplers
     if name == "tpe":
-        # Trials that run at the same time keep away from each other with constant_liar. Parameters are modelled
+        # Trials that run at the same time keep away from each other with constant_liar. Parameters are modeled
         # together where there is one objective (Optuna's default since 5.0), those of a condition each by itself.
         return samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
     if name == "gp":

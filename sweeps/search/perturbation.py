@@ -20,7 +20,7 @@ def perturbed(params: Mapping[str, Any], space: Space, rng: np.random.Generator)
     """A child's parameters.
 
     Each is changed by one of `FACTORS`, whole numbers by one at least, and kept within its range; one of several
-    choices gives way to a neighbour. With probability `RESAMPLED` it is drawn from its range instead.
+    choices gives way to a neighbor. With probability `RESAMPLED` it is drawn from its range instead.
 
     Args:
         params: of the parent.
@@ -37,8 +37,8 @@ def perturbed(params: Mapping[str, Any], space: Space, rng: np.random.Generator)
 def _moved(distribution: BaseDistribution, value: Any, up: bool) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         choices, place = distribution.choices, distribution.choices.index(value)
-        neighbours = choices[max(place - 1, 0) : place] + choices[place + 1 : place + 2]
-        return neighbours[-1 if up else 0] if neighbours else value
+        neighbors = choices[max(place - 1, 0) : place] + choices[place + 1 : place + 2]
+        return neighbors[-1 if up else 0] if neighbors else value
     moved = value * FACTORS[up]
     if isinstance(distribution, IntDistribution):
         step = distribution.step

@@ -53,7 +53,7 @@ class Run:
 
     @property
     def iteration(self) -> int:
-        """Optimiser steps done so far, as far as reported; 0 before the first report."""
+        """Optimizer steps done so far, as far as reported; 0 before the first report."""
         return int(self.metrics.get("iteration", 0))
 
 

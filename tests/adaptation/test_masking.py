@@ -11,7 +11,7 @@ def generators(num, seed=0):
     return [np.random.default_rng([seed, i]) for i in range(num)]
 
 
-def test_whole_squares_become_the_mean_colour_and_the_rest_stays():
+def test_whole_squares_become_the_mean_color_and_the_rest_stays():
     images = torch.rand(2, 3, 32, 64) + 1
     masked = mask_blocks(images, block=8, share=0.5, rngs=generators(2))
     squares = (masked == 0).reshape(2, 3, 4, 8, 8, 8).float().mean(dim=(1, 3, 5))  # (image, row, column)

@@ -44,7 +44,7 @@ def test_class_mix_by_hand():
 
 def test_hue_and_saturation_equal_the_standard_librarys_hsv():
     image = torch.rand(3, 4, 5, dtype=torch.double)
-    image[:, 0, 0] = 0.5  # grey has no hue
+    image[:, 0, 0] = 0.5  # gray has no hue
     out = mixing._turn_and_stretch(image, 0.3, 1.1)
     for y in range(4):
         for x in range(5):
@@ -54,7 +54,7 @@ def test_hue_and_saturation_equal_the_standard_librarys_hsv():
 
 
 def test_jitter_adds_brightness_and_multiplies_contrast_about_zero():
-    """On grey images hue and saturation do nothing; whatever the order, x -> (x + b) c or x c + b."""
+    """On gray images hue and saturation do nothing; whatever the order, x -> (x + b) c or x c + b."""
     for seed in range(5):
         rng = np.random.default_rng(seed)
         b, c, _, _ = np.random.default_rng(seed).uniform(-0.2, 0.2, size=4)

@@ -53,7 +53,7 @@ def test_until_the_contrast_starts_pgpc_is_its_base(tiny):
         assert torch.equal(value, ours.student.segmenter.get_parameter(name)), name
 
 
-def test_the_optimiser_leaves_the_projection_head_alone_until_the_contrast_starts(tiny):
+def test_the_optimizer_leaves_the_projection_head_alone_until_the_contrast_starts(tiny):
     config = tiny(changes={"contrast.start": 2, "contrast.fill": 1})
     initial = TrainingState(config, torch.device("cpu")).student.projection.out.weight
     before, _ = run(config, 2)

@@ -15,7 +15,7 @@ from pgpc.data.loader import training_batches
 
 @pytest.fixture
 def training(tiny):
-    """A state with a fast optimiser, and its batches."""
+    """A state with a fast optimizer, and its batches."""
     config = tiny(changes={"optimizer.warmup": 0, "optimizer.lr": 0.01, "model.drop_path": 0.1})
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     return TrainingState(config, torch.device("cpu")), training_batches(config, source, target)
@@ -37,7 +37,7 @@ def test_it_is_updated_before_it_looks(training):
     assert not torch.equal(before, expected)
 
 
-def test_it_normalises_by_the_batch_and_drops_nothing(training):
+def test_it_normalizes_by_the_batch_and_drops_nothing(training):
     state, batches = training
     modes = {nn.BatchNorm2d: set(), nn.Dropout2d: set(), DropPath: set()}
     for module in state.teacher.modules():

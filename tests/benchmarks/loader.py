@@ -5,7 +5,7 @@
 Writes photo-like pictures of the true sizes (GTA5 1914 x 1052, Cityscapes 2048 x 1024, about 2.3 MB each as PNG) into a
 temporary folder, in the layouts of the two sets, and packs them, which stores them as tiles. Both ways then prepare
 batches of two source and two target images with the same processes, box and crop. The plain way is a folder, PIL, and a
-DataLoader: open, resize the whole image, map the label's ids, cut a crop that no class covers, mirror, normalise in
+DataLoader: open, resize the whole image, map the label's ids, cut a crop that no class covers, mirror, normalize in
 float. With rare class sampling it runs all of that again for a crop that lacks the class, as published (DAFormer).
 
 Also prints where the time of one of our samples goes, in this process.
@@ -57,7 +57,7 @@ def write_pair(image: Path, label: Path, width: int, height: int, seed: int) -> 
     pixels += rng.normal(scale=4, size=(height, width, 1)) * noise(rng, width, height, 1, 4).clip(0)  # a sensor's
     regions = np.array(RAW_IDS, dtype=np.uint8)[noise(rng, width, height, len(RAW_IDS), 4).argmax(axis=2)]
     picture = Image.fromarray(regions)
-    picture.putpalette([value for grey in range(256) for value in (grey, grey, grey)])
+    picture.putpalette([value for gray in range(256) for value in (gray, gray, gray)])
     for file in (image, label):
         file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(image)
@@ -108,7 +108,7 @@ class PlainData(Dataset):
         top, left, side = transforms.draw_box(rng, target.height, target.width, data.crop)
         target = np.array(target)[top : top + side, left : left + side]
         valid = np.ones(target.shape[:2], dtype=bool)
-        return self.normalised(image), torch.from_numpy(label).long(), self.normalised(target), torch.from_numpy(valid)
+        return self.normalized(image), torch.from_numpy(label).long(), self.normalized(target), torch.from_numpy(valid)
 
     def source(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image = self.resized(self.images[row], self.data.source_size)
@@ -132,7 +132,7 @@ class PlainData(Dataset):
             return file.convert("RGB").resize(size, Image.Resampling.BILINEAR)
 
     @staticmethod
-    def normalised(pixels: np.ndarray) -> torch.Tensor:
+    def normalized(pixels: np.ndarray) -> torch.Tensor:
         values = (pixels.astype(np.float32) - np.float32(transforms.MEAN)) / np.float32(transforms.STD)
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 

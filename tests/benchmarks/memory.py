@@ -3,7 +3,7 @@
     python -m tests.benchmarks.memory [gta5-cityscapes/daformer+pgpc ...] [--set training.precision=bfloat16]
 
 Computed means: two steps run on tensors without data (FakeTensorMode), and the bytes of all storages that are alive are
-added up. That counts parameters, gradients, optimiser, teacher, initial encoder, memory of pixels, activations and the
+added up. That counts parameters, gradients, optimizer, teacher, initial encoder, memory of pixels, activations and the
 temporaries of every operator. It leaves out what only a GPU has: the CUDA context (about 0.5 GiB), workspaces of
 convolutions, fragmentation. Each row stands beside its base in the same process; the ratio is what the contrast costs.
 """
@@ -34,7 +34,7 @@ from pgpc.optimization.optimizer import make_optimizer
 PRESETS = ["gta5-cityscapes/daformer+pgpc", "gta5-cityscapes/mic-daformer+pgpc", "gta5-cityscapes/hrda+pgpc"]
 LIMITS = {"daformer": 11, "mic-daformer": 11, "hrda": 24, "mic-hrda": 24}
 """GiB of the cards that a base with PGPC should fit on."""
-STEPS = 2  # the optimiser's moments are there from the second on
+STEPS = 2  # the optimizer's moments are there from the second on
 
 
 class LiveBytes(TorchDispatchMode):

@@ -63,7 +63,7 @@ def hidden(self: ProjectionHead, features: list[Tensor]) -> Tensor:
 
 
 def make_obvious(state: TrainingState) -> None:
-    """Let a state's networks and optimiser compute the same the obvious way."""
+    """Let a state's networks and optimizer compute the same the obvious way."""
     for network in (state.student, state.teacher, state.initial_encoder):
         for module in network.modules() if network is not None else ():
             for kind, name, function in (

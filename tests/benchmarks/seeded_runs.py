@@ -83,7 +83,7 @@ def _config(preset: str, changes: dict[str, Any]) -> pgpc.Config:
 
 
 def digest(config: pgpc.Config) -> str:
-    """Return a digest of all that a run has learnt and reported, times apart."""
+    """Return a digest of all that a run has learned and reported, times apart."""
     with tempfile.TemporaryDirectory() as folder:
         result = pgpc.train(config, out=Path(folder))
         state = torch.load(Path(folder) / "checkpoint.pt", weights_only=True)

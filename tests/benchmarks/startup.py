@@ -3,7 +3,7 @@
     python -m tests.benchmarks.startup [--repetitions 7]
 
 Expected before measuring: ``import pgpc`` and the help load no torch and take under 0.1 s each; ``pgpc.training`` takes
-1.4 s beyond torch, nearly all of it torchvision (which loads torch's compiler) for ProCA's colours, hence the import
+1.4 s beyond torch, nearly all of it torchvision (which loads torch's compiler) for ProCA's colors, hence the import
 there is now where it is used: 0.2 s remain.
 
 Measured on 2 shared CPU cores, 2026-11-23, processor time: import pgpc 0.01 s, and 0.00 beyond torch; pgpc.training

@@ -56,7 +56,7 @@ def test_each_network_sees_an_image_as_in_its_own_evaluation(make_run, plain):
     assert compared.label.shape == (64, 128)
 
 
-def test_unlabelled_images_are_compared_without_label(plain, tmp_path, monkeypatch):
+def test_unlabeled_images_are_compared_without_label(plain, tmp_path, monkeypatch):
     from pgpc.data.shards.reader import Shards
 
     monkeypatch.setattr(Shards, "label_bytes", lambda self, index: None)
@@ -64,7 +64,7 @@ def test_unlabelled_images_are_compared_without_label(plain, tmp_path, monkeypat
     assert compare(load_networks([plain], "student"), shards, 0).label is None
     trained, of = load_selecting(plain, None)
     assert len(draw_selection(trained, of, shards, 0, 0.5).axes) == 6
-    with pytest.raises(ValueError, match="all images need labels.*Choose a labelled split"):
+    with pytest.raises(ValueError, match="all images need labels.*Choose a labeled split"):
         pixel_features([trained], shards, [0, 1], "decoder", per_class=5, seed=0, on_progress=print)
 
 
@@ -156,7 +156,7 @@ def test_shortest_names_that_differ(tmp_path):
         (["embedding", "--pixels", "0"], "--pixels must be at least 1, but got 0"),
         (["selection", "--image", "7"], "numbered 0 to 4, but got '7'"),
         (["selection", "--eta", "1.5"], "share must lie in (0, 1], but got 1.5"),
-        (["selection", "--checkpoint", "{two}"], "Images must be labelled with the networks' classes"),
+        (["selection", "--checkpoint", "{two}"], "Images must be labeled with the networks' classes"),
     ],
 )
 def test_errors_are_one_message(arguments, message, plain, two_classes, tmp_path, capsys):

@@ -111,7 +111,7 @@ def classes_absent(labels, logits):
 
 
 def one_each(labels, logits):
-    """One labelled pixel per class in the source, one reliable pixel per class in the target."""
+    """One labeled pixel per class in the source, one reliable pixel per class in the target."""
     first = torch.full((2, H, H), IGNORE_INDEX)
     first[0, 0, :C] = torch.arange(C)
     return {"labels": first, "logits": logits, "pseudo": first.flip(2), "sure": first.flip(2) < C}
@@ -240,7 +240,7 @@ def summand(positive, negatives):
 
 
 DIAGONAL = [[1.0, 0.0], [0.0, 1.0]]
-"""Two unit rows whose mean, normalised, has the cosine sqrt(1/2) with an anchor (1, 0); not normalised, 1/2."""
+"""Two unit rows whose mean, normalized, has the cosine sqrt(1/2) with an anchor (1, 0); not normalized, 1/2."""
 
 
 def test_hybrid_by_hand():

@@ -37,7 +37,7 @@ def test_equals_the_published_formulation_in_value_and_gradient():
     index = torch.randint(11, (3, 5, 7), generator=g)
     ours, theirs = info_nce(anchors, positives, bank, index, 0.5), published(anchors, positives, bank, index, 0.5)
     torch.testing.assert_close(ours.double(), theirs, atol=1e-6, rtol=1e-6)
-    # Cosine similarity normalises the anchor once more, so only the part of the gradient along the sphere is defined.
+    # Cosine similarity normalizes the anchor once more, so only the part of the gradient along the sphere is defined.
     gradients = [torch.autograd.grad(loss, anchors)[0] for loss in (ours, theirs)]
     along = [g - (g * anchors).sum(-1, keepdim=True) * anchors for g in gradients]
     torch.testing.assert_close(along[0], along[1], atol=1e-6, rtol=1e-4)

@@ -20,7 +20,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(pixels: np.ndarray, *, depth: int = 8, colour: int = 0, extra: bytes = b"", interlaced: bool = False) -> bytes:
+def png(pixels: np.ndarray, *, depth: int = 8, color: int = 0, extra: bytes = b"", interlaced: bool = False) -> bytes:
     """A PNG of pixels ``(H, W)`` or ``(H, W, C)``, from its specification; `extra` chunks come before the pixels."""
     height, width = pixels.shape[:2]
     passes = [pixels]
@@ -36,13 +36,13 @@ def png(pixels: np.ndarray, *, depth: int = 8, colour: int = 0, extra: bytes = b
         ]
     else:
         lines = [row.astype(f">u{depth // 8}").tobytes() for part in passes if part.size for row in part]
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, int(interlaced))
     data = zlib.compress(b"".join(b"\0" + line for line in lines))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def palette(colours: int = 256) -> bytes:
-    return chunk(b"PLTE", bytes(255 - k // 3 % 256 for k in range(3 * colours)))
+def palette(colors: int = 256) -> bytes:
+    return chunk(b"PLTE", bytes(255 - k // 3 % 256 for k in range(3 * colors)))
 
 
 @dataclass
@@ -74,13 +74,13 @@ class DataSet:
 
 def _synthia_label(ids: np.ndarray) -> bytes:
     instances = np.arange(ids.size).reshape(ids.shape) * 257
-    return png(np.stack([ids, instances, instances * 0], axis=2), depth=16, colour=2)
+    return png(np.stack([ids, instances, instances * 0], axis=2), depth=16, color=2)
 
 
 def _gta5(made: DataSet) -> None:
     for name in ("00001", "00002", "00003"):
         made.image(f"images/{name}.png")
-        made.label(f"labels/{name}.png", "train", name, range(35), lambda ids: png(ids, colour=3, extra=palette()))
+        made.label(f"labels/{name}.png", "train", name, range(35), lambda ids: png(ids, color=3, extra=palette()))
 
 
 def _synthia(made: DataSet) -> None:
@@ -153,7 +153,7 @@ def data_set(tmp_path: Path) -> Callable[[str], DataSet]:
 
 @pytest.fixture(name="png")
 def _png() -> Callable[..., bytes]:
-    """Writes PNGs: ``png(pixels, depth=, colour=, extra=, interlaced=)``."""
+    """Writes PNGs: ``png(pixels, depth=, color=, extra=, interlaced=)``."""
     return png
 
 
@@ -165,5 +165,5 @@ def _chunk() -> Callable[[bytes, bytes], bytes]:
 
 @pytest.fixture(name="palette")
 def _palette() -> Callable[..., bytes]:
-    """The palette chunk of a PNG: ``palette(colours)``."""
+    """The palette chunk of a PNG: ``palette(colors)``."""
     return palette

@@ -44,7 +44,7 @@ def resealed(png: bytes, position: int, value: bytes, chunk) -> bytes:
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("interlaced", [False, True])
-def test_grey_labels_of_all_depths_keep_their_ids(png, depth: int, interlaced: bool) -> None:
+def test_gray_labels_of_all_depths_keep_their_ids(png, depth: int, interlaced: bool) -> None:
     ids = np.random.default_rng(depth).integers(0, 2**depth, (9, 13))
     label = decode_label(png(ids, depth=depth, interlaced=interlaced))
     assert label.dtype == (np.uint16 if depth == 16 else np.uint8)
@@ -52,41 +52,41 @@ def test_grey_labels_of_all_depths_keep_their_ids(png, depth: int, interlaced: b
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_ids_of_a_palette_are_its_indices_not_its_colours(png, palette, depth: int) -> None:
+def test_ids_of_a_palette_are_its_indices_not_its_colors(png, palette, depth: int) -> None:
     ids = np.random.default_rng(depth).integers(0, 2**depth, (9, 13))
-    assert np.array_equal(decode_label(png(ids, depth=depth, colour=3, extra=palette(2**depth))), ids)
+    assert np.array_equal(decode_label(png(ids, depth=depth, color=3, extra=palette(2**depth))), ids)
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
 def test_synthia_ids_are_the_red_channel_in_16_bits(png, interlaced: bool) -> None:
     pixels = np.random.default_rng(1).integers(0, 2**16, (9, 13, 3))
-    label = decode_label(png(pixels, depth=16, colour=2, interlaced=interlaced), "red16")
+    label = decode_label(png(pixels, depth=16, color=2, interlaced=interlaced), "red16")
     assert label.dtype == np.uint16 and np.array_equal(label, pixels[..., 0])
 
 
 def test_other_pngs_have_no_16_bit_red(png) -> None:
-    for depth, colour, shape in ((8, 2, (3, 3, 3)), (16, 0, (3, 3)), (16, 6, (3, 3, 4))):
+    for depth, color, shape in ((8, 2, (3, 3, 3)), (16, 0, (3, 3)), (16, 6, (3, 3, 4))):
         with pytest.raises(PictureError, match="16-bit RGB PNG with the ids in red"):
-            decode_label(png(np.zeros(shape), depth=depth, colour=colour), "red16")
-    for colour, channels in ((2, 3), (4, 2), (6, 4)):
+            decode_label(png(np.zeros(shape), depth=depth, color=color), "red16")
+    for color, channels in ((2, 3), (4, 2), (6, 4)):
         with pytest.raises(PictureError, match="ids in one channel, but it is 16-bit"):
-            decode_label(png(np.zeros((3, 3, channels)), depth=16, colour=colour))
+            decode_label(png(np.zeros((3, 3, channels)), depth=16, color=color))
 
 
-@pytest.mark.parametrize(("colour", "grey", "alpha"), [(2, 3, 0), (4, 1, 1), (6, 3, 1)])
-def test_equal_opaque_channels_are_grey(png, colour: int, grey: int, alpha: int) -> None:
+@pytest.mark.parametrize(("colour", "gray", "alpha"), [(2, 3, 0), (4, 1, 1), (6, 3, 1)])
+def test_equal_opaque_channels_are_gray(png, color: int, gray: int, alpha: int) -> None:
     ids = np.arange(20).reshape(4, 5)
-    pixels = np.stack([ids] * grey + [np.full_like(ids, 255)] * alpha, axis=2)
-    assert np.array_equal(decode_label(png(pixels, colour=colour)), ids)
+    pixels = np.stack([ids] * gray + [np.full_like(ids, 255)] * alpha, axis=2)
+    assert np.array_equal(decode_label(png(pixels, color=color)), ids)
     if alpha:
         pixels[2, 3, -1] = 254
         with pytest.raises(PictureError, match="opaque"):
-            decode_label(png(pixels, colour=colour))
-    if grey == 3:
+            decode_label(png(pixels, color=color))
+    if gray == 3:
         pixels[..., -1] = 255 if alpha else pixels[..., 0]
         pixels[1, 1, 1] += 1
-        with pytest.raises(PictureError, match="channels that differ, a picture of colours"):
-            decode_label(png(pixels, colour=colour))
+        with pytest.raises(PictureError, match="channels that differ, a picture of colors"):
+            decode_label(png(pixels, color=color))
 
 
 def test_only_pngs_are_labels() -> None:
@@ -114,13 +114,13 @@ def test_jpegs_are_close() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_grey_palette_and_transparent_images_become_rgb(png, palette, chunk) -> None:
-    grey = PIXELS[..., 0]
-    assert np.array_equal(decode_image(png(grey)), np.stack([grey] * 3, axis=2))
-    assert np.array_equal(decode_image(png(np.dstack([PIXELS, grey]), colour=6)), PIXELS)
-    coloured = png(grey, colour=3, extra=palette() + chunk(b"tRNS", b"\x00\x80"))
-    # Colour k of the palette has 255 - k in each channel: three bytes per colour.
-    assert np.array_equal(decode_image(coloured), np.stack([255 - grey] * 3, axis=2))
+def test_gray_palette_and_transparent_images_become_rgb(png, palette, chunk) -> None:
+    gray = PIXELS[..., 0]
+    assert np.array_equal(decode_image(png(gray)), np.stack([gray] * 3, axis=2))
+    assert np.array_equal(decode_image(png(np.dstack([PIXELS, gray]), color=6)), PIXELS)
+    colored = png(gray, color=3, extra=palette() + chunk(b"tRNS", b"\x00\x80"))
+    # Color k of the palette has 255 - k in each channel: three bytes per color.
+    assert np.array_equal(decode_image(colored), np.stack([255 - gray] * 3, axis=2))
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
@@ -148,7 +148,7 @@ def test_photos_are_turned_as_their_exif_says(kind: str) -> None:
 
 
 def test_deep_ink_and_moving_pictures_are_refused(png) -> None:
-    for depth_16 in (png(np.zeros((3, 3)), depth=16), png(np.zeros((3, 3, 3)), depth=16, colour=2)):
+    for depth_16 in (png(np.zeros((3, 3)), depth=16), png(np.zeros((3, 3, 3)), depth=16, color=2)):
         with pytest.raises(PictureError, match="8 bits per channel, but it is a 16-bit"):
             decode_image(depth_16)
     with pytest.raises(PictureError, match="JPEG of mode CMYK. Convert it to RGB"):
@@ -238,20 +238,20 @@ def outcome_is_sound(data: bytes) -> None:
         assert min(read_header(data)) > 0
 
 
-@pytest.fixture(params=["grey", "palette", "red16", "rgba", "jpeg", "webp", "bmp", "tiles", "ids"])
+@pytest.fixture(params=["gray", "palette", "red16", "rgba", "jpeg", "webp", "bmp", "tiles", "ids"])
 def valid(request, png, palette) -> bytes:
     rng = np.random.default_rng(3)
-    grey = rng.integers(0, 20, (9, 11))
+    gray = rng.integers(0, 20, (9, 11))
     return {
-        "grey": lambda: png(grey),
-        "palette": lambda: png(grey, colour=3, extra=palette(20)),
-        "red16": lambda: png(rng.integers(0, 2**16, (9, 11, 3)), depth=16, colour=2),
-        "rgba": lambda: png(rng.integers(0, 256, (9, 11, 4)), colour=6),
+        "gray": lambda: png(gray),
+        "palette": lambda: png(gray, color=3, extra=palette(20)),
+        "red16": lambda: png(rng.integers(0, 2**16, (9, 11, 3)), depth=16, color=2),
+        "rgba": lambda: png(rng.integers(0, 256, (9, 11, 4)), color=6),
         "jpeg": lambda: encoded(Image.fromarray(PIXELS), "jpeg"),
         "webp": lambda: encoded(Image.fromarray(PIXELS), "webp"),
         "bmp": lambda: encoded(Image.fromarray(PIXELS), "bmp"),
         "tiles": lambda: encode_tiles(PIXELS, side=4),
-        "ids": lambda: encode_tiles(grey.astype(np.uint8), side=11),
+        "ids": lambda: encode_tiles(gray.astype(np.uint8), side=11),
     }[request.param]()
 
 
@@ -315,11 +315,11 @@ def test_tiles_are_read_as_any_other_picture(png) -> None:
 
 
 def test_tiles_of_the_wrong_kind() -> None:
-    colours, ids = encode_tiles(PIXELS), encode_tiles(PIXELS[..., 0])
+    colors, ids = encode_tiles(PIXELS), encode_tiles(PIXELS[..., 0])
     with pytest.raises(PictureError, match="one channel, a label"):
         decode_image(ids)
-    with pytest.raises(PictureError, match="colours, an image"):
-        decode_label(colours)
+    with pytest.raises(PictureError, match="colors, an image"):
+        decode_label(colors)
     with pytest.raises(PictureError, match="must be a PNG"):
         decode_label(ids, "red16")
 

@@ -107,7 +107,7 @@ def test_raw_labels_are_preferred_to_train_ids_beside_them(tmp_path: Path, png) 
     (tmp_path / "GT/LABELS/2_labelTrainIds.png").write_bytes(png(np.array([[0, 18, 255]])))
     first, second = SYNTHIA.scan(tmp_path, "train")
     assert first.label == tmp_path / "GT/LABELS/1.png"
-    assert SYNTHIA.read_label(second.label).tolist() == [[0, 18, 255]]  # 8-bit grey, unlike the raw labels
+    assert SYNTHIA.read_label(second.label).tolist() == [[0, 18, 255]]  # 8-bit gray, unlike the raw labels
     for known, images, labels, suffix in (
         (CITYSCAPES, "leftImg8bit/val/ulm/x_leftImg8bit.png", "gtFine/val/ulm/x", "_gtFine_labelTrainIds.png"),
         (DARK_ZURICH, "rgb_anon/val/night/x_rgb_anon.png", "gt/val/night/x", "_gt_labelTrainIds.png"),
@@ -279,7 +279,7 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
     )
     own = layout("folder", description)
     assert own.classes.names == ("sky", "boat", "water")
-    assert own.classes.colours[0] == (1, 2, 3) and own.classes.things == (1,)
+    assert own.classes.colors[0] == (1, 2, 3) and own.classes.things == (1,)
     file = made.put("labels/a.png", png(np.array([[300, 7, 1, 0, 255]]), depth=16))
     assert own.read_label(file).tolist() == [[0, 0, 1, 255, 255]]
     made.put("labels/a.png", png(np.array([[300, 2, 65535]]), depth=16))

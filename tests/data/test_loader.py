@@ -90,7 +90,7 @@ def test_shapes_and_types(source: Shards, target: Shards) -> None:
 
 
 def _pixels(images: torch.Tensor) -> np.ndarray:
-    """Normalised images as uint8 pictures again."""
+    """Normalized images as uint8 pictures again."""
     return np.rint(images.permute(0, 2, 3, 1).double().numpy() * STD + MEAN).astype(np.uint8)
 
 
@@ -211,9 +211,9 @@ def test_crops_are_parts_of_the_pictures(pair: Path, source: Shards, target: Sha
         assert len(matches) == 1
         name, left, step = matches[0]
         label_there = ids[name][:, left : left + 64][:, ::step]
-        labelled = label.numpy() != IGNORE_INDEX
-        assert np.array_equal(label_there[labelled], raw_ids[label.numpy()[labelled]])
-        assert not np.isin(label_there[~labelled], raw_ids).any()
+        labeled = label.numpy() != IGNORE_INDEX
+        assert np.array_equal(label_there[labeled], raw_ids[label.numpy()[labeled]])
+        assert not np.isin(label_there[~labeled], raw_ids).any()
 
 
 def test_uniform_drawing_without_rare_class_sampling(
@@ -231,7 +231,7 @@ def test_uniform_drawing_without_rare_class_sampling(
 
 
 def _write_source(root: Path, labels: list[np.ndarray], images: list[np.ndarray] | None = None) -> Shards:
-    """Grey pictures, or those given, with these raw-id labels, in GTA5's layout."""
+    """Gray pictures, or those given, with these raw-id labels, in GTA5's layout."""
     for folder in ("images", "labels"):
         (root / f"raw/{folder}").mkdir(parents=True)
     for number, label in enumerate(labels):
@@ -249,8 +249,8 @@ def test_source_images_are_drawn_by_class(tmp_path: Path) -> None:
     rider[:, 32:] = 25
     shards = _write_source(tmp_path, [road, road, road, rider])
     config = _config(**{"data.rare_class_temperature": 1e4, "data.crop_max_share": 1.0, "training.iterations": 150})
-    grey = torch.cat([b.source_images[:, 0, 0, 0] for b in training_batches(config, shards, None)])
-    drawn = np.bincount(np.rint(grey.numpy() * STD[0] + MEAN[0]).astype(int), minlength=4) / 600
+    gray = torch.cat([b.source_images[:, 0, 0, 0] for b in training_batches(config, shards, None)])
+    drawn = np.bincount(np.rint(gray.numpy() * STD[0] + MEAN[0]).astype(int), minlength=4) / 600
     # Rider (1/2) only in the last; road (1/2) in each of four.
     np.testing.assert_allclose(drawn, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.08)
 
@@ -432,7 +432,7 @@ def test_labels_of_whole_images_are_the_nearest_pixels(source: Shards, target: S
 
 
 def test_margins_are_cropped_and_flipped_with_the_image(tmp_path: Path, source: Shards) -> None:
-    # In the target the grey level is the column, so that a crop tells where it lies and whether it is mirrored.
+    # In the target the gray level is the column, so that a crop tells where it lies and whether it is mirrored.
     columns = np.arange(128, dtype=np.uint8)
     label = np.full((70, 128), 7, dtype=np.uint8)
     shards = _write_source(tmp_path / "columns", [label], images=[np.tile(columns[None, :, None], (70, 1, 3))])

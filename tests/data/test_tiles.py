@@ -97,12 +97,12 @@ def test_damage_beside_the_region_does_not_matter() -> None:
 
 
 def test_a_photo_takes_no_more_space_than_as_png() -> None:
-    """Grey structure with a little colour and noise, as photos are."""
+    """Gray structure with a little color and noise, as photos are."""
     rng = np.random.default_rng(0)
     rough = rng.normal(size=(30, 40)).repeat(16, 0).repeat(16, 1)
     smooth = sum(np.roll(rough, k, axis) for k in range(16) for axis in (0, 1)) / 8
-    grey = 120 + 30 * smooth + rng.normal(scale=2, size=smooth.shape)
-    pixels = np.stack([grey + k * smooth for k in (-5, 0, 5)], axis=2).clip(0, 255).astype(np.uint8)
+    gray = 120 + 30 * smooth + rng.normal(scale=2, size=smooth.shape)
+    pixels = np.stack([gray + k * smooth for k in (-5, 0, 5)], axis=2).clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     assert len(encode_tiles(pixels)) < len(file.getvalue())

@@ -11,7 +11,7 @@ from pgpc.data import transforms
 
 
 def _bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Naive: every pixel from its four neighbours, centres at half integers, clamped at the border."""
+    """Naive: every pixel from its four neighbors, centers at half integers, clamped at the border."""
     result = np.zeros((height, width, 3))
     for y in range(height):
         for x in range(width):
@@ -67,8 +67,8 @@ def _cubic(x: float) -> float:
 def _cubic_weights(old: int, new: int) -> np.ndarray:
     """``(new, old)``: Keys' kernel, as wide as the step where that is more than a pixel, cut off at the border."""
     step = old / new
-    centres = (np.arange(new) + 0.5) * step - 0.5
-    weights = np.array([[_cubic((i - centre) / max(step, 1)) for i in range(old)] for centre in centres])
+    centers = (np.arange(new) + 0.5) * step - 0.5
+    weights = np.array([[_cubic((i - center) / max(step, 1)) for i in range(old)] for center in centers])
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -133,7 +133,7 @@ def test_a_crop_depends_on_its_region_only() -> None:
 
 
 def test_a_region_by_hand() -> None:
-    # Rows 2..3 of 4 from 8: pixels 4 to 7, and one more for neighbours. Columns 0..1 of 3 from 9: 0 to 5, likewise.
+    # Rows 2..3 of 4 from 8: pixels 4 to 7, and one more for neighbors. Columns 0..1 of 3 from 9: 0 to 5, likewise.
     assert transforms.needed_region((9, 8), (3, 4), (2, 0, 2)) == (3, 0, 5, 7)
     assert transforms.needed_region((9, 8), (3, 4), None) is None
     assert transforms.needed_region((9, 8), (3, 4), (2, 0, 2), "bicubic") is None
@@ -187,13 +187,13 @@ def test_count_ids_is_bincount() -> None:
 
 
 def _is_varied(label: np.ndarray, max_share: float) -> bool:
-    """Naive: several classes, the largest below its share of the labelled pixels."""
+    """Naive: several classes, the largest below its share of the labeled pixels."""
     classes, counts = np.unique(label[label != IGNORE_INDEX], return_counts=True)
     return len(classes) > 1 and bool(counts.max() / counts.sum() < max_share)
 
 
 def _patches(rng: np.random.Generator) -> np.ndarray:
-    """A label of few or many classes, in patches or noise, with more or fewer pixels unlabelled."""
+    """A label of few or many classes, in patches or noise, with more or fewer pixels unlabeled."""
     label = rng.integers(0, rng.integers(1, 8), (96, 160)).astype(np.uint8)
     if rng.random() < 0.7:
         label = label[:12, :20].repeat(8, axis=0).repeat(8, axis=1)
@@ -216,7 +216,7 @@ def test_the_share_itself_is_too_much() -> None:
     label = np.array([[1, 1, 1, 2], [IGNORE_INDEX] * 4], dtype=np.uint8)
     assert not transforms.is_varied(label, 0.75)
     assert transforms.is_varied(label, 0.76)
-    assert not transforms.is_varied(label[1:], 0.75)  # nothing labelled
+    assert not transforms.is_varied(label[1:], 0.75)  # nothing labeled
 
 
 def test_boxes_are_those_of_the_rules_word_by_word() -> None:
@@ -259,9 +259,9 @@ def test_crops_of_mostly_one_class_are_redrawn() -> None:
     assert accepted == pytest.approx(1 - (210 / 225) ** 11, abs=0.045)
 
 
-def test_the_rule_ignores_unlabelled_pixels() -> None:
+def test_the_rule_ignores_unlabeled_pixels() -> None:
     label = np.full((32, 64), IGNORE_INDEX, dtype=np.uint8)
-    label[0, :], label[1, :] = 3, 4  # half and half of what is labelled
+    label[0, :], label[1, :] = 3, 4  # half and half of what is labeled
 
     class _Counting:
         calls = 0
@@ -274,7 +274,7 @@ def test_the_rule_ignores_unlabelled_pixels() -> None:
     transforms.draw_source_box(rng, label, 32, 0.75)
     assert rng.calls == 2  # one box
     label[1, :] = IGNORE_INDEX
-    label[1, :4] = 4  # 8/9 of what is labelled are one class
+    label[1, :4] = 4  # 8/9 of what is labeled are one class
     rng = _Counting()
     transforms.draw_source_box(rng, label, 32, 0.75)
     assert rng.calls == 2 * 11  # ten redraws

@@ -7,7 +7,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from pgpc.bases.state import TrainingState
-from pgpc.classes import CITYSCAPES, ClassSet, colourise
+from pgpc.classes import CITYSCAPES, ClassSet, colorize
 from pgpc.cli import main
 from pgpc.config import override
 from pgpc.data.transforms import box_size, image_tensor, resize_image
@@ -142,7 +142,7 @@ def test_predict_writes_every_format_at_the_size_of_the_photo(run, trained, tmp_
     expected = segment(trained, pixels)
     assert np.array_equal(results["train-ids"], expected.ids)
     assert np.array_equal(results["colour"], expected.ids)
-    assert np.array_equal(results["colour"].convert("RGB"), colourise(expected.ids))
+    assert np.array_equal(results["colour"].convert("RGB"), colorize(expected.ids))
     assert np.array_equal(results["confidence"], np.rint(expected.confidence * 255))
     to_train_id = {
         7: 0,
@@ -286,16 +286,16 @@ def test_predict_refuses_before_it_writes(run, tmp_path, capsys):
 
 def test_label_ids_are_refused_for_other_classes(trained, tmp_path):
     save(noise(64, 128), tmp_path / "a.png")
-    own = ClassSet(tuple(f"c{k}" for k in range(19)), CITYSCAPES.colours, ())
+    own = ClassSet(tuple(f"c{k}" for k in range(19)), CITYSCAPES.colors, ())
     photos = find_photos(tmp_path / "a.png", tmp_path / "out")
     with pytest.raises(ValueError, match="Label ids are for networks on the 19 classes .* but got 'c0"):
         prediction.write_predictions(trained._replace(classes=own), photos, tmp_path / "out", ["label-ids"])
-    with pytest.raises(ValueError, match="formats must be of overlay, colour"):
-        prediction.write_predictions(trained, photos, tmp_path / "out", ["colours"])
+    with pytest.raises(ValueError, match="formats must be of overlay, color"):
+        prediction.write_predictions(trained, photos, tmp_path / "out", ["colors"])
     assert not (tmp_path / "out").exists()
 
 
-def test_overlay_blends_colours_and_draws_boundaries():
+def test_overlay_blends_colors_and_draws_boundaries():
     ids = np.zeros((4, 6), dtype=np.uint8)
     ids[:, 3:] = 13
     overlay = np.array(draw_overlay(np.full((4, 6, 3), 100, dtype=np.uint8), ids, CITYSCAPES))
@@ -307,6 +307,6 @@ def test_overlay_blends_colours_and_draws_boundaries():
 
 def test_legend_has_a_row_for_every_class():
     legend = draw_legend(CITYSCAPES)
-    colours = {colour for _, colour in legend.getcolors(100_000)}
-    assert colours >= set(CITYSCAPES.colours)
+    colors = {color for _, color in legend.getcolors(100_000)}
+    assert colors >= set(CITYSCAPES.colors)
     assert draw_legend(ClassSet(("a", "b"), ((1, 2, 3), (4, 5, 6)), ())).height < legend.height / 5

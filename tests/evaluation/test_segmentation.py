@@ -71,7 +71,7 @@ def test_accuracy_by_hand():
     assert metrics.pixels.tolist() == [4, 6, 0]
 
 
-def test_nothing_labelled_has_no_score(recwarn):
+def test_nothing_labeled_has_no_score(recwarn):
     metrics = Metrics(np.zeros((3, 3), dtype=np.int64), THREE)
     assert all(map(np.isnan, (metrics.miou, metrics.pixel_accuracy, *metrics.accuracy)))
     assert not recwarn.list
@@ -84,9 +84,9 @@ def plain_scores(labels, predictions, num_classes):
     iou, accuracy = [], []
     for c in range(num_classes):
         both = np.count_nonzero((label == c) & (predicted == c))
-        either, labelled = np.count_nonzero((label == c) | (predicted == c)), np.count_nonzero(label == c)
+        either, labeled = np.count_nonzero((label == c) | (predicted == c)), np.count_nonzero(label == c)
         iou.append(100 * both / either if either else np.nan)
-        accuracy.append(100 * both / labelled if labelled else np.nan)
+        accuracy.append(100 * both / labeled if labeled else np.nan)
     return iou, accuracy
 
 

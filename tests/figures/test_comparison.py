@@ -2,7 +2,7 @@ import matplotlib.colors
 import numpy as np
 import pytest
 
-from pgpc.classes import CITYSCAPES, IGNORE_INDEX, colourise
+from pgpc.classes import CITYSCAPES, IGNORE_INDEX, colorize
 from pgpc.figures.canvas import check_picture_file, save
 from pgpc.figures.comparison import Compared, comparison_figure, disagreement, evenly_spaced, most_different
 
@@ -44,7 +44,7 @@ def test_the_grid_shows_photos_predictions_and_labels():
     assert len(figure.axes) == 4 + 3 + 4
     assert titles(figure)[:5] == [["image"], ["a"], ["b"], ["ground truth"], []]
     first = [shown(axes) for axes in figure.axes[:4]]
-    expected = [images[0].photo, *(colourise(x) for x in (*images[0].predictions, images[0].label))]
+    expected = [images[0].photo, *(colorize(x) for x in (*images[0].predictions, images[0].label))]
     assert all(np.array_equal(a, b) for a, b in zip(first, expected, strict=True))
     legend = {h.get_label(): matplotlib.colors.to_hex(h.get_facecolor()) for h in figure.legends[0].legend_handles}
     assert legend == {
@@ -53,7 +53,7 @@ def test_the_grid_shows_photos_predictions_and_labels():
         "building": "#464646",
         "wall": "#66669c",
         "fence": "#be9999",
-        "unlabelled": "#000000",
+        "unlabeled": "#000000",
     }
 
 

@@ -94,14 +94,14 @@ def test_planes_follow_from_the_seed_and_keep_clusters_apart(method):
     plane = to_plane(features, method, 0)
     assert plane.shape == (40, 2)
     assert np.array_equal(plane, to_plane(features, method, 0))
-    centres = plane[:20].mean(0), plane[20:].mean(0)
+    centers = plane[:20].mean(0), plane[20:].mean(0)
     spread = max(np.linalg.norm(part - part.mean(0), axis=1).mean() for part in (plane[:20], plane[20:]))
-    assert np.linalg.norm(centres[0] - centres[1]) > 2 * spread
-    with pytest.raises(ValueError, match="at least 10 labelled pixels, but got 5"):
+    assert np.linalg.norm(centers[0] - centers[1]) > 2 * spread
+    with pytest.raises(ValueError, match="at least 10 labeled pixels, but got 5"):
         to_plane(features[:5], method, 0)
 
 
-def test_figure_has_a_panel_per_network_in_the_classes_colours():
+def test_figure_has_a_panel_per_network_in_the_classes_colors():
     labels = np.array([0, 0, 13, 14, 14])
     plane = np.arange(10.0).reshape(5, 2)
     figure = embedding_figure([plane, -plane], ["a\ndecoder", "b\ndecoder"], labels, CITYSCAPES)

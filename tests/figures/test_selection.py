@@ -49,7 +49,7 @@ def test_entropy_and_confidence_can_disagree():
     assert masks["global confidence"][0].tolist() == [False, True]
 
 
-def test_unselected_pixels_are_grey_and_lighter():
+def test_unselected_pixels_are_gray_and_lighter():
     photo = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     ids, shown = np.full((4, 6), 2), np.zeros((4, 6), dtype=bool)
     shown[0] = True
@@ -60,7 +60,7 @@ def test_unselected_pixels_are_grey_and_lighter():
     assert (rest == rest[..., :1]).all() and (rest >= 191).all()
 
 
-def test_accuracy_counts_labelled_pixels_of_the_mask():
+def test_accuracy_counts_labeled_pixels_of_the_mask():
     ids, label = np.array([[0, 1, 2, 2]]), np.array([[0, 0, 2, IGNORE_INDEX]])
     assert accuracy(ids, label, np.array([[True, True, True, True]])) == pytest.approx(200 / 3)
     assert accuracy(ids, label, np.array([[True, False, False, True]])) == 100
@@ -76,18 +76,18 @@ def legend(figure):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_figure_states_shares_and_accuracies(labelled):
+def test_figure_states_shares_and_accuracies(labeled):
     logits = random_logits()
     ids = logits[0].argmax(0).numpy().astype(np.uint8)
     label = ids.copy()
     label[:10] = (label[:10] + 1) % 3  # the upper half is wrong
     photo = np.zeros((20, 30, 3), dtype=np.uint8)
-    figure = selection_figure(photo, logits, label if labelled else None, 0.5, THREE, of="teacher")
+    figure = selection_figure(photo, logits, label if labeled else None, 0.5, THREE, of="teacher")
     shown = texts(figure)
-    assert len(figure.axes) == (8 if labelled else 6)
+    assert len(figure.axes) == (8 if labeled else 6)
     assert {"image", "prediction of the teacher", *WAYS} <= set(shown)
-    assert any("50.0 % right" in text for text in shown) == labelled
+    assert any("50.0 % right" in text for text in shown) == labeled
     expected = f"50.0 % of pixels, {accuracy(ids, label, selected(logits, 0.5)['global entropy']):.1f} % right"
-    assert (expected if labelled else "50.0 % of pixels") in shown
+    assert (expected if labeled else "50.0 % of pixels") in shown
     assert legend(figure) == {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
-    assert ("ground truth" in shown) == labelled
+    assert ("ground truth" in shown) == labeled

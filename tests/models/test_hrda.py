@@ -61,7 +61,7 @@ def test_names_are_those_of_released_checkpoints(golden):
 
 
 def _naive_double(x: np.ndarray) -> np.ndarray:
-    """Bilinear doubling with pixel centres at half integers, one output pixel after the other."""
+    """Bilinear doubling with pixel centers at half integers, one output pixel after the other."""
     h, w = x.shape
     out = np.zeros((2 * h, 2 * w))
     for i in range(2 * h):

@@ -158,4 +158,4 @@ def test_patch_embedding_is_channels_last():
 def test_registered_names():
     assert timm.list_models("mit_b*") == [f"mit_b{i}" for i in range(6)]
     assert timm.get_pretrained_cfg("mit_b0").classifier == "head"
-    assert not timm.is_model_pretrained("mit_b0"), "the weights' licence forbids to fetch them unasked"
+    assert not timm.is_model_pretrained("mit_b0"), "the weights' license forbids to fetch them unasked"

@@ -148,7 +148,7 @@ def test_check_model_builds_nothing(monkeypatch, tmp_path):
         check_model(ModelConfig(pretrained=str(tmp_path / "none.pth")))
 
 
-def test_names_that_optimiser_groups_and_checkpoints_rely_on():
+def test_names_that_optimizer_groups_and_checkpoints_rely_on():
     names = set(_build().state_dict())
     assert {name.split(".")[0] for name in names} == {"encoder", "decode_head"}
     assert "encoder.block1.0.attn.q.weight" in names

@@ -45,7 +45,7 @@ def equal(a, b):
     return a == b
 
 
-def learnt(path):
+def learned(path):
     state = torch.load(path, weights_only=True)
     return {k: state[k] for k in ("step", "student", "teacher", "contrast", "optimizer")}
 
@@ -94,7 +94,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
         seed(99)  # whatever the global generators hold, it plays no part
     on_report, resumed = keep_checkpoints(tmp_path)
     pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
-    assert equal(learnt(folder / "4.pt"), learnt(tmp_path / "4.pt"))
+    assert equal(learned(folder / "4.pt"), learned(tmp_path / "4.pt"))
     assert [m["iteration"] for m, _ in resumed] == [2, 4]
     assert resumed[0][1] is None  # the old report once more, for a driver that never got it
     assert resumed[1][0]["mIoU"] == reports[1][0]["mIoU"]
@@ -114,7 +114,7 @@ def test_saved_between_two_reports_and_resumed_equals_uninterrupted_bit_for_bit(
     (tmp_path / "5.pt").rename(tmp_path / "checkpoint.pt")
     on_report, resumed = keep_checkpoints(tmp_path)
     pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
-    assert equal(learnt(tmp_path / "whole" / "6.pt"), learnt(tmp_path / "6.pt"))
+    assert equal(learned(tmp_path / "whole" / "6.pt"), learned(tmp_path / "6.pt"))
     assert [m["iteration"] for m, _ in resumed] == [3, 6]
     timed = {"seconds": 0, "images_per_second": 0}
     assert [{**m, **timed} for m, _ in resumed] == [{**m, **timed} for m, _ in whole]

@@ -122,7 +122,7 @@ def test_global_ways_show_eta_of_the_pixels(tmp_path, material):
     torch.nn.init.normal_(state.teacher.segmenter.decode_head.conv_seg.weight)
     events = write(tmp_path, state, samples, 2)
     parts = image(events, f"{SELECTED}/{samples[0].name}").reshape(4, 64, 128, 3).astype(int)
-    faded = (parts == parts[..., :1]).all(-1) & (parts[..., 0] >= 191)  # light grey, which no class has
+    faded = (parts == parts[..., :1]).all(-1) & (parts[..., 0] >= 191)  # light gray, which no class has
     for part in faded[:2]:
         assert (~part).sum() == round(0.3 * 64 * 128)
 
@@ -160,7 +160,7 @@ def test_writing_again_after_an_interruption_leaves_one_embedding(tmp_path, mate
     assert capsys.readouterr().out == ""
 
 
-def test_images_without_any_labelled_pixel(tmp_path, material):
+def test_images_without_any_labeled_pixel(tmp_path, material):
     state, samples = material()
     blank = [sample._replace(label=np.full_like(sample.label, IGNORE_INDEX)) for sample in samples]
     write(tmp_path, state, blank, 4)

@@ -57,7 +57,7 @@ OTHER = {
 
 
 def run(config, folder, **arguments):
-    """Train; reports, and what was learnt, as the last checkpoint has it."""
+    """Train; reports, and what was learned, as the last checkpoint has it."""
     reports, last = [], {}
 
     def on_report(metrics, checkpoint):
@@ -71,7 +71,7 @@ def run(config, folder, **arguments):
     return reports, last
 
 
-def learnt(state):
+def learned(state):
     """All tensors, by name."""
     found = {}
 
@@ -92,7 +92,7 @@ def address(config, **changes):
 
 
 def assert_same(a, b):
-    a, b = learnt(a), learnt(b)
+    a, b = learned(a), learned(b)
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 

@@ -1,4 +1,4 @@
-"""How ProCA changes images: colours in stages "adapt" and "self_training", scale, place and side in the latter.
+"""How ProCA changes images: colors in stages "adapt" and "self_training", scale, place and side in the latter.
 
 Everything is drawn on the host, per image of the global batch, so that the result does not depend on how many processes
 share the batch and the device is never waited for.
@@ -19,23 +19,23 @@ from pgpc.data.transforms import MEAN, STD
 
 _STRENGTH = 0.5  # brightness, contrast and saturation are multiplied by U(1 - this, 1 + this)
 _HUE = 0.2  # the hue turns by U(-this, this) of the full circle
-_GREY_PROBABILITY = 0.2
+_GRAY_PROBABILITY = 0.2
 _BLUR_SIDE, _BLUR_SIGMA = 3, (0.1, 2.0)
 _SCALE = (0.5, 1.5)
 
 
-def augment_colours(images: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Colour jitter in random order, sometimes grey, then a slight blur, with fresh factors for each image.
+def augment_colors(images: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Color jitter in random order, sometimes gray, then a slight blur, with fresh factors for each image.
 
     Contrast is about the mean and brightness a factor, as torchvision does it; :func:`pgpc.adaptation.mixing.perturb`
     differs in both.
 
     Args:
-        images: ``(B, 3, H, W)`` normalised.
+        images: ``(B, 3, H, W)`` normalized.
         rngs: one generator per image.
 
     Returns:
-        ``(B, 3, H, W)`` normalised.
+        ``(B, 3, H, W)`` normalized.
     """
     mean, std = _mean_and_std(images.device)
     pictures = (images * std + mean).div(255).clamp(0, 1)
@@ -47,7 +47,7 @@ def scale_crop_flip(image: Tensor, labels: Tensor, rng: np.random.Generator) -> 
     """Scale an image by U(0.5, 1.5), cut a random part of its former size, or fill up to that, and maybe mirror it.
 
     Args:
-        image: ``(3, H, W)`` normalised, brought to scale bilinearly, filled up with 0.
+        image: ``(3, H, W)`` normalized, brought to scale bilinearly, filled up with 0.
         labels: ``(H, W)``, brought to scale by taking the nearest pixel, filled up with "ignore".
         rng: draws scale, place and side.
 
@@ -74,7 +74,7 @@ def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
     from torchvision.transforms.v2 import functional as V
 
     brightness, contrast, saturation = rng.uniform(1 - _STRENGTH, 1 + _STRENGTH, size=3).tolist()
-    hue, grey, sigma = rng.uniform(-_HUE, _HUE), rng.random(), rng.uniform(*_BLUR_SIGMA)
+    hue, gray, sigma = rng.uniform(-_HUE, _HUE), rng.random(), rng.uniform(*_BLUR_SIGMA)
     adjust = (
         lambda x: V.adjust_brightness(x, brightness),
         lambda x: V.adjust_contrast(x, contrast),
@@ -83,7 +83,7 @@ def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
     )
     for i in rng.permutation(len(adjust)):
         image = adjust[i](image)
-    if grey < _GREY_PROBABILITY:
+    if gray < _GRAY_PROBABILITY:
         image = V.rgb_to_grayscale(image, num_output_channels=3)
     return V.gaussian_blur(image, [_BLUR_SIDE] * 2, [sigma] * 2)
 

@@ -16,7 +16,7 @@ _STREAM = 2  # second word of the seeds; the loader has 0 and 1
 class ClassBalancedDraws:
     """The endless sequence of source images, drawn class by class.
 
-    The next class is drawn with P(c) ~ 1 / ln(1.01 + f_c), where f_c is the share of class c in all labelled pixels of
+    The next class is drawn with P(c) ~ 1 / ln(1.01 + f_c), where f_c is the share of class c in all labeled pixels of
     the images drawn so far in the sub-epoch; then an image uniformly among those that contain it. A sub-epoch is drawn
     as a whole from a seed of its own: which image is at which place depends on nothing else, in particular not on who
     asked for which before.
@@ -25,7 +25,7 @@ class ClassBalancedDraws:
         class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
 
     Raises:
-        ValueError: no image has a labelled pixel.
+        ValueError: no image has a labeled pixel.
     """
 
     def __init__(self, class_pixels: np.ndarray) -> None:
@@ -34,7 +34,7 @@ class ClassBalancedDraws:
         self._drawable = np.array([len(images) > 0 for images in self._images])
         if not self._drawable.any():
             raise ValueError(
-                "Class-balanced sampling needs images with labelled pixels, but no class has any. Check the labels."
+                "Class-balanced sampling needs images with labeled pixels, but no class has any. Check the labels."
             )
         self._held: tuple[tuple[int, int], np.ndarray] | None = None  # the sub-epoch that was asked for last
 

@@ -24,7 +24,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
         labels: ``(B, H, W)`` train ids; ignored pixels do not count. Of the same shape on all processes.
 
     Returns:
-        Scalar, over the processes on average in [0, 1]; exactly 0, connected to the graph, where no pixel is labelled.
+        Scalar, over the processes on average in [0, 1]; exactly 0, connected to the graph, where no pixel is labeled.
     """
     classes = torch.arange(logits.shape[1], device=logits.device)[:, None]
     labels = labels.flatten()
@@ -57,6 +57,6 @@ def _weights(error: Tensor, own: Tensor) -> Tensor:
     intersection = wrong_own[-1] - wrong_own
     union = wrong_own[-1] + (~own).cumsum(dim=0)
     # The differences 1 - I/U, in closed form: a pixel of the class leaves the intersection, another joins the union.
-    # Subtracting neighbours instead would leave few digits, for they differ by about 1 / P.
+    # Subtracting neighbors instead would leave few digits, for they differ by about 1 / P.
     step = torch.where(own, 1 / union, intersection / (union * (union - 1).clamp(min=1)))
     return torch.empty_like(step).scatter_(0, order, step).view(distributed.world_size(), -1)[distributed.rank()]

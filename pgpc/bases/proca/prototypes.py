@@ -115,7 +115,7 @@ def prototype_loss(pixels: Tensor, labels: Tensor, prototypes: Tensor, known: Te
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy averaged over the *labelled* pixels of all processes.
+    """Cross-entropy averaged over the *labeled* pixels of all processes.
 
     Each process returns its part times their number, so that averaging gradients over processes gives the gradient of
     that mean.
@@ -126,11 +126,11 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = N
         weight: ``(B, H, W)``, a factor on each pixel's loss; None is 1 everywhere.
 
     Returns:
-        Scalar; exactly 0, connected to the graph, where no pixel is labelled.
+        Scalar; exactly 0, connected to the graph, where no pixel is labeled.
     """
     loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="none")
-    labelled = distributed.all_reduce_sum((labels != IGNORE_INDEX).sum())
-    return (loss if weight is None else loss * weight).sum() / labelled.clamp(min=1) * distributed.world_size()
+    labeled = distributed.all_reduce_sum((labels != IGNORE_INDEX).sum())
+    return (loss if weight is None else loss * weight).sum() / labeled.clamp(min=1) * distributed.world_size()
 
 
 @torch.no_grad()

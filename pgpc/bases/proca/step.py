@@ -29,7 +29,7 @@ from pgpc.bases.passes import (
     remember_source_of_student,
     upsample,
 )
-from pgpc.bases.proca.augmentation import augment_colours, scale_crop_flip
+from pgpc.bases.proca.augmentation import augment_colors, scale_crop_flip
 from pgpc.bases.proca.lovasz import lovasz_softmax
 from pgpc.bases.proca.prototypes import (
     BINS,
@@ -80,7 +80,7 @@ def prepare(state: TrainingState, source: Shards, target: Shards) -> None:
 
     Args:
         state: changed in place.
-        source: labelled train split, of which stage "adapt" needs the prototypes.
+        source: labeled train split, of which stage "adapt" needs the prototypes.
         target: train split, of which stage "self_training" needs thresholds of confidence; its labels are not read.
     """
     if state.step == first_step("adapt", state.config):
@@ -90,7 +90,7 @@ def prepare(state: TrainingState, source: Shards, target: Shards) -> None:
 
 
 def proca_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
-    """Advance `state` by one optimiser step of the stage that it is in. The stage must have been prepared.
+    """Advance `state` by one optimizer step of the stage that it is in. The stage must have been prepared.
 
     Args:
         state: changed in place.
@@ -110,7 +110,7 @@ def proca_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
     run = {"source": _source_loss, "adapt": _adaptation_loss, "self_training": _self_training_loss}
     run[stage_of(state.step, config)](state, batch, scalars).backward()
     if state.student.projection is not None and "loss/contrast" not in scalars:
-        # It took part in the averaging with gradients of zero, by which the optimiser would decay it.
+        # It took part in the averaging with gradients of zero, by which the optimizer would decay it.
         for parameter in state.student.projection.parameters():
             parameter.grad = None
     state.optimizer.step()
@@ -119,25 +119,25 @@ def proca_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
 
 
 def _source_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tensor]) -> Tensor:
-    """Stage "source": labelled images as they are."""
+    """Stage "source": labeled images as they are."""
     (output,) = state.replica(View(batch.source_images))
-    return _labelled_loss(state, output, batch.source_labels, scalars)
+    return _labeled_loss(state, output, batch.source_labels, scalars)
 
 
 def _adaptation_loss(state: TrainingState, batch: Batch, scalars: dict[str, Tensor]) -> Tensor:
-    """Stage "adapt": labelled images in other colours, unlabelled ones as they are, and prototypes of both."""
+    """Stage "adapt": labeled images in other colors, unlabeled ones as they are, and prototypes of both."""
     contrast, proca, step = state.config.contrast, state.config.proca, state.step
     view, draws = _ask_teacher(state, batch, scalars) if contrast.enabled else (None, None)
 
     # The prototypes take in both domains before a loss is taken, so both passes come first and one backward pass last.
     source, target = state.replica(
-        View(augment_colours(batch.source_images, _generators(state, batch.source_images))),
+        View(augment_colors(batch.source_images, _generators(state, batch.source_images))),
         View(batch.target_images, project=contrast.enabled and step >= contrast.start),
     )
     if view is not None and view.pixels is not None and contrast.source_from == "student":
         remember_source_of_student(state, batch, source.features, draws)
     labels = target_labels(target.logits, proca.logit_threshold)
-    loss = _labelled_loss(state, source, batch.source_labels, scalars)
+    loss = _labeled_loss(state, source, batch.source_labels, scalars)
     for name, weight, prototypes, maps in (
         ("feature", proca.feature_weight, state.proca.features, (target.features[-1], source.features[-1])),
         ("output", proca.output_weight, state.proca.outputs, (target.logits, source.logits)),
@@ -179,13 +179,13 @@ def _self_training_loss(state: TrainingState, batch: Batch, scalars: dict[str, T
         rngs = _generators(state, labels)
         changed = [scale_crop_flip(*image, rng) for *image, rng in zip(batch.target_images, labels, rngs)]
         images, labels = map(torch.stack, zip(*changed))
-        images = augment_colours(images, rngs)
+        images = augment_colors(images, rngs)
     (output,) = state.replica(View(images))
     scalars["loss/target"] = mean_cross_entropy(_upsample(state, output, labels), labels)
     return scalars["loss/target"]
 
 
-def _labelled_loss(state: TrainingState, output: Outputs, labels: Tensor, scalars: dict[str, Tensor]) -> Tensor:
+def _labeled_loss(state: TrainingState, output: Outputs, labels: Tensor, scalars: dict[str, Tensor]) -> Tensor:
     """Cross-entropy and Lovasz-softmax on the source."""
     logits = _upsample(state, output, labels)
     scalars["loss/source"] = mean_cross_entropy(logits, labels)
@@ -199,7 +199,7 @@ def _prepare_adapt(state: TrainingState, source: Shards) -> None:
     memories = state.proca.features, state.proca.outputs
     totals = [[torch.zeros_like(memory.sums), torch.zeros_like(memory.counts)] for memory in memories]
     network = _in_evaluation(state)
-    for image, labels in _stream(state, source, state.config.data.source_size, labelled=True):
+    for image, labels in _stream(state, source, state.config.data.source_size, labeled=True):
         (output,) = network(View(image))
         for total, map_ in zip(totals, (output.features[-1], output.logits)):
             for sum_, new in zip(total, class_sums(map_, at_stride_of(map_, labels), len(total[1]))):
@@ -216,7 +216,7 @@ def _prepare_self_training(state: TrainingState, target: Shards) -> None:
     config, num_classes = state.config, state.config.model.num_classes
     network = _in_evaluation(state)
     counts = torch.zeros(num_classes, BINS, dtype=torch.long, device=state.proca.thresholds.device)
-    for image, _ in _stream(state, target, config.data.target_size, labelled=False):
+    for image, _ in _stream(state, target, config.data.target_size, labeled=False):
         counts += count_confidences(*_probabilities(state, network, image).max(dim=1), num_classes)
     counts = distributed.all_reduce_sum(counts)
     state.proca.thresholds.copy_(
@@ -225,7 +225,7 @@ def _prepare_self_training(state: TrainingState, target: Shards) -> None:
     state.teacher.load_state_dict(network.state_dict())
     network.train()
     seed_everything(config.seed, "initial weights")  # as for the state itself
-    # In place, because the wrapper that averages gradients and the optimiser hold these very parameters.
+    # In place, because the wrapper that averages gradients and the optimizer hold these very parameters.
     network.load_state_dict(Student(config).state_dict())
     state.optimizer.state.clear()
 
@@ -237,12 +237,12 @@ def _in_evaluation(state: TrainingState) -> Student:
 
 
 def _stream(
-    state: TrainingState, shards: Shards, size: tuple[int, int], *, labelled: bool
+    state: TrainingState, shards: Shards, size: tuple[int, int], *, labeled: bool
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """This process's share of all images of a split, with progress."""
     device = state.proca.thresholds.device
     rank, world_size = distributed.rank(), distributed.world_size()
-    samples = whole_images(shards, state.config.data, size, labelled=labelled, rank=rank, world_size=world_size)
+    samples = whole_images(shards, state.config.data, size, labeled=labeled, rank=rank, world_size=world_size)
     for done, (image, label) in enumerate(samples):
         if rank == 0 and done % _LOG_INTERVAL == 0:
             log.info("Between two stages: %d of %d images", done * world_size, len(shards))

@@ -98,20 +98,20 @@ class Shards:
     def __len__(self) -> int:
         return self._table.num_rows
 
-    def check_labelled(self) -> None:
+    def check_labeled(self) -> None:
         """Refuse a split in which images lack labels.
 
         Raises:
             ShardError: there are such images.
         """
-        if self.num_labelled < len(self):
+        if self.num_labeled < len(self):
             raise ShardError(
                 f"All images of split {self.split!r} of {self.folder} must have labels here, but "
-                f"{len(self) - self.num_labelled} of {len(self)} have none. Choose a labelled split."
+                f"{len(self) - self.num_labeled} of {len(self)} have none. Choose a labeled split."
             )
 
     @cached_property
-    def num_labelled(self) -> int:
+    def num_labeled(self) -> int:
         """Rows with a label."""
         return len(self) - self._table["label"].null_count
 
@@ -158,7 +158,7 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
 
     Returns:
         version; layout; classes (see ``pgpc.classes.classes_to_json``); fingerprint of what was packed; skipped, a list
-        of the images that were left out, each with split, name and problem; splits: name to count, labelled (rows with
+        of the images that were left out, each with split, name and problem; splits: name to count, labeled (rows with
         a label), class_pixels (C pixel counts), class_images (C counts of the images that show a class) and files
         (name, rows, size in bytes, sha256).
 
@@ -343,7 +343,7 @@ def _row_problem(shards: Shards, row: int) -> list[str]:
 def _miscounted(shards: Shards, entry: dict[str, Any]) -> list[str]:
     """A line if a split's numbers in the manifest are not those of its rows."""
     counts = {
-        "labelled": shards.num_labelled,
+        "labelled": shards.num_labeled,
         "class_pixels": shards.class_pixels.sum(0).tolist(),
         "class_images": (shards.class_pixels > 0).sum(0).tolist(),
     }

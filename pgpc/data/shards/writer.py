@@ -44,7 +44,7 @@ class SplitWriter:
 
             - split; file: its entry in the manifest;
             - items: how many images of the split were taken in or skipped before it and in it;
-            - labelled, class_pixels, class_images: sums over its rows;
+            - labeled, class_pixels, class_images: sums over its rows;
             - skipped: those of its images that were left out.
 
             What it returns takes the entry's place.
@@ -72,7 +72,7 @@ class SplitWriter:
             self._end_file()
         self.num_items += 1
         self._file_bytes += size
-        self._labelled += row.label is not None
+        self._labeled += row.label is not None
         self._class_pixels += row.class_pixels
         self._class_images += row.class_pixels > 0
         self._rows.append(row)
@@ -108,7 +108,7 @@ class SplitWriter:
         self._path = self._folder / f"{self._split}-{len(self._finished):05d}.arrow"
         self._file: pa.ipc.RecordBatchFileWriter | None = None
         self._rows: list[Row] = []
-        self._num_rows = self._rows_bytes = self._file_bytes = self._labelled = 0
+        self._num_rows = self._rows_bytes = self._file_bytes = self._labeled = 0
         self._class_pixels = np.zeros(self._num_classes, dtype=np.int64)
         self._class_images = np.zeros(self._num_classes, dtype=np.int64)
         self._skipped: list[dict[str, str]] = []
@@ -140,7 +140,7 @@ class SplitWriter:
                 "sha256": sha256(self._path),
             },
             "items": self.num_items,
-            "labelled": self._labelled,
+            "labelled": self._labeled,
             "class_pixels": self._class_pixels.tolist(),
             "class_images": self._class_images.tolist(),
             "skipped": self._skipped,

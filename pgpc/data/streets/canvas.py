@@ -1,6 +1,6 @@
 """Drawing primitives of the street scenes: a camera, a canvas and upright panels.
 
-A pinhole camera stands above a straight street. World coordinates are metres: x to the right of the camera,
+A pinhole camera stands above a straight street. World coordinates are meters: x to the right of the camera,
 y up from the ground, z forward. Everything upright is drawn on a `Panel`, a vertical plane of the world, and
 image and label receive the same integer polygons, so that labels are exact.
 """
@@ -14,16 +14,16 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.streets.palette import Colour
+from pgpc.data.streets.palette import Color
 
 Range = tuple[float, float]
 
-NEAREST = 2.0  # metres; nothing closer is projected, which keeps coordinates finite
+NEAREST = 2.0  # meters; nothing closer is projected, which keeps coordinates finite
 CIRCLE = tuple((math.cos(k * math.pi / 7), math.sin(k * math.pi / 7)) for k in range(14))
 
 
 class Camera(NamedTuple):
-    """Pinhole: focal length and vanishing point of the street in pixels, height above the road in metres."""
+    """Pinhole: focal length and vanishing point of the street in pixels, height above the road in meters."""
 
     focal: float
     x: float
@@ -41,7 +41,7 @@ class Canvas:
     A label of None paints the image only: details, shadows and reflections do not change what a thing is.
     """
 
-    def __init__(self, camera: Camera, height: int, width: int, haze: tuple[Colour, float]) -> None:
+    def __init__(self, camera: Camera, height: int, width: int, haze: tuple[Color, float]) -> None:
         self.camera = camera
         self.image = Image.new("RGB", (width, height))
         self.labels = Image.new("L", (width, height), IGNORE_INDEX)
@@ -49,15 +49,15 @@ class Canvas:
         self._mark = ImageDraw.Draw(self.labels)
         self._haze, self._haze_distance = haze
 
-    def lit(self, colour: Colour, light: float, z: float) -> Colour:
-        """The colour (RGB or RGBA) under this light, seen through z metres of air."""
+    def lit(self, color: Color, light: float, z: float) -> Color:
+        """The color (RGB or RGBA) under this light, seen through z meters of air."""
         air = z / (z + self._haze_distance)
         clear, (red, green, blue) = light * (1 - air), self._haze
         return (
-            int(min(colour[0] * clear + red * air, 255)),
-            int(min(colour[1] * clear + green * air, 255)),
-            int(min(colour[2] * clear + blue * air, 255)),
-            *colour[3:],
+            int(min(color[0] * clear + red * air, 255)),
+            int(min(color[1] * clear + green * air, 255)),
+            int(min(color[2] * clear + blue * air, 255)),
+            *color[3:],
         )
 
     def shows(self, points: list[tuple[int, int]]) -> bool:
@@ -65,23 +65,23 @@ class Canvas:
         columns = [x for x, _ in points]
         return max(columns) >= 0 and min(columns) < self.image.width
 
-    def polygon(self, points: list[tuple[int, int]], colour: Colour, label: int | None = None) -> None:
-        self._paint.polygon(points, fill=colour)
+    def polygon(self, points: list[tuple[int, int]], color: Color, label: int | None = None) -> None:
+        self._paint.polygon(points, fill=color)
         if label is not None:
             self._mark.polygon(points, fill=label)
 
-    def outline(self, points: list[tuple[int, int]], colour: Colour, label: int, width: int) -> None:
-        self._paint.line([*points, points[0]], fill=colour, width=width)
+    def outline(self, points: list[tuple[int, int]], color: Color, label: int, width: int) -> None:
+        self._paint.line([*points, points[0]], fill=color, width=width)
         self._mark.line([*points, points[0]], fill=label, width=width)
 
-    def ground(self, x0: float, x1: float, z0: float, z1: float, colour: Colour, label: int | None = None) -> None:
+    def ground(self, x0: float, x1: float, z0: float, z1: float, color: Color, label: int | None = None) -> None:
         project = self.camera.project
         points = [project(x0, 0, z0), project(x0, 0, z1), project(x1, 0, z1), project(x1, 0, z0)]
-        self.polygon(points, self.lit(colour, 1, (z0 + min(z1, 60)) / 3), label)
+        self.polygon(points, self.lit(color, 1, (z0 + min(z1, 60)) / 3), label)
 
 
 class Panel(NamedTuple):
-    """A vertical plane: (u, v) is u metres along (dx, dz) from the foot (x, z), and v metres above ground."""
+    """A vertical plane: (u, v) is u meters along (dx, dz) from the foot (x, z), and v meters above ground."""
 
     canvas: Canvas
     x: float
@@ -91,43 +91,43 @@ class Panel(NamedTuple):
     light: float = 1.0
 
     def points(self, corners: Sequence[Range]) -> list[tuple[int, int]]:
-        (focal, centre, horizon, height), x, z, dx, dz = self.canvas.camera, self.x, self.z, self.dx, self.dz
+        (focal, center, horizon, height), x, z, dx, dz = self.canvas.camera, self.x, self.z, self.dx, self.dz
         points = []
         for u, v in corners:  # `Camera.project`, written out: most of the time of a scene is spent here
             scale = focal / (z + u * dz)
-            points.append((round(centre + (x + u * dx) * scale), round(horizon + (height - v) * scale)))
+            points.append((round(center + (x + u * dx) * scale), round(horizon + (height - v) * scale)))
         return points
 
     def scale(self) -> float:
         """Pixels per metre at the foot point."""
         return self.canvas.camera.focal / max(self.z, NEAREST)
 
-    def polygon(self, corners: Sequence[Range], colour: Colour, label: int | None = None) -> None:
+    def polygon(self, corners: Sequence[Range], color: Color, label: int | None = None) -> None:
         points = self.points(corners)
         if self.canvas.shows(points):
-            self.canvas.polygon(points, self.canvas.lit(colour, self.light, self.z), label)
+            self.canvas.polygon(points, self.canvas.lit(color, self.light, self.z), label)
 
-    def rect(self, u0: float, v0: float, u1: float, v1: float, colour: Colour, label: int | None = None) -> None:
-        self.polygon(((u0, v0), (u0, v1), (u1, v1), (u1, v0)), colour, label)
+    def rect(self, u0: float, v0: float, u1: float, v1: float, color: Color, label: int | None = None) -> None:
+        self.polygon(((u0, v0), (u0, v1), (u1, v1), (u1, v0)), color, label)
 
-    def disc(self, u: float, v: float, r: float, colour: Colour, label: int | None = None, tall: float = 1) -> None:
-        self.polygon([(u + r * c, v + r * s * tall) for c, s in CIRCLE], colour, label)
+    def disc(self, u: float, v: float, r: float, color: Color, label: int | None = None, tall: float = 1) -> None:
+        self.polygon([(u + r * c, v + r * s * tall) for c, s in CIRCLE], color, label)
 
-    def ring(self, u: float, v: float, r: float, colour: Colour, label: int) -> None:
+    def ring(self, u: float, v: float, r: float, color: Color, label: int) -> None:
         """A spoked wheel: see-through in the image, whole in the label."""
         points = self.points([(u + r * c, v + r * s) for c, s in CIRCLE])
-        self.canvas.polygon(points, (*colour, 70), label)
-        tyre = self.canvas.lit(colour, self.light, self.z)
+        self.canvas.polygon(points, (*color, 70), label)
+        tyre = self.canvas.lit(color, self.light, self.z)
         self.canvas.outline(points, tyre, label, max(1, round(0.07 * self.scale())))
 
     def stroke(
-        self, u0: float, v0: float, u1: float, v1: float, width: float, colour: Colour, label: int | None = None
+        self, u0: float, v0: float, u1: float, v1: float, width: float, color: Color, label: int | None = None
     ) -> None:
         """A straight bar, at least one pixel thick."""
         du, dv = u1 - u0, v1 - v0
         half = width / 2 / max(math.sqrt(du * du + dv * dv), 1e-6)
         nu, nv = -dv * half, du * half
-        self.polygon(((u0 + nu, v0 + nv), (u1 + nu, v1 + nv), (u1 - nu, v1 - nv), (u0 - nu, v0 - nv)), colour, label)
+        self.polygon(((u0 + nu, v0 + nv), (u1 + nu, v1 + nv), (u1 - nu, v1 - nv), (u0 - nu, v0 - nv)), color, label)
 
     def moved(self, other: Panel, distance: float) -> Panel:
         """This panel shifted along the direction of another one."""

@@ -1,6 +1,6 @@
 """The embedded pair of domains: procedural streets, as a game engine and as a real camera would show them.
 
-The two domains share the 19 classes and differ in light, colour, texture, optics, noise and street layout.
+The two domains share the 19 classes and differ in light, color, texture, optics, noise and street layout.
 They are written in the layouts of GTA5 and Cityscapes, so that everything that reads those data sets can be
 run without them.
 """
@@ -77,7 +77,7 @@ _CAMERA = StreetStyle(
     hood=0.06,
 )
 
-# How strongly a surface is textured, in grey levels of the source; what is not named gets _PLAIN.
+# How strongly a surface is textured, in gray levels of the source; what is not named gets _PLAIN.
 _ROUGHNESS = {ROAD: 7, SIDEWALK: 9, BUILDING: 8, WALL: 12, VEGETATION: 22, TERRAIN: 16, SKY: 2}
 _PLAIN = 4
 
@@ -87,7 +87,7 @@ class StreetsConfig:
     """Size of the embedded pair.
 
     Attributes:
-        num_source: labelled source images, at least 1.
+        num_source: labeled source images, at least 1.
         num_target: target training images, at least 1.
         num_val: target validation images, at least 1.
         height: image height in pixels, a multiple of 32, at least 64.
@@ -160,7 +160,7 @@ def _noise(rng: np.random.Generator, height: int, width: int, cell: int) -> np.n
 
 
 def _texture(rng: np.random.Generator, labels: np.ndarray, *, fine: bool) -> np.ndarray:
-    """Surface texture by class, ``(H, W, 1)`` grey levels: one scale in the game, four on real surfaces."""
+    """Surface texture by class, ``(H, W, 1)`` gray levels: one scale in the game, four on real surfaces."""
     strength = np.full(256, _PLAIN, dtype=np.float32)
     for label, value in _ROUGHNESS.items():
         strength[label] = value
@@ -173,10 +173,10 @@ def _texture(rng: np.random.Generator, labels: np.ndarray, *, fine: bool) -> np.
 
 
 def _saturate(image: np.ndarray, amount: float) -> np.ndarray:
-    grey = (image[..., 0] * np.float32(0.3) + image[..., 1] * np.float32(0.59) + image[..., 2] * np.float32(0.11))[
+    gray = (image[..., 0] * np.float32(0.3) + image[..., 1] * np.float32(0.59) + image[..., 2] * np.float32(0.11))[
         ..., None
     ]
-    return grey + (image - grey) * np.float32(amount)
+    return gray + (image - gray) * np.float32(amount)
 
 
 def _game_look(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -217,16 +217,16 @@ _RAW_IDS = np.zeros(256, dtype=np.uint8)  # train id -> raw Cityscapes id; ignor
 _RAW_IDS[: len(CLASSES)] = [c.cityscapes_id for c in CLASSES]
 _RAW_PALETTE = np.zeros((256, 3), dtype=np.uint8)
 for _class in CLASSES:
-    _RAW_PALETTE[_class.cityscapes_id] = _class.colour
+    _RAW_PALETTE[_class.cityscapes_id] = _class.color
 
 
 def _write_png(path: Path, pixels: np.ndarray, palette: np.ndarray | None = None) -> None:
-    """Write 8-bit RGB, grey or palette pixels as a PNG without compression.
+    """Write 8-bit RGB, gray or palette pixels as a PNG without compression.
 
     Compressed bytes differ between versions and builds of zlib; stored ones do not, and take no time.
     """
     height, width = pixels.shape[:2]
-    colour_type = 2 if pixels.ndim == 3 else 0 if palette is None else 3
+    color_type = 2 if pixels.ndim == 3 else 0 if palette is None else 3
     lines = np.zeros((height, 1 + pixels[0].size), dtype=np.uint8)  # every line starts with filter type 0
     lines[:, 1:] = pixels.reshape(height, -1)
     raw = lines.tobytes()
@@ -234,7 +234,7 @@ def _write_png(path: Path, pixels: np.ndarray, palette: np.ndarray | None = None
     stored = b"".join(
         struct.pack("<BHH", i == len(blocks) - 1, len(b), len(b) ^ 0xFFFF) + b for i, b in enumerate(blocks)
     )
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0))]
     if palette is not None:
         chunks.append((b"PLTE", palette.tobytes()))
     chunks += [(b"IDAT", b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(raw))), (b"IEND", b"")]

@@ -1,4 +1,4 @@
-"""What the parts of the street scenes are chosen from: train ids, colours, and the dice that choose."""
+"""What the parts of the street scenes are chosen from: train ids, colors, and the dice that choose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pgpc.classes import CLASS_NAMES
 
-Colour = tuple[int, ...]
+Color = tuple[int, ...]
 T = TypeVar("T")
 
 (
@@ -34,7 +34,7 @@ T = TypeVar("T")
     BICYCLE,
 ) = range(len(CLASS_NAMES))
 
-MASONRY: tuple[Colour, ...] = (
+MASONRY: tuple[Color, ...] = (
     (150, 82, 62),
     (176, 104, 76),
     (206, 186, 150),
@@ -46,8 +46,8 @@ MASONRY: tuple[Colour, ...] = (
     (232, 230, 222),
     (120, 96, 84),
 )
-CLADDING: tuple[Colour, ...] = ((96, 128, 148), (70, 92, 110), (130, 156, 164), (86, 84, 92))
-PAINT: tuple[Colour, ...] = (
+CLADDING: tuple[Color, ...] = ((96, 128, 148), (70, 92, 110), (130, 156, 164), (86, 84, 92))
+PAINT: tuple[Color, ...] = (
     (232, 232, 230),
     (24, 24, 28),
     (150, 154, 158),
@@ -60,7 +60,7 @@ PAINT: tuple[Colour, ...] = (
     (96, 24, 40),
     (70, 130, 180),
 )
-LIVERY: tuple[Colour, ...] = (
+LIVERY: tuple[Color, ...] = (
     (226, 224, 218),
     (196, 44, 36),
     (224, 178, 40),
@@ -68,7 +68,7 @@ LIVERY: tuple[Colour, ...] = (
     (60, 130, 80),
     (160, 160, 164),
 )
-CLOTH: tuple[Colour, ...] = (
+CLOTH: tuple[Color, ...] = (
     (36, 40, 56),
     (70, 72, 78),
     (180, 40, 44),
@@ -81,11 +81,11 @@ CLOTH: tuple[Colour, ...] = (
     (26, 26, 28),
     (226, 120, 60),
 )
-SKIN: tuple[Colour, ...] = ((236, 196, 166), (206, 156, 122), (150, 104, 76), (98, 66, 50))
-FOLIAGE: tuple[Colour, ...] = ((58, 104, 38), (78, 122, 46), (44, 84, 44), (104, 130, 52), (70, 96, 60))
-GLASS: Colour = (44, 54, 64)
-RUBBER: Colour = (26, 26, 28)
-STEEL: Colour = (104, 106, 108)
+SKIN: tuple[Color, ...] = ((236, 196, 166), (206, 156, 122), (150, 104, 76), (98, 66, 50))
+FOLIAGE: tuple[Color, ...] = ((58, 104, 38), (78, 122, 46), (44, 84, 44), (104, 130, 52), (70, 96, 60))
+GLASS: Color = (44, 54, 64)
+RUBBER: Color = (26, 26, 28)
+STEEL: Color = (104, 106, 108)
 
 
 class Dice:
@@ -107,7 +107,7 @@ class Dice:
     def pick(self, options: Sequence[T]) -> T:
         return options[int(self._random() * len(options))]
 
-    def colour(self, options: Sequence[Colour], spread: float = 14) -> Colour:
-        """One of the colours, moved a little in each channel and all together."""
+    def color(self, options: Sequence[Color], spread: float = 14) -> Color:
+        """One of the colors, moved a little in each channel and all together."""
         shift = self.between(-spread, spread)
         return tuple(int(min(max(c + shift + self.between(-spread, spread) / 2, 0), 255)) for c in self.pick(options))

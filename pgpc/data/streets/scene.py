@@ -1,6 +1,6 @@
 """Procedural street scenes: what stands where along a straight street.
 
-The axes are those of `streets_canvas`: metres, x to the right of the camera, y up, z forward. Things are
+The axes are those of `streets_canvas`: meters, x to the right of the camera, y up, z forward. Things are
 drawn far to near (painter's algorithm).
 """
 
@@ -23,7 +23,7 @@ from pgpc.data.streets.palette import (
     SKY,
     TERRAIN,
     VEGETATION,
-    Colour,
+    Color,
     Dice,
 )
 from pgpc.data.streets.surroundings import (
@@ -46,11 +46,11 @@ class StreetStyle:
 
     Attributes:
         focal: focal length over image width.
-        camera_height: metres above the road.
+        camera_height: meters above the road.
         horizon: height of the horizon from the top, over image height.
-        road_left: metres of road left of the camera.
-        road_right: metres of road right of the camera.
-        sidewalk: width in metres.
+        road_left: meters of road left of the camera.
+        road_right: meters of road right of the camera.
+        sidewalk: width in meters.
         verge: chance of a grass strip between kerb and sidewalk, per side.
         lots: weights of building, park, wall and fence along the street.
         storeys: number of floors of a building.
@@ -63,8 +63,8 @@ class StreetStyle:
         furniture: chance of a lamp, a sign or clutter, per slot.
         rare: chance per image of (rider, motorcycle, truck, bus, train).
         sun: darkness of shadows, 0 overcast to 1 black.
-        sky: colours at the zenith; the horizon is paler.
-        haze: distance in metres at which half of the contrast is lost.
+        sky: colors at the zenith; the horizon is paler.
+        haze: distance in meters at which half of the contrast is lost.
         hood: height of the car's own bonnet at the bottom edge (ignored label), over image height.
     """
 
@@ -86,7 +86,7 @@ class StreetStyle:
     furniture: float
     rare: tuple[float, float, float, float, float]
     sun: Range
-    sky: tuple[Colour, ...]
+    sky: tuple[Color, ...]
     haze: float
     hood: float
 
@@ -97,7 +97,7 @@ class _Street:
     def __init__(self, style: StreetStyle, rng: np.random.Generator, height: int, width: int) -> None:
         self.style, self.dice = style, Dice(rng)
         dice = self.dice
-        self.zenith = dice.colour(style.sky, 10)
+        self.zenith = dice.color(style.sky, 10)
         self.pale = tuple((c + 2 * p) // 3 for c, p in zip(self.zenith, (232, 234, 232), strict=True))
         camera = Camera(
             dice.between(*style.focal) * width,
@@ -146,7 +146,7 @@ class _Street:
     def vehicle(
         self, draw: Callable[[Panel, Panel], None], x: float, z: float, length: float, width: float, across: bool
     ) -> None:
-        """Queue a box-shaped vehicle centred at x with its near end at z, along the street or across it."""
+        """Queue a box-shaped vehicle centerd at x with its near end at z, along the street or across it."""
         along_x, along_z = (length, width) if across else (width, length)
         near = x - along_x / 2 if x > 0 else x + along_x / 2
         outward = 1 if x > 0 else -1
@@ -167,8 +167,8 @@ class _Street:
         canvas, dice, bottom = self.canvas, self.dice, int(self.canvas.camera.y) + 2
         for k in range(12):
             y0, y1 = bottom * k // 12, bottom * (k + 1) // 12
-            colour = tuple((c * (12 - k) + p * k) // 12 for c, p in zip(self.zenith, self.pale, strict=True))
-            canvas.polygon([(0, y0), (self.width, y0), (self.width, y1), (0, y1)], colour, SKY)
+            color = tuple((c * (12 - k) + p * k) // 12 for c, p in zip(self.zenith, self.pale, strict=True))
+            canvas.polygon([(0, y0), (self.width, y0), (self.width, y1), (0, y1)], color, SKY)
         for _ in range(dice.count(5)):
             x, y = dice.between(0, self.width), dice.between(0, bottom)
             for _ in range(4):
@@ -185,18 +185,18 @@ class _Street:
             wide = dice.between(10, 26)
             panel = Panel(self.canvas, x, 130)
             if dice.chance(0.45):
-                panel.rect(0, 0, wide, dice.between(7, 9 + 3 * self.style.storeys[1]), dice.colour(MASONRY), BUILDING)
+                panel.rect(0, 0, wide, dice.between(7, 9 + 3 * self.style.storeys[1]), dice.color(MASONRY), BUILDING)
             elif dice.chance(0.8):
                 for k in range(3):
-                    panel.disc(wide * k / 3, 3, wide * dice.between(0.25, 0.4), dice.colour(FOLIAGE), VEGETATION)
+                    panel.disc(wide * k / 3, 3, wide * dice.between(0.25, 0.4), dice.color(FOLIAGE), VEGETATION)
             x += wide
 
     def pavement(self) -> None:
         canvas, dice, style = self.canvas, self.dice, self.style
-        asphalt = dice.colour(((98, 98, 100), (84, 84, 88), (112, 108, 104)), 12)
-        slabs = dice.colour(((148, 142, 134), (128, 124, 120), (160, 148, 136)), 12)
+        asphalt = dice.color(((98, 98, 100), (84, 84, 88), (112, 108, 104)), 12)
+        slabs = dice.color(((148, 142, 134), (128, 124, 120), (160, 148, 136)), 12)
         grass = ((92, 122, 52), (110, 130, 66), (142, 128, 84), (84, 108, 56))
-        canvas.ground(-300, 300, NEAREST, 400, dice.colour(grass), TERRAIN)
+        canvas.ground(-300, 300, NEAREST, 400, dice.color(grass), TERRAIN)
         left, right = self.kerb[-1], self.kerb[1]
         for side in (-1, 1):
             x0, x1 = self.kerb[side], self.front[side]
@@ -205,7 +205,7 @@ class _Street:
                 canvas.ground(x0, x1, k, k + 0.07, (60, 58, 56, 90))
             if dice.chance(style.verge):
                 canvas.ground(
-                    x0 + side * 0.3, x0 + (x1 - x0) * dice.between(0.3, 0.55), NEAREST, 200, dice.colour(grass), TERRAIN
+                    x0 + side * 0.3, x0 + (x1 - x0) * dice.between(0.3, 0.55), NEAREST, 200, dice.color(grass), TERRAIN
                 )
         canvas.ground(left, right, NEAREST, 200, asphalt, ROAD)
         if self.crossing < 100:
@@ -221,12 +221,12 @@ class _Street:
             x, z = dice.between(left, right - 1.5), dice.between(5, 16)
             canvas.ground(x, x + 1.5, z, z + dice.between(2, 8), (30, 30, 32, 80))
         lanes = max(2, round((right - left) / 3.6))
-        centre = dice.pick(((228, 226, 218), (226, 226, 222), (214, 178, 60)))
+        center = dice.pick(((228, 226, 218), (226, 226, 222), (214, 178, 60)))
         for lane in range(1, lanes):
             x = left + (right - left) * lane / lanes
             solid = lanes > 2 and lane == lanes // 2
             for k in range(3, 70, 6):
-                canvas.ground(x - 0.08, x + 0.08, k, k + (6 if solid else 2.6), centre if solid else (224, 224, 218))
+                canvas.ground(x - 0.08, x + 0.08, k, k + (6 if solid else 2.6), center if solid else (224, 224, 218))
 
     def rows(self) -> None:
         """Houses, parks, walls and fences on both sides, each row from far to near."""
@@ -259,7 +259,7 @@ class _Street:
                     building(setback, across._replace(x=setback.x), dice, length, floors)
                 else:
                     self.canvas.ground(
-                        x, x + side * 40, z, z + length, dice.colour(((92, 122, 52), (118, 124, 70))), TERRAIN
+                        x, x + side * 40, z, z + length, dice.color(((92, 122, 52), (118, 124, 70))), TERRAIN
                     )
                     for k in range(3):
                         place = Panel(
@@ -391,7 +391,7 @@ class _Street:
 
 
 def compose(style: StreetStyle, rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one street in flat colours, before any camera.
+    """Draw one street in flat colors, before any camera.
 
     Args:
         style: layout statistics of the domain.

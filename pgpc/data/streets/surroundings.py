@@ -27,8 +27,8 @@ from pgpc.data.streets.palette import (
 
 
 def tree(panel: Panel, dice: Dice, palm: bool) -> None:
-    high, green = dice.between(5, 9), dice.colour(FOLIAGE, 18)
-    bark = dice.colour(((92, 74, 56), (70, 62, 54)))
+    high, green = dice.between(5, 9), dice.color(FOLIAGE, 18)
+    bark = dice.color(((92, 74, 56), (70, 62, 54)))
     if palm:
         panel.stroke(0, 0, 0.3, high, 0.35, (150, 122, 92), VEGETATION)
         for c, s in CIRCLE:
@@ -60,7 +60,7 @@ def tree(panel: Panel, dice: Dice, palm: bool) -> None:
 
 
 def bush(panel: Panel, dice: Dice, high: float) -> None:
-    green = dice.colour(FOLIAGE, 18)
+    green = dice.color(FOLIAGE, 18)
     for k in range(4):
         panel.disc(
             dice.between(-1, 1) * high,
@@ -73,17 +73,17 @@ def bush(panel: Panel, dice: Dice, high: float) -> None:
 
 def sign(panel: Panel, dice: Dice) -> None:
     high, r = dice.between(2.2, 3.0), dice.between(0.34, 0.5)
-    panel.stroke(0, 0, 0, high, 0.09, dice.colour((STEEL, (150, 150, 150))), POLE)
+    panel.stroke(0, 0, 0, high, 0.09, dice.color((STEEL, (150, 150, 150))), POLE)
     kind = dice.count(5)
     if kind == 0:  # prohibition
         panel.disc(0, high, r, (206, 30, 30), SIGN)
         panel.disc(0, high, r * 0.66, (240, 238, 232))
     elif kind == 1:  # warning or give way
         up = dice.pick((-1, 1))
-        for k, colour in ((1.0, (206, 30, 30)), (0.6, (240, 236, 220))):
+        for k, color in ((1.0, (206, 30, 30)), (0.6, (240, 236, 220))):
             panel.polygon(
                 ((-r * k, high - r * k * up * 0.8), (r * k, high - r * k * up * 0.8), (0, high + r * k * up)),
-                colour,
+                color,
                 SIGN,
             )
     elif kind == 2:  # direction board
@@ -100,23 +100,23 @@ def sign(panel: Panel, dice: Dice) -> None:
 
 
 def traffic_light(panel: Panel, dice: Dice, arm: float) -> None:
-    """Lamps on a post, and on an arm over the road when `arm` (metres, signed) is not zero."""
-    case, lit = dice.colour(((28, 30, 30), (34, 40, 36), (186, 150, 40))), dice.count(2)
+    """Lamps on a post, and on an arm over the road when `arm` (meters, signed) is not zero."""
+    case, lit = dice.color(((28, 30, 30), (34, 40, 36), (186, 150, 40))), dice.count(2)
     high = 5.2 if arm else 3.1
     panel.stroke(0, 0, 0, high, 0.16, STEEL, POLE)
     if arm:
         panel.stroke(0, high, arm, high, 0.13, STEEL, POLE)
     for u, v in ((0.0, 2.2), (arm, 4.5)) if arm else ((0.0, 2.2),):
         panel.rect(u - 0.22, v, u + 0.22, v + 1.1, case, LIGHT)
-        for k, colour in enumerate(((40, 220, 110), (250, 180, 40), (244, 40, 36))):
-            panel.disc(u, v + 0.2 + 0.34 * k, 0.16, colour if k == lit else (52, 50, 48), LIGHT)
+        for k, color in enumerate(((40, 220, 110), (250, 180, 40), (244, 40, 36))):
+            panel.disc(u, v + 0.2 + 0.34 * k, 0.16, color if k == lit else (52, 50, 48), LIGHT)
 
 
 def lamp_post(panel: Panel, dice: Dice, towards: float) -> None:
-    high, colour = dice.between(5, 8), dice.colour((STEEL, (62, 70, 66), (140, 128, 110)))
-    panel.stroke(0, 0, 0, high, 0.17, colour, POLE)
+    high, color = dice.between(5, 8), dice.color((STEEL, (62, 70, 66), (140, 128, 110)))
+    panel.stroke(0, 0, 0, high, 0.17, color, POLE)
     if dice.chance(0.7):
-        panel.stroke(0, high, 1.5 * towards, high + 0.3, 0.12, colour, POLE)
+        panel.stroke(0, high, 1.5 * towards, high + 0.3, 0.12, color, POLE)
         panel.stroke(1.1 * towards, high + 0.22, 1.7 * towards, high + 0.3, 0.2, (200, 200, 190), POLE)
 
 
@@ -128,7 +128,7 @@ def clutter(panel: Panel, dice: Dice) -> None:
         0,
         0.3,
         high,
-        dice.colour(((60, 84, 66), (70, 74, 80), (180, 60, 40), (200, 170, 60))),
+        dice.color(((60, 84, 66), (70, 74, 80), (180, 60, 40), (200, 170, 60))),
         IGNORE_INDEX,
     )
     panel.rect(-0.34, high, 0.34, high + 0.1, (44, 46, 48), IGNORE_INDEX)
@@ -139,20 +139,20 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
     kind = dice.pick(("plaster", "plaster", "brick", "glass"))
     base, floor = dice.between(3.4, 4.2), dice.between(2.9, 3.4)
     high = base + floor * (storeys - 1) + 0.5
-    colour = dice.colour(CLADDING if kind == "glass" else MASONRY, 16)
-    trim = tuple(min(int(c * 1.22), 255) for c in colour)
-    pane = dice.colour((GLASS, (70, 84, 96), (96, 104, 108), (40, 40, 44)), 10)
-    gable.rect(0, 0, 30, high, colour, BUILDING)
+    color = dice.color(CLADDING if kind == "glass" else MASONRY, 16)
+    trim = tuple(min(int(c * 1.22), 255) for c in color)
+    pane = dice.color((GLASS, (70, 84, 96), (96, 104, 108), (40, 40, 44)), 10)
+    gable.rect(0, 0, 30, high, color, BUILDING)
     if kind != "glass" and storeys < 6 and dice.chance(0.5):  # a pitched roof
-        roof = dice.colour(((120, 62, 48), (86, 80, 82), (140, 84, 60)))
-        gable.polygon(((0, high), (4, high + 2.6), (8, high)), colour, BUILDING)
+        roof = dice.color(((120, 62, 48), (86, 80, 82), (140, 84, 60)))
+        gable.polygon(((0, high), (4, high + 2.6), (8, high)), color, BUILDING)
         ridge = facade.moved(gable, 2.0)
         facade.canvas.polygon(
             [*facade.points(((0, high), (length, high))), *ridge.points(((length, high + 2.0), (0, high + 2.0)))],
             facade.canvas.lit(roof, facade.light, facade.z),
             BUILDING,
         )
-    facade.rect(0, 0, length, high, colour, BUILDING)
+    facade.rect(0, 0, length, high, color, BUILDING)
     columns = max(2, round(length / dice.between(2.2, 3.6)))
     pitch, wide = length / columns, dice.between(0.42, 0.62)
     tall = floor * dice.between(0.45, 0.65)
@@ -169,7 +169,7 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
                 front.rect(u, v - 0.22, u + pitch * wide, v, trim)
     if kind == "brick" and not far:
         for k in range(2, int(high)):
-            facade.stroke(0, k, length, k, 0.08, tuple(c * 9 // 10 for c in colour), BUILDING)
+            facade.stroke(0, k, length, k, 0.08, tuple(c * 9 // 10 for c in color), BUILDING)
     elif kind == "glass":
         for j in range(1, columns):
             facade.stroke(pitch * j, base, pitch * j, high, 0.12, trim, BUILDING)
@@ -178,29 +178,29 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
     for j in range(columns):
         u = pitch * j
         if j == columns // 2:
-            facade.rect(u + 0.4, 0, u + 1.5, 2.3, dice.colour(((70, 46, 34), (40, 60, 50), (50, 50, 56))), BUILDING)
+            facade.rect(u + 0.4, 0, u + 1.5, 2.3, dice.color(((70, 46, 34), (40, 60, 50), (50, 50, 56))), BUILDING)
         else:
             facade.rect(u + 0.3, 0.4 if shop else 1.1, u + pitch - 0.3, 2.6, pane)
     if shop:
-        facade.rect(0.2, 2.6, length - 0.2, 3.2, dice.colour(CLOTH))
+        facade.rect(0.2, 2.6, length - 0.2, 3.2, dice.color(CLOTH))
 
 
 def wall(panel: Panel, dice: Dice, length: float) -> None:
-    """Free-standing masonry: the colours of buildings, but low and blind."""
-    high, colour = dice.between(1.5, 2.8), dice.colour(MASONRY)
-    panel.rect(0, 0, length, high, colour, WALL)
+    """Free-standing masonry: the colors of buildings, but low and blind."""
+    high, color = dice.between(1.5, 2.8), dice.color(MASONRY)
+    panel.rect(0, 0, length, high, color, WALL)
     for k in range(1, int(high / 0.5)):
-        panel.stroke(0, k * 0.5, length, k * 0.5, 0.06, tuple(c * 4 // 5 for c in colour))
-    panel.rect(0, high - 0.2, length, high, tuple(min(int(c * 1.2), 255) for c in colour))
+        panel.stroke(0, k * 0.5, length, k * 0.5, 0.06, tuple(c * 4 // 5 for c in color))
+    panel.rect(0, high - 0.2, length, high, tuple(min(int(c * 1.2), 255) for c in color))
 
 
 def fence(panel: Panel, dice: Dice, length: float) -> None:
-    """Railings, pickets or a guard rail; what shows through the holes is labelled fence too."""
-    high, colour = dice.between(1.1, 2.2), dice.colour((*MASONRY[2:6], (50, 60, 54), (40, 40, 44), STEEL))
+    """Railings, pickets or a guard rail; what shows through the holes is labeled fence too."""
+    high, color = dice.between(1.1, 2.2), dice.color((*MASONRY[2:6], (50, 60, 54), (40, 40, 44), STEEL))
     points = panel.points(((0, 0), (0, high), (length, high), (length, 0)))
-    panel.canvas.polygon(points, (*colour, 70), FENCE)
+    panel.canvas.polygon(points, (*color, 70), FENCE)
     for v in (high * 0.2, high * 0.95):
-        panel.stroke(0, v, length, v, 0.1, colour, FENCE)
+        panel.stroke(0, v, length, v, 0.1, color, FENCE)
     step = dice.pick((0.35, 0.6, 1.2))
     for k in range(int(length / step) + 1):
-        panel.stroke(k * step, 0, k * step, high, step * 0.25, colour, FENCE)
+        panel.stroke(k * step, 0, k * step, high, step * 0.25, color, FENCE)

@@ -25,7 +25,7 @@ from pgpc.data.streets.palette import (
     STEEL,
     TRAIN,
     TRUCK,
-    Colour,
+    Color,
     Dice,
 )
 
@@ -33,10 +33,10 @@ from pgpc.data.streets.palette import (
 def person(panel: Panel, dice: Dice) -> None:
     k = dice.between(0.6, 0.75) if dice.chance(0.12) else dice.between(0.92, 1.08)
     top, legs, skin, hair = (
-        dice.colour(CLOTH),
-        dice.colour(CLOTH),
-        dice.colour(SKIN, 8),
-        dice.colour(CLOTH[-4:-1]),
+        dice.color(CLOTH),
+        dice.color(CLOTH),
+        dice.color(SKIN, 8),
+        dice.color(CLOTH[-4:-1]),
     )
     stride, swing = dice.between(0.06, 0.28) * k, dice.between(-0.2, 0.25) * k
     hem = dice.pick((0.86, 0.8, 0.8, 0.5)) * k
@@ -47,28 +47,28 @@ def person(panel: Panel, dice: Dice) -> None:
     flare = 0.2 + (0.86 - hem / k) * 0.25
     panel.polygon(((-0.24 * k, 1.44 * k), (0.24 * k, 1.44 * k), (flare * k, hem), (-flare * k, hem)), top, PERSON)
     if dice.chance(0.3):
-        panel.rect(0.16 * k, 0.8 * k, 0.42 * k, 1.12 * k, dice.colour(CLOTH), PERSON)
+        panel.rect(0.16 * k, 0.8 * k, 0.42 * k, 1.12 * k, dice.color(CLOTH), PERSON)
     _head(panel, 0, 1.6 * k, skin, hair, PERSON)
 
 
-def _head(panel: Panel, u: float, v: float, skin: Colour, hair: Colour, label: int) -> None:
+def _head(panel: Panel, u: float, v: float, skin: Color, hair: Color, label: int) -> None:
     panel.disc(u, v, 0.125, skin, label, 1.2)
     panel.polygon([(u + 0.14 * c, v + 0.03 + 0.15 * max(s, 0)) for c, s in CIRCLE], hair, label)
 
 
 def rider(panel: Panel, dice: Dice, seat: float) -> None:
     """The figure of `person`, seated on a two-wheeler that faces +u."""
-    top, legs = dice.colour(CLOTH), dice.colour(CLOTH)
+    top, legs = dice.color(CLOTH), dice.color(CLOTH)
     wide = 0.34 / max(abs(panel.dx), 0.5)
     panel.stroke(-0.18, seat + 0.05, 0.28, seat - 0.12, 0.2, legs, RIDER)
     panel.stroke(0.28, seat - 0.12, 0.08, 0.22, 0.16, legs, RIDER)
     panel.stroke(-0.2, seat, 0.14, seat + 0.58, wide, top, RIDER)
     panel.stroke(0.12, seat + 0.48, 0.5, seat + 0.2, 0.12, top, RIDER)
-    _head(panel, 0.24, seat + 0.74, dice.colour(SKIN, 8), dice.colour(CLOTH), RIDER)
+    _head(panel, 0.24, seat + 0.74, dice.color(SKIN, 8), dice.color(CLOTH), RIDER)
 
 
 def bicycle(panel: Panel, dice: Dice) -> None:
-    frame = dice.colour(PAINT)
+    frame = dice.color(PAINT)
     for u in (-0.54, 0.54):
         panel.ring(u, 0.35, 0.35, RUBBER, BICYCLE)
     for a, b in (
@@ -83,11 +83,11 @@ def bicycle(panel: Panel, dice: Dice) -> None:
     panel.stroke(-0.34, 0.9, -0.08, 0.9, 0.08, RUBBER, BICYCLE)
     panel.stroke(0.26, 1.02, 0.46, 1.0, 0.06, RUBBER, BICYCLE)
     if dice.chance(0.3):
-        panel.rect(0.4, 0.72, 0.72, 0.96, dice.colour(MASONRY), BICYCLE)
+        panel.rect(0.4, 0.72, 0.72, 0.96, dice.color(MASONRY), BICYCLE)
 
 
 def motorcycle(panel: Panel, dice: Dice) -> None:
-    body = dice.colour(PAINT)
+    body = dice.color(PAINT)
     for u in (-0.66, 0.66):
         panel.disc(u, 0.33, 0.33, RUBBER, MOTORCYCLE)
         panel.disc(u, 0.33, 0.17, STEEL)
@@ -103,7 +103,7 @@ def motorcycle(panel: Panel, dice: Dice) -> None:
     panel.stroke(-0.85, 0.3, -0.1, 0.26, 0.1, (190, 190, 190), MOTORCYCLE)
 
 
-# Metres: length, width, belt, roof; then from the rear, the cabin's rear foot and roof, front roof and foot.
+# Meters: length, width, belt, roof; then from the rear, the cabin's rear foot and roof, front roof and foot.
 CAR_BODIES: tuple[tuple[float, ...], ...] = (
     (4.5, 1.80, 0.92, 1.44, 0.6, 1.2, 2.5, 3.3),  # saloon
     (3.9, 1.72, 0.92, 1.48, 0.0, 0.35, 2.1, 2.9),  # hatchback
@@ -117,7 +117,7 @@ CAR_BODIES: tuple[tuple[float, ...], ...] = (
 def car(long: Panel, end: Panel, dice: Dice, shape: tuple[float, ...], nose: int) -> None:
     """A car; `nose` is 1 if it faces +u of its long side, else 0."""
     length, width, belt, roof, foot0, roof0, roof1, foot1 = shape
-    paint, front = dice.colour(PAINT), nose == 0
+    paint, front = dice.color(PAINT), nose == 0
     lip = belt - 0.2 if front else belt  # a bonnet slopes down to its edge
 
     def along(*corners: Range) -> list[Range]:
@@ -192,7 +192,7 @@ def _box(long: Panel, end: Panel, flank: Callable[[], None], face: Callable[[], 
 
 
 def bus(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
-    paint, stripe, double = dice.colour(LIVERY), dice.colour(LIVERY), dice.chance(0.2)
+    paint, stripe, double = dice.color(LIVERY), dice.color(LIVERY), dice.chance(0.2)
     high = 4.2 if double else dice.between(2.9, 3.2)
 
     def flank() -> None:
@@ -225,15 +225,15 @@ def bus(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: 
 
 def truck(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
     cab, cargo, bed = (
-        dice.colour(LIVERY),
-        dice.colour((*LIVERY, *MASONRY[2:5])),
+        dice.color(LIVERY),
+        dice.color((*LIVERY, *MASONRY[2:5])),
         dice.pick(("box", "box", "tipper")),
     )
     high, split = (dice.between(3.3, 3.8) if bed == "box" else 2.1), length - 2.3
     away = end.moved(long, 2.4)
 
-    def side(t0: float, v0: float, t1: float, v1: float, colour: Colour, label: int | None = None) -> None:
-        long.rect(*((t0, v0, t1, v1) if nose else (length - t1, v0, length - t0, v1)), colour, label)
+    def side(t0: float, v0: float, t1: float, v1: float, color: Color, label: int | None = None) -> None:
+        long.rect(*((t0, v0, t1, v1) if nose else (length - t1, v0, length - t0, v1)), color, label)
 
     def flank() -> None:
         side(0, 0.55, length - 0.3, 0.95, (48, 48, 52), TRUCK)
@@ -268,7 +268,7 @@ def truck(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose
 
 def train(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
     """A tram: the body of a bus, longer, on rails, with skirts instead of wheels and a pantograph."""
-    paint, stripe = dice.colour(LIVERY), dice.colour(LIVERY)
+    paint, stripe = dice.color(LIVERY), dice.color(LIVERY)
 
     def flank() -> None:
         long.rect(0, 0.2, length, 3.3, paint, TRAIN)

@@ -58,6 +58,6 @@ def test_seeds_and_sub_epochs_differ():
     assert rows(draws, 0, range(50)) == first
 
 
-def test_no_labelled_pixel_is_refused():
-    with pytest.raises(ValueError, match="needs images with labelled pixels, but no class has any"):
+def test_no_labeled_pixel_is_refused():
+    with pytest.raises(ValueError, match="needs images with labeled pixels, but no class has any"):
         ClassBalancedDraws(np.zeros((3, 4), dtype=np.int64))

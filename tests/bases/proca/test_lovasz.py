@@ -75,7 +75,7 @@ def test_ignored_pixels_have_no_say():
     assert not other.grad.abs().sum(1)[labels == IGNORE].any()
 
 
-def test_nothing_labelled_is_zero_with_a_gradient():
+def test_nothing_labeled_is_zero_with_a_gradient():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = lovasz_softmax(logits, torch.full((1, 4, 4), IGNORE))
     loss.backward()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pgpc.bases.proca.augmentation import augment_colours, scale_crop_flip
+from pgpc.bases.proca.augmentation import augment_colors, scale_crop_flip
 from pgpc.bases.proca.prototypes import (
     BINS,
     Prototypes,
@@ -107,7 +107,7 @@ def test_the_prototypes_take_in_all_views_before_the_loss():
     assert not memory.means().requires_grad
 
 
-def test_mean_cross_entropy_is_over_labelled_pixels():
+def test_mean_cross_entropy_is_over_labeled_pixels():
     logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
     labels = torch.tensor([[[0, IGNORE], [IGNORE, 1]]])
     assert mean_cross_entropy(logits, labels).item() == pytest.approx(math.log(2))
@@ -155,33 +155,33 @@ def test_a_confidence_of_one_falls_into_the_last_bin():
 
 def random_images(seed, num=2):
     g = torch.Generator().manual_seed(seed)
-    colours = F.interpolate(torch.rand(num, 3, 4, 8, generator=g), scale_factor=4, mode="bilinear")
+    colors = F.interpolate(torch.rand(num, 3, 4, 8, generator=g), scale_factor=4, mode="bilinear")
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
-    return (colours * 255 - mean) / std
+    return (colors * 255 - mean) / std
 
 
 def generators(*seeds):
     return [np.random.default_rng(seed) for seed in seeds]
 
 
-def test_colours_change_image_by_image_and_stay_in_range():
+def test_colors_change_image_by_image_and_stay_in_range():
     images = random_images(0, 3)
-    changed = augment_colours(images, generators(1, 2, 3))
+    changed = augment_colors(images, generators(1, 2, 3))
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
-    colours = (changed * std + mean) / 255
-    assert colours.min() > -1e-5
-    assert colours.max() < 1 + 1e-5
+    colors = (changed * std + mean) / 255
+    assert colors.min() > -1e-5
+    assert colors.max() < 1 + 1e-5
     assert ((changed - images).abs().mean((1, 2, 3)) > 0.05).all()
-    torch.testing.assert_close(augment_colours(images[1:2], generators(2))[0], changed[1])
+    torch.testing.assert_close(augment_colors(images[1:2], generators(2))[0], changed[1])
 
 
-def test_one_in_five_images_turns_grey():
+def test_one_in_five_images_turns_gray():
     images = random_images(1, 1).expand(300, -1, -1, -1)
-    changed = augment_colours(images, generators(*range(300)))
+    changed = augment_colors(images, generators(*range(300)))
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, STD))
-    colours = changed * std + mean
-    grey = ((colours.amax(1) - colours.amin(1)).amax((1, 2)) < 1e-2).float().mean().item()
-    assert grey == pytest.approx(0.2, abs=0.07)
+    colors = changed * std + mean
+    gray = ((colors.amax(1) - colors.amin(1)).amax((1, 2)) < 1e-2).float().mean().item()
+    assert gray == pytest.approx(0.2, abs=0.07)
 
 
 def test_scaling_keeps_size_and_moves_image_and_labels_together():

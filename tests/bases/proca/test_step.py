@@ -148,7 +148,7 @@ def test_self_training_starts_afresh_beside_a_frozen_network(make, base):
     prepare(state, *domains)
     assert same(adapted, state.teacher.state_dict())
     assert same(TrainingState(config, torch.device("cpu")).student.state_dict(), state.student.state_dict())
-    assert all(a is b for a, b in zip(parameters, state.student.parameters()))  # as the optimiser knows them
+    assert all(a is b for a, b in zip(parameters, state.student.parameters()))  # as the optimizer knows them
     assert state.optimizer.state == {}
     assert (state.proca.thresholds <= 0.9).all()
     assert (state.proca.thresholds < 0.9).any()
@@ -261,7 +261,7 @@ def test_a_whole_run_interrupted_anywhere_equals_uninterrupted_bit_for_bit(make,
         result = pgpc.train(config, out=tmp_path, on_report=keep(tmp_path))
     assert 0 <= result.metrics["mIoU"] <= 100
     assert len(caplog.messages) == 2  # the prototypes and the thresholds, once each
-    learnt = ("step", "student", "teacher", "contrast", "proca", "optimizer")
+    learned = ("step", "student", "teacher", "contrast", "proca", "optimizer")
     for interrupted, compared in ((2, 4), (3, 4), (5, 7), (6, 7), (8, 9)):
         folder = tmp_path / f"from{interrupted}"
         folder.mkdir()
@@ -270,5 +270,5 @@ def test_a_whole_run_interrupted_anywhere_equals_uninterrupted_bit_for_bit(make,
         with contextlib.suppress(Stop):
             pgpc.train(config, out=folder, resume=folder, on_report=keep(folder, stop_at=compared))
         whole, resumed = (torch.load(f / f"{compared}.pt", weights_only=True) for f in (tmp_path, folder))
-        for part in learnt:
+        for part in learned:
             assert equal(whole[part], resumed[part]), (interrupted, part)

@@ -390,10 +390,10 @@ def test_own_classes_and_images_without_labels(tmp_path: Path) -> None:
     assert list(read_manifest(tmp_path / "out")["splits"]) == ["train", "test"]  # those that exist
     shards = Shards.open(tmp_path / "out", "train")
     assert shards.classes.names == ("ground", "tree") and shards.names == ["a", "b ü", "c"]
-    assert shards.num_labelled == 2
+    assert shards.num_labeled == 2
     assert shards.label_bytes(0) is None and shards.class_pixels[0].sum() == 0
     assert shards.label_bytes(1) is not None and shards.class_pixels[1].sum() == 32 * 40
-    assert Shards.open(tmp_path / "out", "test").num_labelled == 0
+    assert Shards.open(tmp_path / "out", "test").num_labeled == 0
     verify(tmp_path / "out")
     text = (tmp_path / "raw/classes.json").read_text()
     (tmp_path / "raw/classes.json").write_text(text.replace('"tree"', '"plant"'))

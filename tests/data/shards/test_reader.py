@@ -178,12 +178,12 @@ def test_damaged_offsets_are_noticed_when_opened(folder: Path, wrong: int) -> No
         verify(folder)
 
 
-def test_unlabelled_rows_are_noticed_where_labels_are_needed(tmp_path: Path) -> None:
+def test_unlabeled_rows_are_noticed_where_labels_are_needed(tmp_path: Path) -> None:
     (tmp_path / "raw/images").mkdir(parents=True)
     Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/a.png")
     pack("folder", tmp_path / "raw", tmp_path / "packed")
     with pytest.raises(ShardError, match="1 of 1 have none"):
-        Shards.open(tmp_path / "packed", "train").check_labelled()
+        Shards.open(tmp_path / "packed", "train").check_labeled()
 
 
 def test_verify_adds_up_the_manifest(folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_verify_adds_up_the_manifest(folder: Path) -> None:
     manifest["splits"]["val"]["labelled"] = 1
     manifest["splits"]["train"]["class_pixels"][2] += 1
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labelled of split 'val'"):
+    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labeled of split 'val'"):
         verify(folder)
 
 

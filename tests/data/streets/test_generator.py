@@ -80,7 +80,7 @@ def test_files_decode_to_what_was_rendered(small: Path) -> None:
     raw = Image.open(small / "source/labels/00002.png")
     assert np.array_equal(CITYSCAPES_TRAIN_IDS[np.array(raw)], labels)
     road = CLASSES[0].cityscapes_id
-    assert tuple(raw.getpalette()[3 * road : 3 * road + 3]) == CLASSES[0].colour
+    assert tuple(raw.getpalette()[3 * road : 3 * road + 3]) == CLASSES[0].color
 
 
 def test_an_image_depends_on_seed_split_and_index_only(small: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_domains_agree_in_classes_and_differ_in_looks() -> None:
     for domain in ("source", "target"):
         renders = [render(domain, np.random.default_rng(k), 64, 128) for k in range(30)]
         saturation[domain] = np.mean([np.ptp(image.astype(int), axis=2).mean() for image, _ in renders])
-        # Differences of neighbours within the flat sky: texture and blur aside, what remains is the sensor.
+        # Differences of neighbors within the flat sky: texture and blur aside, what remains is the sensor.
         steps = [
             np.abs(np.diff(image[..., 1].astype(int), axis=1))[(labels == SKY)[:, 1:]] for image, labels in renders
         ]
@@ -184,16 +184,16 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_painted_pixels_are_labelled_pixels(name: str) -> None:
+def test_painted_pixels_are_labeled_pixels(name: str) -> None:
     for seed in range(12):
         canvas = Canvas(Camera(280.0, 60.0, 70.0, 1.4), 128, 256, ((200, 200, 200), 300.0))
         ImageDraw.Draw(canvas.image).rectangle((0, 0, 256, 128), fill=(255, 0, 255))
         canvas.labels.paste(254, (0, 0, 256, 128))
         OBJECTS[name](canvas, Dice(np.random.default_rng(seed)))
         painted = (np.array(canvas.image) != (255, 0, 255)).any(axis=2)
-        labelled = np.array(canvas.labels) != 254
+        labeled = np.array(canvas.labels) != 254
         assert painted.any()
-        assert np.array_equal(painted, labelled), f"seed {seed}: {np.sum(painted != labelled)} pixels differ"
+        assert np.array_equal(painted, labeled), f"seed {seed}: {np.sum(painted != labeled)} pixels differ"
 
 
 @pytest.mark.parametrize(

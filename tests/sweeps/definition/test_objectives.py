@@ -18,7 +18,7 @@ WAYS = ("maximize", "minimize")
 def test_front_by_hand() -> None:
     points = {"good": (30, 90), "cheap": (20, 10), "between": (25, 50), "beaten": (25, 51), "twin": (20, 10)}
     assert objectives.front(points, WAYS) == {"good", "cheap", "between", "twin"}
-    assert objectives.front(points, WAYS[::-1]) == {"good", "beaten", "cheap", "twin"}, "the second is maximised"
+    assert objectives.front(points, WAYS[::-1]) == {"good", "beaten", "cheap", "twin"}, "the second is maximized"
     assert objectives.front({}, WAYS) == set()
 
 

@@ -218,7 +218,7 @@ def test_tune_can_keep_a_copy_of_what_holds_it(live: Callable[..., LiveTerminal]
     assert "lost" not in table._console.file.getvalue()
 
 
-def test_without_colours_where_the_user_wants_none(
+def test_without_colors_where_the_user_wants_none(
     live: Callable[..., LiveTerminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = live()
@@ -233,7 +233,7 @@ def test_without_colours_where_the_user_wants_none(
 
     assert "\x1b[31m" in codes()
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not any(f"\x1b[3{colour}m" in codes() for colour in range(8))
+    assert not any(f"\x1b[3{color}m" in codes() for color in range(8))
 
 
 def test_lines_where_nobody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

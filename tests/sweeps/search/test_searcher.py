@@ -484,5 +484,5 @@ def test_tpe_models_parameters_together_where_there_is_one_objective(objectives:
     sampler = algorithms.make_sampler("tpe", seed=0, num_trials=9)
     bench = Bench(objectives=objectives, sampler=sampler)
     outcomes(bench, 4)
-    modelled = sampler.infer_relative_search_space(bench.study, bench.study.trials[0])
-    assert set(modelled) == (set(SPACE) if together else set())
+    modeled = sampler.infer_relative_search_space(bench.study, bench.study.trials[0])
+    assert set(modeled) == (set(SPACE) if together else set())
