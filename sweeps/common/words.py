@@ -1,0 +1,49 @@
+"""How times, numbers and parameters are written, alike on the screen, in tables and in reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NOTHING = "-"
+"""Stands where there is no number."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``m:ss``, or as ``h:mm:ss`` from an hour on; parts of a second are dropped."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def number(value: float | None, spec: str = ".2f") -> str:
+    """Return a number in the given format, or ``"-"`` for None and NaN."""
+    return NOTHING if value is None or math.isnan(value) else format(value, spec)
+
+
+def count(num: float, noun: str) -> str:
+    """Return a whole number, its thousands set apart, and its noun in the right form: ``"1,240 iterations"``."""
+    return f"{num:,.0f} {noun}{'' if round(num) == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Return a share from 0 to 1 in whole percent; one that is not nothing, but less than a half percent, says so."""
+    return "less than 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def param_text(value: object) -> str:
+    """Return a value of a config as it is shown: floats with three significant digits, all else as it is."""
+    if value is None:
+        return NOTHING
+    return number(value, ".3g") if isinstance(value, float) else str(value)
+
+
+def short(key: str) -> str:
+    """Return what follows the last dot of a dotted config key, under which a parameter is shown."""
+    return key.rpartition(".")[2]
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them: ``"a, b and c"``."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
