@@ -10,15 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgpc import contrast
-    from pgpc.config import Config, override
+    from pgpc.config import (
+        AdaptationConfig,
+        Config,
+        ContrastConfig,
+        DataConfig,
+        EvaluationConfig,
+        ModelConfig,
+        OptimizerConfig,
+        ProCAConfig,
+        StreetsConfig,
+        TrainingConfig,
+        override,
+    )
     from pgpc.models import build_model, load_exported, load_weights
     from pgpc.presets import preset
     from pgpc.training import NonFiniteLoss, Result, evaluate, train
 
 _HOMES = {
+    "AdaptationConfig": "pgpc.config",
     "Config": "pgpc.config",
+    "ContrastConfig": "pgpc.config",
+    "DataConfig": "pgpc.config",
+    "EvaluationConfig": "pgpc.config",
+    "ModelConfig": "pgpc.config",
     "NonFiniteLoss": "pgpc.training",
+    "OptimizerConfig": "pgpc.config",
+    "ProCAConfig": "pgpc.config",
     "Result": "pgpc.training",
+    "StreetsConfig": "pgpc.config",
+    "TrainingConfig": "pgpc.config",
     "build_model": "pgpc.models",
     "evaluate": "pgpc.training",
     "load_exported": "pgpc.models",
@@ -29,9 +50,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdaptationConfig",
     "Config",
+    "ContrastConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
     "NonFiniteLoss",
+    "OptimizerConfig",
+    "ProCAConfig",
     "Result",
+    "StreetsConfig",
+    "TrainingConfig",
     "build_model",
     "contrast",
     "evaluate",

@@ -30,7 +30,7 @@ _BASES: Mapping[str, Changes] = {
     "mic-hrda": {"model.architecture": "hrda", "model.detail_crop": 512, **_MIC, "adaptation.mask_block": 64},
     # Another network, whole images, SGD, and stages of its own.
     "proca": {
-        "proca.enabled": True,
+        "base": "proca",
         "model.architecture": "deeplabv2",
         "model.encoder": "resnet101",
         "model.drop_path": 0.0,

@@ -28,7 +28,7 @@ def test_text_is_converted_to_the_fields_type():
 
 
 PROCA = {
-    "proca.enabled": True,
+    "base": "proca",
     "training.iterations": 200_000,
     "contrast.enabled": False,
     "adaptation.feature_distance_weight": 0.0,
@@ -70,9 +70,9 @@ PROCA = {
         ({"data.target_margins": "300,300,0,0"}, r"data.target_margins must be .* leave pixels"),
         ({"evaluation.window": 256}, r"evaluation.window_stride must lie in \[1, evaluation.window\] \(256\)"),
         ({"adaptation.mask_share": 2}, r"adaptation.mask_share must lie in \[0, 1\]"),
-        ({"proca.enabled": True}, r"must leave iterations of training.iterations \(40000\), but got 110000"),
+        ({"base": "proca"}, r"must leave iterations of training.iterations \(40000\), but got 110000"),
         (
-            {"proca.enabled": True, "training.iterations": 200_000},
+            {"base": "proca", "training.iterations": 200_000},
             r"contrast.start must lie in the stage of ProCA that adapts.*20000 to 110000, but got 20000",
         ),
         ({**PROCA, "adaptation.enabled": False}, r"needs adaptation.enabled, for the target, but got False"),

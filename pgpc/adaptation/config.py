@@ -7,77 +7,135 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pgpc.runtime.checks import check
+from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdaptationConfig:
-    """Self-training on the target: EMA teacher, pseudo-labels, ClassMix, feature distance, masking."""
+    """Self-training on the target: EMA teacher, pseudo-labels, ClassMix, feature distance, masking.
 
-    enabled: bool = True
-    """Whether the target is used at all; off is the source-only baseline."""
-    target_weight: float = 1.0
-    """lambda_t of Eq. 6, the weight of the loss on mixed images."""
-    ema_decay: float = 0.999
-    """alpha of the teacher's exponential moving average, reached from below as min(1 - 1/(t+1), alpha)."""
-    confidence: float = 0.968
-    """kappa of Eq. 3: the pseudo-label weight is the share of pixels at least this confident."""
-    ignore_top: int = 15
-    """Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artifacts)."""
-    ignore_bottom: int = 120
-    """Rows at the bottom of a target crop whose pseudo-labels get weight 0 (the bonnet of the car)."""
-    jitter_probability: float = 0.8
-    """Probability that the mixed images of a step are color-jittered."""
-    jitter_strength: float = 0.2
-    """Half-width of the brightness, contrast, saturation and hue perturbations."""
-    blur_probability: float = 0.5
-    """Probability that the mixed images of a step are blurred, sigma ~ U(0.15, 1.15) pixels."""
-    feature_distance_weight: float = 0.005
-    """Weight of the distance between the encoder's last features and those of the frozen initial encoder on thing
-    classes; 0 turns it off, which is right where the encoder starts from random weights."""
-    feature_distance_share: float = 0.75
-    """A cell of the coarse label map counts when one class covers at least this share of it."""
-    masked_weight: float = 0.0
-    """Weight of the loss on masked images (MIC); 0 turns it off."""
-    masked_images: Literal["target", "both"] = "target"
-    """Which images are masked: the target ones, after color augmentation of their own, or without any both, every
-    second image of the batch a source one (MIC on adverse weather)."""
-    mask_block: int = 32
-    """Side in pixels of the squares that are masked as a whole."""
-    mask_share: float = 0.7
-    """Probability that a square is masked."""
+    With base=proca only the teacher's decay, the confidence and the weight of the target count, which the contrast
+    needs.
+    """
+
+    enabled: bool = key(
+        True,
+        doc="Whether the target is used at all; off is the source-only baseline.",
+        phase=Phase.START,
+    )
+    target_weight: float = key(
+        1.0,
+        doc="lambda_t, the weight of the loss on mixed images.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        source="Eq. 6; Table 8",
+    )
+    ema_decay: float = key(
+        0.999,
+        doc="alpha of the teacher's exponential moving average, reached from below as min(1 - 1/(t+1), alpha).",
+        low=0,
+        below=1,
+        phase=Phase.START,
+    )
+    confidence: float = key(
+        0.968,
+        doc="kappa: the weight of pseudo-labels is the share of pixels at least this confident.",
+        above=0,
+        below=1,
+        phase=Phase.START,
+        source="Eq. 3",
+    )
+    ignore_top: int = key(
+        15,
+        doc="Rows at the top of a target crop whose pseudo-labels get weight 0 (rectification artifacts).",
+        low=0,
+        unit="pixels",
+        phase=Phase.START,
+    )
+    ignore_bottom: int = key(
+        120,
+        doc="Rows at the bottom of a target crop whose pseudo-labels get weight 0 (the bonnet of the car).",
+        low=0,
+        unit="pixels",
+        phase=Phase.START,
+    )
+    jitter_probability: float = key(
+        0.8,
+        doc="Probability that the mixed images of a step are color-jittered.",
+        low=0,
+        high=1,
+        phase=Phase.START,
+    )
+    jitter_strength: float = key(
+        0.2,
+        doc="Half-width of the brightness, contrast, saturation and hue perturbations.",
+        low=0,
+        high=0.5,
+        phase=Phase.START,
+    )
+    blur_probability: float = key(
+        0.5,
+        doc="Probability that the mixed images of a step are blurred, sigma ~ U(0.15, 1.15) pixels.",
+        low=0,
+        high=1,
+        phase=Phase.START,
+    )
+    feature_distance_weight: float = key(
+        0.005,
+        doc="Weight of the distance between the encoder's last features and those of the frozen initial encoder on "
+        "thing classes; 0 turns it off, which is right where the encoder starts from random weights.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        source="DAFormer",
+    )
+    feature_distance_share: float = key(
+        0.75,
+        doc="A cell of the coarse label map counts when one class covers at least this share of it.",
+        above=0.5,
+        high=1,
+        phase=Phase.START,
+        source="DAFormer",
+    )
+    masked_weight: float = key(
+        0.0,
+        doc="Weight of the loss on masked images; 0 turns it off.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        source="MIC",
+    )
+    masked_images: Literal["target", "both"] = key(
+        "target",
+        doc="Which images are masked: the target ones, after color augmentation of their own, or without any both, "
+        "every second image of the batch a source one (MIC on adverse weather).",
+        phase=Phase.START,
+        source="MIC",
+    )
+    mask_block: int = key(
+        32,
+        doc="Side of the squares that are masked as a whole.",
+        low=1,
+        unit="pixels",
+        phase=Phase.START,
+        source="MIC",
+    )
+    mask_share: float = key(
+        0.7,
+        doc="Probability that a square is masked.",
+        low=0,
+        high=1,
+        phase=Phase.START,
+        source="MIC",
+    )
 
     def __post_init__(self) -> None:
-        check(
-            0 <= self.target_weight < math.inf, "adaptation.target_weight must be finite and >= 0", self.target_weight
-        )
-        check(0 <= self.ema_decay < 1, "adaptation.ema_decay must lie in [0, 1)", self.ema_decay)
-        check(0 < self.confidence < 1, "adaptation.confidence must lie in (0, 1)", self.confidence)
-        check(self.ignore_top >= 0, "adaptation.ignore_top must be >= 0", self.ignore_top)
-        check(self.ignore_bottom >= 0, "adaptation.ignore_bottom must be >= 0", self.ignore_bottom)
-        check(
-            0 <= self.jitter_probability <= 1,
-            "adaptation.jitter_probability must lie in [0, 1]",
-            self.jitter_probability,
-        )
-        check(0 <= self.jitter_strength <= 0.5, "adaptation.jitter_strength must lie in [0, 0.5]", self.jitter_strength)
-        check(0 <= self.blur_probability <= 1, "adaptation.blur_probability must lie in [0, 1]", self.blur_probability)
-        check(
-            0 <= self.feature_distance_weight < math.inf,
-            "adaptation.feature_distance_weight must be finite and >= 0",
-            self.feature_distance_weight,
-        )
-        check(
-            0.5 < self.feature_distance_share <= 1,
-            "adaptation.feature_distance_share must lie in (0.5, 1]",
-            self.feature_distance_share,
-        )
-        check(
-            0 <= self.masked_weight < math.inf, "adaptation.masked_weight must be finite and >= 0", self.masked_weight
-        )
-        check(self.mask_block >= 1, "adaptation.mask_block must be >= 1", self.mask_block)
-        check(0 <= self.mask_share <= 1, "adaptation.mask_share must lie in [0, 1]", self.mask_share)
+        check_fields(self, "adaptation")
 
 
+@documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProCAConfig:
     """Prototypical contrast adaptation (ProCA), a base with a training step and stages of its own.
@@ -85,50 +143,101 @@ class ProCAConfig:
     Stage "source" trains on the source alone; prototypes are then the class means over the whole source. Stage "adapt"
     trains on both domains against the prototypes. Stage "self_training" starts a network afresh and trains it on the
     target alone, with the pseudo-labels of the network that "adapt" ended with. "adapt" has the iterations of the run
-    that the other two stages leave.
+    that the other two stages leave. All of it counts with base=proca only.
     """
 
-    enabled: bool = False
-    """Whether this is the base; `adaptation` then gives only the teacher's decay, confidence and `target_weight`, which
-    the contrast needs."""
-    source_iterations: int = 20_000
-    """Iterations of stage "source"."""
-    source_horizon: int = 31_250
-    """Iterations after which the learning rate of stage "source" would be 0; it is stopped before."""
-    adapt_lr: float = 2.5e-4
-    """Learning rate of stage "adapt"; the other two have `optimizer.lr`."""
-    self_training_iterations: int = 90_000
-    """Iterations of stage "self_training"; 0 leaves it out."""
-    lovasz_weight: float = 0.75
-    """Weight of the Lovasz-softmax loss beside the cross-entropy on the source."""
-    feature_weight: float = 1.0
-    """Weight of the contrast between pixels and prototypes in the encoder's last features."""
-    output_weight: float = 1.0
-    """Weight of the contrast between pixels and prototypes in the logits."""
-    temperature: float = 50.0
-    """tau of the contrast. As in the published configuration, where it leaves the loss nearly flat."""
-    logit_threshold: float = 0.9
-    """A target pixel takes part when its largest logit, not probability, reaches this."""
-    label_threshold: float = 0.9
-    """Upper limit of the confidence that a pseudo-label of stage "self_training" needs."""
-    label_share: float = 0.6
-    """Share of a class's target pixels below the confidence that its pseudo-labels need, where that is lower."""
+    source_iterations: int = key(
+        20_000,
+        doc='Length of stage "source".',
+        low=1,
+        unit="iterations",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    source_horizon: int = key(
+        31_250,
+        doc='Iterations after which the learning rate of stage "source" would be 0; it is stopped before. At least '
+        "`source_iterations`.",
+        unit="iterations",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    adapt_lr: float = key(
+        2.5e-4,
+        doc='Learning rate of stage "adapt"; the other two have `optimizer.lr`.',
+        above=0,
+        below=math.inf,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    self_training_iterations: int = key(
+        90_000,
+        doc='Length of stage "self_training"; 0 leaves it out.',
+        low=0,
+        unit="iterations",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    lovasz_weight: float = key(
+        0.75,
+        doc="Weight of the Lovasz-softmax loss beside the cross-entropy on the source.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    feature_weight: float = key(
+        1.0,
+        doc="Weight of the contrast between pixels and prototypes in the encoder's last features.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    output_weight: float = key(
+        1.0,
+        doc="Weight of the contrast between pixels and prototypes in the logits.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    temperature: float = key(
+        50.0,
+        doc="tau of the contrast with prototypes. As in the published configuration, where it leaves the loss nearly "
+        "flat.",
+        above=0,
+        below=math.inf,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    logit_threshold: float = key(
+        0.9,
+        doc="A target pixel takes part when its largest logit, not probability, reaches this.",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    label_threshold: float = key(
+        0.9,
+        doc='Upper limit of the confidence that a pseudo-label of stage "self_training" needs.',
+        low=0,
+        high=1,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    label_share: float = key(
+        0.6,
+        doc="Share of a class's target pixels below the confidence that its pseudo-labels need, where that is lower.",
+        low=0,
+        high=1,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
 
     def __post_init__(self) -> None:
-        check(self.source_iterations >= 1, "proca.source_iterations must be >= 1", self.source_iterations)
+        check_fields(self, "proca")
         check(
             self.source_horizon >= self.source_iterations,
             f"proca.source_horizon must be at least proca.source_iterations ({self.source_iterations})",
             self.source_horizon,
         )
-        check(
-            self.self_training_iterations >= 0,
-            "proca.self_training_iterations must be >= 0",
-            self.self_training_iterations,
-        )
-        for name in ("adapt_lr", "temperature"):
-            check(0 < getattr(self, name) < math.inf, f"proca.{name} must be finite and > 0", getattr(self, name))
-        for name in ("lovasz_weight", "feature_weight", "output_weight"):
-            check(0 <= getattr(self, name) < math.inf, f"proca.{name} must be finite and >= 0", getattr(self, name))
-        for name in ("label_threshold", "label_share"):
-            check(0 <= getattr(self, name) <= 1, f"proca.{name} must lie in [0, 1]", getattr(self, name))

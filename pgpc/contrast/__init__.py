@@ -11,11 +11,46 @@ Eq. 10       source negatives         :func:`~pgpc.contrast.sampling.draw_other_
 Eq. 11       target negatives         :func:`~pgpc.contrast.reliability.rank_negatives`
 Fig. 1       families of contrast     ``PixelContrast.loss``
 ===========  =======================  ====================================
+
+Names are resolved at first use: the configuration is read in processes that must not load torch.
 """
 
-from pgpc.contrast.loss import info_nce
-from pgpc.contrast.memory import FeatureBank, PrototypeBank
-from pgpc.contrast.pixel_contrast import PixelContrast
-from pgpc.contrast.reliability import entropy, rank_negatives, reliable
+from __future__ import annotations
 
-__all__ = ["FeatureBank", "PixelContrast", "PrototypeBank", "entropy", "info_nce", "rank_negatives", "reliable"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgpc.contrast.config import ContrastConfig
+    from pgpc.contrast.loss import info_nce
+    from pgpc.contrast.memory import FeatureBank, PrototypeBank
+    from pgpc.contrast.pixel_contrast import PixelContrast
+    from pgpc.contrast.reliability import entropy, rank_negatives, reliable
+
+_HOMES = {
+    "ContrastConfig": "config",
+    "FeatureBank": "memory",
+    "PixelContrast": "pixel_contrast",
+    "PrototypeBank": "memory",
+    "entropy": "reliability",
+    "info_nce": "loss",
+    "rank_negatives": "reliability",
+    "reliable": "reliability",
+}
+
+__all__ = [
+    "ContrastConfig",
+    "FeatureBank",
+    "PixelContrast",
+    "PrototypeBank",
+    "entropy",
+    "info_nce",
+    "rank_negatives",
+    "reliable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

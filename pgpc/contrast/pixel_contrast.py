@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pgpc.config import ContrastConfig
+from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.loss import info_nce_terms, similarities, terms
 from pgpc.contrast.memory import FeatureBank, PrototypeBank
 from pgpc.contrast.reliability import rank_negatives

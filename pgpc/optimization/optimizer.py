@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pgpc.config import Config, OptimizerConfig
 from pgpc.models.student import Student
+from pgpc.optimization.config import OptimizerConfig
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -27,12 +27,17 @@ def learning_rate(step: int, config: OptimizerConfig, iterations: int) -> float:
     return config.lr * decay * warmup
 
 
-def projection_factor(step: int, config: Config) -> float:
-    """What the projection head's learning rate is multiplied by, in (0, 1]: it rises over ``contrast.head_warmup``."""
-    contrast = config.contrast
-    if contrast.head_warmup == 0:
+def projection_factor(step: int, start: int, head_warmup: int) -> float:
+    """Return what the projection head's learning rate is multiplied by, in (0, 1].
+
+    Args:
+        step: Iteration, counted from 0.
+        start: First iteration in which the projection head learns.
+        head_warmup: Iterations from `start` on over which the factor rises linearly to 1; 0 for 1 at once.
+    """
+    if head_warmup == 0:
         return 1.0
-    return min(max(step - contrast.start + 1, 1) / contrast.head_warmup, 1.0)
+    return min(max(step - start + 1, 1) / head_warmup, 1.0)
 
 
 def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -84,7 +84,7 @@ def influential(config: Config, keys: Collection[str]) -> list[str]:
 
 def _is_neutral(key: str, config: Config) -> bool:
     if key == "contrast.enabled":  # the stage of ProCA that adapts has its EMA teacher only for the contrast
-        return not config.proca.enabled
+        return config.base != "proca"
     if key == "contrast.anchor_view":  # without a loss on mixed images they are made for their anchors, from step 0 on
         return config.adaptation.target_weight > 0
     return key in _NEUTRAL

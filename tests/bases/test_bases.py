@@ -180,7 +180,7 @@ def shrink(name, tiny):
         changes |= {"model.encoder": "mit_b0"}
     if config.model.detail_crop is not None:
         changes |= {"model.detail_crop": 32}
-    if config.proca.enabled:
+    if config.base == "proca":
         changes |= {
             "proca.source_iterations": 1,
             "proca.self_training_iterations": 1,

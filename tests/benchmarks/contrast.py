@@ -37,8 +37,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pgpc.config import ContrastConfig
 from pgpc.contrast import FeatureBank, PixelContrast, PrototypeBank, info_nce, reliable
+from pgpc.contrast.config import ContrastConfig
 
 SIZES = {"classes": 19, "anchors": 256, "negatives": 512, "dim": 256, "bank": 16_384}
 QUOTA = 256

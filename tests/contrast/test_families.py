@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.config import ContrastConfig
 from pgpc.contrast import PixelContrast, reliable
+from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.sampling import draw_other_classes, draw_own_class, draw_with_replacement
 
 C, D, H, M, N, POOL, SIZE = 5, 6, 8, 4, 5, 30, 24

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pgpc.config import ContrastConfig
 from pgpc.contrast import PixelContrast, pixel_contrast, rank_negatives, reliable
+from pgpc.contrast.config import ContrastConfig
 
 C, D = 5, 4
 SIZES = {"r": 2, "anchors": 6, "negatives": 7, "bank_size": 20, "quota": 9, "pool": 12, "dim": D}

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.config import ContrastConfig
 from pgpc.contrast import PixelContrast
+from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.sampling import draw_with_replacement
 
 C, D = 6, 8

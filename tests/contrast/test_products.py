@@ -6,8 +6,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pgpc.config import ContrastConfig
 from pgpc.contrast import PixelContrast, info_nce, loss, reliable
+from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.products import drawn_products, rows_of
 
 K, M, N, S, D = 3, 5, 4, 50, 8

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pgpc.bases.proca.step import prepare, proca_step
 from torch.nn import functional as F
 
 import pgpc
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.mixing import choose_classes
 from pgpc.adaptation.pseudo_labels import pseudo_labels
-from pgpc.bases.proca.step import prepare, proca_step
 from pgpc.bases.self_training import train_step
 from pgpc.bases.state import TrainingState
-from pgpc.config import ContrastConfig, from_dict
+from pgpc.config import from_dict
 from pgpc.contrast import PixelContrast, reliable
+from pgpc.contrast.config import ContrastConfig
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import training_batches
 from pgpc.runtime import distributed

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from pgpc.classes import CLASSES
+from pgpc.data.streets.config import StreetsConfig
 from pgpc.data.streets.palette import BUILDING, ROAD, SIDEWALK, SKY, TERRAIN, VEGETATION, WALL, Dice
 from pgpc.data.streets.scene import StreetStyle, compose
 
@@ -80,47 +80,6 @@ _CAMERA = StreetStyle(
 # How strongly a surface is textured, in gray levels of the source; what is not named gets _PLAIN.
 _ROUGHNESS = {ROAD: 7, SIDEWALK: 9, BUILDING: 8, WALL: 12, VEGETATION: 22, TERRAIN: 16, SKY: 2}
 _PLAIN = 4
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreetsConfig:
-    """Size of the embedded pair.
-
-    Attributes:
-        num_source: labeled source images, at least 1.
-        num_target: target training images, at least 1.
-        num_val: target validation images, at least 1.
-        height: image height in pixels, a multiple of 32, at least 64.
-        width: image width in pixels, a multiple of 32, at least ``height``.
-        seed: non-negative; images of different seeds have nothing in common.
-
-    Raises:
-        ValueError: a field is out of its range.
-    """
-
-    num_source: int = 240
-    num_target: int = 240
-    num_val: int = 48
-    height: int = 128
-    width: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("num_source", "num_target", "num_val"):
-            if (count := getattr(self, name)) < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}: ask for one image or more")
-        for name in ("height", "width"):
-            if (side := getattr(self, name)) < 64 or side % 32:
-                raise ValueError(
-                    f"{name} must be a multiple of 32 and at least 64, got {side}: use {max(64, round(side / 32) * 32)}"
-                )
-        if self.width < self.height:
-            raise ValueError(
-                f"width must be at least height, got width {self.width} and height {self.height}: "
-                "swap them, or widen the image"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}: use {-self.seed}")
 
 
 def render(domain: Domain, rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ def config(**changes):
     return override(
         Config(),
         {
-            "proca.enabled": True,
+            "base": "proca",
             "proca.source_iterations": 3,
             "proca.self_training_iterations": 2,
             "training.iterations": 10,
@@ -50,7 +50,7 @@ def test_a_stage_begins_at_its_first_step(stage):
 
 @pytest.mark.parametrize(("adapting", "expected"), [(True, (4, 4)), (False, (4, 0))])
 def test_other_bases_take_the_same_at_every_step(adapting, expected):
-    other = config(**{"proca.enabled": False, "adaptation.enabled": adapting})
+    other = config(**{"base": "self_training", "adaptation.enabled": adapting})
     assert {images_per_step(step, other) for step in range(10)} == {expected}
 
 
