@@ -1,4 +1,4 @@
-"""Thing-class feature distance to the frozen initial encoder (DAFormer)."""
+"""Thing-class feature distance to the frozen initial encoder (Hoyer et al., DAFormer, CVPR 2022)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 
 def downscale_labels(labels: Tensor, factor: int, share: float, num_classes: int) -> Tensor:
-    """Labels of coarse cells: the class that covers at least `share` of a cell, else "ignore".
+    """Label coarse cells: with the class that covers at least `share` of a cell, else with "ignore".
 
     Args:
-        labels: ``(B, H, W)`` train ids; H and W multiples of `factor`.
-        factor: side of a cell in pixels.
-        share: least share of the winning class.
-        num_classes: C.
+        labels: Train ids ``(B, H, W)``; H and W are multiples of `factor`.
+        factor: Side of a cell in pixels.
+        share: Least share of the winning class, in (0.5, 1].
+        num_classes: C, the number of classes.
 
     Returns:
         ``(B, H / factor, W / factor)`` int64.
@@ -34,26 +35,26 @@ def downscale_labels(labels: Tensor, factor: int, share: float, num_classes: int
 def feature_distance(
     features: Tensor, initial: Tensor, labels: Tensor, *, things: Sequence[int], share: float, num_classes: int
 ) -> Tensor:
-    """Mean Euclidean distance between the encoder's last features and the initial encoder's, on thing-class cells.
+    """Compute the mean Euclidean distance of the encoder's last features from the initial ones, on thing-class cells.
 
     The mean runs over the cells of all processes; each returns its part times their number, so that averaging
     gradients over processes gives the gradient of that mean.
 
     Args:
-        features: ``(B, D, h, w)`` of the student, with gradient.
-        initial: ``(B, D, h, w)`` of the frozen encoder, on the same source images.
-        labels: ``(B, H, W)`` source labels, W = w * factor.
-        things: train ids of the thing classes.
-        share: see :func:`downscale_labels`.
-        num_classes: C.
+        features: Features ``(B, D, h, w)`` of the student's encoder, with gradient.
+        initial: Features ``(B, D, h, w)`` of the frozen encoder, on the same source images.
+        labels: Labels ``(B, H, W)`` of the source, where W = w * factor.
+        things: Train ids of the thing classes.
+        share: Least share of a cell that a class covers, see :func:`downscale_labels`.
+        num_classes: C, the number of classes.
 
     Returns:
-        Scalar; exactly 0, connected to the graph, where no cell qualifies.
+        A scalar; exactly 0, connected to the graph, where no cell qualifies.
     """
     coarse = downscale_labels(labels, labels.shape[-1] // features.shape[-1], share, num_classes)
     mask = torch.isin(coarse, _ids(tuple(things), coarse.device))
     cells = distributed.all_reduce_sum(mask.sum())
-    squared = (features.float() - initial.float()).square().sum(dim=1)
+    squared = (at_least_float32(features) - at_least_float32(initial)).square().sum(dim=1)
     # The gradient of a square root at 0 is infinite: keep cells that do not count, and equal features, away from it.
     counts = mask & (squared > 0)
     distance = torch.where(counts, torch.where(counts, squared, 1.0).sqrt(), 0.0)

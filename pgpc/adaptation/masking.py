@@ -1,4 +1,4 @@
-"""Masked images, on which the student must guess from context (MIC)."""
+"""Masked images, on which the student must guess from context (Hoyer et al., MIC, CVPR 2023)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Masked(NamedTuple):
     """Masked images and their targets.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalized; masked pixels are 0, the mean color.
-        labels: ``(B, H, W)`` int64.
-        weight: ``(B, H, W)`` float32, per-pixel weight of the loss.
+        images: Normalized images ``(B, 3, H, W)``; masked pixels are 0, the mean color.
+        labels: Train ids ``(B, H, W)``, int64.
+        weight: Weight of each pixel in the loss, ``(B, H, W)``.
     """
 
     images: Tensor
@@ -31,10 +31,13 @@ def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.r
     The grid has ``round(H / block)`` times ``round(W / block)`` cells, stretched over the image.
 
     Args:
-        images: ``(B, 3, H, W)`` normalized.
-        block: side of a square in pixels.
-        share: probability that a square is masked.
-        rngs: one generator per image.
+        images: Normalized images ``(B, 3, H, W)``.
+        block: Side of a square in pixels.
+        share: Probability that a square is masked, in [0, 1].
+        rngs: One generator per image.
+
+    Returns:
+        ``(B, 3, H, W)``.
     """
     height, width = images.shape[2:]
     grid = (max(round(height / block), 1), max(round(width / block), 1))
@@ -44,11 +47,14 @@ def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.r
 
 
 def every_second(source: Tensor, target: Tensor, first: int) -> Tensor:
-    """Half of each domain: images with an even number from the source, the others from the target.
+    """Take half of each domain: images with an even number from the source, the others from the target.
 
     Args:
-        source: ``(B, ...)`` of this process's source images.
-        target: the same of its target images.
-        first: number of this process's first image, over all steps and processes.
+        source: Tensor ``(B, ...)`` of this process's source images.
+        target: The same of its target images.
+        first: Number of this process's first image, over all steps and processes.
+
+    Returns:
+        ``(B, ...)``.
     """
     return torch.stack([source[i] if (first + i) % 2 == 0 else target[i] for i in range(len(source))])

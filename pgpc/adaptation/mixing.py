@@ -1,4 +1,4 @@
-"""ClassMix and the augmentation of mixed images (DACS).
+"""ClassMix and the augmentation of mixed images (Tranheden et al., DACS, WACV 2021).
 
 Which classes are pasted and how an image is perturbed is drawn on the host, per image of the global batch, so that the
 result does not depend on how many processes share the batch and the device is never waited for.
@@ -27,10 +27,10 @@ class Mixed(NamedTuple):
     """Mixed images and their targets.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalized.
-        labels: ``(B, H, W)`` int64.
-        weight: ``(B, H, W)`` float32, per-pixel weight of the loss.
-        pasted: ``(B, H, W)`` bool, True where the pixel comes from the source.
+        images: Normalized images ``(B, 3, H, W)``.
+        labels: Train ids ``(B, H, W)``, int64.
+        weight: Weight of each pixel in the loss, ``(B, H, W)``.
+        pasted: Mask ``(B, H, W)``, bool: True where the pixel comes from the source.
     """
 
     images: Tensor
@@ -40,14 +40,14 @@ class Mixed(NamedTuple):
 
 
 def choose_classes(source_labels: Tensor, num_classes: int, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """For each image, half of the classes (rounded up) of the whole source batch.
+    """Choose, for each image, half of the classes (rounded up) of the whole source batch.
 
     "Ignore" counts as a class, and a chosen class need not be in the image it is chosen for.
 
     Args:
-        source_labels: ``(B, H, W)`` train ids of this process's images.
-        num_classes: C.
-        rngs: one generator per image.
+        source_labels: Train ids ``(B, H, W)`` of this process's images.
+        num_classes: C, the number of classes.
+        rngs: One generator per image.
 
     Returns:
         ``(B, C + 1)`` bool; the last column is "ignore".
@@ -72,12 +72,12 @@ def class_mix(
     """Paste the source pixels of the chosen classes onto the target images.
 
     Args:
-        source_images: ``(B, 3, H, W)``.
-        source_labels: ``(B, H, W)``.
-        target_images: ``(B, 3, H, W)``.
-        target_labels: ``(B, H, W)`` pseudo-labels.
-        target_weight: ``(B, H, W)`` weight of the pseudo-labels; pasted pixels get 1.
-        chosen: ``(B, C + 1)`` from :func:`choose_classes`.
+        source_images: Normalized images ``(B, 3, H, W)``.
+        source_labels: Train ids ``(B, H, W)``.
+        target_images: Normalized images ``(B, 3, H, W)``.
+        target_labels: Pseudo-labels ``(B, H, W)``.
+        target_weight: Weight of the pseudo-labels, ``(B, H, W)``; pasted pixels get 1.
+        chosen: Chosen classes ``(B, C + 1)`` of :func:`choose_classes`.
     """
     column = torch.where(source_labels == IGNORE_INDEX, chosen.shape[1] - 1, source_labels)
     pasted = chosen.gather(1, column.flatten(1)).view_as(source_labels)
@@ -90,16 +90,16 @@ def class_mix(
 
 
 def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Color jitter, then Gaussian blur, with fresh factors for each image.
+    """Jitter the colors, then blur, with fresh factors for each image.
 
     Args:
-        images: ``(B, 3, H, W)`` normalized.
-        jitter: half-width of the perturbations; 0 leaves the colors alone.
-        blur: whether to blur, sigma ~ U(0.15, 1.15) pixels.
-        rngs: one generator per image.
+        images: Normalized images ``(B, 3, H, W)``.
+        jitter: Half-width of the perturbations, in [0, 0.5]; 0 leaves the colors alone.
+        blur: Whether to blur, with sigma ~ U(0.15, 1.15) pixels.
+        rngs: One generator per image.
 
     Returns:
-        ``(B, 3, H, W)`` normalized.
+        Normalized images ``(B, 3, H, W)``.
     """
     mean, std = _mean_and_std(images.device)
     out = []
@@ -113,16 +113,19 @@ def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.rand
 
 
 def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue of one image, in random order.
+    """Change brightness, contrast, saturation and hue of one image, in random order.
 
     Brightness is *added* and contrast *multiplied* (about zero, not about the mean), as in the implementation that the
     published results were made with.
 
     Args:
-        image: ``(3, H, W)`` RGB in [0, 1].
-        strength: offsets lie in [-strength, strength], factors in [1 - strength, 1 + strength]; the hue turns by up to
-            `strength` of the full circle.
-        rng: draws the factors and the order.
+        image: RGB ``(3, H, W)`` in [0, 1].
+        strength: Half-width of the ranges: offsets lie in [-strength, strength], factors in
+            [1 - strength, 1 + strength]; the hue turns by up to `strength` of the full circle.
+        rng: Generator that draws the factors and the order.
+
+    Returns:
+        RGB ``(3, H, W)`` in [0, 1].
     """
     brightness, contrast, saturation, hue = rng.uniform(-strength, strength, size=4).tolist()
     adjust = (
@@ -147,7 +150,8 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 @functools.cache
 def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    return mean, std
 
 
 def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:

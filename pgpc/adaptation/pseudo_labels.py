@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 
 class PseudoLabels(NamedTuple):
     """What the teacher says of the target images of a step.
 
     Attributes:
-        labels: ``(B, H, W)`` int64, the most probable class (Eq. 2).
-        weight: ``(B, H, W)`` float32: the share q on pixels that count, 0 elsewhere.
-        usable: ``(B, H, W)`` bool: neither padding nor in the margins.
+        labels: The most probable class of each pixel (Eq. 2): ``(B, H, W)``, int64.
+        weight: The share q of Eq. 3 on pixels that count, 0 elsewhere: ``(B, H, W)``, float32.
+        usable: Whether a pixel lies neither on padding nor in the margins: ``(B, H, W)``, bool.
     """
 
     labels: Tensor
@@ -34,13 +35,13 @@ def pseudo_labels(
     those of all processes and in the margins included.
 
     Args:
-        logits: ``(B, C, H, W)`` at the size of the images.
-        valid: ``(B, H, W)`` bool, False on padding.
+        logits: Logits ``(B, C, H, W)`` of the teacher, at the size of the images.
+        valid: Mask ``(B, H, W)``, bool: False on padding.
         confidence: kappa, in (0, 1).
-        ignore_top: rows at the top that get weight 0.
-        ignore_bottom: rows at the bottom that get weight 0.
+        ignore_top: Number of rows at the top that get weight 0.
+        ignore_bottom: Number of rows at the bottom that get weight 0.
     """
-    probability, labels = logits.float().softmax(dim=1).max(dim=1)
+    probability, labels = at_least_float32(logits).softmax(dim=1).max(dim=1)
     confident = (probability >= confidence).sum(dtype=torch.float64)
     # All processes hold the same number of pixels.
     q = distributed.all_reduce_sum(confident) / (labels.numel() * distributed.world_size())

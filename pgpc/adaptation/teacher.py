@@ -12,20 +12,21 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def make_teacher(student: Module) -> Module:
-    """A frozen copy of the student."""
+    """Return a frozen copy of a network."""
     return copy.deepcopy(student).requires_grad_(False)
 
 
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: float) -> None:
-    """theta' <- a theta' + (1 - a) theta with a = min(1 - 1/(step+1), decay); a copy at step 0.
+    """Move the teacher's parameters towards the student's.
 
-    Parameters only: buffers (running statistics) are each network's own.
+    theta' <- a theta' + (1 - a) theta with a = min(1 - 1/(step+1), decay), which is a copy at step 0. Buffers (running
+    statistics) are each network's own.
 
     Args:
-        teacher: changed in place.
-        student: a module of the same structure.
-        step: 0-based iteration. The update comes before the forward passes of that iteration.
+        teacher: The teacher, which is changed in place.
+        student: A module of the same structure.
+        step: The 0-based iteration. The update comes before the forward passes of that iteration.
         decay: alpha, in [0, 1).
     """
     a = min(1 - 1 / (step + 1), decay)
@@ -35,8 +36,11 @@ def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: flo
 
 
 def teacher_mode(teacher: nn.Module) -> None:
-    """Train mode with only dropout and stochastic depth off: normalization uses the statistics of the batch at hand."""
-    from timm.layers import DropPath
+    """Set train mode with only dropout and stochastic depth off.
+
+    Normalization then uses the statistics of the batch at hand.
+    """
+    from timm.layers.drop import DropPath
 
     teacher.train()
     for module in teacher.modules():

@@ -13,7 +13,7 @@ from pgpc.runtime.checks import check
 
 if TYPE_CHECKING:
     from pgpc.data.shards.reader import Shards
-    from pgpc.evaluation.loaded_model import Trained
+    from pgpc.evaluation.loaded_model import LoadedModel
 
 
 def add(commands: Any) -> None:
@@ -155,7 +155,7 @@ def embedding(arguments: argparse.Namespace) -> None:
     shards = _shards(arguments, networks)
     space = arguments.features
     if space is None:
-        space = "projection" if all(trained.student.projection is not None for trained in networks) else "decoder"
+        space = "projection" if all(loaded.student.projection is not None for loaded in networks) else "decoder"
     features, labels = pixel_features(
         networks,
         shards,
@@ -166,7 +166,7 @@ def embedding(arguments: argparse.Namespace) -> None:
         on_progress=Progress("measured"),
     )
     planes = [to_plane(points, arguments.method, arguments.seed) for points in features]
-    titles = [f"{title}\n{describe(trained.student, space)}" for title, trained in zip(titles, networks, strict=True)]
+    titles = [f"{title}\n{describe(loaded.student, space)}" for title, loaded in zip(titles, networks, strict=True)]
     save(embedding_figure(planes, titles, labels, networks[0].classes), arguments.out)
     _print_result(arguments, [f"{len(labels)} pixels"])
 
@@ -178,11 +178,11 @@ def selection(arguments: argparse.Namespace) -> None:
     from pgpc.figures.networks import draw_selection, find_row, load_selecting
 
     check_picture_file(arguments.out)
-    trained, network = load_selecting(arguments.checkpoint, arguments.network)
-    shards = _shards(arguments, [trained])
+    loaded, network = load_selecting(arguments.checkpoint, arguments.network)
+    shards = _shards(arguments, [loaded])
     row = evenly_spaced(len(shards), 1)[0] if arguments.image is None else find_row(shards, arguments.image)
-    eta = trained.config.contrast.eta if arguments.eta is None else arguments.eta
-    save(draw_selection(trained, network, shards, row, eta), arguments.out)
+    eta = loaded.config.contrast.eta if arguments.eta is None else arguments.eta
+    save(draw_selection(loaded, network, shards, row, eta), arguments.out)
     _print_result(arguments, [shards.names[row]])
 
 
@@ -199,7 +199,7 @@ def _titles(arguments: argparse.Namespace) -> list[str]:
     return arguments.labels
 
 
-def _shards(arguments: argparse.Namespace, networks: Sequence[Trained]) -> Shards:
+def _shards(arguments: argparse.Namespace, networks: Sequence[LoadedModel]) -> Shards:
     from pgpc.data.domains import open_shards
     from pgpc.figures.networks import check_data
 

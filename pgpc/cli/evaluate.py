@@ -18,7 +18,7 @@ from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
     from pgpc.data.shards.reader import Shards
-    from pgpc.evaluation.loaded_model import Trained
+    from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.training import Metrics
 
 
@@ -50,32 +50,32 @@ def run(arguments: argparse.Namespace) -> None:
     """Score a network on a labeled split: IoU per class and their mean, at the native size of the labels."""
     from pgpc.data.domains import open_shards
     from pgpc.data.loader import evaluation_samples
-    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.loaded_model import load_model
     from pgpc.runtime import distributed
     from pgpc.training import evaluate
 
     _check_files(arguments.out)
-    trained = load_trained(arguments.checkpoint, arguments.network)
-    config = segmenting_config(trained.config, arguments.settings)
+    loaded = load_model(arguments.checkpoint, arguments.network)
+    config = segmenting_config(loaded.config, arguments.settings)
     where, split = arguments.data or config.data.target, arguments.split or config.data.eval_split
     if split is None:
         raise ValueError("The config has no split to score (data.eval_split=none). Name a labeled one with --split.")
     scored = open_shards(where, config.data, split)
-    _check_classes(trained, scored)
+    _check_classes(loaded, scored)
     device = distributed.local_device()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
         samples = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
         if rank == 0:
             samples = _with_progress(samples, len(scored), world_size)
-        model = trained.student.segmenter.to(device)
-        metrics = evaluate(model, samples, trained.classes, evaluation=config.evaluation)
+        model = loaded.student.segmenter.to(device)
+        metrics = evaluate(model, samples, loaded.classes, evaluation=config.evaluation)
     if rank != 0:
         return
     figures = {
-        "checkpoint": str(trained.file),
+        "checkpoint": str(loaded.file),
         "network": arguments.network,
-        "iteration": trained.iteration,
+        "iteration": loaded.iteration,
         "data": where,
         "split": split,
         "images": len(scored),
@@ -95,11 +95,11 @@ def _check_files(files: Iterable[Path]) -> None:
             raise ValueError(f"--out must be a file that ends in .json or .csv, but got {str(file)!r}.")
 
 
-def _check_classes(trained: Trained, scored: Shards) -> None:
-    if trained.classes.names != scored.classes.names:
+def _check_classes(loaded: LoadedModel, scored: Shards) -> None:
+    if loaded.classes.names != scored.classes.names:
         raise ValueError(
-            f"The network and the data must have the same classes in the same order, but {trained.file} has "
-            f"{len(trained.classes.names)} ({', '.join(trained.classes.names)}) and {scored.folder} has "
+            f"The network and the data must have the same classes in the same order, but {loaded.file} has "
+            f"{len(loaded.classes.names)} ({', '.join(loaded.classes.names)}) and {scored.folder} has "
             f"{len(scored.classes.names)} ({', '.join(scored.classes.names)}). Choose data with the network's classes."
         )
 

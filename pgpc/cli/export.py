@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpc.cli.arguments import add_network
+from pgpc.config import to_dict
 
 
 def add(commands: Any) -> None:
@@ -29,23 +30,23 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the network of a checkpoint to a file, without all that only training needs."""
-    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.loaded_model import load_model
     from pgpc.models.export import export_program, export_weights
 
     out = arguments.out
     size = _size(arguments.size) if arguments.size is not None else None
     if size is not None and arguments.format != "program":
         raise ValueError(f"--size is that of a program's images, but got --format {arguments.format}. Leave it out.")
-    trained = load_trained(arguments.checkpoint, arguments.network)
-    if out.exists() and out.samefile(trained.file):
+    loaded = load_model(arguments.checkpoint, arguments.network)
+    if out.exists() and out.samefile(loaded.file):
         raise ValueError(f"--out must not be the checkpoint itself, but got {out}. Choose another file.")
-    segmenter = trained.student.segmenter
+    segmenter = loaded.student.segmenter
     if arguments.format == "weights":
-        export_weights(segmenter, trained.config, out, trained.classes)
+        export_weights(segmenter, to_dict(loaded.config), out, loaded.classes)
     else:
-        width, height = trained.config.data.target_size
+        width, height = loaded.config.data.target_size
         export_program(segmenter, out, size or (height, width))
-    megabytes = [path.stat().st_size / 1e6 for path in (out, trained.file)]
+    megabytes = [path.stat().st_size / 1e6 for path in (out, loaded.file)]
     print(f"exported {arguments.network}: {megabytes[0]:.1f} MB (checkpoint {megabytes[1]:.1f} MB) -> {out}")
 
 

@@ -10,7 +10,7 @@ from pgpc.cli.arguments import add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from pgpc.evaluation.loaded_model import Trained
+    from pgpc.evaluation.loaded_model import LoadedModel
 
 
 def add(commands: Any) -> None:
@@ -43,18 +43,18 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Segment pictures, for which no labels are needed."""
-    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.loaded_model import load_model
     from pgpc.evaluation.prediction import write_predictions
     from pgpc.runtime.distributed import local_device
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError(f"--out must be a folder, but {arguments.out} is a file.")
-    trained = load_trained(arguments.checkpoint, arguments.network)
-    trained = trained._replace(config=segmenting_config(trained.config, arguments.settings))
-    pictures = _pictures(arguments, trained)
-    trained.student.to(local_device())
+    loaded = load_model(arguments.checkpoint, arguments.network)
+    loaded = loaded._replace(config=segmenting_config(loaded.config, arguments.settings))
+    pictures = _pictures(arguments, loaded)
+    loaded.student.to(local_device())
     write_predictions(
-        trained,
+        loaded,
         pictures,
         arguments.out,
         arguments.formats or ("overlay", "train-ids"),
@@ -64,13 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{len(pictures)} {'picture' if len(pictures) == 1 else 'pictures'} -> {arguments.out}")
 
 
-def _pictures(arguments: argparse.Namespace, trained: Trained) -> list[Any]:
+def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Any]:
     from pgpc.data.domains import open_shards
     from pgpc.data.shards.reader import MANIFEST
     from pgpc.evaluation.prediction import find_photos, shard_pictures
     from pgpc.runtime.storage import is_url
 
-    where, data = arguments.input, trained.config.data
+    where, data = arguments.input, loaded.config.data
     if where.startswith("streets:") or is_url(where) or (Path(where) / MANIFEST).is_file():
         return shard_pictures(open_shards(where, data, arguments.split or data.eval_split or "train"))
     if arguments.split is not None:

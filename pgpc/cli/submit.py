@@ -58,12 +58,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _of_shards(arguments: argparse.Namespace) -> list[Any]:
     from pgpc.data.domains import open_shards
-    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.loaded_model import load_model
     from pgpc.evaluation.submission import shard_predictions
     from pgpc.runtime.distributed import local_device
 
-    trained = load_trained(arguments.checkpoint, arguments.network)
-    trained = trained._replace(config=segmenting_config(trained.config, arguments.settings))
-    predictions = shard_predictions(trained, open_shards(arguments.data, trained.config.data, arguments.split))
-    trained.student.to(local_device())
+    loaded = load_model(arguments.checkpoint, arguments.network)
+    loaded = loaded._replace(config=segmenting_config(loaded.config, arguments.settings))
+    predictions = shard_predictions(loaded, open_shards(arguments.data, loaded.config.data, arguments.split))
+    loaded.student.to(local_device())
     return predictions

@@ -1,4 +1,8 @@
-"""Pixel-wise InfoNCE (Eq. 5), without ever holding the M x N x D negatives."""
+"""Pixel-wise InfoNCE (Eq. 5), without ever holding the M x N x D negatives.
+
+Letters of shapes: K classes, M anchors of each, N negatives of an anchor, S rows that they are drawn from, D numbers of
+a feature.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.contrast.products import drawn_products, rows_of
+from pgpc.runtime.precision import at_least_float32
 
 ALL_PRODUCTS = {"cpu": 4, "cuda": 16}
 """Up to this many rows of the bank per negative of an anchor, one matrix product with all rows is computed and the
@@ -14,29 +19,29 @@ negatives are picked from it: as far as that pays, by measurement on a CPU and b
 
 
 def info_nce(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """InfoNCE of anchors against one positive each and sampled negatives, the mean of all (Eq. 5).
+    """Compute InfoNCE of anchors against one positive each and sampled negatives, the mean of all (Eq. 5).
 
     All features must be L2-normalized: their dot products are the cosine similarities of Eq. 5.
 
     Args:
-        anchors: ``(K, M, D)`` features of M anchors of each of K classes.
-        positives: ``(K, D)`` the prototype of each class, or ``(K, M, D)`` a positive of each anchor.
-        bank: ``(K, S, D)`` features that can be negatives of each class.
-        index: ``(K, M, N)`` integers in [0, S): the N negatives of each anchor; or ``(K, N)``: those that all anchors
-            of a class share, far cheaper.
+        anchors: Features ``(K, M, D)`` of the anchors.
+        positives: Prototypes ``(K, D)`` of the classes, or a positive of each anchor, ``(K, M, D)``.
+        bank: Features ``(K, S, D)`` that can be negatives of each class.
+        index: Integers in [0, S): the negatives of each anchor, ``(K, M, N)``; or those that all anchors of a class
+            share, ``(K, N)``, which is far cheaper.
         temperature: tau > 0.
 
     Returns:
-        Scalar, float32.
+        A scalar, at least float32.
 
     Raises:
-        ValueError: shapes that do not fit, or a temperature that is not positive.
+        ValueError: The shapes do not fit, or the temperature is not positive.
     """
     return info_nce_terms(anchors, positives, bank, index, temperature).mean()
 
 
 def info_nce_terms(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """The summands of :func:`info_nce`: ``(K, M)`` float32, one per anchor."""
+    """Compute the summands of :func:`info_nce`, one per anchor: ``(K, M)``, at least float32."""
     k, m, d = anchors.shape
     if (
         positives.shape not in ((k, d), (k, m, d))
@@ -57,34 +62,37 @@ def info_nce_terms(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tens
         positive, similarity = similarities(anchors, positives, bank, temperature)
         return terms(positive, similarity.gather(2, index))
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors = anchors.float() / temperature
-        return terms(_with_positive(anchors, positives.float()), drawn_products(anchors, bank.float(), index))
+        anchors = at_least_float32(anchors) / temperature
+        products = drawn_products(anchors, at_least_float32(bank), index)
+        return terms(_with_positive(anchors, at_least_float32(positives)), products)
 
 
 def similarities(anchors: Tensor, positives: Tensor, bank: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """The exponents of Eq. 5, cosine similarity over tau: of every anchor with its positive, and with all of the bank.
+    """Compute the exponents of Eq. 5, which are cosine similarities over tau.
 
     Args:
-        anchors: ``(K, M, D)``.
-        positives: ``(K, D)`` or ``(K, M, D)``.
-        bank: ``(K, S, D)``.
+        anchors: Features ``(K, M, D)`` of the anchors.
+        positives: Prototypes ``(K, D)``, or a positive of each anchor, ``(K, M, D)``.
+        bank: Features ``(K, S, D)``.
         temperature: tau.
 
     Returns:
-        ``(K, M)`` and ``(K, M, S)``, float32 whatever the features are.
+        The exponent of every anchor with its positive, ``(K, M)``, and with all of the bank, ``(K, M, S)``; at least
+        float32 whatever the features are.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        anchors = anchors.float() / temperature  # rather than all the products
-        return _with_positive(anchors, positives.float()), torch.bmm(anchors, bank.float().transpose(1, 2))
+        anchors = at_least_float32(anchors) / temperature  # rather than all the products
+        with_bank = torch.bmm(anchors, at_least_float32(bank).transpose(1, 2))
+        return _with_positive(anchors, at_least_float32(positives)), with_bank
 
 
 def terms(positive: Tensor, negatives: Tensor, among: Tensor | None = None) -> Tensor:
-    """One summand of Eq. 5 per anchor.
+    """Compute one summand of Eq. 5 per anchor.
 
     Args:
-        positive: ``(K, M)`` the exponent of the anchor and its positive.
-        negatives: ``(K, M, N)`` those of the anchor and its negatives.
-        among: ``(K, N)`` bool, which of them are negatives of the class; None means all.
+        positive: Exponents ``(K, M)`` of the anchors and their positives.
+        negatives: Exponents ``(K, M, N)`` of the anchors and their negatives.
+        among: Mask ``(K, N)``, bool: which of them are negatives of the class; None means all.
 
     Returns:
         ``(K, M)``; 0 where the class has no negative.

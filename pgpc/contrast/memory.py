@@ -1,4 +1,4 @@
-"""The memory of pixel features: one ring buffer per class (M_c of Eq. 9, and the external memory of section 3.3)."""
+"""The memory bank of pixel features: one ring buffer per class (M_c of Eq. 9; the external memory of section 3.3)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class FeatureBank(nn.Module):
     Its content lives in buffers, so it moves with ``.to(device)`` and is saved with ``state_dict()``.
 
     Args:
-        num_classes: C.
-        size: S, rows kept per class.
-        dim: D, length of a feature.
+        num_classes: C, the number of classes.
+        size: S, the number of rows kept per class.
+        dim: D, the length of a feature.
     """
 
     rows: Tensor
-    """``(C, S, D)`` the features; rows at or beyond `filled` are zero. To be changed by `push` only."""
+    """The features ``(C, S, D)``; rows at or beyond `filled` are zero. Only `enqueue` may change them."""
     filled: Tensor
-    """``(C,)`` how many rows of each class hold a feature, 0..S."""
+    """How many rows of each class hold a feature: ``(C,)``, 0..S."""
     cursor: Tensor
-    """``(C,)`` the row of each class that is written next, 0..S-1."""
+    """The row of each class that is written next: ``(C,)``, 0..S-1."""
 
     def __init__(self, num_classes: int, size: int, dim: int) -> None:
         super().__init__()
@@ -37,15 +37,15 @@ class FeatureBank(nn.Module):
         self.register_buffer("cursor", torch.zeros(num_classes, dtype=torch.long))
 
     @torch.no_grad()
-    def push(self, features: Tensor, count: Tensor) -> None:
+    def enqueue(self, features: Tensor, count: Tensor) -> None:
         """Add the first `count` features of every class, overwriting the oldest.
 
         Args:
-            features: ``(C, Q, D)`` with Q <= S.
-            count: ``(C,)`` how many of the Q are meant, 0..Q; the others are not read.
+            features: Features ``(C, Q, D)`` with Q <= S.
+            count: How many of the Q features of each class are added: ``(C,)``, 0..Q; the others are not read.
         """
         (classes, size, dim), num = self.rows.shape, features.shape[1]
-        assert num <= size, f"cannot push {num} rows into a bank of {size}"
+        assert num <= size, f"cannot enqueue {num} rows in a bank of {size}"
         ordinal = torch.arange(num, device=features.device)
         slot = (self.cursor[:, None] + ordinal) % size  # (C, Q), all different within a class
         row = (slot + torch.arange(0, classes * size, size, device=slot.device)[:, None]).flatten()
@@ -60,7 +60,7 @@ class FeatureBank(nn.Module):
         self._replaced(old, new)
 
     def _replaced(self, old: Tensor, new: Tensor) -> None:
-        """Called at each push with the rows that were overwritten and what they are now, ``(C, Q, D)`` each."""
+        """Take note of the rows that were overwritten and of what they are now, ``(C, Q, D)`` each."""
 
 
 class PrototypeBank(FeatureBank):
@@ -73,14 +73,14 @@ class PrototypeBank(FeatureBank):
     """
 
     sums: Tensor
-    """``(C, D)`` double, the sum of the rows in multiples of `UNIT`."""
+    """The sum of the rows in multiples of `UNIT`: ``(C, D)``, double."""
 
     def __init__(self, num_classes: int, size: int, dim: int) -> None:
         super().__init__(num_classes, size, dim)
         self.register_buffer("sums", torch.zeros(num_classes, dim, dtype=torch.double), persistent=False)
 
     def prototypes(self) -> Tensor:
-        """The mean feature of each class (Eq. 9); reads no row.
+        """Compute the mean feature of each class (Eq. 9), without reading a row.
 
         Returns:
             ``(C, D)``; zero for a class with no row. The mean of unit vectors is shorter than one.
@@ -98,5 +98,5 @@ class PrototypeBank(FeatureBank):
 
 
 def _units(rows: Tensor) -> Tensor:
-    """Rows in multiples of `UNIT`, double; a product with a power of two rounds nothing."""
+    """Return rows in multiples of `UNIT`, double; a product with a power of two rounds nothing."""
     return (rows.double() * (1 / UNIT)).round_()

@@ -4,18 +4,30 @@ The products of M anchors with N of S rows each are M N D multiplications, those
 copy of the drawn rows is M x N x D numbers, gigabytes for a step of the paper. Both are avoided by the two kernels of
 weighted sums of embeddings: the gradient with respect to the weights *is* the dot product of one vector per bag with
 the rows drawn for it, and the sum itself is the gradient of these products.
+
+Letters of shapes: K classes, M anchors of each, N negatives of an anchor, S rows that they are drawn from, D numbers of
+a feature.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 
 def rows_of(bank: Tensor, index: Tensor) -> Tensor:
-    """``(K, S, D)`` and ``(K, N)`` integers in [0, S) -> ``(K, N, D)``: rows of each class."""
+    """Return rows of each class.
+
+    Args:
+        bank: Rows ``(K, S, D)``.
+        index: Integers ``(K, N)`` in [0, S).
+
+    Returns:
+        ``(K, N, D)``.
+    """
     k, s, d = bank.shape
     _check(index, s)
     row = index + torch.arange(0, k * s, s, device=index.device)[:, None]
@@ -24,29 +36,33 @@ def rows_of(bank: Tensor, index: Tensor) -> Tensor:
 
 
 def drawn_products(anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    """``out[k, m, n] = anchors[k, m] . bank[k, index[k, m, n]]``, differentiable in anchors and bank.
+    """Compute ``out[k, m, n] = anchors[k, m] . bank[k, index[k, m, n]]``, differentiable in anchors and bank.
 
     Args:
-        anchors: ``(K, M, D)`` float32.
-        bank: ``(K, S, D)`` float32.
-        index: ``(K, M, N)`` integers in [0, S).
+        anchors: Features ``(K, M, D)``, float32 or float64.
+        bank: Rows ``(K, S, D)``, of the same type.
+        index: Integers ``(K, M, N)`` in [0, S).
 
     Returns:
-        ``(K, M, N)`` float32.
+        ``(K, M, N)``, of the same type.
     """
     _check(index, bank.shape[1])
-    return _DrawnProducts.apply(anchors, bank, index)
+    products: Tensor = _DrawnProducts.apply(anchors, bank, index)
+    return products
 
 
 def _check(index: Tensor, size: int) -> None:
-    """Another class's row, or what lies beside the bank, would be read without a word. The host does not wait."""
+    """Refuse an index outside the bank: another class's row, or what lies beside it, would be read without a word.
+
+    The host does not wait for the answer.
+    """
     low, high = index.aminmax()
     torch._assert_async((low >= 0) & (high < size), f"The index of negatives must lie in [0, {size}), the bank's rows.")
 
 
 class _DrawnProducts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+    def forward(ctx: Any, anchors: Tensor, bank: Tensor, index: Tensor) -> Tensor:
         (k, m, d), s, n = anchors.shape, bank.shape[1], index.shape[2]
 
         def count(end: int, step: int = 1) -> Tensor:
@@ -58,13 +74,13 @@ class _DrawnProducts(torch.autograd.Function):
         anchor = count(k * m)[:, None].expand(-1, n).flatten()  # of each product
         ctx.save_for_backward(anchors, bank, row, first)
         # No public function gives this without computing the sum too; 0 is the mode "sum".
-        products = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        products: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
             anchors.reshape(k * m, d), bank.reshape(k * s, d), row, first, anchor, 0
         )
         return products.view(k, m, n)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         anchors, bank, row, first = ctx.saved_tensors
         (k, m, n), (_, s, d) = gradient.shape, bank.shape
         of_anchors = of_bank = None
@@ -73,7 +89,7 @@ class _DrawnProducts(torch.autograd.Function):
             of_anchors = F.embedding_bag(
                 row, bank.reshape(k * s, d), first, mode="sum", per_sample_weights=weights
             ).view(k, m, d)
-        if ctx.needs_input_grad[1]:  # not the memory's case, which has no gradient
+        if ctx.needs_input_grad[1]:  # never of the memory bank, which has no gradient
             index = row.view(k, m, n).long() - torch.arange(0, k * s, s, device=row.device)[:, None, None]
             of_all = gradient.new_zeros(k, m, s).scatter_add_(2, index, gradient)
             of_bank = torch.bmm(of_all.transpose(1, 2), anchors)

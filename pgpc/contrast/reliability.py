@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropy of the per-pixel class distribution (Eq. 7).
+    """Compute the entropy of the class distribution of each pixel (Eq. 7).
 
     Args:
-        logits: ``(B, C, H, W)`` unnormalized scores.
+        logits: Unnormalized scores ``(B, C, H, W)``.
 
     Returns:
-        ``(B, H, W)`` float32 in nats, in [0, log C].
+        ``(B, H, W)`` in nats, in [0, log C]; at least float32.
     """
-    log_p = logits.float().log_softmax(dim=1)
+    log_p = at_least_float32(logits).log_softmax(dim=1)
     return -(log_p.exp() * log_p).sum(dim=1)
 
 
@@ -31,7 +32,7 @@ def reliable(
     by: Literal["entropy", "confidence"] = "entropy",
     per: Literal["image", "batch", "class"] = "image",
 ) -> Tensor:
-    """The pixels whose predictions are most certain (section 3.2, Table 7).
+    """Find the pixels whose predictions are most certain (section 3.2, Table 7).
 
     All pixels are ranked, those in margins and padding included, which the caller leaves out of the result. The
     threshold gamma_t is set such that the fraction `share` of the scores lies strictly below it. Where several
@@ -39,10 +40,10 @@ def reliable(
     classes, and for a share of 1, ties do not matter.
 
     Args:
-        logits: ``(B, C, H, W)`` unnormalized scores of the teacher.
+        logits: Unnormalized scores ``(B, C, H, W)`` of the teacher.
         share: eta, the fraction of pixels taken, in (0, 1].
-        by: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
-        per: what the fraction is of: the pixels of each "image", of all images of all processes ("batch"; every process
+        by: What ranks pixels: "entropy" takes the lowest entropies, "confidence" the highest maximum probabilities.
+        per: What the fraction is of: the pixels of each "image", of all images of all processes ("batch"; every process
             must call, with logits of one shape), or those of each predicted "class" of each image.
 
     Returns:
@@ -58,8 +59,8 @@ def reliable(
     elif by == "confidence":
         # The logarithm of what the other classes have over what the largest has falls as the largest probability
         # rises, but does not saturate where that is 1 in float32.
-        largest, label = logits.float().max(dim=1, keepdim=True)
-        others = logits.float().scatter(1, label, -math.inf).logsumexp(dim=1)
+        largest, label = at_least_float32(logits).max(dim=1, keepdim=True)
+        others = at_least_float32(logits).scatter(1, label, -math.inf).logsumexp(dim=1)
         score = others - largest[:, 0]
     else:
         raise ValueError(f"by must be 'entropy' or 'confidence', but got {by!r}.")
@@ -76,19 +77,19 @@ def reliable(
 
 
 def rank_negatives(probabilities: Tensor, r: int) -> Tensor:
-    """For which classes a target pixel is a negative (Eq. 11): those not among its `r` most probable ones.
+    """Tell for which classes a target pixel is a negative (Eq. 11): those not among its `r` most probable ones.
 
     The order O of Eq. 11 counts from 0 for the most probable class to C-1 for the least.
 
     Args:
-        probabilities: ``(B, C, H, W)``; logits give the same result, only their order counts.
-        r: number of top ranks that are spared, in [1, C-1].
+        probabilities: Probabilities ``(B, C, H, W)``; logits give the same result, since only their order counts.
+        r: Number of top ranks that are spared, in [1, C-1].
 
     Returns:
-        ``(B, C, H, W)`` bool: True where O(c) >= r. Exactly C - r classes of each pixel.
+        ``(B, C, H, W)`` bool: True where O(c) >= r, for exactly C - r classes of each pixel.
 
     Raises:
-        ValueError: `r` outside its range.
+        ValueError: `r` is outside its range.
     """
     num_classes = probabilities.shape[1]
     if not 1 <= r < num_classes:
@@ -97,21 +98,39 @@ def rank_negatives(probabilities: Tensor, r: int) -> Tensor:
     return torch.ones_like(probabilities, dtype=torch.bool).scatter_(1, top, False)
 
 
-def _threshold(score_GP: Tensor, share: float) -> Tensor:
-    """``(G, 1)``: what the `share` of each row's entries lies strictly below (gamma_t of Eq. 8)."""
-    num = score_GP.shape[1]
+def _threshold(score: Tensor, share: float) -> Tensor:
+    """Return what the `share` of each row's entries lies strictly below (gamma_t of Eq. 8).
+
+    Args:
+        score: Scores ``(G, P)`` of the P pixels of each of G groups.
+        share: eta, in (0, 1].
+
+    Returns:
+        ``(G, 1)``.
+    """
+    num = score.shape[1]
     taken = round(share * num)
     if taken == num:
-        return torch.full_like(score_GP[:, :1], math.inf)
-    return score_GP.kthvalue(taken + 1, dim=1, keepdim=True).values
+        return torch.full_like(score[:, :1], math.inf)
+    return score.kthvalue(taken + 1, dim=1, keepdim=True).values
 
 
-def _lowest_per_group(score_BP: Tensor, group_BP: Tensor, num_groups: int, share: float) -> Tensor:
-    """The lowest `share` of the entries of each group of each row; ties are broken by position."""
-    order = score_BP.argsort(dim=1, stable=True)
-    order = order.gather(1, group_BP.gather(1, order).argsort(dim=1, stable=True))  # by group, then by score
-    group = group_BP.gather(1, order)
-    count = torch.zeros(*score_BP.shape[:1], num_groups, dtype=torch.long, device=score_BP.device)
+def _lowest_per_group(score: Tensor, group: Tensor, num_groups: int, share: float) -> Tensor:
+    """Find the lowest `share` of the entries of each group of each row; ties are broken by position.
+
+    Args:
+        score: Scores ``(B, P)`` of the P pixels of each of B images.
+        group: Groups ``(B, P)`` of the pixels, integers in [0, `num_groups`).
+        num_groups: Number of groups.
+        share: eta, in (0, 1].
+
+    Returns:
+        ``(B, P)`` bool.
+    """
+    order = score.argsort(dim=1, stable=True)
+    order = order.gather(1, group.gather(1, order).argsort(dim=1, stable=True))  # by group, then by score
+    group = group.gather(1, order)
+    count = torch.zeros(*score.shape[:1], num_groups, dtype=torch.long, device=score.device)
     count.scatter_add_(1, group, torch.ones_like(group))
     first = count.cumsum(dim=1) - count
     position = torch.arange(group.shape[1], device=group.device) - first.gather(1, group)

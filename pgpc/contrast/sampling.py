@@ -1,10 +1,13 @@
-"""Drawing pixels and memory rows: which candidates become anchors, memory rows and negatives.
+"""Drawing pixels and rows of the memory bank: which become anchors, which are enqueued, which are negatives.
 
 Candidates are given as one boolean mask per class. All shapes are fixed by the configuration, never by how many
 candidates there are, so nothing here makes the host wait for the device.
 
 With several processes each holds some of the images of the global batch. Draws are made among the candidates of *all*
 processes, by generators that are equal on all of them: W processes with B/W images draw what one with B images draws.
+
+Letters of shapes: C classes, B images of this process, P of its pixels, D numbers of a feature, N draws of each class,
+S rows of the memory bank per class.
 """
 
 from __future__ import annotations
@@ -16,18 +19,19 @@ import torch
 from torch import Tensor
 
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 Projection = Callable[[Tensor], Tensor]
-"""Features of pixels ``(..., F)`` -> their unit vectors ``(..., D)``."""
+"""Function that makes unit vectors ``(..., D)`` of the features ``(..., F)`` of pixels."""
 
 
 class Draw(NamedTuple):
     """Pixels drawn for each class from the global batch.
 
     Attributes:
-        pixel: ``(C, N)`` index into this process's pixels; meaningless where `mine` is False.
-        mine: ``(C, N)`` bool, whether this process holds the pixel.
-        total: ``(C,)`` how many candidates the class has over all processes.
+        pixel: Index ``(C, N)`` into this process's pixels; meaningless where `mine` is False.
+        mine: Mask ``(C, N)``, bool: whether this process holds the pixel.
+        total: Number of candidates that the class has over all processes, ``(C,)``.
     """
 
     pixel: Tensor
@@ -39,9 +43,9 @@ def draw_with_replacement(candidates: Tensor, num: int, generator: torch.Generat
     """Draw `num` candidates per class, uniformly and independently.
 
     Args:
-        candidates: ``(C, P)`` bool over this process's P pixels.
-        num: how many to draw per class.
-        generator: on the candidates' device, in the same state on all processes.
+        candidates: Mask ``(C, P)``, bool, over this process's pixels.
+        num: N, how many to draw per class.
+        generator: Generator on the candidates' device, in the same state on all processes.
     """
     first, total = _share_of_candidates(candidates)
     u = torch.rand(candidates.shape[0], num, generator=generator, device=candidates.device)
@@ -58,9 +62,9 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
     ``min(total, quota)`` draws of a class are the meant ones; ``mine`` is False for the rest.
 
     Args:
-        candidates: ``(C, P)`` bool over this process's P pixels.
-        quota: most draws per class.
-        generator: on the candidates' device, in the same state on all processes.
+        candidates: Mask ``(C, P)``, bool, over this process's pixels.
+        quota: N, the most draws per class.
+        generator: Generator on the candidates' device, in the same state on all processes.
     """
     first, total = _share_of_candidates(candidates)
     j = torch.arange(quota, device=candidates.device)
@@ -72,49 +76,51 @@ def draw_quota(candidates: Tensor, quota: int, generator: torch.Generator) -> Dr
 
 
 def take_pixels(features: Tensor, pixel: Tensor, project: Projection | None = None) -> Tensor:
-    """The features of some pixels, read where they lie: a matrix of all pixels' rows would be a copy of everything.
+    """Return the features of some pixels.
+
+    They are read where they lie: a matrix of all pixels' rows would be a copy of everything.
 
     Args:
-        features: ``(B, D, h, w)`` of this process's pixels.
-        pixel: ``(C, N)`` index into them in the order of ``labels.flatten()``, labels being ``(B, h, w)``.
-        project: makes of their features, ``(C, N, F)``, the unit vectors that are contrasted; None where `features`
-            has these already.
+        features: Features ``(B, D, h, w)`` of this process's pixels.
+        pixel: Index ``(C, N)`` into them in the order of ``labels.flatten()``, labels being ``(B, h, w)``.
+        project: Function that makes of their features, ``(C, N, F)``, the unit vectors that are contrasted; None where
+            `features` has these already.
 
     Returns:
         ``(C, N, D)``.
     """
     h, w = features.shape[2:]
-    rows_BPD = features.flatten(2).mT
-    rows = rows_BPD[pixel.div(h * w, rounding_mode="floor"), pixel % (h * w)]
+    by_image = features.flatten(2).mT  # (B, h * w, D)
+    rows = by_image[pixel.div(h * w, rounding_mode="floor"), pixel % (h * w)]
     return rows if project is None else project(rows)
 
 
 def gather_rows(features: Tensor, draw: Draw, project: Projection | None = None) -> Tensor:
-    """The features of drawn pixels, brought together from all processes.
+    """Bring the features of drawn pixels together from all processes, by one collective of fixed size.
 
     Args:
-        features: ``(B, D, h, w)`` of this process's pixels, without gradient.
-        draw: N pixels per class.
-        project: makes the result of `features`; see :func:`take_pixels`.
+        features: Features ``(B, D, h, w)`` of this process's pixels, without gradient.
+        draw: N drawn pixels per class.
+        project: Function that makes the result of `features`, see :func:`take_pixels`.
 
     Returns:
-        ``(C, N, D)`` float32, equal on all processes; zero where nothing was drawn. One collective of fixed size.
+        ``(C, N, D)``, at least float32, equal on all processes; zero where nothing was drawn.
     """
-    rows = torch.where(draw.mine[..., None], take_pixels(features, draw.pixel, project).float(), 0.0)
+    rows = torch.where(draw.mine[..., None], at_least_float32(take_pixels(features, draw.pixel, project)), 0.0)
     return distributed.all_reduce_sum(rows)  # each row comes from one process only, so the sum is exact
 
 
 def draw_other_classes(filled: Tensor, size: int, num: int, generator: torch.Generator) -> Tensor:
-    """Draw memory rows of *other* classes, for each class (Eq. 10: source pixels whose label is not c).
+    """Draw rows of *other* classes, for each class (Eq. 10: source pixels whose label is not c).
 
     Args:
-        filled: ``(C,)`` rows in use of each class.
-        size: S, rows that the memory has per class.
-        num: how many to draw for each class, with replacement, uniformly over all rows of all other classes.
-        generator: on `filled`'s device.
+        filled: Number of rows in use of each class, ``(C,)``.
+        size: S, the number of rows that the memory bank has per class.
+        num: N, how many to draw for each class, with replacement, uniformly over all rows of all other classes.
+        generator: Generator on `filled`'s device.
 
     Returns:
-        ``(C, num)`` index into the memory flattened to ``(C * S, D)``; row 0 where no other class has any.
+        Index ``(C, N)`` into the bank flattened to ``(C * S, D)``; row 0 where no other class has any.
     """
     num_classes = filled.shape[0]
     before = filled.cumsum(0) - filled
@@ -128,16 +134,16 @@ def draw_other_classes(filled: Tensor, size: int, num: int, generator: torch.Gen
 
 
 def draw_own_class(filled: Tensor, size: int, num: int, generator: torch.Generator) -> Tensor:
-    """Draw memory rows of the class itself, for each class, with replacement.
+    """Draw rows of the class itself, for each class, with replacement.
 
     Args:
-        filled: ``(C,)`` rows in use of each class.
-        size: S, rows that the memory has per class.
-        num: how many to draw for each class.
-        generator: on `filled`'s device.
+        filled: Number of rows in use of each class, ``(C,)``.
+        size: S, the number of rows that the memory bank has per class.
+        num: N, how many to draw for each class.
+        generator: Generator on `filled`'s device.
 
     Returns:
-        ``(C, num)`` index into the memory flattened to ``(C * S, D)``.
+        Index ``(C, N)`` into the bank flattened to ``(C * S, D)``.
     """
     u = torch.rand(filled.shape[0], num, generator=generator, device=filled.device, dtype=torch.double)
     k = (u * filled[:, None]).long().clamp(max=(filled[:, None] - 1).clamp(min=0))
@@ -145,13 +151,13 @@ def draw_own_class(filled: Tensor, size: int, num: int, generator: torch.Generat
 
 
 def _share_of_candidates(candidates: Tensor) -> tuple[Tensor, Tensor]:
-    """The ordinal of this process's first candidate of each class, and the number over all processes: ``(C,)`` each."""
+    """Return the ordinal of this process's first candidate and the number over all processes, ``(C,)`` each."""
     counts = distributed.all_gather(candidates.sum(dim=1))  # (W, C)
     return counts[: distributed.rank()].sum(dim=0), counts.sum(dim=0)
 
 
 def _locate(candidates: Tensor, ordinal: Tensor, wanted: Tensor, first: Tensor, total: Tensor) -> Draw:
-    """The pixels that hold the candidates with the given global ordinals."""
+    """Find the pixels that hold the candidates with the given global ordinals."""
     local = ordinal - first[:, None]
     seen = candidates.cumsum(dim=1)  # (C, P): how many candidates up to and including each pixel
     mine = wanted & (local >= 0) & (local < seen[:, -1:])

@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from pgpc.bases.state import CHECKPOINT, read_checkpoint
 from pgpc.classes import ClassSet, classes_from_json
 from pgpc.config import Config, from_dict, override
+from pgpc.models.checkpoint import CHECKPOINT, fetched, read_checkpoint
 from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.storage import is_url
-from pgpc.training.remote import fetched
+
+Network = Literal["student", "teacher"]
+"""Which of the two networks of a checkpoint."""
+
+NETWORKS: tuple[Network, ...] = get_args(Network)
+"""All values of `Network`."""
 
 
-class Trained(NamedTuple):
+class LoadedModel(NamedTuple):
     """A network and what is known of it.
 
     Attributes:
-        student: on the CPU, in evaluation mode; of an exported network without projection head.
-        config: it was trained with.
-        classes: that it tells apart.
-        iteration: optimizer steps done; None of an exported network.
-        file: that it was read from.
+        student: The network, on the CPU and in evaluation mode; that of an export has no projection head.
+        config: The config that it was trained with.
+        classes: The classes that it tells apart.
+        iteration: The number of optimizer steps done; None for an exported network.
+        file: The file that it was read from.
     """
 
     student: Student
@@ -35,21 +40,21 @@ class Trained(NamedTuple):
     file: Path
 
 
-def load_trained(path: Path | str, network: Literal["student", "teacher"] = "student") -> Trained:
+def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
     """Read a network from a run, a checkpoint or an export.
 
     Args:
-        path: a run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name; or a file
-            of ``pgpc export``.
-        network: which of a checkpoint's two.
+        path: A run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name; or a file
+            that ``pgpc export`` wrote.
+        network: Which of a checkpoint's two networks.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
-        ValueError: it holds no network of pgpc, or is damaged, or has no such network.
+        FileNotFoundError: There is nothing at `path`.
+        ValueError: It holds no network of pgpc, or is damaged, or has no such network.
     """
     if is_url(path):
         with fetched(path) as folder:
-            return load_trained(folder, network)
+            return load_model(folder, network)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"No checkpoint at {path}. Give a run's folder, or a file of `pgpc export`.")
@@ -65,22 +70,31 @@ def load_trained(path: Path | str, network: Literal["student", "teacher"] = "stu
             "folder, or a file of `pgpc export`; weights of other projects are read with model.pretrained."
         )
     _check_network(content, network, path)
-    config = _config(content)
-    config = override(config, {"contrast.enabled": False})
-    student = Student(config).eval()
+    config = override(_config(content), {"contrast.enabled": False})
+    student = _empty_student(config).eval()
     load_weights(student.segmenter, path)
-    return Trained(student, config, _classes(content, config), None, path)
+    return LoadedModel(student, config, _classes(content, config), None, path)
 
 
-def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Literal["student", "teacher"]) -> Trained:
+def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> LoadedModel:
     _check_network(state, network, path)
     config = _config(state)
-    student = Student(config)
+    student = _empty_student(config)
     student.load_state_dict(state[network])
-    return Trained(student.eval(), config, _classes(state, config), state["step"], path)
+    return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path)
 
 
-def _check_network(content: Mapping[str, Any], network: str, path: Path) -> None:
+def _empty_student(config: Config) -> Student:
+    """Return a network of the config's structure, whose weights are yet to be read."""
+    contrast = config.contrast
+    return Student(
+        config.model,
+        projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
+        precision=config.training.precision,
+    )
+
+
+def _check_network(content: Mapping[str, Any], network: Network, path: Path) -> None:
     if network == "teacher" and content.get("teacher") is None:
         raise ValueError(
             f"--network {network} must be in the checkpoint, but {path} has no teacher: the run trains without one, or "

@@ -1,24 +1,62 @@
-"""Segmentations to look at: the picture under the colors of its classes, and what the colors mean."""
+"""Segmentations to look at: a picture under the colors of its classes, and what the colors mean."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
 
 from pgpc.classes import ClassSet, colorize
+from pgpc.data.transforms import MEAN, STD
 
 _OPACITY = 0.55
 _BOUNDARY = 255
 _PIXELS_PER_LINE = 1000  # length of the picture's longer side for which boundaries get one more pixel of width
+_FADED = 0.75  # how far the gray of pixels without color is moved towards white
+_GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
+
+def photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Turn a normalized image back into a picture.
+
+    Args:
+        image: One normalized image ``(1, 3, h, w)``.
+        size: Height and width of the result.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    resized = F.interpolate(image.cpu(), size, mode="bilinear", align_corners=False)[0]
+    planes = resized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    pixels: np.ndarray = planes.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+    return pixels
+
+
+def paint(photo: np.ndarray, ids: np.ndarray, shown: np.ndarray, classes: ClassSet) -> np.ndarray:
+    """Show some pixels in the colors of their classes, and the others as a faded gray photo.
+
+    Args:
+        photo: Picture ``(h, w, 3)``, uint8 RGB.
+        ids: Train ids ``(h, w)``.
+        shown: Mask ``(h, w)``, bool, of the pixels in color.
+        classes: The classes, whose colors are taken.
+
+    Returns:
+        ``(h, w, 3)`` uint8 RGB.
+    """
+    faded = np.rint(photo @ _GRAY * (1 - _FADED) + 255 * _FADED).astype(np.uint8)
+    return np.where(shown[..., None], colorize(ids, classes), faded[..., None])
 
 
 def draw_overlay(image: np.ndarray, ids: np.ndarray, classes: ClassSet) -> Image.Image:
-    """A picture under the colors of its classes, with a white line between them.
+    """Draw a picture under the colors of its classes, with a white line between them.
 
     Args:
-        image: ``(H, W, 3)`` uint8 RGB.
-        ids: ``(H, W)`` uint8 train ids.
-        classes: whose colors.
+        image: Picture ``(H, W, 3)``, uint8 RGB.
+        ids: Train ids ``(H, W)``, uint8.
+        classes: The classes, whose colors are taken.
     """
     colored = Image.fromarray(colorize(ids, classes))
     blended = np.array(Image.blend(Image.fromarray(image), colored, _OPACITY))
@@ -27,7 +65,7 @@ def draw_overlay(image: np.ndarray, ids: np.ndarray, classes: ClassSet) -> Image
 
 
 def _boundaries(ids: np.ndarray, width: int) -> np.ndarray:
-    """``(H, W)`` bool: pixels at most `width` before one of another class, downwards or to the right."""
+    """Find the pixels at most `width` before one of another class, downwards or to the right: ``(H, W)`` bool."""
     edge = np.zeros(ids.shape, dtype=bool)
     for step in range(1, width + 1):
         edge[:-step] |= ids[:-step] != ids[step:]
@@ -36,7 +74,7 @@ def _boundaries(ids: np.ndarray, width: int) -> np.ndarray:
 
 
 def draw_legend(classes: ClassSet) -> Image.Image:
-    """The color and the name of every class, one below the other."""
+    """Draw the color and the name of every class, one below the other."""
     size, gap = 20, 8
     font = ImageFont.load_default(size)
     row = size + gap

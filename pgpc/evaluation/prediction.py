@@ -18,7 +18,7 @@ from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.loader import read_image
 from pgpc.data.shards.reader import Shards
 from pgpc.data.transforms import whole_image
-from pgpc.evaluation.loaded_model import Trained
+from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.evaluation.overlay import draw_legend, draw_overlay
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
 from pgpc.runtime.checks import check
@@ -70,14 +70,14 @@ class Picture(NamedTuple):
     read: Callable[[], np.ndarray]
 
 
-def segment(trained: Trained, image: np.ndarray) -> Segmented:
+def segment(loaded: LoadedModel, image: np.ndarray) -> Segmented:
     """Segment one picture of any size.
 
     It is resized as images of the target are in training, goes through the network whole or in windows as the config
     says, and its logits are brought back to its own size.
 
     Args:
-        trained: in evaluation mode, as :func:`pgpc.evaluation.loaded_model.load_trained` gives it, on any device.
+        loaded: in evaluation mode, as :func:`pgpc.evaluation.loaded_model.load_model` gives it, on any device.
         image: ``(H, W, 3)`` uint8 RGB.
 
     Raises:
@@ -88,7 +88,7 @@ def segment(trained: Trained, image: np.ndarray) -> Segmented:
         "image must be (H, W, 3) uint8 RGB",
         (image.shape, str(image.dtype)),
     )
-    model, data = trained.student.segmenter, trained.config.data
+    model, data = loaded.student.segmenter, loaded.config.data
     pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
     size = (pixels.shape[3], pixels.shape[2])
     check(
@@ -99,7 +99,7 @@ def segment(trained: Trained, image: np.ndarray) -> Segmented:
     )
     pixels = pixels.to(next(model.parameters()).device)
     with torch.inference_mode():
-        resizing = logits(model, pixels, evaluation=trained.config.evaluation), image.shape[:2], model.align_corners
+        resizing = logits(model, pixels, evaluation=loaded.config.evaluation), image.shape[:2], model.align_corners
         ids, highest = most_probable(*resizing)
         confidence = 1 / sum(torch.exp(plane - highest) for plane in class_planes(*resizing))
     return Segmented(ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
@@ -178,7 +178,7 @@ def shard_pictures(shards: Shards) -> list[Picture]:
 
 
 def write_predictions(
-    trained: Trained,
+    loaded: LoadedModel,
     pictures: Sequence[Picture],
     out: Path,
     formats: Sequence[str] = ("overlay", "train-ids"),
@@ -189,7 +189,7 @@ def write_predictions(
     """Segment pictures and write the results to ``out/{format}/{name}``, and their legend to ``out/legend.png``.
 
     Args:
-        trained: the network, on the device that is to work.
+        loaded: the network, on the device that is to work.
         pictures: a picture that cannot be read or segmented is left out, the others are written.
         out: folder; files in it are replaced.
         formats: of :data:`FORMATS`.
@@ -203,22 +203,22 @@ def write_predictions(
     """
     check(set(formats) <= FORMATS.keys(), f"formats must be of {', '.join(FORMATS)}", list(formats))
     if "label-ids" in formats:
-        check_cityscapes(trained.classes, "Label ids are")
+        check_cityscapes(loaded.classes, "Label ids are")
     _check_results(pictures, out, formats)
     if {"overlay", "colour"} & set(formats):
-        write_file(out / "legend.png", lambda file: draw_legend(trained.classes).save(file, "PNG"))
+        write_file(out / "legend.png", lambda file: draw_legend(loaded.classes).save(file, "PNG"))
     problems = []
     for done, picture in enumerate(pictures, 1):
         results = _results(picture, out, formats)
         if not (skip_existing and all(file.exists() for file in results.values())):
             try:
                 image = picture.read()
-                segmented = segment(trained, image)
+                segmented = segment(loaded, image)
             except ValueError as error:
                 problems.append(f"{picture.origin}: {error}")
             else:
                 for name, file in results.items():
-                    _write(file, _draw(name, image, segmented, trained.classes))
+                    _write(file, _draw(name, image, segmented, loaded.classes))
         if on_progress is not None:
             on_progress(done, len(pictures))
     if problems:

@@ -33,7 +33,7 @@ from pgpc.classes import CITYSCAPES, NUM_CLASSES
 from pgpc.data.image_files import PictureError, decode_label, read_file, read_header
 from pgpc.data.loader import read_image
 from pgpc.data.shards.reader import Shards
-from pgpc.evaluation.loaded_model import Trained
+from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.evaluation.prediction import Segmented, check_cityscapes, label_ids, segment
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import write_file
@@ -114,16 +114,16 @@ BENCHMARKS = {
 """All benchmarks by name."""
 
 
-def shard_predictions(trained: Trained, shards: Shards) -> list[Prediction]:
+def shard_predictions(loaded: LoadedModel, shards: Shards) -> list[Prediction]:
     """The images of shards, which are segmented when they are packed.
 
     Raises:
         ValueError: the network is not on the 19 classes of Cityscapes.
     """
-    check_cityscapes(trained.classes, "The benchmarks are")
+    check_cityscapes(loaded.classes, "The benchmarks are")
 
     def predict(row: int) -> Segmented:
-        return segment(trained, read_image(shards, row))
+        return segment(loaded, read_image(shards, row))
 
     sizes = [(int(width), int(height)) for width, height in shards.sizes]
     return [

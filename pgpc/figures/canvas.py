@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX, ClassSet
-from pgpc.data.transforms import MEAN, STD
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import write_file
 
@@ -31,7 +27,7 @@ PAGE = 7.16
 COLUMN = 3.5
 """Width in inches of a figure in one column."""
 POINTS = 7.0
-"""Size of type."""
+"""Size of the type, in points."""
 
 _SMALLEST_POINTS = 5.0
 _LINE = 1.3 * POINTS / 72  # inches, with the space to the next line
@@ -46,39 +42,32 @@ class Panel(NamedTuple):
     """One picture of a grid.
 
     Attributes:
-        picture: ``(H, W, 3)`` uint8 RGB.
-        title: written above, one line or several.
+        picture: Pixels ``(H, W, 3)``, uint8 RGB.
+        title: Text written above, one line or several.
     """
 
     picture: np.ndarray
     title: str = ""
 
 
-def photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A normalized image ``(1, 3, h, w)`` as ``(H, W, 3)`` uint8 RGB of the given height and width."""
-    resized = F.interpolate(image.cpu(), size, mode="bilinear", align_corners=False)[0]
-    planes = resized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
-    return planes.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
-
-
 def classes_in(maps: Iterable[np.ndarray]) -> list[int]:
-    """The ids that occur in any of the maps of train ids, ascending, ``IGNORE_INDEX`` among them."""
+    """Return the ids that occur in any of the maps of train ids, ascending, ``IGNORE_INDEX`` among them."""
     occurs = np.zeros(256, dtype=bool)
     for ids in maps:
         occurs[ids] = True
-    return np.flatnonzero(occurs).tolist()
+    return [int(k) for k in np.flatnonzero(occurs)]
 
 
 def grid(
     rows: Sequence[Sequence[Panel | None]], ids: Sequence[int], classes: ClassSet, *, width: float = PAGE
 ) -> Figure:
-    """Panels in rows and columns, and below them the legend of the classes that occur.
+    """Lay panels out in rows and columns, and below them the legend of the classes that occur.
 
     Args:
-        rows: as many panels each; None leaves a place empty.
-        ids: the train ids of the legend.
-        classes: their names and colors.
-        width: of the figure, in inches.
+        rows: Rows of as many panels each; None leaves a place empty.
+        ids: Train ids of the legend.
+        classes: The classes, whose names and colors are taken.
+        width: Width of the figure in inches.
     """
     from matplotlib.patches import Patch
 
@@ -106,7 +95,7 @@ def grid(
 
 
 def empty_figure(width: float, height: float, dpi: float) -> Figure:
-    """A white figure of a size in inches."""
+    """Make a white figure of a size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -125,7 +114,7 @@ def _fill(axes: Axes, panel: Panel, width: float) -> None:
 
 
 def title_height(titles: Iterable[str]) -> float:
-    """Inches that the longest of some titles takes above its panel, 0 where there is none."""
+    """Return the inches that the longest of some titles takes above its panel, 0 where there is none."""
     lines = max(len(title.splitlines()) for title in titles)
     return _LINE * lines + _GAP if lines else 0.0
 
@@ -163,24 +152,27 @@ def _fit(text: Text, width: float) -> None:
 
 
 def rgb(k: int, classes: ClassSet) -> tuple[float, ...]:
-    """The color of a class, each channel 0..1; black for ``IGNORE_INDEX``, as in :func:`pgpc.classes.colorize`."""
+    """Return the color of a class, each channel in [0, 1].
+
+    ``IGNORE_INDEX`` is black, as in :func:`pgpc.classes.colorize`.
+    """
     return (0.0, 0.0, 0.0) if k == IGNORE_INDEX else tuple(channel / 255 for channel in classes.colors[k])
 
 
 def name_of(k: int, classes: ClassSet) -> str:
-    """The name of a class, or what ``IGNORE_INDEX`` means."""
+    """Return the name of a class, or what ``IGNORE_INDEX`` means."""
     return "unlabeled" if k == IGNORE_INDEX else classes.names[k]
 
 
 def fitting_columns(ids: Sequence[int], classes: ClassSet, width: float) -> int:
-    """How many columns a legend of classes can have in a width in inches, the entries spread evenly over its rows."""
+    """Return how many columns a legend can have in a width in inches, its entries spread evenly over the rows."""
     entry = max(len(name_of(k, classes)) for k in ids) * _LETTER + 0.28
     rows = -(-len(ids) // max(int(width / entry), 1))
     return -(-len(ids) // rows)
 
 
 def legend_height(num: int, columns: int) -> float:
-    """Inches that a legend of `num` entries takes."""
+    """Return the inches that a legend of `num` entries takes."""
     return -(-num // columns) * _LINE + 0.06
 
 
@@ -206,7 +198,7 @@ def check_picture_file(path: Path) -> None:
     """Refuse, before anything is computed, a file that no figure can be written to.
 
     Raises:
-        ValueError: it is a folder, or its suffix names no format of pictures.
+        ValueError: It is a folder, or its suffix names no format of pictures.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 

@@ -1,4 +1,4 @@
-"""What several networks make of the same images, side by side (Fig. 4)."""
+"""What several networks make of the same images, side by side (Fig. 4 of the paper)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Compared(NamedTuple):
     """One image, a row of the figure.
 
     Attributes:
-        photo: ``(H, W, 3)`` uint8 RGB.
-        predictions: ``(H, W)`` train ids of each network.
-        label: ``(H, W)`` train ids, or None.
+        photo: Picture ``(H, W, 3)``, uint8 RGB.
+        predictions: Train ids ``(H, W)`` of each network.
+        label: Train ids ``(H, W)``, or None.
     """
 
     photo: np.ndarray
@@ -31,15 +31,24 @@ class Compared(NamedTuple):
 
 
 def evenly_spaced(total: int, num: int) -> list[int]:
-    """The middles of `num` equal parts of ``range(total)``; all of it where it has no more."""
+    """Return the middles of `num` equal parts of ``range(total)``; all of it where it has no more."""
     num = min(num, total)
     return [(2 * i + 1) * total // (2 * num) for i in range(num)]
 
 
 def disagreement(predictions: Sequence[np.ndarray]) -> float:
-    """Share of pixels, 0..1, averaged over all pairs of networks, to which the two give different classes.
+    """Compute on what share of an image's pixels two networks differ, averaged over all pairs of networks.
 
     It asks neither which of them is right nor for labels, so that choosing images by it favors no network.
+
+    Args:
+        predictions: Train ids ``(H, W)`` of each network.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: There are fewer than two networks.
     """
     pairs = list(itertools.combinations(predictions, 2))
     check(bool(pairs), "networks can only differ if there are two", len(predictions), "Give another --checkpoint.")
@@ -47,17 +56,22 @@ def disagreement(predictions: Sequence[np.ndarray]) -> float:
 
 
 def most_different(differences: Sequence[float], num: int) -> list[int]:
-    """The `num` images with the largest :func:`disagreement`, the largest first; of equals the first."""
+    """Return the numbers of the `num` images with the largest differences, the largest first; of equals the first.
+
+    Args:
+        differences: The :func:`disagreement` on each image.
+        num: Number of images.
+    """
     return sorted(range(len(differences)), key=lambda i: -differences[i])[:num]
 
 
 def comparison_figure(images: Sequence[Compared], titles: Sequence[str], classes: ClassSet) -> Figure:
-    """One row per image: the image, the prediction of each network, and the ground truth where any image has it.
+    """Draw one row per image: the image, the prediction of each network, and the ground truth where any has it.
 
     Args:
-        images: at least one, each with as many predictions.
-        titles: of the predictions.
-        classes: names and colors.
+        images: At least one image, each with as many predictions.
+        titles: Titles of the predictions.
+        classes: The classes, whose names and colors are taken.
     """
     labeled = any(image.label is not None for image in images)
     headings = ["image", *titles, *(["ground truth"] if labeled else [])]

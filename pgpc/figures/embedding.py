@@ -1,15 +1,14 @@
-"""The pixels of each class in a network's feature space, laid out in the plane (Fig. 5)."""
+"""The pixels of each class in a network's feature space, laid out in the plane (Fig. 5 of the paper)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pgpc.classes import ClassSet
+from pgpc.evaluation.pixel_features import Space
 from pgpc.figures.canvas import (
     COLUMN,
     PAGE,
@@ -31,129 +30,37 @@ if TYPE_CHECKING:
 
     from pgpc.models.student import Student
 
-Space = Literal["projection", "decoder"]
+Method = Literal["tsne", "pca"]
+"""How features are laid out in the plane, see :func:`to_plane`."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""All values of `Method`."""
 
 _MARKERS = "os^Dv"  # classes that follow one another, whose colors are often alike, have different ones
 _PERPLEXITY = 30.0
 _GAP = 0.08  # inches
 
 
-class Pixels(NamedTuple):
-    """Pixels of several images, image by image; all ``(P,)`` integers.
-
-    Attributes:
-        image: number of the image.
-        row: of its label.
-        column: of its label.
-        label: train id.
-    """
-
-    image: np.ndarray
-    row: np.ndarray
-    column: np.ndarray
-    label: np.ndarray
-
-    def of_image(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the pixels of the i-th image."""
-        mine = self.image == i
-        return self.row[mine], self.column[mine]
-
-
-def draw_pixels(labels: Sequence[np.ndarray], num_classes: int, per_class: int, rng: np.random.Generator) -> Pixels:
-    """Draw equally many pixels of every class, all that there are of a class with fewer.
-
-    Uniform without replacement among the pixels that a class has in all images together.
-
-    Args:
-        labels: ``(H, W)`` train ids of each image; sizes may differ. Ignored pixels are not drawn.
-        num_classes: C.
-        per_class: number of pixels.
-        rng: nothing else is random.
-    """
-    counts = np.stack([np.bincount(label.ravel(), minlength=256)[:num_classes] for label in labels])
-    ends = counts.cumsum(axis=0)
-    parts = [np.zeros((4, 0), dtype=np.int64)]
-    for k, total in enumerate(ends[-1]):
-        drawn = np.sort(rng.choice(total, min(per_class, total), replace=False))
-        image = np.searchsorted(ends[:, k], drawn, side="right")
-        for i in np.unique(image):
-            nth = drawn[image == i] - (ends[i, k] - counts[i, k])
-            row, column = np.unravel_index(np.flatnonzero(labels[i] == k)[nth], labels[i].shape)
-            parts.append(np.stack([np.full_like(row, i), row, column, np.full_like(row, k)]))
-    drawn = np.concatenate(parts, axis=1)
-    return Pixels(*drawn[:, np.argsort(drawn[0], kind="stable")])
-
-
 def describe(student: Student, space: Space) -> str:
-    """What a feature space is, in words."""
+    """Say in words what a feature space of a network is."""
     if space == "projection":
         return "projection head"
     return "decoder" if isinstance(student.segmenter.decode_head, (DAFormerHead, HRDAHead)) else "encoder, last stage"
 
 
-@torch.inference_mode()
-def feature_map(student: Student, image: Tensor, space: Space) -> Tensor:
-    """The features of one image, as a whole.
+def to_plane(features: np.ndarray, method: Method, seed: int) -> np.ndarray:
+    """Lay features out in the plane, by t-SNE (van der Maaten and Hinton, JMLR 2008) or by PCA.
 
     Args:
-        student: in evaluation mode.
-        image: ``(1, 3, h, w)`` normalized, on the student's device.
-        space: "projection", the unit vectors that are contrasted, or "decoder", what the classifier reads: of
-            DAFormer's decoder the fused features (of HRDA those of the context), of DeepLabV2 the encoder's last map.
+        features: Features ``(P, D)`` of P pixels.
+        method: "tsne" or "pca".
+        seed: Seed of all that is random in the method.
 
     Returns:
-        ``(1, D, h', w')`` float32.
+        ``(P, 2)``.
 
     Raises:
-        ValueError: there is no projection head.
-    """
-    if space == "projection":
-        check(
-            student.projection is not None,
-            "--features projection needs a network with a projection head",
-            "one without",
-            "Networks that are trained without contrast and exports have none: take decoder.",
-        )
-        from pgpc.models.student import View  # not above: trainings draw pictures, so they import this module
-
-        (output,) = student(View(image, decode=False, project=True))
-        return student.unit_vectors(output.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    with student.autocast(image.device):
-        features = student.segmenter.encode(image)
-        head = student.segmenter.decode_head
-        head = head.head if isinstance(head, HRDAHead) else head
-        if not isinstance(head, DAFormerHead):
-            return features[-1].float()
-        fused = []
-        hook = head.fuse_layer.register_forward_hook(lambda module, args, output: fused.append(output))
-        try:
-            head(features)
-        finally:
-            hook.remove()
-        return fused[0].float()
-
-
-def features_at(map_: Tensor, row: np.ndarray, column: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The features of the cells in which pixels lie.
-
-    Args:
-        map_: ``(1, D, h, w)`` of the image.
-        row: ``(P,)`` of the pixels.
-        column: ``(P,)`` of the pixels.
-        size: height and width of the image that rows and columns are counted in.
-
-    Returns:
-        ``(P, D)`` float32.
-    """
-    cells = map_[0].permute(1, 2, 0).cpu().numpy()
-    return cells[row * cells.shape[0] // size[0], column * cells.shape[1] // size[1]]
-
-
-def to_plane(features: np.ndarray, method: Literal["tsne", "pca"], seed: int) -> np.ndarray:
-    """Lay features ``(P, D)`` out in the plane, ``(P, 2)``: by t-SNE (van der Maaten and Hinton, JMLR 2008), or PCA.
-
-    Raises:
-        ValueError: there are too few pixels for neighborhoods to mean anything.
+        ValueError: There are too few pixels for neighborhoods to mean anything.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -161,21 +68,22 @@ def to_plane(features: np.ndarray, method: Literal["tsne", "pca"], seed: int) ->
     num = len(features)
     check(num >= 10, "an embedding needs at least 10 labeled pixels", num, "Take more images, or another split.")
     if method == "pca":
-        return PCA(2, random_state=seed).fit_transform(features)
-    perplexity = min(_PERPLEXITY, (num - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+        reducer = PCA(2, random_state=seed)
+    else:
+        reducer = TSNE(2, perplexity=min(_PERPLEXITY, (num - 1) / 3), init="pca", random_state=seed)
+    return np.asarray(reducer.fit_transform(features))
 
 
 def embedding_figure(
     planes: Sequence[np.ndarray], titles: Sequence[str], labels: np.ndarray, classes: ClassSet
 ) -> Figure:
-    """The same pixels in the spaces of several networks, side by side, in the colors of their classes.
+    """Draw the same pixels in the spaces of several networks, side by side, in the colors of their classes.
 
     Args:
-        planes: ``(P, 2)`` of each network.
-        titles: of the networks, as many lines each.
-        labels: ``(P,)`` train ids.
-        classes: names and colors.
+        planes: Places ``(P, 2)`` of the pixels for each network.
+        titles: Titles of the networks, as many lines each.
+        labels: Train ids ``(P,)`` of the pixels.
+        classes: The classes, whose names and colors are taken.
     """
     from matplotlib.lines import Line2D
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from pgpc.bases.state import CHECKPOINT
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
 from pgpc.data.loader import read_image, read_label
 from pgpc.data.shards.reader import Shards
-from pgpc.evaluation.loaded_model import Trained, load_trained
+from pgpc.evaluation.loaded_model import LoadedModel, Network, load_model
+from pgpc.evaluation.overlay import photo
+from pgpc.evaluation.pixel_features import Space, draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
-from pgpc.figures.canvas import photo
 from pgpc.figures.comparison import Compared, evenly_spaced
-from pgpc.figures.embedding import Space, draw_pixels, feature_map, features_at
 from pgpc.figures.selection import selection_figure
+from pgpc.models.checkpoint import CHECKPOINT
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 
@@ -31,9 +31,9 @@ class Sample(NamedTuple):
     """One image of a split.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalized, resized as in evaluation.
-        label: ``(H, W)`` uint8 train ids at native size, or None.
-        size: native height and width.
+        image: Image ``(1, 3, h, w)``, float32, normalized and resized as in evaluation.
+        label: Train ids ``(H, W)``, uint8, at native size, or None.
+        size: Native height and width.
     """
 
     image: Tensor
@@ -41,14 +41,18 @@ class Sample(NamedTuple):
     size: tuple[int, int]
 
 
-def load_networks(paths: Sequence[Path], network: Literal["student", "teacher"]) -> list[Trained]:
+def load_networks(paths: Sequence[Path], network: Network) -> list[LoadedModel]:
     """Read several networks, onto the device of this process.
 
+    Args:
+        paths: Runs, checkpoints or exports, as :func:`pgpc.evaluation.loaded_model.load_model` takes them.
+        network: Which network of each checkpoint.
+
     Raises:
-        FileNotFoundError: one is not there.
-        ValueError: one cannot be read, or they do not tell the same classes apart.
+        FileNotFoundError: One is not there.
+        ValueError: One cannot be read, or they do not tell the same classes apart.
     """
-    networks = [load_trained(path, network) for path in paths]
+    networks = [load_model(path, network) for path in paths]
     first = networks[0]
     for other in networks[1:]:
         if other.classes.names != first.classes.names:
@@ -57,17 +61,21 @@ def load_networks(paths: Sequence[Path], network: Literal["student", "teacher"])
                 f"{', '.join(first.classes.names)} and {other.file} has {', '.join(other.classes.names)}. "
                 "Draw them in figures of their own."
             )
-    for trained in networks:
-        trained.student.to(distributed.local_device())
+    for loaded in networks:
+        loaded.student.to(distributed.local_device())
     return networks
 
 
-def load_selecting(path: Path, network: Literal["student", "teacher"] | None) -> tuple[Trained, str]:
-    """Read the network that selects pixels, the teacher where there is one, and say which it is.
+def load_selecting(path: Path, network: Network | None) -> tuple[LoadedModel, Network]:
+    """Read the network that selects pixels, and say which it is.
+
+    Args:
+        path: A run, a checkpoint or an export.
+        network: Which network of the checkpoint; None takes the teacher where there is one.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
-        ValueError: it cannot be read, or has no such network.
+        FileNotFoundError: There is nothing at `path`.
+        ValueError: It cannot be read, or has no such network.
     """
     if network is None:
         try:
@@ -77,11 +85,11 @@ def load_selecting(path: Path, network: Literal["student", "teacher"] | None) ->
     return load_networks([path], network)[0], network
 
 
-def check_data(networks: Sequence[Trained], shards: Shards) -> None:
+def check_data(networks: Sequence[LoadedModel], shards: Shards) -> None:
     """Refuse labels that are not of the networks' classes.
 
     Raises:
-        ValueError: the split is labeled with other classes.
+        ValueError: The split is labeled with other classes.
     """
     theirs, ours = shards.classes.names, networks[0].classes.names
     if shards.num_labeled and theirs != ours:
@@ -92,7 +100,7 @@ def check_data(networks: Sequence[Trained], shards: Shards) -> None:
 
 
 def titles_of(paths: Sequence[Path]) -> list[str]:
-    """The shortest names that tell runs apart: the run's folder, with as many folders above it as are needed.
+    """Find the shortest names that tell runs apart: a run's folder, with as many folders above it as are needed.
 
     A folder that is called alike in all of them, as the seed's often is, tells nothing and is left out, and numbers
     alone tell too little.
@@ -112,10 +120,10 @@ def titles_of(paths: Sequence[Path]) -> list[str]:
 
 
 def find_row(shards: Shards, name: str) -> int:
-    """The row of an image, given by its name or by its number.
+    """Find the row of an image, given by its name or by its number.
 
     Raises:
-        ValueError: there is neither.
+        ValueError: There is neither.
     """
     if name in shards.names:
         return shards.names.index(name)
@@ -129,10 +137,14 @@ def find_row(shards: Shards, name: str) -> int:
 
 
 def find_rows(shards: Shards, images: Sequence[str]) -> list[int]:
-    """One number: so many rows, evenly spaced over the split. Otherwise the rows of names.
+    """Find the rows of images.
+
+    Args:
+        shards: The split that has the images.
+        images: One number, for so many rows evenly spaced over the split; or names or numbers of rows.
 
     Raises:
-        ValueError: a name that is none, or no image at all.
+        ValueError: One is no name of an image, or there would be no image at all.
     """
     if len(images) == 1 and images[0].isdecimal() and images[0] not in shards.names:
         check(int(images[0]) > 0, "--images must be at least 1", images[0])
@@ -144,27 +156,27 @@ def read_sample(shards: Shards, row: int, data: DataConfig) -> Sample:
     """Read one image, and its label where it has one.
 
     Raises:
-        SampleError: it cannot be read; the message names it.
+        SampleError: It cannot be read; the message names it.
     """
     pixels = read_image(shards, row)
     image = transforms.whole_image(pixels, data.target_size, data.fit, data.interpolation)
     label = read_label(shards, row) if shards.label_bytes(row) is not None else None
-    return Sample(image, label, pixels.shape[:2])
+    return Sample(image, label, (pixels.shape[0], pixels.shape[1]))
 
 
-def compare(networks: Sequence[Trained], shards: Shards, row: int) -> Compared:
+def compare(networks: Sequence[LoadedModel], shards: Shards, row: int) -> Compared:
     """Segment one image with several networks, each as in its own evaluation, at its native size."""
     predictions = []
-    for trained in networks:
-        sample = read_sample(shards, row, trained.config.data)
-        model, evaluation = trained.student.segmenter, trained.config.evaluation
+    for loaded in networks:
+        sample = read_sample(shards, row, loaded.config.data)
+        model, evaluation = loaded.student.segmenter, loaded.config.evaluation
         prediction = predict(model, sample.image.to(distributed.local_device()), sample.size, evaluation=evaluation)
         predictions.append(prediction.byte().cpu().numpy())
     return Compared(photo(sample.image, sample.size), predictions, sample.label)
 
 
 def pixel_features(
-    networks: Sequence[Trained],
+    networks: Sequence[LoadedModel],
     shards: Shards,
     rows: Sequence[int],
     space: Space,
@@ -173,22 +185,22 @@ def pixel_features(
     seed: int,
     on_progress: Callable[[int, int], None],
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The features of the same pixels in each network, equally many pixels of each class.
+    """Compute the features of the same pixels in each network, equally many pixels of each class.
 
     Args:
-        networks: in evaluation mode.
-        shards: a split; all of `rows` must have labels.
-        rows: of the images.
-        space: which features, see :func:`pgpc.figures.embedding.feature_map`.
-        per_class: number of pixels.
-        seed: of their draw.
-        on_progress: called with (images done, images in all).
+        networks: Networks in evaluation mode.
+        shards: The split that has the images.
+        rows: Rows of the images, all of which must have labels.
+        space: Which features, see :func:`pgpc.evaluation.pixel_features.feature_map`.
+        per_class: Number of pixels of each class.
+        seed: Seed of their draw.
+        on_progress: Function that is called with the number of images done and in all.
 
     Returns:
-        ``(P, D)`` features for each network, and ``(P,)`` train ids.
+        Features ``(P, D)`` for each network, and train ids ``(P,)``.
 
     Raises:
-        ValueError: an image without label, or a network without projection head.
+        ValueError: An image has no label, or a network no projection head.
     """
     unlabeled = [shards.names[row] for row in rows if shards.label_bytes(row) is None]
     check(
@@ -201,27 +213,27 @@ def pixel_features(
     pixels = draw_pixels(labels, len(networks[0].classes.names), per_class, np.random.default_rng(seed))
     features: list[list[np.ndarray]] = [[] for _ in networks]
     for i, row in enumerate(rows):
-        for trained, found in zip(networks, features, strict=True):
-            image = read_sample(shards, row, trained.config.data).image.to(distributed.local_device())
-            map_ = feature_map(trained.student, image, space)
+        for loaded, found in zip(networks, features, strict=True):
+            image = read_sample(shards, row, loaded.config.data).image.to(distributed.local_device())
+            map_ = feature_map(loaded.student, image, space)
             found.append(features_at(map_, *pixels.of_image(i), labels[i].shape))
         on_progress(i + 1, len(rows))
     return [np.concatenate(found) for found in features], pixels.label
 
 
-def draw_selection(trained: Trained, of: str, shards: Shards, row: int, share: float) -> Figure:
+def draw_selection(loaded: LoadedModel, of: Network, shards: Shards, row: int, share: float) -> Figure:
     """Segment one image, and draw which of its pixels are selected, see :func:`selection_figure`.
 
     Args:
-        trained: in evaluation mode.
-        of: whose prediction it is, "teacher" or "student".
-        shards: a split.
-        row: of the image.
+        loaded: A network in evaluation mode.
+        of: Whose prediction it is, "teacher" or "student".
+        shards: The split that has the image.
+        row: Row of the image.
         share: eta, in (0, 1].
     """
-    sample = read_sample(shards, row, trained.config.data)
+    sample = read_sample(shards, row, loaded.config.data)
     image = sample.image.to(distributed.local_device())
-    scores = logits(trained.student.segmenter, image, evaluation=trained.config.evaluation)
+    scores = logits(loaded.student.segmenter, image, evaluation=loaded.config.evaluation)
     height, width = image.shape[2:]
     label = None if sample.label is None else transforms.resize_label(sample.label, (width, height))
-    return selection_figure(photo(image, (height, width)), scores, label, share, trained.classes, of=of)
+    return selection_figure(photo(image, (height, width)), scores, label, share, loaded.classes, of=of)

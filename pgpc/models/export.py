@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from pgpc.classes import CITYSCAPES, ClassSet, classes_to_json
-from pgpc.config import Config, from_dict, override, to_dict
 from pgpc.models.build import build_model
+from pgpc.models.config import ModelConfig
 from pgpc.models.segmenter import Segmenter
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
@@ -20,28 +22,38 @@ from pgpc.runtime.files import write_file
 
 
 def export_weights(
-    model: Segmenter, config: Config, path: str | os.PathLike[str], classes: ClassSet = CITYSCAPES
+    model: Segmenter, config: Mapping[str, Any], path: str | os.PathLike[str], classes: ClassSet = CITYSCAPES
 ) -> None:
-    """Write a network's weights, the config it was built from and its classes, for :func:`load_exported`.
+    """Write a network's weights, the config it was trained with and its classes, for :func:`load_exported`.
 
     The file is that of ``torch.save`` and holds ``{"config": JSON text, "classes": list, "state_dict": weights}``. It
     is complete or not written at all; one that is there is replaced.
+
+    Args:
+        model: The network.
+        config: The config as plain data, as :func:`pgpc.config.to_dict` gives it; its entry "model" says how the
+            network is built.
+        path: The file; its folder is made where there is none.
+        classes: The classes that the network tells apart.
 
     Raises:
         ValueError: `path` is a folder.
     """
     _check_file(path)
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    content = {"config": json.dumps(to_dict(config)), "classes": classes_to_json(classes), "state_dict": weights}
+    content = {"config": json.dumps(config), "classes": classes_to_json(classes), "state_dict": weights}
     write_file(Path(path), lambda file: torch.save(content, file))
 
 
 def load_exported(path: str | os.PathLike[str]) -> Segmenter:
-    """The network that :func:`export_weights` wrote, on the CPU in evaluation mode.
+    """Read the network that :func:`export_weights` wrote, on the CPU and in evaluation mode.
+
+    Args:
+        path: The file.
 
     Raises:
-        ValueError: the file cannot be read safely, or holds no such network.
-        FileNotFoundError: there is no such file.
+        ValueError: The file cannot be read safely, or holds no such network.
+        FileNotFoundError: There is no such file.
     """
     content = read_weight_file(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("config"), str) or "state_dict" not in content:
@@ -49,27 +61,38 @@ def load_exported(path: str | os.PathLike[str]) -> Segmenter:
             f"an exported network must have its config beside its weights, but {os.fspath(path)} does not. Write one "
             "with `pgpc export`; for other files use build_model and load_weights."
         )
-    # The file has all weights; the file of the initial ones may be on another machine.
-    config = override(from_dict(json.loads(content["config"])), {"model.pretrained": ""})
-    model = build_model(config.model)
+    model = build_model(_model_config(json.loads(content["config"]), path))
     load_weights(model, path)
     return model.eval()
+
+
+def _model_config(config: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelConfig:
+    """Return the part of an exported config that says how the network is built."""
+    described = config.get("model", {})
+    unknown = described.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
+    if unknown:
+        raise ValueError(
+            f"the config of an exported network must have known keys, but {os.fspath(path)} has "
+            f"{', '.join(f'model.{name}' for name in sorted(unknown))}. Read it with the version of pgpc that wrote it."
+        )
+    # The file has all weights; the file of the initial ones may be on another machine.
+    return ModelConfig(**{**described, "pretrained": ""})
 
 
 def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     """Write a network as a program of ``torch.export`` for images of one size.
 
-    It maps normalized images (B, 3, *size) to logits (B, C, ~H/4, ~W/4) as `model` does in evaluation mode, for any B,
-    or for B = 1 if the network's computation depends on B. ``torch.export.load(path).module()`` runs it, without this
-    package. The file is complete or not written at all; one that is there is replaced.
+    It maps normalized images ``(B, 3, *size)`` to logits ``(B, C, ~H/4, ~W/4)`` as `model` does in evaluation mode, for
+    any B, or for B = 1 if the network's computation depends on B. ``torch.export.load(path).module()`` runs it, without
+    this package. The file is complete or not written at all; one that is there is replaced.
 
     Args:
-        model: its mode is restored afterwards.
-        path: of the file; by custom it ends in ".pt2".
-        size: height and width of the images in pixels.
+        model: The network; its mode is restored afterwards.
+        path: The file; by custom its name ends in ".pt2".
+        size: Height and width of the images in pixels.
 
     Raises:
-        ValueError: the images are too small for the network, or `path` is a folder.
+        ValueError: The images are too small for the network, or `path` is a folder.
     """
     _check_file(path)
     check(min(size) >= model.shortest_side, f"height and width must be at least {model.shortest_side}", size)

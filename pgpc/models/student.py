@@ -9,19 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pgpc.config import Config
-from pgpc.models import ProjectionHead, Segmenter, build_model
+from pgpc.models import build_model
+from pgpc.models.config import ModelConfig
+from pgpc.models.projection import ProjectionHead
+from pgpc.models.segmenter import Segmenter
 from pgpc.runtime.checks import check
 
 
-class View(NamedTuple):
+class ForwardRequest(NamedTuple):
     """Images, and what is asked for of them.
 
     Attributes:
-        images: ``(B, 3, H, W)`` normalized.
-        decode: whether logits are asked for.
-        project: whether the pixels that are to be projected are asked for.
-        box: top and left of HRDA's high-resolution crop; None covers the image with overlapping crops.
+        images: ``(B, 3, H, W)``, normalized.
+        decode: Whether logits are asked for.
+        project: Whether the projection head's hidden features are asked for.
+        box: Top and left of HRDA's high-resolution crop in pixels; None covers the image with overlapping crops.
     """
 
     images: Tensor
@@ -31,14 +33,14 @@ class View(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What one view gives; None where it was not asked for.
+    """What one request gives; None where it was not asked for.
 
     Attributes:
-        features: the encoder's four maps, ``(B, C_i, h_i, w_i)``.
+        features: The encoder's four maps, ``(B, C_i, h_i, w_i)``.
         logits: ``(B, C, H/4, W/4)``; of DeepLabV2 ``(B, C, H/8, W/8)``.
         detail: ``(B, C, side/4, side/4)``, the logits that HRDA's high-resolution crop gives by itself.
-        hidden: ``(B, hidden, h, w)`` of the projection head, at the size of the finest map that is projected; what
-            :meth:`Student.unit_vectors` makes the L2-normalized projections of.
+        hidden: ``(B, hidden, h, w)`` of the projection head, at the size of the finest map that is projected;
+            :meth:`Student.unit_vectors` makes L2-normalized projections of it.
     """
 
     features: Sequence[Tensor]
@@ -46,63 +48,98 @@ class Outputs(NamedTuple):
     detail: Tensor | None
     hidden: Tensor | None
 
+    def require_logits(self) -> Tensor:
+        """Return the logits of a request that asked for them."""
+        assert self.logits is not None, "the request did not ask for logits"
+        return self.logits
+
+    def require_hidden(self) -> Tensor:
+        """Return the hidden features of a request that asked for them."""
+        assert self.hidden is not None, "the request did not ask for the projection head"
+        return self.hidden
+
 
 class Student(nn.Module):
     """Segmenter and projection head over one encoder. The teacher has the same structure.
 
     Args:
-        config: the model, and whether and how pixels are projected.
+        model: The segmenter.
+        projection: Width of the projection head's hidden layer and length of its unit vectors; None has no head.
+        merge_passes: Images of one size go through the encoder as one batch.
+        precision: Type of the activations, "float32" or "bfloat16".
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        *,
+        projection: tuple[int, int] | None = None,
+        merge_passes: bool = False,
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
-        self.segmenter: Segmenter = build_model(config.model)
-        if config.training.merge_passes:
-            _check_merging(self.segmenter.encoder, config.model.encoder)
-        self._merges_views = config.training.merge_passes
-        self._low_precision = config.training.precision == "bfloat16"
-        contrast = config.contrast
+        self.segmenter: Segmenter = build_model(model)
+        if merge_passes:
+            _check_merging(self.segmenter.encoder, model.encoder)
+        self._merges_passes = merge_passes
+        self._low_precision = precision == "bfloat16"
         self.projection: ProjectionHead | None = None
-        if contrast.enabled:
-            self.projection = ProjectionHead(self.segmenter.projected_channels, contrast.hidden, contrast.dim)
+        if projection is not None:
+            self.projection = ProjectionHead(self.segmenter.projected_channels, *projection)
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """The context in which the networks compute in the config's precision."""
+        """Return the context in which the networks compute in the configured precision."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self._low_precision)
 
-    def forward(self, *views: View) -> list[Outputs]:
-        """What is asked for of each view: logits, pixels to be projected, or both.
+    def forward(self, *requests: ForwardRequest) -> list[Outputs]:
+        """Compute what is asked for of each request: logits, hidden features of the projection head, or both.
 
-        With ``training.merge_passes`` images of one size go through the encoder as one batch. The decoder and the
-        projection head see each view by itself, so that batch statistics are those of one domain.
+        Where passes are merged, images of one size go through the encoder as one batch. The decoder and the projection
+        head see each request by itself, so that batch statistics are those of one domain.
         """
-        with self.autocast(views[0].images.device):
-            outputs = [self._outputs(features, view) for features, view in zip(self._encode(views), views, strict=True)]
-        if self.projection is not None and torch.is_grad_enabled() and not any(view.project for view in views):
+        with self.autocast(requests[0].images.device):
+            outputs = [
+                self._outputs(features, request)
+                for features, request in zip(self._encode(requests), requests, strict=True)
+            ]
+        if self.projection is not None and torch.is_grad_enabled() and not any(r.project for r in requests):
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.
             last = outputs[-1]
-            outputs[-1] = last._replace(logits=last.logits + 0.0 * sum(p.sum() for p in self.projection.parameters()))
+            nothing = 0.0 * torch.stack([p.sum() for p in self.projection.parameters()]).sum()
+            outputs[-1] = last._replace(logits=last.require_logits() + nothing)
         return outputs
 
-    def _encode(self, views: Sequence[View]) -> list[Sequence[Tensor]]:
-        """The encoder's maps of each view."""
-        images = [view.images for view in views]
-        if not self._merges_views or len({x.shape[1:] for x in images}) > 1:
+    def _encode(self, requests: Sequence[ForwardRequest]) -> list[Sequence[Tensor]]:
+        """Return the encoder's maps of each request."""
+        images = [request.images for request in requests]
+        if not self._merges_passes or len({x.shape[1:] for x in images}) > 1:
             return [self.segmenter.encode(x) for x in images]
         maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
         return list(zip(*maps, strict=True))
 
-    def _outputs(self, features: Sequence[Tensor], view: View) -> Outputs:
+    def _outputs(self, features: Sequence[Tensor], request: ForwardRequest) -> Outputs:
         segmenter = self.segmenter
-        logits, detail = segmenter.decode(features, view.images, view.box) if view.decode else (None, None)
-        hidden = self.projection.hidden(segmenter.projected(features)) if view.project else None
+        logits, detail = segmenter.decode(features, request.images, request.box) if request.decode else (None, None)
+        hidden = None
+        if request.project:
+            hidden = self.require_projection().hidden(segmenter.projected(features))
         return Outputs(features, logits, detail, hidden)
 
+    def hidden_of(self, features: Sequence[Tensor]) -> Tensor:
+        """Return what the projection head makes of an encoder's maps, ``(B, hidden, h, w)``."""
+        with self.autocast(features[0].device):
+            return self.require_projection().hidden(self.segmenter.projected(features))
+
     def unit_vectors(self, hidden: Tensor) -> Tensor:
-        """Projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalized; needs a projection head."""
+        """Return projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalized."""
         with self.autocast(hidden.device):
-            return self.projection.unit_vectors(hidden)
+            return self.require_projection().unit_vectors(hidden)
+
+    def require_projection(self) -> ProjectionHead:
+        """Return the projection head of a network that has one."""
+        assert self.projection is not None, "the network has no projection head"
+        return self.projection
 
 
 def _check_merging(encoder: nn.Module, name: str) -> None:

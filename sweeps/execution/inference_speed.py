@@ -10,7 +10,7 @@ import torch
 
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import evaluation_samples
-from pgpc.evaluation.loaded_model import load_trained
+from pgpc.evaluation.loaded_model import load_model
 from pgpc.evaluation.segmentation import predict
 from pgpc.runtime.distributed import local_device
 
@@ -25,7 +25,7 @@ def inference_rate(checkpoint: Path) -> float:
     Args:
         checkpoint: of a run; the student is taken.
     """
-    trained, device = load_trained(checkpoint), local_device()
+    trained, device = load_model(checkpoint), local_device()
     config, model = trained.config, trained.student.segmenter.to(device)
     scored = open_shards(config.data.target, config.data, config.data.eval_split)
     samples = list(itertools.islice(evaluation_samples(scored, config.data), NUM_IMAGES))

@@ -1,18 +1,24 @@
-"""What the best trial, the base and the worst trial make of a few images, as pictures within the page."""
+"""How the best trial, the base and the worst trial segment a few images, as pictures within the page."""
 
 from __future__ import annotations
 
 import base64
 import io
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pgpc.classes import IGNORE_INDEX, ClassSet, colorize
-from sweeps.reporting.data import Findings
-from sweeps.results import rows as results
+from sweeps.reporting.data import SweepReport
+from sweeps.results.rows import last_checkpoint
+
+if TYPE_CHECKING:
+    from pgpc.data.shards.reader import Shards
+    from pgpc.evaluation.loaded_model import LoadedModel
 
 _WIDTH = 512  # pixels; larger pictures are made smaller
 
@@ -32,67 +38,95 @@ class Gallery:
     notes: list[str] = field(default_factory=list)
 
 
-def gallery(findings: Findings, *, num: int, seconds: float) -> Gallery:
+def gallery(report: SweepReport, *, num: int, seconds: float) -> Gallery:
     """Segment images of the validation split, evenly spaced over it, with up to three networks.
 
     Args:
-        findings: of the sweep.
+        report: what is known of the sweep.
         num: number of images.
-        seconds: after which no further prediction is begun.
+        seconds: time after which no further prediction is begun.
     """
+    # Here, since they load torch, which a report without pictures does without.
     from pgpc.data.domains import open_shards
-    from pgpc.evaluation.loaded_model import load_trained
     from pgpc.figures.comparison import evenly_spaced
-    from pgpc.figures.networks import check_data, compare
-    from pgpc.runtime import distributed
+    from pgpc.figures.networks import check_data
 
-    found, deadline = Gallery(), time.monotonic() + seconds
-    networks = {}
-    for role, row in (("best", findings.best), ("base", findings.base), ("worst", findings.worst)):
-        if row is None:
-            continue
-        heading = role if row["trial"] == role else f"{role}: {row['trial']}"
-        file = results.last_checkpoint(findings.directory(row))
-        if file is None:
-            found.notes.append(f"{heading} has left no checkpoint.")
-            continue
-        try:
-            networks[heading] = load_trained(file)
-            networks[heading].student.to(distributed.local_device())
-        except (ValueError, OSError, RuntimeError) as error:
-            found.notes.append(f"{heading} could not be loaded: {error}")
+    drawn, deadline = Gallery(), time.monotonic() + seconds
+    networks = _load_networks(report, drawn.notes)
     if not networks:
-        found.notes.append("There is no network to draw with yet.")
-        return found
+        drawn.notes.append("There is no network to draw with yet.")
+        return drawn
     first = next(iter(networks.values()))
     seen: set[int] = set()
     try:
         shards = open_shards(first.config.data.target, first.config.data, first.config.data.eval_split)
         check_data(list(networks.values()), shards)
-        for row in evenly_spaced(len(shards), num):
-            panels, compared = [], None
-            for heading, trained in networks.items():
-                if time.monotonic() > deadline:
-                    found.notes.append(
-                        f"Drawing was stopped after {seconds:.0f} s; `python sweeps/report.py` takes --seconds."
-                    )
-                    return _with_legend(found, seen, first.classes)
-                compared = compare([trained], shards, row)
-                panels.append((heading, compared.predictions[0]))
-            if compared.label is not None:
-                panels.append(("ground truth", compared.label))
-            seen.update(*(np.unique(ids).tolist() for _, ids in panels))
-            uris = [(heading, _map_uri(ids, first.classes)) for heading, ids in panels]
-            found.images.append((shards.names[row], [("image", _photo_uri(compared.photo)), *uris]))
+        for index in evenly_spaced(len(shards), num):
+            maps = _segment(networks, shards, index, deadline)
+            if maps is None:
+                drawn.notes.append(
+                    f"Drawing was stopped after {seconds:.0f} s; `python sweeps/report.py --seconds N` gives it longer."
+                )
+                break
+            seen.update(*(np.unique(ids).tolist() for _, ids in maps.panels))
+            panels = [(heading, _map_uri(ids, first.classes)) for heading, ids in maps.panels]
+            drawn.images.append((shards.names[index], [("image", _photo_uri(maps.photo)), *panels]))
     except (ValueError, OSError, RuntimeError) as error:
-        found.notes.append(f"The images could not be drawn: {error}")
-    return _with_legend(found, seen, first.classes)
-
-
-def _with_legend(found: Gallery, seen: set[int], classes: ClassSet) -> Gallery:
+        drawn.notes.append(f"The images could not be drawn: {error}")
     ids = sorted(seen - {IGNORE_INDEX})
-    found.legend = [(classes.names[k], "#{:02x}{:02x}{:02x}".format(*classes.colors[k])) for k in ids]
-    return found
+    names, colors = first.classes.names, first.classes.colors
+    drawn.legend += [(names[k], "#{:02x}{:02x}{:02x}".format(*colors[k])) for k in ids]
+    return drawn
+
+
+class _Maps(NamedTuple):
+    """An image, and what the networks make of it.
+
+    Attributes:
+        photo: the image (H, W, 3), 8 bits per channel.
+        panels: (heading, map of train ids (H, W)) of each network, and of the ground truth where there is one.
+    """
+
+    photo: np.ndarray
+    panels: list[tuple[str, np.ndarray]]
+
+
+def _load_networks(report: SweepReport, notes: list[str]) -> dict[str, LoadedModel]:
+    """Load the networks of the best trial, the base and the worst trial, by heading; note those that are missing."""
+    from pgpc.evaluation.loaded_model import load_model
+    from pgpc.runtime import distributed
+
+    networks = {}
+    for role, trial in (("best", report.best), ("base", report.base), ("worst", report.worst)):
+        if trial is None:
+            continue
+        heading = role if trial.label == role else f"{role}: {trial.label}"
+        file = last_checkpoint(report.directory(trial.run))
+        if file is None:
+            notes.append(f"{heading} has left no checkpoint.")
+            continue
+        try:
+            networks[heading] = load_model(file)
+            networks[heading].student.to(distributed.local_device())
+        except (ValueError, OSError, RuntimeError) as error:
+            notes.append(f"{heading} could not be loaded: {error}")
+    return networks
+
+
+def _segment(networks: Mapping[str, LoadedModel], shards: Shards, index: int, deadline: float) -> _Maps | None:
+    """Segment one image with each network; None where the deadline, on the monotonic clock, passes before the end."""
+    from pgpc.figures.networks import compare
+
+    panels, compared = [], None
+    for heading, network in networks.items():
+        if time.monotonic() > deadline:
+            return None
+        compared = compare([network], shards, index)
+        panels.append((heading, compared.predictions[0]))
+    assert compared is not None, "there is a network"
+    if compared.label is not None:
+        panels.append(("ground truth", compared.label))
+    return _Maps(compared.photo, panels)
 
 
 def _photo_uri(picture: np.ndarray) -> str:

@@ -155,7 +155,7 @@ def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
     rows = F.normalize(torch.randn(classes, QUOTA, dim, device=DEVICE), dim=2)
     count = torch.full((classes,), QUOTA, device=DEVICE)
     for _ in range(size // QUOTA):
-        bank.push(rows, count)
+        bank.enqueue(rows, count)
     return rows, count
 
 
@@ -165,7 +165,7 @@ def compare_prototypes() -> None:
     bank = PrototypeBank(SIZES["classes"], size, SIZES["dim"]).to(DEVICE)
     rows, count = fill(bank)
     push, read, full = (
-        seconds(f) for f in (lambda: bank.push(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
+        seconds(f) for f in (lambda: bank.enqueue(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
     )
     print(
         f"memory of {size} rows: push {push * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
@@ -192,8 +192,8 @@ def print_step() -> None:
         fill(contrast.target_negatives)
         parts = {
             "reliable": lambda: reliable(logits, 0.5),
-            "remember_source": lambda of=contrast: of.remember_source(features, labels, generator),
-            "remember_target": lambda of=contrast: of.remember_target(
+            "enqueue_source": lambda of=contrast: of.enqueue_source(features, labels, generator),
+            "enqueue_target": lambda of=contrast: of.enqueue_target(
                 features, logits, labels, usable, sure, generator
             ),
             "loss": lambda of=contrast: of.loss(free, labels, sure, generator),

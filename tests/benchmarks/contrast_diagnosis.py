@@ -30,7 +30,7 @@ from pgpc.data import transforms
 from pgpc.data.domains import open_shards
 from pgpc.data.image_files import decode_image, decode_label
 from pgpc.data.loader import training_batches
-from pgpc.figures.embedding import feature_map
+from pgpc.evaluation.pixel_features import feature_map
 from pgpc.models.student import View
 from pgpc.training import TrainingState, read_checkpoint
 

@@ -53,8 +53,8 @@ def run(contrast, labels, logits, usable, sure=None, pseudo=None, *, dtype=torch
     sure = torch.rand(2, H, H, generator=generator(20)) < 0.5 if sure is None else sure
     for i in range(steps):
         draws = generator(i)
-        contrast.remember_source(features(2 * i, dtype), labels, draws)
-        contrast.remember_target(features(2 * i + 1, dtype), logits.to(dtype), pseudo, usable, sure & usable, draws)
+        contrast.enqueue_source(features(2 * i, dtype), labels, draws)
+        contrast.enqueue_target(features(2 * i + 1, dtype), logits.to(dtype), pseudo, usable, sure & usable, draws)
     free = features(50, dtype).requires_grad_()
     loss, anchors = contrast.loss(F.normalize(free, dim=1), pseudo, sure & usable, generator(60))
     expected = by_loop(contrast, F.normalize(free, dim=1), pseudo, sure & usable, generator(60))
@@ -228,7 +228,7 @@ def plane(family, rows, **changes):
     contrast = PixelContrast(config, 3)
     count = torch.tensor([len(r) for r in rows])
     padded = torch.tensor([r + [[9.0, 9.0]] * (4 - len(r)) for r in rows])
-    contrast.source.push(padded, count)
+    contrast.source.enqueue(padded, count)
     image = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
     zeros = torch.zeros(1, 4, 4, dtype=torch.long)
     return contrast.loss(image, zeros, zeros == 0, generator(0))[0].item()

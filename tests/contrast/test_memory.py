@@ -10,10 +10,10 @@ from pgpc.contrast.memory import UNIT
 
 def test_push_and_prototype_by_hand():
     bank = PrototypeBank(2, 3, 2)
-    bank.push(torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([2, 0]))
+    bank.enqueue(torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]]), torch.tensor([2, 0]))
     assert bank.filled.tolist() == [2, 0]
     assert bank.prototypes().tolist() == [[0.5, 0.5], [0.0, 0.0]]
-    bank.push(torch.tensor([[[0.0, 3.0], [0.0, 6.0]], [[1.0, 1.0], [9.0, 9.0]]]), torch.tensor([2, 1]))
+    bank.enqueue(torch.tensor([[[0.0, 3.0], [0.0, 6.0]], [[1.0, 1.0], [9.0, 9.0]]]), torch.tensor([2, 1]))
     assert bank.filled.tolist() == [3, 1]
     torch.testing.assert_close(bank.prototypes(), torch.tensor([[0.0, 10 / 3], [1.0, 1.0]]))  # (1, 0) is gone
 
@@ -25,7 +25,7 @@ def test_equals_one_queue_per_class():
     for _ in range(50):
         rows = torch.randn(4, 5, 3, generator=g)
         count = torch.randint(0, 6, (4,), generator=g)
-        bank.push(rows, count)
+        bank.enqueue(rows, count)
         for c in range(4):
             queues[c].extend(rows[c, : count[c]])
     for c in range(4):
@@ -36,10 +36,10 @@ def test_equals_one_queue_per_class():
 
 def test_content_survives_a_checkpoint():
     bank, other = PrototypeBank(2, 3, 2), PrototypeBank(2, 3, 2)
-    bank.push(torch.randn(2, 2, 2), torch.tensor([2, 1]))
+    bank.enqueue(torch.randn(2, 2, 2), torch.tensor([2, 1]))
     other.load_state_dict(bank.state_dict())
     for b in (bank, other):
-        b.push(torch.ones(2, 2, 2), torch.tensor([2, 2]))
+        b.enqueue(torch.ones(2, 2, 2), torch.tensor([2, 2]))
     assert torch.equal(bank.rows, other.rows)
     assert torch.equal(bank.cursor, other.cursor)
     assert torch.equal(bank.prototypes(), other.prototypes())
@@ -51,14 +51,14 @@ def pushed(bank, steps, generator):
     for _ in steps:
         rows = torch.nn.functional.normalize(torch.randn(classes, most, dim, generator=generator), dim=2)
         rows *= 10 ** (-12 * torch.rand(rows.shape, generator=generator))  # more digits than a sum has
-        bank.push(rows, torch.randint(most + 1, (classes,), generator=generator))
+        bank.enqueue(rows, torch.randint(most + 1, (classes,), generator=generator))
     return bank
 
 
 def recomputed(bank):
     """`bank`, its sums made anew from its rows, in the place of what was there."""
     fresh = PrototypeBank(*bank.rows.shape)
-    fresh.push(torch.ones_like(fresh.rows[:, :1]), torch.ones_like(fresh.filled))
+    fresh.enqueue(torch.ones_like(fresh.rows[:, :1]), torch.ones_like(fresh.filled))
     fresh.load_state_dict(bank.state_dict())
     return fresh
 
@@ -89,7 +89,7 @@ def test_a_checkpoint_holds_the_rows_and_no_sums():
 def test_what_is_not_finite_shows_in_the_prototype():
     for number in (math.nan, math.inf, -math.inf):
         bank = PrototypeBank(1, 2, 2)
-        bank.push(torch.tensor([[[number, 1.0]]]), torch.tensor([1]))
+        bank.enqueue(torch.tensor([[[number, 1.0]]]), torch.tensor([1]))
         for b in (bank, recomputed(bank)):
             assert [math.isfinite(x) for x in b.prototypes()[0]] == [False, True]
 
@@ -97,9 +97,9 @@ def test_what_is_not_finite_shows_in_the_prototype():
 def test_the_sum_of_many_unit_vectors_is_exact():
     size = 1 << 17
     bank = PrototypeBank(1, size, 1)
-    bank.push(torch.full((1, size, 1), 1 - 2.0**-24), torch.tensor([size]))
+    bank.enqueue(torch.full((1, size, 1), 1 - 2.0**-24), torch.tensor([size]))
     for number in [2.0**-35, *[2.0**-38] * 64]:  # the latter are below the unit
-        bank.push(torch.full((1, 1, 1), number), torch.tensor([1]))
+        bank.enqueue(torch.full((1, 1, 1), number), torch.tensor([1]))
     expected = (size - 65) * Fraction(1 - 2.0**-24) + Fraction(2.0**-35)
     assert Fraction(bank.sums.item()) * Fraction(UNIT) == expected
     assert torch.equal(bank.sums, recomputed(bank).sums)

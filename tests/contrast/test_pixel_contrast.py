@@ -28,10 +28,10 @@ def filled_contrast(config=CONFIG, *, logits=None, seed=0):
     contrast = PixelContrast(config, C)
     labels = torch.randint(0, 5, (2, 8, 8), generator=generator(seed))
     labels[:, 0] = IGNORE_INDEX
-    contrast.remember_source(unit(2, D, 8, 8), labels, generator(1))
+    contrast.enqueue_source(unit(2, D, 8, 8), labels, generator(1))
     logits = torch.randn(2, C, 8, 8, generator=generator(2)) if logits is None else logits
     usable = torch.ones(2, 8, 8, dtype=torch.bool)
-    contrast.remember_target(unit(2, D, 8, 8, seed=3), logits, logits.argmax(1), usable, usable, generator(4))
+    contrast.enqueue_target(unit(2, D, 8, 8, seed=3), logits, logits.argmax(1), usable, usable, generator(4))
     return contrast
 
 
@@ -43,7 +43,7 @@ def test_memory_holds_source_pixels_of_the_class_and_no_ignored_ones():
     features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
     labels[0, :2] = IGNORE_INDEX
     contrast = PixelContrast(CONFIG, C)
-    contrast.remember_source(features, labels, generator())
+    contrast.enqueue_source(features, labels, generator())
     for c in range(C):
         held = {tuple(row) for row in contrast.source.rows[c, : contrast.source.filled[c]].tolist()}
         assert held == rows_of(features, labels == c)
@@ -56,7 +56,7 @@ def test_target_negatives_of_a_class_are_all_usable_pixels_that_rank_it_at_r_or_
     usable[:, :2] = False
     contrast = PixelContrast(config, C)
     nothing_reliable = torch.zeros_like(usable)  # Eq. 11 has no entropy term
-    contrast.remember_target(features, logits, logits.argmax(1), usable, nothing_reliable, generator())
+    contrast.enqueue_target(features, logits, logits.argmax(1), usable, nothing_reliable, generator())
     rank = (logits[:, None] > logits[:, :, None]).sum(2)
     for c in range(C):
         held = {tuple(row) for row in contrast.target_negatives.rows[c, : contrast.target_negatives.filled[c]].tolist()}
@@ -132,7 +132,7 @@ def test_a_class_without_negatives_does_not_count():
     """One class only in the source, nothing of the target: there is a prototype, but nothing to be far from."""
     contrast = PixelContrast(CONFIG, C)
     features, labels = unit(1, D, 8, 8), torch.full((1, 8, 8), 3)
-    contrast.remember_source(features, labels, generator())
+    contrast.enqueue_source(features, labels, generator())
     loss, anchors = contrast.loss(features, labels, labels == 3, generator())
     assert anchors[3] == 64
     assert loss.item() == 0.0
@@ -194,7 +194,7 @@ def test_target_prototypes_come_from_reliable_target_pixels():
     features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
     usable, sure = torch.ones(1, 6, 6, dtype=torch.bool), torch.rand(1, 6, 6, generator=generator()) < 0.5
     logits = F.one_hot(labels, C).permute(0, 3, 1, 2).float()
-    contrast.remember_target(features, logits, labels, usable, sure, generator())
+    contrast.enqueue_target(features, logits, labels, usable, sure, generator())
     for c in range(C):
         held = {tuple(row) for row in contrast.target.rows[c, : contrast.target.filled[c]].tolist()}
         assert held == rows_of(features, (labels == c) & sure)
@@ -217,8 +217,8 @@ def test_projecting_only_the_pixels_that_are_drawn_changes_nothing():
             maps = [project(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for x in maps]
         last = (draws, project) if sampled else (draws,)
         everywhere = torch.ones_like(labels, dtype=torch.bool)
-        contrast.remember_source(maps[0], labels, *last)
-        contrast.remember_target(maps[1], logits, labels, everywhere, everywhere, *last)
+        contrast.enqueue_source(maps[0], labels, *last)
+        contrast.enqueue_target(maps[1], logits, labels, everywhere, everywhere, *last)
         loss, _ = contrast.loss(maps[2], labels, everywhere, *last)
         loss.backward()
         results.append((loss.detach(), weight.grad.clone(), *contrast.state_dict().values()))

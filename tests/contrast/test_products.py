@@ -127,8 +127,8 @@ def test_a_whole_step_is_one_graph(negatives_per):
     @torch.compile(fullgraph=True, backend="eager")
     def step(anchors):
         sure = reliable(logits, 0.5)
-        contrast.remember_source(features, labels, None)
-        contrast.remember_target(features, logits, labels, usable, sure, None)
+        contrast.enqueue_source(features, labels, None)
+        contrast.enqueue_target(features, logits, labels, usable, sure, None)
         return contrast.loss(anchors, labels, sure, None)[0]
 
     assert step(features) > 0

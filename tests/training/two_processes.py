@@ -70,8 +70,8 @@ def pieces():
         contrast, anchor_features = PixelContrast(config, C), student.clone().requires_grad_()
         for step in range(3):
             draws = torch.Generator().manual_seed(step)
-            contrast.remember_source(teacher[mine], labels[mine], draws)
-            contrast.remember_target(teacher[mine], logits[mine], pseudo.labels, pseudo.usable, pseudo.usable, draws)
+            contrast.enqueue_source(teacher[mine], labels[mine], draws)
+            contrast.enqueue_target(teacher[mine], logits[mine], pseudo.labels, pseudo.usable, pseudo.usable, draws)
         loss, anchors = contrast.loss(anchor_features, pseudo.labels, pseudo.usable, draws)
         loss.backward()
         memory = {f"{family} memory {name}": value[None] for name, value in contrast.state_dict().items()}

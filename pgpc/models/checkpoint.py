@@ -1,0 +1,166 @@
+"""Files of checkpoints: how they are written so that one of two is always complete, and how they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pgpc.runtime import storage
+
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file inside a checkpoint folder."""
+
+PREVIOUS = "previous.pt"
+"""Name that a checkpoint gets when the next one is written."""
+
+
+class NewestCheckpoint(NamedTuple):
+    """The newest checkpoint of a folder that can be read.
+
+    Attributes:
+        content: What was saved.
+        file: The file that it was read from, ``checkpoint.pt`` or ``previous.pt``.
+        problem: Why ``checkpoint.pt`` was passed over; empty where it was read.
+    """
+
+    content: dict[str, Any]
+    file: Path
+    problem: str
+
+
+def write_checkpoint(folder: Path, content: Mapping[str, Any], *, damaged: Path | None = None) -> None:
+    """Write ``folder/checkpoint.pt``: complete, or not at all.
+
+    The checkpoint that is there becomes ``previous.pt``: at any instant one of the two is complete.
+
+    Args:
+        folder: The folder; it is made where there is none.
+        content: Tensors and plain data, which ``torch.load(weights_only=True)`` reads back.
+        damaged: A checkpoint that could not be read. It is overwritten, and does not take the place of the previous
+            one, which was read instead.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{CHECKPOINT}.{os.getpid()}.tmp"
+    with open(temporary, "wb") as file:
+        torch.save(dict(content), file)
+        file.flush()
+        os.fsync(file.fileno())
+    path = folder / CHECKPOINT
+    if path.exists() and path.resolve() != damaged:
+        os.replace(path, folder / PREVIOUS)
+    os.replace(temporary, path)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the content of ``checkpoint.pt``, on the CPU.
+
+    Args:
+        folder: The folder that holds it.
+
+    Raises:
+        FileNotFoundError: There is none in `folder`.
+        ValueError: It is damaged, or not a checkpoint of this program.
+    """
+    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
+    try:
+        return _read(path)
+    except (FileNotFoundError, ValueError) as error:
+        if previous.is_file():
+            remedy = f"There is an earlier one, {previous.name}: rename it to {CHECKPOINT} to use it."
+        elif isinstance(error, FileNotFoundError):
+            remedy = "Give the folder that holds it."
+        else:
+            remedy = "Take an earlier one or start afresh."
+        raise type(error)(f"{error} {remedy}") from error
+
+
+def read_newest(folder: Path) -> NewestCheckpoint:
+    """Return ``checkpoint.pt``, or ``previous.pt`` where that is missing or damaged.
+
+    Args:
+        folder: The folder that holds them.
+
+    Raises:
+        FileNotFoundError: There is neither in `folder`.
+        ValueError: None that is there can be read.
+    """
+    newest, previous = folder / CHECKPOINT, folder / PREVIOUS
+    if not previous.is_file():
+        return NewestCheckpoint(read_checkpoint(folder), newest, "")
+    try:
+        return NewestCheckpoint(_read(newest), newest, "")
+    except (FileNotFoundError, ValueError) as error:
+        problem = str(error)
+    try:
+        return NewestCheckpoint(_read(previous), previous, problem)
+    except ValueError as error:
+        raise ValueError(f"{folder} holds no checkpoint that can be read. {problem} {error}") from error
+
+
+def read_metrics(folder: Path) -> dict[str, float]:
+    """Return the last report in ``checkpoint.pt``, without reading what was learned.
+
+    Args:
+        folder: The folder that holds it.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint in `folder`.
+        ValueError: It is cut short, or not a checkpoint of this program.
+    """
+    path = Path(folder) / CHECKPOINT
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # see `_read`
+        reason = type(error).__name__
+        raise ValueError(f"{path} cannot be read as a checkpoint ({reason}). Take another one.") from error
+
+
+@contextlib.contextmanager
+def fetched(where: Path | str) -> Iterator[Path]:
+    """Give a folder of this machine with the checkpoints at `where`; a path is given back as it is.
+
+    Args:
+        where: A folder, or an address on S3 of a folder or of its ``checkpoint.pt``.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint at an address on S3.
+        OSError: S3 cannot be reached, or refuses.
+    """
+    if not storage.is_url(where):
+        yield Path(where)
+        return
+    where = str(where).removesuffix(f"/{CHECKPOINT}")
+    with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
+        names = (CHECKPOINT, PREVIOUS)
+        if not any([storage.download(str(storage.join(where, name)), Path(folder) / name) for name in names]):
+            raise FileNotFoundError(f"No {CHECKPOINT} at {where}.")
+        yield Path(folder)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of one file, see `read_checkpoint`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path.name} in {path.parent}.")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile and torch raise half a dozen types for a file that is no checkpoint
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({reason}). It is damaged or of another program."
+        ) from error
+    if not isinstance(content, dict) or not {"config", "step", "student"} <= content.keys():
+        raise ValueError(f"{path} is no checkpoint of pgpc: it lacks config, step or student.")
+    return content
