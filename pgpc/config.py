@@ -20,6 +20,7 @@ from pgpc.data.config import DataConfig, EvaluationConfig
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.models.config import ModelConfig
 from pgpc.optimization.config import OptimizerConfig
+from pgpc.runtime import key_reference
 from pgpc.runtime.checks import check
 from pgpc.runtime.coercion import coerce
 from pgpc.runtime.fields import FieldInfo, Phase, check_fields, documented, fields_of, key, type_hints
@@ -38,6 +39,7 @@ __all__ = [
     "adjustable_keys",
     "bookkeeping_keys",
     "contrast_phase_keys",
+    "explain",
     "field_of",
     "flatten",
     "from_dict",
@@ -45,6 +47,7 @@ __all__ = [
     "override",
     "parse_settings",
     "place_keys",
+    "reference",
     "to_dict",
     "trunk_length_keys",
     "unreported_keys",
@@ -264,7 +267,8 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
         for name in parents:
             node = node[name]
         node[leaf] = value
-    return _build(Config, tree, "")
+    changed: Config = _build(Config, tree, "")
+    return changed
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, str]:
@@ -291,7 +295,8 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     Raises:
         ValueError: A key is unknown, or its field refuses the value.
     """
-    return _build(Config, _with_base(tree), "")
+    config: Config = _build(Config, _with_base(tree), "")
+    return config
 
 
 def flatten(config: Config) -> dict[str, Any]:
@@ -368,6 +373,30 @@ def hyperparameter_keys() -> tuple[str, ...]:
     return _keys(lambda info: info.hyperparameter)
 
 
+def explain(key: str, config: Config, width: int) -> str:
+    """Return what is known of a key, or of all keys of a group, as text for a terminal.
+
+    Args:
+        key: Dotted key, such as "contrast.eta", or "contrast" for a group; empty for all keys.
+        config: Config whose values are shown.
+        width: Columns of the terminal.
+
+    Raises:
+        ValueError: There is no such key; the message lists near ones.
+    """
+    chosen = [known for known in _infos() if known.startswith(f"{key}." if key else "")]
+    if key not in _groups():
+        chosen = [field_of(key).key]
+    values = flatten(config)
+    return "\n\n".join(key_reference.explain(field_of(known), values[known], width) for known in chosen)
+
+
+def reference() -> str:
+    """Return the reference page of all keys in Markdown, which is docs/configuration.md."""
+    groups = {group: (cls, list(fields_of(cls, group).values())) for group, cls in _groups().items()}
+    return key_reference.markdown(groups, "pgpc show --reference > docs/configuration.md")
+
+
 _RENAMED = {"proca.enabled": "Set base=proca."}
 """Key that there was once, and what to do instead."""
 
@@ -391,14 +420,29 @@ def _infos() -> Mapping[str, FieldInfo]:
     """Return what is known of every key, in the order of the fields."""
     found: dict[str, FieldInfo] = {}
 
-    def visit(cls: Any, prefix: str) -> None:
-        infos = fields_of(cls, prefix)
+    def visit(cls: Any, group: str) -> None:
+        infos = fields_of(cls, group)
         for f in dataclasses.fields(cls):
-            dotted = f"{prefix}.{f.name}".lstrip(".")
+            dotted = f"{group}.{f.name}".lstrip(".")
             if f.name in infos:
                 found[dotted] = infos[f.name]
             else:
                 visit(type_hints(cls)[f.name], dotted)
+
+    visit(Config, "")
+    return found
+
+
+@functools.cache
+def _groups() -> Mapping[str, type]:
+    """Return the class of every group of keys by the group's dotted key, which is empty for the root."""
+    found: dict[str, type] = {}
+
+    def visit(cls: Any, group: str) -> None:
+        found[group] = cls
+        for name, kind in type_hints(cls).items():
+            if dataclasses.is_dataclass(kind):
+                visit(kind, f"{group}.{name}".lstrip("."))
 
     visit(Config, "")
     return found

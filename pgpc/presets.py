@@ -190,8 +190,8 @@ TASKS: Sequence[Task] = (
             # The bonnet at the bottom of the target's pictures; there are no rectification artifacts at the top.
             "adaptation.ignore_top": 0,
             "adaptation.ignore_bottom": 8,
-            # From random weights in few iterations: a larger learning rate, a teacher with a shorter memory, and a third
-            # of the iterations before the contrast, as in the paper.
+            # From random weights in few iterations: a larger learning rate, a teacher with a shorter memory, and a
+            # third of the iterations before the contrast, as in the paper.
             "adaptation.ema_decay": 0.99,
             "optimizer.lr": 6e-4,
             "optimizer.warmup": 50,

@@ -28,7 +28,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
-    """The config that :func:`add_config`'s arguments name."""
+    """Return the config that the arguments of :func:`add_config` name."""
     return override(preset(arguments.preset), parse_settings(arguments.settings))
 
 
@@ -54,14 +54,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def segmenting_config(config: Config, settings: Sequence[str]) -> Config:
-    """A config that segments as `config` does, but for `settings`; it is not one to train with.
+    """Return a config that segments as another does, but for some settings; it is not one to train with.
 
     Args:
-        config: that the network was trained with.
-        settings: as :func:`add_settings` gives them.
+        config: The config that the network was trained with.
+        settings: Settings as :func:`add_settings` gives them.
 
     Raises:
-        ValueError: a setting of something else.
+        ValueError: A setting is of something else than how images are segmented.
     """
     changes = parse_settings(settings)
     for key in changes:

@@ -39,6 +39,11 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     return _number(value, kind, key)
 
 
+def as_setting(value: Any) -> str:
+    """Return a value as text that :func:`coerce` makes the same value of."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def _items(value: Any, kinds: tuple[Any, ...], key: str) -> tuple[Any, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)):

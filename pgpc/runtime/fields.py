@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import inspect
 import math
 import textwrap
 import types
@@ -27,13 +28,27 @@ _INFO = "info"
 
 
 class Phase(enum.Enum):
-    """When a key first influences what a run learns; the value says so in words."""
+    """When a key first influences what a run learns."""
 
-    NEVER = "never: it does not influence what is learned, and a resumed run may change it"
-    START = "from the first iteration on"
-    CONTRAST = "when the memory bank begins to fill, contrast.fill iterations before contrast.start"
-    TRUNK_LENGTH = "from contrast.fill iterations before contrast.start on, since it says when that is"
-    CONDITIONAL = "depends on other keys"
+    NEVER = "never"
+    START = "start"
+    CONTRAST = "contrast"
+    TRUNK_LENGTH = "trunk length"
+    CONDITIONAL = "conditional"
+
+    @property
+    def meaning(self) -> str:
+        """The phase in words that follow "first acts"."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Phase.NEVER: "at no time, since what is learned does not depend on it",
+    Phase.START: "from the first iteration on, or counts as if it did",
+    Phase.CONTRAST: "when the memory bank begins to fill, contrast.fill iterations before contrast.start",
+    Phase.TRUNK_LENGTH: "when the memory bank begins to fill, and says when that is",
+    Phase.CONDITIONAL: "at a time that depends on other keys",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +77,9 @@ class FieldInfo:
         key: Dotted key.
         kind: Type of the value, as annotated.
         default: Default value.
+        optional: Whether None is a value.
+        choices: The values of a ``Literal``, or those that the items of a tuple of such have; empty without a choice.
+        length: How many items the tuple has; None for what is no tuple, or one of any length.
     """
 
     doc: str
@@ -84,23 +102,23 @@ class FieldInfo:
     key: str = ""
     kind: Any = None
     default: Any = None
+    optional: bool = False
+    choices: tuple[Any, ...] = ()
+    length: int | None = None
 
-    @property
-    def optional(self) -> bool:
-        """Whether None is a value."""
-        return type(None) in typing.get_args(self.kind)
-
-    @property
-    def choices(self) -> tuple[Any, ...]:
-        """The values of a ``Literal``, or those that the items of a tuple of such have; empty without a choice."""
-        kinds = (self.kind, *typing.get_args(self.kind))
-        return next((typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is Literal), ())
-
-    @property
-    def length(self) -> int | None:
-        """How many items the tuple has; None for what is no tuple, or one of any length."""
-        items = typing.get_args(self.kind)
-        return len(items) if typing.get_origin(self.kind) is tuple and Ellipsis not in items else None
+    def of(self, key: str, kind: Any, default: Any) -> FieldInfo:
+        """Return the same, completed with what the class says of the field: its name, type and default."""
+        args = typing.get_args(kind)
+        choices = (typing.get_args(k) for k in (kind, *args) if typing.get_origin(k) is Literal)
+        return dataclasses.replace(
+            self,
+            key=key,
+            kind=kind,
+            default=default,
+            optional=type(None) in args,
+            choices=next(choices, ()),
+            length=len(args) if typing.get_origin(kind) is tuple and Ellipsis not in args else None,
+        )
 
     @property
     def interval(self) -> str:
@@ -113,7 +131,7 @@ class FieldInfo:
 
     @property
     def range(self) -> str:
-        """What values are taken, in words; empty where the type says all."""
+        """What values are taken beside None, in words; empty where the type says all."""
         if self.choices:
             return ", ".join(map(repr, self.choices))
         words = self.interval
@@ -121,7 +139,7 @@ class FieldInfo:
             words = f"{'>' if self.low_open else '>='} {self.low}" + ("" if self.high is None else ", finite")
         if self.multiple_of is not None:
             words = f"multiples of {self.multiple_of}, {words}"
-        return f"{words}, or None" if words and self.optional else words
+        return words
 
     def check(self, value: Any) -> None:
         """Refuse a value that is out of range.
@@ -135,17 +153,19 @@ class FieldInfo:
         if value is None and self.optional:
             return
         items = value if isinstance(value, tuple) else (value,)
-        if self.choices:
-            check(all(item in self.choices for item in items), f"{self.key} must be one of {self.range}", value)
+        if self.choices and not all(item in self.choices for item in items):
+            check(False, f"{self.key} must be one of {self.range}", value)
         fits = self.length is None or len(items) == self.length
         if self.low is not None:
             fits = fits and all(item > self.low if self.low_open else item >= self.low for item in items)
         if self.multiple_of is not None:
             fits = fits and all(item % self.multiple_of == 0 for item in items)
-        check(fits, f"{self.key} {self._wording(self.rule)}", value, self.remedy)
-        if self.high is not None:
-            fits = all(item < self.high if self.high_open else item <= self.high for item in items)
-            check(fits, f"{self.key} {self._wording(self.high_rule or self.rule)}", value, self.remedy)
+        if not fits:
+            check(False, f"{self.key} {self._wording(self.rule)}", value, self.remedy)
+        if self.high is not None and not all(
+            item < self.high if self.high_open else item <= self.high for item in items
+        ):
+            check(False, f"{self.key} {self._wording(self.high_rule or self.rule)}", value, self.remedy)
 
     def _wording(self, rule: str) -> str:
         """Return the rule from "must" on."""
@@ -231,12 +251,14 @@ def key(
     return field(default=default, metadata={_INFO: info})
 
 
-type_hints = functools.cache(typing.get_type_hints)
-"""The annotated types of a class's fields; kept, since finding them evaluates the text of every annotation."""
+@functools.cache
+def type_hints(cls: Any) -> Mapping[str, Any]:
+    """Return the types of a class's fields; kept, since finding them evaluates the text of every annotation."""
+    return typing.get_type_hints(cls)
 
 
 @functools.cache
-def fields_of(cls: type, prefix: str = "") -> Mapping[str, FieldInfo]:
+def fields_of(cls: Any, prefix: str = "") -> Mapping[str, FieldInfo]:
     """Return what is known of a configuration class's own keys.
 
     Args:
@@ -248,9 +270,7 @@ def fields_of(cls: type, prefix: str = "") -> Mapping[str, FieldInfo]:
     """
     hints = type_hints(cls)
     return {
-        f.name: dataclasses.replace(
-            f.metadata[_INFO], key=f"{prefix}.{f.name}".lstrip("."), kind=hints[f.name], default=f.default
-        )
+        f.name: f.metadata[_INFO].of(f"{prefix}.{f.name}".lstrip("."), hints[f.name], f.default)
         for f in dataclasses.fields(cls)
         if _INFO in f.metadata
     }
@@ -266,26 +286,28 @@ def check_fields(config: Any, prefix: str = "") -> None:
     Raises:
         ValueError: A value is out of range.
     """
-    for name, info in fields_of(type(config), prefix).items():
+    config_class = typing.cast(Any, type(config))  # a type checker takes no class for hashable
+    for name, info in fields_of(config_class, prefix).items():
         info.check(getattr(config, name))
 
 
 def documented(cls: type[T]) -> type[T]:
     """Complete a configuration class's documentation with its fields; a decorator, outside of ``@dataclass``."""
-    infos = fields_of(cls)
+    config_class = typing.cast(Any, cls)  # a dataclass, which no type says
+    infos = fields_of(config_class)
     lines = []
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is a dataclass, which no type says
+    for f in dataclasses.fields(config_class):
         if f.name in infos:
             info = infos[f.name]
             details = "; ".join(text for text in (info.range, info.unit, info.source) if text)
             text = f"{f.name}: {info.doc}" + (f" ({details})" if details else "")
         else:
-            group = type_hints(cls)[f.name]
+            group = type_hints(config_class)[f.name]
             text = f"{f.name}: {(group.__doc__ or '').partition(chr(10))[0]} See :class:`{group.__name__}`."
         lines += textwrap.wrap(text, 112, initial_indent="    ", subsequent_indent="        ")
     listing = "\n".join(lines)
     raises = "    ValueError: A value is out of its range, or does not go together with another."
-    cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\nAttributes:\n{listing}\n\nRaises:\n{raises}\n"
+    cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nAttributes:\n{listing}\n\nRaises:\n{raises}\n"
     return cls
 
 
