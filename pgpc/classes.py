@@ -1,4 +1,4 @@
-"""The 19 evaluation classes: names, colors, and what each data set calls them.
+"""The 19 evaluation classes: their names, colors, and ids in each data set.
 
 Everything inside the project speaks *train ids* (0..18, ``IGNORE_INDEX`` for everything else). Raw ids of the data
 sets exist only in their label files and are translated once, when the files are packed.
@@ -22,9 +22,9 @@ class SegmentClass(NamedTuple):
     Attributes:
         name: Cityscapes' name of the class.
         color: RGB, each 0..255.
-        cityscapes_id: raw id in Cityscapes' and GTA5's ``labelIds`` files.
-        synthia_id: raw id in SYNTHIA-RAND-CITYSCAPES.
-        thing: whether the class has countable instances (method: feature distance is taken on these).
+        cityscapes_id: Raw id in Cityscapes' and GTA5's ``labelIds`` files.
+        synthia_id: Raw id in SYNTHIA-RAND-CITYSCAPES.
+        thing: True for classes with countable instances, on which the feature distance to ImageNet is taken.
     """
 
     name: str
@@ -65,9 +65,9 @@ class ClassSet(NamedTuple):
     """The classes of a data set, in the order of their train ids.
 
     Attributes:
-        names: one per class.
-        colors: RGB, each 0..255, one per class.
-        things: train ids of the classes with countable instances.
+        names: Name of each class.
+        colors: RGB of each class, each 0..255.
+        things: Train ids of the classes with countable instances.
     """
 
     names: tuple[str, ...]
@@ -87,13 +87,13 @@ SYNTHIA_13: tuple[int, ...] = tuple(i for i in SYNTHIA_16 if CLASS_NAMES[i] not 
 
 
 def train_id_table(raw_ids: Sequence[int]) -> np.ndarray:
-    """Look-up table from 8-bit raw ids to train ids.
+    """Return a look-up table from 8-bit raw ids to train ids.
 
     Args:
-        raw_ids: the raw id of each class, in train-id order, each 0..255.
+        raw_ids: The raw id of each class, in train-id order, each 0..255.
 
     Returns:
-        ``(256,)`` uint8; ids that no class has map to ``IGNORE_INDEX``.
+        ``(256,)`` uint8, in which ids that no class has map to ``IGNORE_INDEX``.
     """
     table = np.full(256, IGNORE_INDEX, dtype=np.uint8)
     table[np.asarray(raw_ids)] = np.arange(len(raw_ids), dtype=np.uint8)
@@ -105,7 +105,8 @@ SYNTHIA_TRAIN_IDS = train_id_table([c.synthia_id for c in CLASSES])
 
 
 def classes_to_json(classes: ClassSet) -> list[dict[str, Any]]:
-    """Classes as JSON: a list of ``{"name": .., "colour": [r, g, b], "thing": bool}``."""
+    """Return the classes as JSON: a list of ``{"name": .., "colour": [r, g, b], "thing": bool}``."""
+    # "colour", and "labelled" in the manifest of shards, are names in files of every version, and so stay as they are.
     return [
         {"name": name, "colour": list(color), "thing": k in classes.things}
         for k, (name, color) in enumerate(zip(classes.names, classes.colors, strict=True))
@@ -113,44 +114,53 @@ def classes_to_json(classes: ClassSet) -> list[dict[str, Any]]:
 
 
 def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: int | None = None) -> ClassSet:
-    """The inverse of :func:`classes_to_json`.
+    """Return the classes that a list in JSON describes: the inverse of :func:`classes_to_json`.
 
     Args:
-        entries: "colour" and "thing" may be left out of each. None gives the 19 classes of Cityscapes, or, where
-            `num_classes` is another number, nameless ones: what is written before classes were kept has no entries.
-        num_classes: how many there must be; None takes any number.
+        entries: The list, in which "color" may also be written "colour", and may be left out, as may "thing". None
+            gives the 19 classes of Cityscapes, or, where `num_classes` is another number, nameless ones: files that
+            were written before classes were kept have no entries.
+        num_classes: The number of classes that there must be; None accepts any number.
 
     Raises:
-        ValueError: an entry without a name, a name or color that is none, or another number of classes.
+        ValueError: An entry has no name or no valid color, two have the same name, or there is another number of them.
     """
     if entries is None:
-        if num_classes in (None, NUM_CLASSES):
+        if num_classes is None or num_classes == NUM_CLASSES:
             return CITYSCAPES
         entries = [{"name": f"class {k}"} for k in range(num_classes)]
     if not isinstance(entries, Sequence) or not all(isinstance(e, Mapping) and e.get("name") for e in entries):
         raise ValueError(
-            'classes must be a list of {"name": .., "colour": [r, g, b], "thing": true or false}, the last two '
-            f"optional, but got {entries!r:.200}."
+            'classes must be a list of {"name": .., "color": [r, g, b], "thing": true or false}, the last two optional '
+            f'("colour" is accepted too), but got {entries!r:.200}.'
         )
     names = tuple(str(entry["name"]) for entry in entries)
     if len(set(names)) < len(names) or not 1 <= len(names) < IGNORE_INDEX:
         raise ValueError(f"classes must be 1 to {IGNORE_INDEX - 1} and have different names, but got {list(names)}.")
     if num_classes not in (None, len(names)):
         raise ValueError(f"There must be {num_classes} classes, but {len(names)} are listed: {', '.join(names)}.")
-    colors = tuple(_color(entry.get("colour", _distinct_color(k)), names[k]) for k, entry in enumerate(entries))
+    colors = tuple(_color(entry, names[k], _distinct_color(k)) for k, entry in enumerate(entries))
     return ClassSet(names, colors, tuple(k for k, entry in enumerate(entries) if entry.get("thing")))
 
 
-def _color(value: Any, name: str) -> tuple[int, int, int]:
+def _color(entry: Mapping[str, Any], name: str, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the color of an entry, under either spelling; `default` where it has none."""
+    spelled = [key for key in ("color", "colour") if key in entry]
+    if len(spelled) > 1:
+        raise ValueError(f'Class {name!r} must have one color, but has both "color" and "colour". Leave one out.')
+    if not spelled:
+        return default
+    value = entry[spelled[0]]
     if not (
         isinstance(value, Sequence) and len(value) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in value)
     ):
         raise ValueError(f"The color of class {name!r} must be [r, g, b], each 0..255, but got {value!r}.")
-    return tuple(value)
+    red, green, blue = value
+    return red, green, blue
 
 
 def _distinct_color(k: int) -> tuple[int, int, int]:
-    """A color for the k-th class: hues a golden section apart never come close to one another early."""
+    """Return a color for the k-th class; hues a golden section apart do not come close to one another early."""
     red, green, blue = colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.75, 0.95 - 0.3 * (k % 2))
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -160,11 +170,12 @@ def colorize(labels: np.ndarray, classes: ClassSet = CITYSCAPES) -> np.ndarray:
 
     Args:
         labels: ``(..., H, W)`` integer train ids; ``IGNORE_INDEX`` becomes black.
-        classes: whose colors.
+        classes: The classes with their colors.
 
     Returns:
         ``(..., H, W, 3)`` uint8 RGB.
     """
     palette = np.zeros((256, 3), dtype=np.uint8)
     palette[: len(classes.colors)] = classes.colors
-    return palette[labels]
+    painted: np.ndarray = palette[labels]
+    return painted

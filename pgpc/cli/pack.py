@@ -1,12 +1,18 @@
-"""``pgpc pack``."""
+"""The command ``pgpc pack``: packing of a data set into shards, and checks of shards."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from pgpc.data.shards.manifest import Manifest
+
+# The names of pgpc.data.layouts.LAYOUTS, which takes too long to import for a help text; a test compares them.
+_LAYOUTS = "gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures"
 
 
 def add(commands: Any) -> None:
@@ -20,7 +26,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--layout",
-        help="how the data set lies on disk: gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures",
+        help=f"how the data set lies on disk: {_LAYOUTS}",
     )
     parser.add_argument("--root", type=Path, help="folder of the data set")
     parser.add_argument("--out", help="folder for the shards, which is made, or its address on S3 (s3://BUCKET/NAME)")
@@ -70,16 +76,17 @@ def run(arguments: argparse.Namespace) -> None:
         )
     finally:
         progress.close()
-    skipped = packed.manifest["skipped"]
+    skipped = packed.manifest.skipped
     if skipped and not packed.up_to_date:
         print(f"left out {_count(len(skipped), 'image')}:")
         for image in skipped:
-            print(f"  {image['problem']}")
+            print(f"  {image.problem}")
     print(f"{arguments.out} {'is up to date' if packed.up_to_date else 'is packed'}: {_summary(packed.manifest)}")
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from pgpc.data.shards.reader import read_manifest, verify
+    from pgpc.data.shards.manifest import read_manifest
+    from pgpc.data.shards.verify import verify
 
     if any(getattr(arguments, name) for name in ("layout", "root", "out", "splits", "classes", "skip_bad")):
         raise ValueError("--check reads shards and packs nothing: give it alone, as pgpc pack --check SHARDS.")
@@ -92,16 +99,14 @@ def _check(arguments: argparse.Namespace) -> None:
     print(f"{arguments.check} is sound: {_summary(read_manifest(arguments.check))}")
 
 
-def _summary(manifest: dict[str, Any]) -> str:
-    """Counts, in words."""
+def _summary(manifest: Manifest) -> str:
+    """Return the numbers of images, files and classes, in words."""
     splits = [
-        f"{name} {_count(split['count'], 'image')} ({split['labelled']} with labels) in "
-        + _count(len(split["files"]), "file")
-        for name, split in manifest["splits"].items()
+        f"{name} {_count(split.count, 'image')} ({split.labeled} with labels) in " + _count(len(split.files), "file")
+        for name, split in manifest.splits.items()
     ]
-    skipped = manifest.get("skipped", [])
-    left_out = f"; {len(skipped)} left out, listed in the manifest" if skipped else ""
-    return f"{', '.join(splits)}; {len(manifest['classes'])} classes{left_out}"
+    left_out = f"; {len(manifest.skipped)} left out, listed in the manifest" if manifest.skipped else ""
+    return f"{', '.join(splits)}; {len(manifest.classes.names)} classes{left_out}"
 
 
 def _count(number: int, noun: str) -> str:

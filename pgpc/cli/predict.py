@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Any]:
     from pgpc.data.domains import open_shards
-    from pgpc.data.shards.reader import MANIFEST
+    from pgpc.data.shards.manifest import MANIFEST
     from pgpc.evaluation.prediction import find_photos, shard_pictures
     from pgpc.runtime.storage import is_url
 

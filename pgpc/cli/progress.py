@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of a long command: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BAR = 24
 
 
 class Progress:
-    """Shows (done, total) on standard error.
+    """A display of (done, total) on standard error.
 
     Args:
-        verb: what is being done, as the first word.
-        unit: of what there are `total`.
+        verb: The past participle of what is done, as the first word of the line.
+        unit: The name of the things that are counted, in the plural.
     """
 
     def __init__(self, verb: str, unit: str = "images") -> None:
@@ -26,17 +26,16 @@ class Progress:
         self._open = False
 
     def __call__(self, done: int, total: int) -> None:
-        """Take note, and show it if the last time is long ago or all is done."""
+        """Note the count, and show it if the last time is long ago or all is done."""
         now = time.monotonic()
-        if self._first is None:
-            # The first count may hold what an earlier run did: it says nothing about the speed of this one.
-            self._first = (done, now)
+        # The first count may hold what an earlier run did: it says nothing about the speed of this one.
+        first_done, began = self._first = self._first or (done, now)
         if done < total and now - self._shown < (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS):
             return
-        if done == total and not self._terminal and now - self._first[1] < _LINE_SECONDS:
+        if done == total and not self._terminal and now - began < _LINE_SECONDS:
             return
         self._shown = now
-        line = f"{self._verb} {done}/{total} {self._unit}{self._speed(done, total, now)}"
+        line = f"{self._verb} {done}/{total} {self._unit}{self._speed(done - first_done, now - began, total - done)}"
         if not self._terminal:
             print(line, file=sys.stderr, flush=True)
             return
@@ -51,13 +50,13 @@ class Progress:
             print(file=sys.stderr)
             self._open = False
 
-    def _speed(self, done: int, total: int, now: float) -> str:
-        count, seconds = done - self._first[0], now - self._first[1]
+    def _speed(self, count: int, seconds: float, left: int) -> str:
+        """Return the speed of `count` in so many seconds, and the time that the rest takes, in words."""
         if count == 0 or seconds <= 0:
             return ""
         speed = count / seconds
         text = f", {speed:.{0 if speed >= 10 else 1}f} {self._unit}/s"
-        return text if done == total else f"{text}, {_duration((total - done) / speed)} left"
+        return f"{text}, {_duration(left / speed)} left" if left else text
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""From the config's name of a domain to its shards: a packed folder, or one side of the embedded pair."""
+"""Opening of the domains that a config names: a packed folder, or one side of the embedded pair."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
+from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.pack import pack
-from pgpc.data.shards.reader import ShardError, Shards, changed_files
-from pgpc.data.streets.generator import StreetsConfig, write_streets
+from pgpc.data.shards.reader import Shards
+from pgpc.data.shards.verify import changed_files
+from pgpc.data.streets.config import StreetsConfig
+from pgpc.data.streets.generator import write_streets
 from pgpc.runtime import storage
 from pgpc.runtime.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
 
 STREETS_VERSION = 3
-"""Counts changes of the embedded pair's pictures and of the shard format; old caches are then not used."""
+"""Version of the embedded pair's pictures and shards; caches of another one are not used."""
 
 _CHECKED_BYTES = 2**30
 """Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""
@@ -33,9 +36,9 @@ class Domains(NamedTuple):
     """The splits that a run reads.
 
     Attributes:
-        source: labeled train split.
-        target: train split, used without labels; None where it is not used.
-        scored: labeled split of the target that is evaluated; None where nothing is.
+        source: The labeled train split of the source.
+        target: The train split of the target, used without labels; None where it is not used.
+        scored: The labeled split of the target that is evaluated; None where nothing is.
     """
 
     source: Shards
@@ -50,13 +53,13 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
     ``~/.cache/pgpc``: shards in ``source`` and ``target``, and the pictures and labels to look at in ``raw``.
 
     Args:
-        where: a folder of shards or its address on S3, "streets:source" or "streets:target".
-        data: its `streets` says which pair.
-        split: name of the split.
+        where: A folder of shards or its address on S3, "streets:source" or "streets:target".
+        data: The configuration of the data, whose `streets` says which pair.
+        split: The name of the split.
 
     Raises:
-        ValueError: `where` names no side of the embedded pair; shards that are missing or damaged; a cache
-            that cannot be written.
+        ValueError: `where` names no side of the embedded pair, shards are missing or damaged, or the cache cannot be
+            written.
     """
     if storage.is_url(where):
         return Shards.open(where, split)
@@ -75,34 +78,36 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
 
 
 def check_pair(data: DataConfig) -> Domains:
-    """Open all that a run reads, so that errors come before anything is trained.
+    """Open and check all domains of a run that is scored, so that errors come before anything is trained.
 
     Raises:
-        ValueError: as :func:`open_shards`; a source or an evaluation split without labels; classes that
-            differ.
+        ValueError: Shards cannot be opened (see :func:`open_shards`) or are damaged, the source or the scored split
+            lacks labels, their classes differ, or no split is scored.
     """
     if data.eval_split is None:
         raise ValueError("Trials are compared by their scores, so data.eval_split must name a split, but got None.")
-    domains = Domains(
-        open_shards(data.source, data, "train"),
-        open_shards(data.target, data, "train"),
-        open_shards(data.target, data, data.eval_split),
-    )
-    for shards in (domains.source, domains.scored):
+    source = open_shards(data.source, data, "train")
+    target = open_shards(data.target, data, "train")
+    scored = open_shards(data.target, data, data.eval_split)
+    for shards in (source, scored):
         shards.check_labeled()
         if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
             # Of shards on S3 no changes are listed, so that this is a folder.
             remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
-    check_classes(domains.source, domains.scored)
-    return domains
+    check_classes(source, scored)
+    return Domains(source, target, scored)
 
 
 def check_classes(source: Shards, scored: Shards) -> None:
-    """Refuse to score a network on other classes than it learns.
+    """Raise an error if a network would be scored on other classes than it learns.
+
+    Args:
+        source: The split whose classes are learned.
+        scored: The split that is scored.
 
     Raises:
-        ValueError: the classes differ, in number, name or order.
+        ValueError: The classes differ, in number, name or order.
     """
     if source.classes.names != scored.classes.names:
         raise ValueError(
@@ -113,7 +118,7 @@ def check_classes(source: Shards, scored: Shards) -> None:
 
 
 def _streets(config: StreetsConfig) -> Path:
-    """Folder of the embedded pair, generated if it is not there."""
+    """Return the folder of the embedded pair, which is generated if it does not exist."""
     fields = json.dumps([STREETS_VERSION, dataclasses.asdict(config)], sort_keys=True)
     cache = cache_folder()
     folder = cache / f"streets-{hashlib.sha256(fields.encode()).hexdigest()[:16]}"
@@ -133,7 +138,7 @@ def _streets(config: StreetsConfig) -> Path:
 
 
 def _generate(config: StreetsConfig, folder: Path) -> None:
-    """Write and pack the pair; `folder` appears when all is there. The caller holds the lock."""
+    """Write and pack the pair; `folder` appears when all is done. The caller holds the lock."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
     count = config.num_source + config.num_target + config.num_val

@@ -1,10 +1,11 @@
-"""Folders of images and labels: how a layout describes them, finds the files of a split and reads its labels."""
+"""Layouts: descriptions of the folders and ids of data sets, which find the files of a split and read its labels."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -21,10 +22,10 @@ class Item:
     """One image of a split.
 
     Attributes:
-        name: path below the folder of images without its suffix and without the folder that names the split, with "/"
-            between folders; unique in a split.
-        image: the image file.
-        label: the label file, or None where there is none.
+        name: Path of the image below the folder of images, without its suffix and without the folder that names the
+            split, with "/" between folders; unique in a split.
+        image: Path of the image file.
+        label: Path of the label file, or None where there is none.
     """
 
     name: str
@@ -32,17 +33,28 @@ class Item:
     label: Path | None
 
 
+class Labels(Enum):
+    """Whether the images of a split have labels."""
+
+    NEEDED = "needed"
+    """Every image must have one."""
+    OPTIONAL = "optional"
+    """An image may have one."""
+    NONE = "none"
+    """Images are read without looking for labels."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """Where one split lies.
+    """The place of one split on the disk.
 
     Attributes:
-        labels: whether each image must have a label, may have one, or is read without looking for one.
-        folders: below the folders of images and labels. The first of the alternatives of which any folder exists is
-            searched, in all its folders, recursively.
+        labels: Whether its images have labels.
+        folders: Alternatives for its folders below the folders of images and labels. The first alternative of which any
+            folder exists is searched, in all its folders, recursively.
     """
 
-    labels: Literal["needed", "optional", "none"]
+    labels: Labels
     folders: tuple[tuple[str, ...], ...]
 
 
@@ -51,19 +63,21 @@ class Layout:
     """The folders and ids of one data set.
 
     Attributes:
-        name: what users call the layout.
-        parts: the splits by name.
-        flat_split: the split that all images are of where no split has a folder; None: there is none.
-        image_folder: folder of images below the root.
-        image_suffixes: ends of the names of images, in lower or upper case.
-        label_folder: has the same sub-folders as `image_folder`.
-        label_suffixes: what replaces the image's suffix in the name of a label of raw ids; the first that exists is
+        name: Name that users give to the command.
+        parts: The splits by name.
+        flat_split: Split to which all images belong where no split has a folder of its own; None if there is none.
+        image_folder: Folder of images below the root.
+        image_suffixes: Ends of the names of images, in lower or upper case.
+        label_folder: Folder of labels below the root, with the same subfolders as `image_folder`.
+        label_suffixes: Ends that replace the image's suffix in the name of a label of raw ids; the first that exists is
             taken.
-        train_id_suffix: the same of a label of train ids, which is taken where there is no other.
-        label_channel: where label files of raw ids have them, see :func:`pgpc.data.image_files.decode_label`.
-        raw_ids: ``(65536,)`` uint8, raw id to train id, see :func:`pgpc.data.label_ids.raw_id_table`.
-        classes: the classes, by train id.
-        remedy: what to do about ids that are not defined, as the end of a message.
+        train_id_suffix: End that replaces it in the name of a label of train ids, which is taken where there is no
+            other; None if there are no such files.
+        label_channel: Channel in which label files hold raw ids, see :func:`pgpc.data.image_files.decode_label`.
+        raw_ids: ``(65536,)`` uint8, the train id of each raw id, see :func:`pgpc.data.label_ids.raw_id_table`.
+        classes: The classes, by train id.
+        own_classes: True where users describe the classes and ids of their own labels in a file.
+        remedy: Advice on ids that are not defined, as the end of a message.
     """
 
     name: str
@@ -77,6 +91,7 @@ class Layout:
     label_channel: Literal["gray", "red16"] = "gray"
     raw_ids: np.ndarray
     classes: ClassSet = CITYSCAPES
+    own_classes: bool = False
     remedy: str = ""
 
     @property
@@ -85,8 +100,8 @@ class Layout:
         return tuple(self.parts)
 
     def needs_label(self, split: str) -> bool:
-        """Whether an image without a label is a problem in this split."""
-        return self.parts[split].labels == "needed"
+        """Return whether every image of a split must have a label."""
+        return self.parts[split].labels is Labels.NEEDED
 
     def scan(self, root: Path | str, split: str) -> list[Item]:
         """Find the images and labels of one split, sorted by name.
@@ -94,13 +109,13 @@ class Layout:
         Links are followed. Files and folders whose names begin with "." are passed over.
 
         Args:
-            root: folder of the data set.
-            split: one of `splits`.
+            root: The folder of the data set.
+            split: One of `splits`.
 
         Raises:
-            ValueError: the layout has no such split, the folders hold no image or a link to a folder that is not there,
-                or two images have the same name.
-            FileNotFoundError: the folder of images is missing.
+            ValueError: The layout has no such split, the folders hold no image or a link to a folder that does not
+                exist, or two images have the same name.
+            FileNotFoundError: The folder of images is missing.
         """
         self.check_splits([split])
         root = Path(root)
@@ -132,12 +147,12 @@ class Layout:
         return items
 
     def lonely_labels(self, root: Path | str, split: str, items: Sequence[Item]) -> list[Path]:
-        """Labels whose image is missing, where every image must have one: a sign that part of the images is.
+        """Return the labels without an image, which are a sign that images are missing; [] where labels are optional.
 
         Args:
-            root: folder of the data set.
-            split: one of `splits`.
-            items: what :meth:`scan` gave for it.
+            root: The folder of the data set.
+            split: One of `splits`.
+            items: The images of the split, from :meth:`scan`.
         """
         if not self.needs_label(split):
             return []
@@ -154,10 +169,10 @@ class Layout:
         )
 
     def check_splits(self, splits: Sequence[str]) -> None:
-        """Refuse names of splits that the layout does not have.
+        """Raise an error if the layout lacks one of these splits.
 
         Raises:
-            ValueError: there is such a name, or none at all.
+            ValueError: There is such a name, or none at all.
         """
         unknown = [split for split in splits if split not in self.splits]
         if unknown or not splits:
@@ -172,7 +187,7 @@ class Layout:
             ``(H, W)`` uint8 train ids.
 
         Raises:
-            ValueError: the file cannot be read, is no label of this layout, or has ids that the data set does not
+            ValueError: The file cannot be read, is no label of this layout, or has ids that the data set does not
                 define. The message does not name the file.
         """
         channel = "gray" if self._has_train_ids(file) else self.label_channel
@@ -183,17 +198,17 @@ class Layout:
 
         Args:
             label: ``(H, W)`` uint8 or uint16 as stored in `file`.
-            file: its name tells raw ids from train ids.
+            file: The path of the file, whose name tells raw ids from train ids.
 
         Returns:
             ``(H, W)`` uint8 train ids.
 
         Raises:
-            ValueError: a pixel value that the data set does not define.
+            ValueError: The data set does not define a pixel value.
         """
         of_train = self._has_train_ids(file)
         table = train_id_labels(len(self.classes.names)) if of_train else self.raw_ids
-        ids = table[label]
+        ids: np.ndarray = table[label]
         unknown = np.unique(label[ids == UNKNOWN]).tolist()
         if unknown:
             few = str(unknown[:20]) + (f" and {len(unknown) - 20} more" if len(unknown) > 20 else "")
@@ -207,11 +222,11 @@ class Layout:
         return self.train_id_suffix is not None and file.name.endswith(self.train_id_suffix)
 
     def _groups(self, split: str) -> tuple[tuple[str, ...], ...]:
-        """The alternatives of a split's folders."""
+        """Return the alternatives of a split's folders."""
         return (*self.parts[split].folders, *([(".",)] if split == self.flat_split else []))
 
     def _folders(self, root: Path, split: str) -> list[str]:
-        """The folders of a split that exist; none where the split is not there."""
+        """Return the folders of a split that exist; [] where the split does not."""
         images = root / self.image_folder
         for group in self.parts[split].folders:
             if found := [folder for folder in group if (images / folder).is_dir()]:
@@ -225,7 +240,7 @@ class Layout:
         stem = relative[: -len(suffix)]
         outer = [part for part in PurePosixPath(folder).parts if part != split]
         name = "/".join([*outer, stem])
-        if self.parts[split].labels == "none":
+        if self.parts[split].labels is Labels.NONE:
             return Item(name, image, None)
         suffixes = (*self.label_suffixes, *filter(None, [self.train_id_suffix]))
         labels = (root / self.label_folder / folder / f"{stem}{suffix}" for suffix in suffixes)
@@ -243,7 +258,7 @@ class Layout:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files below a folder, with links followed, which data sets are often mounted by."""
+    """Yield the files below a folder; links are followed, since data sets are often mounted by them."""
     ends = tuple(suffix.lower() for suffix in suffixes)
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while waiting:

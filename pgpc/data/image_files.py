@@ -1,6 +1,6 @@
-"""Encoded pictures to arrays, with nothing believed about the bytes: they come from anybody's disk.
+"""Decoding of picture files, which may be damaged or hostile, as arrays.
 
-Sizes are read and limited before anything is decoded, and whatever is wrong with a file is a :class:`PictureError`.
+Sizes are read and limited before anything is decoded, and every fault of a file is raised as a :class:`PictureError`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pgpc.data.image_limits import MAX_PIXELS, PictureError, check_size
 from pgpc.data.tiles import Region, decode_tiles, is_tiled, tiled_size
@@ -51,10 +51,10 @@ class _PngHeader(NamedTuple):
 
 
 def read_file(file: Path) -> bytes:
-    """The contents of a picture file.
+    """Return the contents of a picture file.
 
     Raises:
-        PictureError: it cannot be read, is a link to nothing or no regular file, or is too long for a picture.
+        PictureError: It cannot be read, is a link to nothing or no regular file, or is too long for a picture.
     """
     try:
         size = file.stat().st_size
@@ -69,15 +69,15 @@ def read_file(file: Path) -> bytes:
 
 
 def is_lossless(data: bytes) -> bool:
-    """Whether a picture file is a PNG or a BMP, whose pixels take about as much space in any other lossless form."""
+    """Return whether a picture file is a PNG or a BMP, which is about as large in any other lossless form."""
     return data.startswith((_PNG_SIGNATURE, b"BM"))
 
 
 def read_header(data: bytes | memoryview) -> tuple[int, int]:
-    """Width and height that :func:`decode_image` would give, without decoding.
+    """Return the width and height that :func:`decode_image` would give, without decoding.
 
     Raises:
-        PictureError: no picture, or one with more than `MAX_PIXELS`.
+        PictureError: The data are no picture, or one with more than `MAX_PIXELS`.
     """
     if is_tiled(data):
         return tiled_size(data)
@@ -87,22 +87,25 @@ def read_header(data: bytes | memoryview) -> tuple[int, int]:
 
 
 def decode_image(data: bytes | memoryview, region: Region | None = None) -> np.ndarray:
-    """An encoded image as ``(H, W, 3)`` uint8 RGB, turned as its EXIF orientation says; alpha is dropped.
+    """Decode an image, turned as its EXIF orientation says; alpha is dropped.
 
     Args:
-        data: a picture file, or an image stored as tiles (``pgpc.data.tiles``).
-        region: the part that will be looked at; None: all. Of tiles, those beside it are then left 0; pictures of other
-            kinds are decoded as a whole.
+        data: A picture file, or an image stored as tiles (``pgpc.data.tiles``).
+        region: The part that will be looked at; None means all. Of tiles, those beside it are then left 0; pictures of
+            other kinds are decoded as a whole.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-        PictureError: no picture or a damaged one, more than `MAX_PIXELS`, more than 8 bits per channel, the colors of
-            ink (CMYK), or several frames.
+        PictureError: The data are no picture or a damaged one, or it has more than `MAX_PIXELS`, more than 8 bits per
+            channel, the colors of ink (CMYK), or several frames.
     """
     if is_tiled(data):
-        image = decode_tiles(data, region)
-        if image.ndim != 3:
+        pixels = decode_tiles(data, region)
+        if pixels.ndim != 3:
             raise PictureError("image must have colors, but these tiles hold one channel, a label")
-        return image
+        return pixels
     data = bytes(data)
     with _opened(data) as image:
         header = _png_header(data)
@@ -122,11 +125,11 @@ def decode_image(data: bytes | memoryview, region: Region | None = None) -> np.n
 
 
 def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.ndarray:
-    """An encoded label as the ids that its pixels hold.
+    """Decode a label, the ids that its pixels hold.
 
     Args:
-        data: a PNG, for other formats may be lossy, which changes ids; or ids stored as tiles (``pgpc.data.tiles``).
-        channel: where the ids are. "gray": the values of a gray picture, or the indices of one with a palette; a
+        data: A PNG, for other formats may be lossy, which changes ids; or ids stored as tiles (``pgpc.data.tiles``).
+        channel: The place of the ids. "gray": the values of a gray picture, or the indices of one with a palette; a
             picture in RGB or with alpha is taken for gray where its channels are equal and it is opaque. "red16": the
             red channel of a 16-bit RGB picture, as in SYNTHIA, whose other channels count instances.
 
@@ -134,7 +137,8 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
         ``(H, W)`` uint8, or uint16 where the file has 16 bits per channel. EXIF orientation is not looked at.
 
     Raises:
-        PictureError: no PNG or a damaged one, more than `MAX_PIXELS`, several frames, or no ids in that channel.
+        PictureError: The data are no PNG or a damaged one, or it has more than `MAX_PIXELS`, several frames, or no ids
+            in that channel.
     """
     if is_tiled(data) and channel == "gray":
         ids = decode_tiles(data)
@@ -164,7 +168,7 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
 
 
 def _equal_channels(pixels: np.ndarray, header: _PngHeader) -> np.ndarray:
-    """The one channel that pixels ``(H, W, 2..4)`` hold several times."""
+    """Return the one channel that pixels ``(H, W, 2..4)`` hold several times."""
     values = pixels[..., :-1] if header.color in (_GRAY_ALPHA, _RGBA) else pixels
     if values is not pixels and pixels[..., -1].min() < 255:
         raise PictureError(f"label must be opaque, but it is {header} and has transparent pixels. Save it as gray.")
@@ -177,19 +181,20 @@ def _equal_channels(pixels: np.ndarray, header: _PngHeader) -> np.ndarray:
 
 
 def _red16(data: bytes, image: Image.Image) -> np.ndarray:
-    """The red channel of a 16-bit RGB PNG, ``(H, W)`` uint16."""
+    """Return the red channel of a 16-bit RGB PNG, ``(H, W)`` uint16."""
     # Pillow unpacks such pixels to 8 bits only: the high bytes, or, told that the low byte comes first, the low bytes.
     high = np.array(image)[..., 0]
     with Image.open(io.BytesIO(data), formats=("PNG",)) as again:
         codec, box, offset, _ = again.tile[0]
         again.tile = [(codec, box, offset, "RGB;16L")]
         low = np.array(again)[..., 0]
-    return high.astype(np.uint16) << 8 | low
+    red: np.ndarray = high.astype(np.uint16) << 8 | low
+    return red
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """A picture of a known format, one frame and no more than `MAX_PIXELS`; all errors within are PictureErrors."""
+    """Open a picture of a known format, one frame and at most `MAX_PIXELS`; all errors within become PictureErrors."""
     try:
         if not data:
             raise PictureError("picture must not be empty, but the file has 0 bytes")
@@ -206,7 +211,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as error:
         raise PictureError(f"picture must have at most {MAX_PIXELS} pixels: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError(
             f"cannot identify the file as a PNG, JPEG, WebP or BMP picture; it begins with {data[:8]!r}"
         ) from error
@@ -215,13 +220,13 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureError(f"picture is damaged: {error or type(error).__name__}") from error
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> Any:
     # Not image.getexif(): that of PNGs decodes the picture, to find a tag behind it.
     return Image.Image.getexif(image).get(_ORIENTATION)
 
 
 def _png_header(data: bytes) -> _PngHeader | None:
-    """What the first chunk of a PNG says; None where the file is no PNG."""
+    """Return the contents of a PNG's first chunk; None where the file is no PNG."""
     if not data.startswith(_PNG_SIGNATURE):
         return None
     if len(data) < 33 or data[12:16] != b"IHDR":

@@ -1,4 +1,4 @@
-"""What every reader of pictures refuses, and how it says so."""
+"""The limit that every reader of pictures keeps, and the error that all of them raise."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ MAX_PIXELS = 2**27
 
 
 class PictureError(ValueError):
-    """A file that is no picture, is damaged, too large, or not of the kind that is needed."""
+    """A file is no picture, is damaged, too large, or not of the kind that is needed."""
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse more than `MAX_PIXELS`.
+    """Raise an error if a picture has more than `MAX_PIXELS`.
+
+    Args:
+        width: The width of the picture in pixels.
+        height: Its height in pixels.
 
     Raises:
-        PictureError: the picture is larger.
+        PictureError: The picture is larger.
     """
     if width * height > MAX_PIXELS:
         raise PictureError(

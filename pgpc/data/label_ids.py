@@ -1,4 +1,4 @@
-"""Raw ids, the pixel values of label files, to train ids; and the file in which users describe those of their own."""
+"""Tables from raw ids, the pixel values of label files, to train ids; and how users describe their own labels."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pgpc.classes import IGNORE_INDEX, ClassSet, classes_from_json
 from pgpc.runtime.checks import check
 
 UNKNOWN = IGNORE_INDEX - 1
-"""In a table: ids that mean nothing, a sign of a wrong file. Never a train id, as classes are fewer."""
+"""Entry of a table for ids that mean nothing, a sign of a wrong file. Never a train id, as classes are fewer."""
 NUM_IDS = 2**16
 """Raw ids have up to 16 bits."""
 
 _FORM = (
-    'Write {"classes": [{"name": "road", "ids": [7], "colour": [128, 64, 128], "thing": false}, ..], "ignore": [0]}; '
-    '"ids" are the position in the list where left out, "colour" and "thing" may be left out, and "ignore" may be '
-    '"rest".'
+    'Write {"classes": [{"name": "road", "ids": [7], "color": [128, 64, 128], "thing": false}, ..], "ignore": [0]}; '
+    '"ids" are the position in the list where left out, "color" (or "colour") and "thing" may be left out, and '
+    '"ignore" may be "rest".'
 )
 
 
 def raw_id_table(train_ids: Mapping[int, int], ignored: Iterable[int], *, rest: int = UNKNOWN) -> np.ndarray:
-    """Look-up table from raw ids to train ids.
+    """Return a look-up table from raw ids to train ids.
 
     Args:
-        train_ids: raw id to train id, each raw id in 0..65535.
-        ignored: raw ids of no class.
-        rest: what all others map to, `UNKNOWN` or ``IGNORE_INDEX``.
+        train_ids: The train id of each raw id, which lies in 0..65535.
+        ignored: The raw ids of no class.
+        rest: The entry of all other ids, `UNKNOWN` or ``IGNORE_INDEX``.
 
     Returns:
         ``(65536,)`` uint8.
@@ -42,7 +42,7 @@ def raw_id_table(train_ids: Mapping[int, int], ignored: Iterable[int], *, rest: 
 
 
 def train_id_labels(num_classes: int) -> np.ndarray:
-    """The table of labels that hold train ids already."""
+    """Return the look-up table of labels that hold train ids already."""
     return raw_id_table({k: k for k in range(num_classes)}, [IGNORE_INDEX])
 
 
@@ -50,17 +50,21 @@ def read_description(file: Path | str) -> tuple[ClassSet, np.ndarray]:
     """Read which classes a user's own labels have, and by which ids.
 
     The file is JSON:
-    ``{"classes": [{"name": .., "ids": [..], "colour": [r, g, b], "thing": bool}, ..], "ignore": [..]}``.
+    ``{"classes": [{"name": .., "ids": [..], "color": [r, g, b], "thing": bool}, ..], "ignore": [..]}``.
     Classes are in the order of their train ids. "ids" are the pixel values that mean the class, 0..65535, by default
-    its position in the list, and none (``[]``) for a class that only another data set has; "colour" and "thing" are
-    optional. "ignore" lists the ids of no class, by default none; "rest" ignores all that no class has.
+    its position in the list, and none (``[]``) for a class that only another data set has; "color", which may also be
+    written "colour", and "thing" are optional. "ignore" lists the ids of no class, by default none; "rest" ignores all
+    ids that no class has.
+
+    Args:
+        file: The path of the file.
 
     Returns:
         The classes, and the table of :func:`raw_id_table`.
 
     Raises:
-        ValueError: the file is not of this form, or gives an id twice; the message names the place.
-        OSError: the file cannot be read.
+        ValueError: The file is not of this form, or gives an id twice; the message names the place.
+        OSError: The file cannot be read.
     """
     try:
         description = json.loads(Path(file).read_text(encoding="utf-8-sig"))
@@ -79,7 +83,7 @@ def _parse(description: Any) -> tuple[ClassSet, np.ndarray]:
     names: dict[int, str] = {}  # of raw ids
     train_ids: dict[int, int] = {}
     for k, entry in enumerate(entries):
-        _check_keys(f"Entry {k} of the classes", entry, required={"name"}, optional={"ids", "colour", "thing"})
+        _check_keys(f"Entry {k} of the classes", entry, required={"name"}, optional={"ids", "color", "colour", "thing"})
         name = entry["name"]
         check(isinstance(name, str) and name != "", f"The name of class {k} must be a text", name, _FORM)
         thing = entry.get("thing", False)
@@ -105,14 +109,15 @@ def _check_keys(what: str, value: Any, *, required: set[str], optional: set[str]
 
 
 def _ids(what: str, value: Any, *, or_rest: bool = False) -> list[int]:
-    sound = isinstance(value, list) and all(type(raw) is int and 0 <= raw < NUM_IDS for raw in value)
+    ids = value if isinstance(value, list) else []
+    sound = ids is value and all(type(raw) is int and 0 <= raw < NUM_IDS for raw in ids)
     rule = f"{what} must be a list of whole numbers in 0..{NUM_IDS - 1}" + (' or "rest"' if or_rest else "")
     check(sound, rule, value, _FORM)
-    return value
+    return ids
 
 
 def _check_new(raw: int, owner: str, owners: dict[int, str]) -> None:
-    """Refuse an id that has an owner already; give it this one."""
+    """Raise an error if an id has an owner already; otherwise note this one."""
     if raw in owners:
         raise ValueError(
             f"An id must be listed once, but {raw} is listed by {owners[raw]} and by {owner}. Remove it from one; "

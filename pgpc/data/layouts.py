@@ -1,32 +1,23 @@
-"""How the known data sets lie on disk, and how users can lay out their own; what the ids in their labels mean."""
+"""The layouts of the known data sets, and of a user's own: where their files lie, and what their label ids mean."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pgpc.classes import CLASSES, NUM_CLASSES
-from pgpc.data.folders import Item, Layout, Split
+from pgpc.data.folders import Labels, Layout, Split
 from pgpc.data.label_ids import raw_id_table, read_description, train_id_labels
-
-__all__ = ["ACDC", "CITYSCAPES", "DARK_ZURICH", "FOLDER", "GTA5", "LAYOUTS", "SYNTHIA", "Item", "Layout", "layout"]
 
 _CITYSCAPES_IDS = {c.cityscapes_id: k for k, c in enumerate(CLASSES)}
 _SYNTHIA_IDS = {c.synthia_id: k for k, c in enumerate(CLASSES)}
 # Cityscapes' label definitions have the ids -1..33; -1, license plates, is 255 in 8 bits.
 _CITYSCAPES_TABLE = raw_id_table(_CITYSCAPES_IDS, [*range(34), 255])
-_ACDC_LABELS = {
-    "image_folder": "rgb_anon",
-    "image_suffixes": ("_rgb_anon.png",),
-    "label_folder": "gt",
-    "label_suffixes": ("_gt_labelIds.png",),
-    "train_id_suffix": "_gt_labelTrainIds.png",
-    "raw_ids": _CITYSCAPES_TABLE,
-}
 
 GTA5 = Layout(
     name="gta5",
-    parts={"train": Split("needed", ((".",),))},
+    parts={"train": Split(Labels.NEEDED, ((".",),))},
     image_folder="images",
     image_suffixes=(".png",),
     label_folder="labels",
@@ -37,7 +28,7 @@ GTA5 = Layout(
 
 SYNTHIA = Layout(
     name="synthia",
-    parts={"train": Split("needed", ((".",),))},
+    parts={"train": Split(Labels.NEEDED, ((".",),))},
     image_folder="RGB",
     image_suffixes=(".png",),
     label_folder="GT/LABELS",
@@ -50,7 +41,11 @@ SYNTHIA = Layout(
 CITYSCAPES = Layout(
     name="cityscapes",
     # Labels of the test split are dummies.
-    parts={split: Split("none" if split == "test" else "needed", ((split,),)) for split in ("train", "val", "test")},
+    parts={
+        "train": Split(Labels.NEEDED, (("train",),)),
+        "val": Split(Labels.NEEDED, (("val",),)),
+        "test": Split(Labels.NONE, (("test",),)),
+    },
     image_folder="leftImg8bit",
     image_suffixes=("_leftImg8bit.png",),
     label_folder="gtFine",
@@ -59,29 +54,34 @@ CITYSCAPES = Layout(
     raw_ids=_CITYSCAPES_TABLE,
 )
 
-DARK_ZURICH = Layout(
-    name="darkzurich",
-    parts={
-        "train": Split("none", (("train/night",),)),  # beside day and twilight
-        "val": Split("needed", (("val",),)),
-        "test": Split("none", (("test",),)),
-    },
-    **_ACDC_LABELS,
-)
-
 ACDC = Layout(
     name="acdc",
     # As distributed, or with the conditions in one folder per split, as methods that came before have it.
     parts={
         split: Split(labels, (tuple(f"{weather}/{split}" for weather in ("fog", "night", "rain", "snow")), (split,)))
-        for split, labels in (("train", "optional"), ("val", "needed"), ("test", "none"))
+        for split, labels in (("train", Labels.OPTIONAL), ("val", Labels.NEEDED), ("test", Labels.NONE))
     },
-    **_ACDC_LABELS,
+    image_folder="rgb_anon",
+    image_suffixes=("_rgb_anon.png",),
+    label_folder="gt",
+    label_suffixes=("_gt_labelIds.png",),
+    train_id_suffix="_gt_labelTrainIds.png",
+    raw_ids=_CITYSCAPES_TABLE,
+)
+
+DARK_ZURICH = replace(  # by the same authors, with files of the same kind
+    ACDC,
+    name="darkzurich",
+    parts={
+        "train": Split(Labels.NONE, (("train/night",),)),  # beside day and twilight
+        "val": Split(Labels.NEEDED, (("val",),)),
+        "test": Split(Labels.NONE, (("test",),)),
+    },
 )
 
 FOLDER = Layout(
     name="folder",
-    parts={split: Split("optional", ((split,),)) for split in ("train", "val", "test")},
+    parts={split: Split(Labels.OPTIONAL, ((split,),)) for split in ("train", "val", "test")},
     flat_split="train",
     image_folder="images",
     image_suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
@@ -89,34 +89,38 @@ FOLDER = Layout(
     label_suffixes=(".png", ".PNG"),
     train_id_suffix=None,
     raw_ids=train_id_labels(NUM_CLASSES),
+    own_classes=True,
     remedy='. Describe your classes in a JSON file (--classes FILE), or list these ids there, in "ids" or "ignore"',
 )
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (GTA5, SYNTHIA, CITYSCAPES, DARK_ZURICH, ACDC, FOLDER)}
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout for layout in (GTA5, SYNTHIA, CITYSCAPES, DARK_ZURICH, ACDC, FOLDER)
+}
 """All layouts by name. "folder" is a user's own data set: ``images/{split}`` and, if there are labels,
 ``labels/{split}`` with files of the same names, or without the folders of splits where all is for training."""
 
 
-def layout(name: str, description: Path | None = None) -> Layout:
-    """The layout of a name.
+def find_layout(name: str, description: Path | None = None) -> Layout:
+    """Return the layout of a name.
 
     Args:
-        name: one of `LAYOUTS`.
-        description: for "folder", the JSON file that says what its labels mean, see
+        name: One of `LAYOUTS`.
+        description: The JSON file that says what a user's own labels mean, for layout "folder", see
             :func:`pgpc.data.label_ids.read_description`; without it they hold Cityscapes' train ids.
 
     Raises:
-        ValueError: no layout has this name, the description is not sound, or the layout takes none.
-        OSError: the description cannot be read.
+        ValueError: No layout has this name, the description is not sound, or the layout takes none.
+        OSError: The description cannot be read.
     """
     if name not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, but got {name!r}.")
+    layout = LAYOUTS[name]
     if description is None:
-        return LAYOUTS[name]
-    if name != FOLDER.name:
+        return layout
+    if not layout.own_classes:
         raise ValueError(
             f"A description of classes is for layout {FOLDER.name!r}, but layout {name!r}, which has its own, got "
             f"{str(description)!r}. Leave it out."
         )
     classes, raw_ids = read_description(description)
-    return replace(FOLDER, classes=classes, raw_ids=raw_ids)
+    return replace(layout, classes=classes, raw_ids=raw_ids)

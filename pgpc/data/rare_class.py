@@ -17,28 +17,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class RareClasses:
-    """What drawing by class needs.
+    """The probabilities of the classes, and the images to draw for each.
 
     Attributes:
-        probabilities: ``(C,)`` float64, sums to 1; 0 for classes that cannot be drawn.
-        pools: per class the indices of the images that hold enough of it; empty where the probability is 0.
+        probabilities: ``(C,)`` float64 that sum to 1; 0 for classes that cannot be drawn.
+        pools: For each class the indices of the images that hold enough of it; empty where the probability is 0.
     """
 
     probabilities: np.ndarray
     pools: tuple[np.ndarray, ...]
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A class by its probability, then an image of its pool uniformly: (class, image index)."""
+        """Draw a class by its probability, then an image of its pool uniformly.
+
+        Returns:
+            The train id of the class and the index of the image.
+        """
         drawn = int(rng.choice(len(self.probabilities), p=self.probabilities))
         return drawn, int(rng.choice(self.pools[drawn]))
 
 
 def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: np.ndarray | None = None) -> np.ndarray:
-    """P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labeled pixels.
+    """Return the probability with which each class is drawn.
+
+    P(c) = softmax over the classes of (1 - f_c) / T, with f_c the share of class c in all labeled pixels.
 
     Args:
         class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
-        temperature: T > 0; smaller means that rare classes are drawn more often.
+        temperature: The temperature T > 0; smaller means that rare classes are drawn more often.
         drawable: ``(C,)`` bool, the classes that may be drawn; all that occur when None. The probability of
             the others moves to these in proportion, while f_c stays the share in all pixels.
 
@@ -47,7 +53,7 @@ def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: 
         drawable.
 
     Raises:
-        ValueError: there is no class to draw.
+        ValueError: There is no class to draw.
     """
     totals = class_pixels.sum(axis=0)
     drawn = totals > 0 if drawable is None else (totals > 0) & drawable
@@ -65,24 +71,29 @@ def class_probabilities(class_pixels: np.ndarray, temperature: float, drawable: 
 
 
 def pools(class_pixels: np.ndarray, min_pixels: int) -> tuple[np.ndarray, ...]:
-    """Per class of ``(N, C)`` counts, the sorted indices of the images with more than `min_pixels` of it."""
+    """Return for each class the sorted indices of the images with more than `min_pixels` of it.
+
+    Args:
+        class_pixels: ``(N, C)`` int64, pixels of each class in each image.
+        min_pixels: The number of pixels that an image must exceed.
+    """
     return tuple(np.flatnonzero(column > min_pixels) for column in class_pixels.T)
 
 
 def rare_classes(class_pixels: np.ndarray, temperature: float, min_pixels: int, names: Sequence[str]) -> RareClasses:
-    """Prepare drawing by class.
+    """Return the probabilities and images from which training draws by class.
 
     A class that occurs but has an empty pool cannot be drawn: the others take over its probability in
     proportion, and a warning names it. (The published implementation stops with an error.)
 
     Args:
         class_pixels: ``(N, C)`` int64 at native size.
-        temperature: T > 0.
-        min_pixels: an image is in the pool of a class when it holds more pixels of it than this.
-        names: of the classes, for messages.
+        temperature: The temperature T > 0 of :func:`class_probabilities`.
+        min_pixels: The number of pixels of a class that an image must exceed to be in its pool.
+        names: The names of the classes, for messages.
 
     Raises:
-        ValueError: all pools are empty.
+        ValueError: All pools are empty.
     """
     images = pools(class_pixels, min_pixels)
     filled = np.array([len(pool) > 0 for pool in images])

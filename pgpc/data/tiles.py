@@ -28,7 +28,7 @@ import pyarrow as pa
 from pgpc.data.image_limits import PictureError, check_size
 
 SIDE = 192
-"""Side of an image's tiles in pixels. With smaller ones less is decoded beside a crop, at more calls and bytes."""
+"""Side of an image's tiles in pixels. Smaller ones decode less beside a crop, but take more calls and bytes."""
 
 Region = tuple[int, int, int, int]
 """Top, left, height and width of a part of a picture; it may reach past the end."""
@@ -54,7 +54,10 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
 
     Args:
         pixels: ``(H, W)`` or ``(H, W, 3)`` uint8.
-        side: of a tile in pixels.
+        side: The side of a tile in pixels.
+
+    Returns:
+        The bytes described at the top of this module.
     """
     height, width = pixels.shape[:2]
     planes = np.array(pixels.reshape(height, width, -1).transpose(2, 0, 1), order="C")
@@ -75,33 +78,33 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
 
 
 def is_tiled(data: bytes | memoryview) -> bool:
-    """Whether these are the bytes of a picture that is stored as tiles."""
+    """Return whether these are the bytes of a picture that is stored as tiles."""
     return bytes(data[: len(_MAGIC)]) == _MAGIC
 
 
 def tiled_size(data: bytes | memoryview) -> tuple[int, int]:
-    """Width and height of a picture stored as tiles.
+    """Return the width and height of a picture stored as tiles.
 
     Raises:
-        PictureError: it is damaged or has more than `MAX_PIXELS`.
+        PictureError: The picture is damaged or has more than `MAX_PIXELS`.
     """
     head = _read_head(data)
     return head.width, head.height
 
 
 def decode_tiles(data: bytes | memoryview, region: Region | None = None) -> np.ndarray:
-    """A picture stored as tiles.
+    """Decode a picture stored as tiles, or the part of it that is needed.
 
     Args:
-        data: what :func:`encode_tiles` gave.
-        region: the part that is needed; None: all.
+        data: The bytes that :func:`encode_tiles` returned.
+        region: The part that is needed; None means all.
 
     Returns:
         ``(H, W)`` or ``(H, W, 3)`` uint8, the size of the whole picture, with zeros in place of the tiles that the
         region does not touch. Memory that is only zeros costs nothing until it is read.
 
     Raises:
-        PictureError: the head or a tile that is needed is damaged, or there are more than `MAX_PIXELS`.
+        PictureError: The head or a tile that is needed is damaged, or there are more than `MAX_PIXELS`.
     """
     head = _read_head(data)
     data, codec = memoryview(data), pa.Codec("zstd")
@@ -125,7 +128,7 @@ def decode_tiles(data: bytes | memoryview, region: Region | None = None) -> np.n
 
 
 def _read_tile(data: memoryview, head: _Head, row: int, column: int, codec: pa.Codec, size: int) -> np.ndarray:
-    """The `size` bytes of a tile."""
+    """Decompress the `size` bytes of a tile."""
     end = int(head.ends[row, column])
     encoded = data[end - int(head.lengths[row, column]) : end]
     if zlib.crc32(encoded) != head.checksums[row, column]:
@@ -138,7 +141,7 @@ def _read_tile(data: memoryview, head: _Head, row: int, column: int, codec: pa.C
 
 
 def _read_head(data: bytes | memoryview) -> _Head:
-    """The head, all of whose numbers are those of a picture that `data` hold as a whole."""
+    """Read and check the head: all its numbers are then those of a picture that `data` hold as a whole."""
     if len(data) < _TABLE:
         raise PictureError("picture is truncated within its head")
     width, height, channels, side = _SIZES.unpack_from(data, _TABLE - _SIZES.size)

@@ -24,7 +24,7 @@ STD = (58.395, 57.12, 57.375)
 """Standard deviation of ImageNet's RGB pixels, scale 0..255."""
 
 MAX_REDRAWS = 10
-"""How often a crop that misses its rule is drawn anew; the last is taken as it is."""
+"""Number of times that a crop which misses its rule is drawn anew; the last is taken as it is."""
 
 Box = tuple[int, int, int]
 
@@ -36,10 +36,14 @@ _SHIFT = (-torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 def box_size(
     width: int, height: int, box: tuple[int, int], fit: Literal["inside", "exact"] = "inside"
 ) -> tuple[int, int]:
-    """Width and height of an image after resizing into a box.
+    """Return the width and height of an image after resizing into a box.
 
-    "inside" keeps the aspect ratio: floor(side * factor + 0.5). The box then has no orientation: its long side is for
-    the long side of the image. "exact" squashes every image to the width and height of the box.
+    Args:
+        width: The width of the image in pixels.
+        height: Its height in pixels.
+        box: The width and height of the box in pixels.
+        fit: "inside" keeps the aspect ratio: floor(side * factor + 0.5). The box then has no orientation: its long side
+            is for the long side of the image. "exact" squashes every image to the width and height of the box.
     """
     if fit == "exact":
         return box
@@ -50,10 +54,13 @@ def box_size(
 def resize_image(
     image: np.ndarray, size: tuple[int, int], interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 ) -> np.ndarray:
-    """Resize, each way as the methods that use it do.
+    """Resize an image, with each interpolation as in the methods that use it.
 
-    "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one gray level (DAFormer); "bicubic" is
-    PIL's, with anti-aliasing (ProCA).
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        size: The new width and height.
+        interpolation: "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one gray level
+            (DAFormer); "bicubic" is PIL's, with anti-aliasing (ProCA).
     """
     width, height = size
     if image.shape[:2] == (height, width):
@@ -63,17 +70,19 @@ def resize_image(
     planes = torch.from_numpy(image).permute(2, 0, 1)[None]
     # On uint8 PyTorch interpolates in fixed point, four times as fast as in float.
     resized = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
-    return resized[0].permute(1, 2, 0).numpy()
+    pixels: np.ndarray = resized[0].permute(1, 2, 0).numpy()
+    return pixels
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to the nearest pixel, OpenCV's INTER_NEAREST: row i comes from floor(i * H / height)."""
+    """Resize a label to the nearest pixels, as OpenCV's INTER_NEAREST: row i comes from floor(i * H / height)."""
     width, height = size
     if label.shape == (height, width):
         return label
     rows = np.arange(height) * label.shape[0] // height
     columns = np.arange(width) * label.shape[1] // width
-    return label[rows][:, columns]
+    resized: np.ndarray = label[rows][:, columns]
+    return resized
 
 
 def resize_crop(
@@ -82,10 +91,11 @@ def resize_crop(
     box: Box | None,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> np.ndarray:
-    """The same pixels as ``cut(resize_image(image, size, interpolation), box)``, with less work where that is exact.
+    """Resize an image and cut a crop from it, with less work than that where the crop is exactly the same.
 
-    Where height and width shrink by whole factors, a pixel comes from its own block of the image: only the blocks of
-    the crop are resized. Other factors give each pixel other weights, and resizing all is as fast as applying these.
+    The result equals ``cut(resize_image(image, size, interpolation), box)``. Where height and width shrink by whole
+    factors, a pixel comes from its own block of the image, and only the blocks of the crop are resized. Other factors
+    give each pixel other weights, and resizing all is as fast as applying these.
     """
     rows, row_rest = divmod(image.shape[0], size[1])
     columns, column_rest = divmod(image.shape[1], size[0])
@@ -102,16 +112,16 @@ def needed_region(
     box: Box | None,
     interpolation: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Region | None:
-    """The part of an image that :func:`resize_crop` looks at; whatever lies beside it, the crop is the same.
+    """Return the part of an image that :func:`resize_crop` looks at; whatever lies beside it, the crop is the same.
 
     Args:
-        native: width and height of the image.
-        size: as in `resize_crop`, like all that follows.
-        box: the crop.
-        interpolation: "bicubic" needs all.
+        native: The width and height of the image.
+        size: Its width and height after resizing.
+        box: The crop of the resized image; None means all.
+        interpolation: The kind of resizing; "bicubic" needs all of the image.
 
     Returns:
-        Top, left, height and width; None: all.
+        Top, left, height and width; None where all is needed.
     """
     if box is None or interpolation == "bicubic":
         return None
@@ -121,9 +131,9 @@ def needed_region(
 
 
 def _needed(old: int, new: int, start: int, side: int) -> tuple[int, int]:
-    """The first pixel that is needed along a dimension, and their number.
+    """Return the first pixel that is needed along a dimension, and the number of them.
 
-    Pixel i comes from both neighbors of (i + 1/2) old / new - 1/2.
+    Pixel i of the resized image comes from both neighbors of (i + 1/2) old / new - 1/2.
     """
     first = max(start * old // new - 1, 0)
     end = min(-(-(start + side) * old // new) + 1, old)
@@ -131,10 +141,16 @@ def _needed(old: int, new: int, start: int, side: int) -> tuple[int, int]:
 
 
 def inside_margins(height: int, width: int, margins: tuple[int, int, int, int], box: Box | None = None) -> np.ndarray:
-    """Where an image counts: False on the given rows at the top and bottom and columns at the left and right.
+    """Return the mask of an image without its margins.
+
+    Args:
+        height: The height of the image in pixels.
+        width: Its width in pixels.
+        margins: The numbers of rows at the top and bottom and of columns at the left and right that do not count.
+        box: The crop of the image whose mask is returned; None means the whole image.
 
     Returns:
-        bool, of the part of the ``(height, width)`` image inside `box`; None: of all.
+        bool of the crop's height and width; False in the margins.
     """
     top, bottom, left, right = margins
     rows, columns = np.zeros((height, 1), dtype=bool), np.zeros((1, width), dtype=bool)
@@ -142,23 +158,27 @@ def inside_margins(height: int, width: int, margins: tuple[int, int, int, int], 
     columns[:, left : max(width - right, 0)] = True
     if box is not None:
         rows, columns = rows[box[0] : box[0] + box[2]], columns[:, box[1] : box[1] + box[2]]
-    return rows & columns
+    inside: np.ndarray = rows & columns
+    return inside
 
 
 def draw_box(rng: np.random.Generator, height: int, width: int, side: int) -> Box:
-    """A box of `side` pixels at a uniform place; along a dimension that is too short it starts at 0."""
+    """Draw a box of `side` pixels at a uniform place; along a dimension that is too short it starts at 0."""
     top = int(rng.integers(max(height - side, 0) + 1))
     left = int(rng.integers(max(width - side, 0) + 1))
     return top, left, side
 
 
 def draw_flip(rng: np.random.Generator) -> bool:
-    """Whether to mirror a crop horizontally; probability 1/2."""
+    """Draw whether to mirror a crop horizontally, with probability 1/2."""
     return bool(rng.random() < 0.5)
 
 
 def cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
-    """The part of an image or a label inside a box, smaller than it where it reaches past the end; None: all."""
+    """Return the part of an image or a label inside a box, or all where the box is None.
+
+    Where the box reaches past the end, the part is smaller.
+    """
     if box is None:
         return pixels
     top, left, side = box
@@ -166,17 +186,17 @@ def cut(pixels: np.ndarray, box: Box | None) -> np.ndarray:
 
 
 def count_ids(label: np.ndarray) -> np.ndarray:
-    """``(256,)`` int64, number of pixels of each id."""
+    """Return the number of pixels of each id in an uint8 label, ``(256,)`` int64."""
     # PIL's histogram, because np.bincount first converts all pixels to int64.
     return np.array(Image.fromarray(label).histogram(), dtype=np.int64)
 
 
 def is_varied(label: np.ndarray, max_share: float) -> bool:
-    """Whether a crop has several classes, and none covers `max_share` or more of its labeled pixels.
+    """Return whether a crop has several classes, none of which covers `max_share` or more of its labeled pixels.
 
     Args:
         label: ``(h, w)`` uint8 train ids.
-        max_share: in (0, 1), which makes a crop of one class cover too much.
+        max_share: The share in (0, 1) that is too much; a crop of one class has more.
     """
     num = rest = np.count_nonzero(label != IGNORE_INDEX)
     if not num:
@@ -198,21 +218,21 @@ def draw_source_box(
     label: np.ndarray,
     side: int,
     max_share: float,
-    enough: Callable[[np.ndarray], bool] = lambda crop: True,
+    enough: Callable[[np.ndarray], bool | np.bool_] = lambda crop: True,
 ) -> Box:
     """Draw the crop of a source image, looking at its label only.
 
-    Two rules nest, each with up to `MAX_REDRAWS` redraws of which the last is not checked. Inner: a crop
+    Two rules nest, each with up to `MAX_REDRAWS` redraws of which the last is not checked. The inner one: a crop
     should have more than one class, and no class should cover `max_share` or more of its labeled pixels.
-    Outer: the crop should be `enough`; a redraw draws by the inner rule again (DAFormer, section "Rare
+    The outer one: the crop should be `enough`; a redraw draws by the inner rule again (DAFormer, section "Rare
     Class Sampling").
 
     Args:
-        rng: source of the boxes.
+        rng: The generator that the boxes are drawn with.
         label: ``(H, W)`` train ids of the resized image.
-        side: side of the crop in pixels.
-        max_share: in (0, 1]; 1 turns the inner rule off.
-        enough: tells from the part of `label` in a box whether the outer rule holds.
+        side: The side of the crop in pixels.
+        max_share: The share of a class in (0, 1] that is too much; 1 turns the inner rule off.
+        enough: A function that says of the part of `label` in a box whether the outer rule holds.
     """
     box = _draw_varied_box(rng, label, side, max_share)
     for _ in range(MAX_REDRAWS):
@@ -223,12 +243,13 @@ def draw_source_box(
 
 
 def _draw_varied_box(rng: np.random.Generator, label: np.ndarray, side: int, max_share: float) -> Box:
-    box = draw_box(rng, *label.shape, side)
+    height, width = label.shape
+    box = draw_box(rng, height, width, side)
     if max_share < 1:
         for _ in range(MAX_REDRAWS):
             if is_varied(cut(label, box), max_share):
                 break
-            box = draw_box(rng, *label.shape, side)
+            box = draw_box(rng, height, width, side)
     return box
 
 
@@ -237,8 +258,8 @@ def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = No
 
     Args:
         image: ``(h, w, 3)`` uint8.
-        flip: mirror horizontally.
-        side: pad with 0 at the bottom and right to a square of this side; None leaves the size.
+        flip: True to mirror it horizontally.
+        side: The side of the square to which it is padded with 0 at the bottom and right; None leaves the size.
 
     Returns:
         ``(3, H, W)`` float32.
@@ -254,18 +275,18 @@ def whole_image(
     fit: Literal["inside", "exact"],
     interpolation: Literal["bilinear", "bicubic"],
 ) -> Tensor:
-    """A whole image as a network that is not trained sees it: resized into its box, ``(1, 3, h, w)`` float32."""
+    """Prepare a whole image as a network sees it in evaluation: resized into its box, ``(1, 3, h, w)`` float32."""
     size = box_size(image.shape[1], image.shape[0], box, fit)
     return image_tensor(resize_image(image, size, interpolation))[None]
 
 
 def label_tensor(label: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
-    """Flip and pad a crop of a label, with IGNORE_INDEX, as ``(H, W)`` int64."""
+    """Flip a crop of a label and pad it with ``IGNORE_INDEX``, ``(H, W)`` int64."""
     return _pad(torch.from_numpy(_mirrored(label, flip).astype(np.int64)), side, IGNORE_INDEX)
 
 
 def mask_tensor(mask: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
-    """Flip and pad a crop of a mask, with False, as ``(H, W)`` bool."""
+    """Flip a crop of a mask and pad it with False, ``(H, W)`` bool."""
     return _pad(torch.from_numpy(_mirrored(mask, flip).copy()), side, False)
 
 

@@ -1,4 +1,4 @@
-"""All images of a train split, once each, whole and unchanged: what is measured over a data set between two stages."""
+"""Reading all images of a train split, once each and as a whole, to measure something over the data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WholeImage(NamedTuple):
 
     Attributes:
         image: ``(1, 3, h, w)`` float32, normalized, resized as in training.
-        label: ``(1, h, w)`` int64 train ids; None where labels are not read.
+        label: ``(1, h, w)`` int64 train ids, or None where labels are not read.
     """
 
     image: Tensor
@@ -43,21 +43,21 @@ class _WholeImages(Dataset[WholeImage]):
 def whole_images(
     shards: Shards, data: DataConfig, box: tuple[int, int], *, labeled: bool, rank: int = 0, world_size: int = 1
 ) -> Iterator[WholeImage]:
-    """All images of a split, one at a time.
+    """Return an iterator over the images of a split, which loads them in the background.
 
-    Rank k has rows k, k + world_size, ...: over all ranks, every image once.
+    Rank k has rows k, k + world_size, ...: together the ranks have every image once.
 
     Args:
-        shards: the split.
-        data: how images meet their box, and how many processes load them.
-        box: width and height of the domain's box.
-        labeled: whether labels are read.
-        rank: this process.
-        world_size: number of processes.
+        shards: The split.
+        data: The configuration of the resizing and of the number of processes that load images.
+        box: The width and height of the domain's box.
+        labeled: Whether labels are read.
+        rank: The number of this process, from 0.
+        world_size: The number of processes.
 
     Raises:
-        ValueError: labels are to be read, and there are rows without.
-        SampleError: while iterating, an image or label could not be read; the message names it.
+        ValueError: Labels are to be read, and there are images without.
+        SampleError: While iterating, an image or label could not be read; the message names it.
     """
     if labeled:
         shards.check_labeled()

@@ -1,1 +1,1 @@
-"""What every room stands on: processes, files, storage, seeds, memory and the form of errors."""
+"""What every other package stands on: processes, files, storage, seeds, memory, and how errors are worded."""

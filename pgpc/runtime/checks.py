@@ -1,19 +1,19 @@
-"""The form that every error about a value has: the rule, the value received, the remedy."""
+"""The wording that every error about a value has: the rule, the value received, the remedy."""
 
 from __future__ import annotations
 
 
 def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
-    """Refuse a value.
+    """Raise an error about a value unless a condition holds.
 
     Args:
-        condition: whether the value keeps the rule.
-        rule: "x must be .."; the message goes on with the value.
-        value: what was received.
-        remedy: a sentence on what to do, where the rule does not say it already.
+        condition: The outcome of the test of the value.
+        rule: The rule that the value must keep, as "x must be .."; the message continues with the value.
+        value: The value that was received.
+        remedy: A sentence on what to do, where the rule does not say it already.
 
     Raises:
-        ValueError: `condition` is False.
+        ValueError: If `condition` is False.
     """
     if not condition:
         raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))

@@ -1,4 +1,4 @@
-"""What one process must know of the others. Every function also works in a single process, as the identity."""
+"""Communication between the processes of a training. In a single process every function is the identity."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that were started together; leave them at the end.
+    """Join the processes that were started together, and leave them at the end.
 
     A group that exists already (Ray Train makes one) is used and left alone. Otherwise one is made from the
     environment that torchrun sets; without it there is a single process.
+
+    Args:
+        device: The device of this process; it decides how the processes talk, by NCCL or by gloo.
     """
     if dist.is_initialized() or "WORLD_SIZE" not in os.environ:
         yield
@@ -31,7 +34,7 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def local_device() -> torch.device:
-    """The device of this process: its GPU where there is one, else the CPU."""
+    """Return the device of this process: its GPU where there is one, else the CPU."""
     # A group that exists already, on gloo, was made by somebody who wants the CPU although there may be GPUs.
     if not torch.cuda.is_available() or (dist.is_initialized() and dist.get_backend() == "gloo"):
         return torch.device("cpu")
@@ -42,24 +45,24 @@ def local_device() -> torch.device:
 
 
 def rank() -> int:
-    """Number of this process, 0 to `world_size` - 1."""
+    """Return the number of this process, from 0 to ``world_size() - 1``."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """Number of processes."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
-    """The sum of `x` over all processes, equal on all of them. `x` itself may be overwritten."""
+    """Return the sum of a tensor over all processes, equal on all of them; the tensor itself may be overwritten."""
     if world_size() > 1:
         dist.all_reduce(x)
     return x
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """``(W, *x.shape)``: the `x` of every process."""
+    """Return the tensors of all W processes, ``(W, *x.shape)``; their shapes must be equal."""
     if world_size() == 1:
         return x[None]
     parts = [torch.empty_like(x) for _ in range(world_size())]
@@ -68,14 +71,17 @@ def all_gather(x: Tensor) -> Tensor:
 
 
 def broadcast_buffers(module: nn.Module) -> None:
-    """Give every process the buffers of process 0 (running statistics differ, each process saw other images)."""
+    """Overwrite a module's buffers in every process with those of process 0.
+
+    Running statistics differ between processes, since each saw other images.
+    """
     if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def replicate(module: nn.Module, device: torch.device) -> nn.Module:
-    """`module` with gradients averaged over processes; itself where there is one process."""
+    """Return a module whose gradients are averaged over all processes; the module itself where there is only one."""
     if world_size() == 1:
         return module
     with warnings.catch_warnings():
@@ -91,5 +97,5 @@ def replicate(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def no_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Within it, backward passes accumulate gradients without averaging them over processes."""
+    """Return a context in which backward passes accumulate gradients without averaging them over processes."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()

@@ -1,7 +1,8 @@
-"""Writing files so that they appear whole or not at all."""
+"""Files that appear whole or not at all, and their checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import IO
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file; its folder is made, and a file that is there is replaced once all is written.
+    """Write a file, which replaces one of the same name once all is written; its folder is made if need be.
 
     Args:
-        path: of the file.
-        write: is given the open file; where it raises, `path` is as it was.
+        path: The path of the file.
+        write: A function that is given the open file and writes the contents; where it raises, `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -25,3 +26,12 @@ def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 checksum of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

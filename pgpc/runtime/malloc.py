@@ -1,4 +1,4 @@
-"""How a process on the CPU keeps the memory that it has freed."""
+"""Settings of the C library's memory allocator (malloc) for training on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     not change; the process holds up to a fifth more memory. GPUs have torch's own allocator, which does the same.
 
     Returns:
-        Whether it does; False where the C library is not glibc.
+        True if freed memory is kept from now on, False where the C library is not glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

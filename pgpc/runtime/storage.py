@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard, overload
 
 import pyarrow as pa
 from pyarrow import fs
@@ -29,35 +29,45 @@ _DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", 
 
 
 class StorageError(OSError):
-    """S3 cannot be reached, or refuses; what was asked for may work later or with other credentials."""
+    """S3 cannot be reached, or refuses; the same request may succeed later or with other credentials."""
 
 
-def is_url(where: Path | str) -> bool:
-    """Whether this is an address on S3 rather than a path of this machine."""
+def is_url(where: Path | str) -> TypeGuard[str]:
+    """Return whether a place is an address on S3 rather than a path of this machine."""
     return isinstance(where, str) and where.startswith("s3://")
 
 
+@overload
+def join(folder: Path, name: str) -> Path: ...
+@overload
+def join(folder: Path | str, name: str) -> Path | str: ...
 def join(folder: Path | str, name: str) -> Path | str:
-    """A file of a folder, wherever that is."""
-    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else Path(folder) / name
+    """Return the path or the address of a file of a folder, wherever that folder is."""
+    return join_url(folder, name) if is_url(folder) else Path(folder) / name
+
+
+def join_url(url: str, name: str) -> str:
+    """Return the address of an object below another address on S3."""
+    return f"{url.rstrip('/')}/{name}"
 
 
 def read(url: str) -> bytes:
-    """The contents of an object.
+    """Return the contents of an object.
 
     Raises:
-        FileNotFoundError: there is no such object or bucket.
+        FileNotFoundError: There is no such object or bucket.
         StorageError: S3 cannot be reached, or refuses.
     """
     with _connection(url) as (s3, path), s3.open_input_stream(path) as stream:
-        return stream.read()
+        contents: bytes = stream.read()
+    return contents
 
 
 def sizes(url: str) -> dict[str, int]:
-    """Bytes of every object below an address, by its name from there; none where nothing is.
+    """Return the sizes in bytes of all objects below an address, by their names relative to it.
 
     Raises:
-        FileNotFoundError: there is no such bucket.
+        FileNotFoundError: There is no such bucket.
         StorageError: S3 cannot be reached, or refuses.
     """
     with _connection(url) as (s3, path):
@@ -71,7 +81,7 @@ def sizes(url: str) -> dict[str, int]:
 
 
 def upload(file: Path, url: str) -> None:
-    """Put a file on S3, in place of what is there.
+    """Copy a file to S3, where it replaces an object of the same address.
 
     Raises:
         FileNotFoundError: `file` or the bucket does not exist.
@@ -86,7 +96,7 @@ def upload(file: Path, url: str) -> None:
 
 
 def delete(url: str) -> None:
-    """Remove an object, if it is there.
+    """Delete an object, if it exists.
 
     Raises:
         StorageError: S3 cannot be reached, or refuses.
@@ -99,17 +109,17 @@ def download(url: str, file: Path, *, sha256: str | None = None) -> bool:
     """Copy an object into a file, which appears whole or not at all.
 
     Args:
-        url: the object.
-        file: where to; its folder is made.
-        sha256: what the contents must be; anything when None.
+        url: The address of the object.
+        file: The path of the copy; its folder is made if need be.
+        sha256: The checksum that the contents must have, in hexadecimal; None accepts any contents.
 
     Returns:
-        Whether there is such an object.
+        False if there is no such object, otherwise True.
 
     Raises:
-        ValueError: the contents are others than `sha256` says.
+        ValueError: The contents are others than `sha256` says.
         StorageError: S3 cannot be reached, or refuses.
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -130,18 +140,18 @@ def download(url: str, file: Path, *, sha256: str | None = None) -> bool:
 
 
 def cached(url: str, sha256: str, size: int) -> Path:
-    """A copy on this machine of an object that never changes, downloaded once for all processes.
+    """Return a copy on this machine of an object that never changes, downloaded once for all processes.
 
-    It lies below ``shards`` in :func:`cache_folder`, named after its contents.
+    The copy lies below ``shards`` in :func:`cache_folder`, named after its contents.
 
     Args:
-        url: the object.
-        sha256: of its contents, in hexadecimal.
-        size: its bytes.
+        url: The address of the object.
+        sha256: The checksum of its contents, in hexadecimal.
+        size: Its size in bytes.
 
     Raises:
-        FileNotFoundError: there is no such object.
-        ValueError: the contents are others than `sha256` says.
+        FileNotFoundError: There is no such object.
+        ValueError: The contents are others than `sha256` says.
         OSError: S3 cannot be reached, or refuses; or the cache cannot be written.
     """
     file = cache_folder() / "shards" / f"{sha256}{Path(url).suffix}"
@@ -156,21 +166,21 @@ def cached(url: str, sha256: str, size: int) -> Path:
 
 
 def sync_up(folder: Path, url: str) -> None:
-    """Put the files of a folder on S3 that are new or changed since the last call, its checkpoint last.
+    """Copy the files of a folder to S3 that are new or changed since the last call, its checkpoint last.
 
-    What has been put there is noted in ``.uploaded.json`` in the folder. Hidden and temporary (.tmp) files are left
-    out; nothing is deleted on S3.
+    The files that have been copied are noted in ``.uploaded.json`` in the folder. Hidden and temporary (.tmp) files are
+    left out, and nothing is deleted on S3.
 
     Args:
-        folder: searched recursively.
-        url: address of the copy.
+        folder: The folder, with all that is in its subfolders.
+        url: The address of the copy.
 
     Raises:
-        FileNotFoundError: there is no such bucket.
+        FileNotFoundError: There is no such bucket.
         StorageError: S3 cannot be reached, or refuses.
     """
     notes = folder / _UPLOADED
-    uploaded: dict[str, Any] = {}
+    uploaded: dict[str, list[int]] = {}  # size in bytes and time of the last change in ns, by name
     with contextlib.suppress(OSError, ValueError):
         uploaded = json.loads(notes.read_text()).get(url, {})
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
@@ -190,8 +200,10 @@ def sync_up(folder: Path, url: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where generated and downloaded data are kept: ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else
-    ``~/.cache/pgpc``."""
+    """Return the folder in which generated and downloaded data are kept.
+
+    It is ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else ``~/.cache/pgpc``.
+    """
     if named := os.environ.get("PGPC_CACHE"):
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -200,7 +212,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file; the operating system lets go of it when the process ends, however it ends."""
+    """Hold a lock on a file, which the operating system releases when the process ends, however it ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -218,7 +230,7 @@ def _blocks(url: str) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _connection(url: str) -> Iterator[tuple[fs.S3FileSystem, str]]:
-    """S3 and the path of an address there; what goes wrong within is told in terms of the address."""
+    """Yield a connection to S3 and the path of an address there; errors within are raised in terms of the address."""
     path = url.removeprefix("s3://").rstrip("/")
     bucket = path.partition("/")[0]
     if not bucket:

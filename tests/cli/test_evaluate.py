@@ -17,7 +17,7 @@ from pgpc.cli import main
 from pgpc.config import override
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import read_label
-from pgpc.data.shards.reader import MANIFEST
+from pgpc.data.shards.manifest import MANIFEST
 from pgpc.evaluation.segmentation import predict
 
 

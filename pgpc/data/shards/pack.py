@@ -1,46 +1,42 @@
-"""Folders to shards: every image and label is checked once, here, so that training need not."""
+"""Packing of folders into shards: every image and label is checked once, here, so that training need not."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from pgpc.runtime import storage
-from pgpc.classes import classes_to_json
-from pgpc.data.shards import writer as shard_writer
-from pgpc.data.folders import Item, Layout
-from pgpc.data.layouts import layout as find_layout
+from pgpc.data.layouts import find_layout
+from pgpc.data.shards.manifest import (
+    MANIFEST,
+    Manifest,
+    ShardError,
+    SplitManifest,
+    read_manifest,
+)
 from pgpc.data.shards.parallel import in_parallel
-from pgpc.data.shards.partial import file_sizes, open_partial
-from pgpc.data.image_files import decode_image, is_lossless, read_file
+from pgpc.data.shards.partial import PackSettings, Partial, file_sizes, open_partial
+from pgpc.data.shards.source import PackSource
 from pgpc.data.shards.writer import Row, SplitWriter
-from pgpc.data.shards.reader import MANIFEST, VERSION, ShardError, read_manifest
-from pgpc.data.tiles import encode_tiles
-from pgpc.data.transforms import count_ids
+from pgpc.runtime import storage
 
 
 class PackError(ValueError):
-    """Images or labels that cannot be packed, all of which the message lists; or shards that cannot be written."""
+    """Images or labels cannot be packed, all of which the message lists; or shards cannot be written."""
 
 
 class Packed(NamedTuple):
-    """What :func:`pack` did.
+    """The result of :func:`pack`.
 
     Attributes:
-        manifest: of the shards.
-        up_to_date: they were there already; nothing was done.
+        manifest: The manifest of the shards.
+        up_to_date: True where the shards were there already and nothing was done.
     """
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     up_to_date: bool
 
 
@@ -63,174 +59,124 @@ def pack(
 
     The shards appear when all is written; until then, and after an error, `out` is as it was. Shards of the same,
     unchanged files are left alone. A run that is interrupted keeps the shard files that it finished in
-    ``.{out}.partial`` beside `out` (for S3, in the cache), and the next with the same arguments goes on from there.
+    ``.{out}.partial`` beside `out` (for S3, in the cache), and the next with the same arguments continues from there.
 
     Args:
-        layout: name of the layout of `root`.
-        root: folder of the data set.
-        out: folder for the shards, new, empty, or with shards, which are replaced; or its address on S3.
-        splits: what to pack; all splits of the layout that exist when None.
-        description: for layout "folder", the JSON file that says what its labels mean.
-        skip_bad: leave out images that cannot be packed; the manifest lists them.
-        on_progress: called with (images done, images in all) after each image.
+        layout: The name of the layout of `root`.
+        root: The folder of the data set.
+        out: The folder for the shards, new, empty, or with shards, which are replaced; or its address on S3.
+        splits: The splits to pack; None packs all splits of the layout that exist.
+        description: The JSON file that says what the labels of layout "folder" mean.
+        skip_bad: True to leave out images that cannot be packed; the manifest lists them.
+        on_progress: A function that is called with (images done, images in all) after each image.
 
     Raises:
-        ValueError: an unknown layout or split; an `out` that holds other files, or that another process packs into.
-        FileNotFoundError: a folder is missing.
-        PackError: images or labels that cannot be packed, or an `out` that cannot be written.
+        ValueError: The layout or a split is unknown, `out` holds other files, or another process packs into it.
+        FileNotFoundError: A folder is missing.
+        PackError: Images or labels cannot be packed, or `out` cannot be written.
         OSError: S3 cannot be reached.
     """
-    source = find_layout(layout, description)
-    items = _scan(source, Path(root), splits)
+    source = PackSource.scan(find_layout(layout, description), Path(root), splits)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)
-    if old is not None and old.get("layout") != layout:
+    if old is not None and old.layout != layout:
         raise ValueError(
             f"Shards are replaced by those of the same layout only, but {out} holds a data set of layout "
-            f"{old.get('layout')!r} and {layout!r} was given. Choose another folder, or delete it."
+            f"{old.layout!r} and {layout!r} was given. Choose another folder, or delete it."
         )
-    fingerprint = _fingerprint(source, Path(root), items)
-    if old is not None and old.get("fingerprint") == fingerprint and (skip_bad or not old["skipped"]):
+    fingerprint = source.fingerprint()
+    if old is not None and old.fingerprint == fingerprint and (skip_bad or not old.skipped):
         return Packed(old, up_to_date=True)
-    manifest: dict[str, Any] = {
-        "version": VERSION,
-        "layout": layout,
-        "classes": classes_to_json(source.classes),
-        "fingerprint": fingerprint,
-        "skipped": [],
-        "splits": {},
-    }
-    problems: list[str] = []
-    lonely = {split: source.lonely_labels(root, split, images) for split, images in items.items()}
-    for split, files in lonely.items():
-        names = [_shown(file, Path(root)) for file in files]
-        manifest["skipped"] += [
-            {"split": split, "name": name, "problem": f"{name}: its image is missing"} for name in names
-        ]
-    if not skip_bad:
-        problems = [image["problem"] for image in manifest["skipped"]]
-    progress = _Counter(sum(map(len, items.values())), on_progress)
-    with _writable(out), open_partial(out, {"fingerprint": fingerprint, "skip_bad": skip_bad}) as partial:
-        for split, images in items.items():
-            finished = [entry for entry in partial.finished if entry["split"] == split]
-            writer = SplitWriter(partial.shards, split, len(source.classes.names), finished, partial.keep)
-            progress.add(writer.num_items)
-            rest = images[writer.num_items :]
-            for item, row in zip(rest, in_parallel(functools.partial(_read, source, Path(root), split), rest)):
-                if not isinstance(row, Row):
-                    if skip_bad:
-                        writer.skip(item.name, row)
-                    else:
-                        problems.append(row)
-                elif not problems:  # after a problem the rest is only checked
-                    writer.add(row)
-                progress.add(1)
-            if problems:
-                continue
-            manifest["splits"][split], skipped = writer.close()
-            manifest["skipped"] += skipped
-            if not manifest["splits"][split]["count"]:
-                lines = [f"No image of split {split!r} of {root} can be packed:", *(i["problem"] for i in skipped)]
-                raise PackError("\n".join(lines))
-        if problems:
-            first = (
-                f"{len(problems)} problems in the {progress.total} images of {root}; nothing was written. "
-                "Mend or remove these files, or leave them out (--skip-bad):"
-            )
-            raise PackError("\n".join([first, *problems]))
+    work = _Work(source, skip_bad, on_progress)
+    with _writable(out), open_partial(out, PackSettings(fingerprint, skip_bad)) as partial:
+        manifest = work.write(partial, fingerprint)
         partial.publish(manifest)
     return Packed(manifest, up_to_date=False)
 
 
-def _read(layout: Layout, root: Path, split: str, item: Item) -> Row | str:
-    """One row, or what is wrong with it."""
-    file = item.image
-    try:
-        item.name.encode()  # the shards' names are UTF-8
-        image = read_file(file)
-        pixels = decode_image(image)
-        height, width = pixels.shape[:2]
-        if is_lossless(image):
-            image = encode_tiles(pixels)
-        if item.label is None:
-            if layout.needs_label(split):
-                raise ValueError(f"its label file is missing, which split {split!r} needs")
-            return Row(item.name, image, None, width, height, np.zeros(len(layout.classes.names), dtype=np.int64))
-        file = item.label
-        label = layout.read_label(file)
-        if label.shape != (height, width):
-            raise ValueError(f"label is {label.shape[1]} x {label.shape[0]}, its image is {width} x {height}")
-    # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
-    except Exception as error:
-        return f"{_shown(file, root)}: {error}"
-    counts = count_ids(label)[: len(layout.classes.names)]
-    return Row(item.name, image, encode_tiles(label, side=max(width, height)), width, height, counts)
+class _Work:
+    """The rows of a data set on their way to the disk.
 
+    Args:
+        source: The data set.
+        skip_bad: True to leave out images that cannot be packed.
+        on_progress: A function that is called with (images done, images in all).
+    """
 
-def _shown(file: Path, root: Path) -> str:
-    """A file's path for messages; names of files need not be text."""
-    return os.path.relpath(file, root).encode(errors="backslashreplace").decode()
+    def __init__(self, source: PackSource, skip_bad: bool, on_progress: Callable[[int, int], None] | None) -> None:
+        self._source, self._skip_bad, self._on_progress = source, skip_bad, on_progress
+        self._done = 0
+        self._skipped = source.lonely_labels()
+        self._problems = [] if skip_bad else [image.problem for image in self._skipped]
 
+    def write(self, partial: Partial, fingerprint: str) -> Manifest:
+        """Write all splits.
 
-def _scan(layout: Layout, root: Path, splits: Sequence[str] | None) -> dict[str, list[Item]]:
-    """The images of each split."""
-    if splits is not None:
-        splits = tuple(dict.fromkeys(splits))
-        layout.check_splits(splits)
-        return {split: layout.scan(root, split) for split in splits}
-    items, missing = {}, None
-    for split in layout.splits:
-        try:
-            items[split] = layout.scan(root, split)
-        except FileNotFoundError as error:
-            missing = missing or error
-    if not items:
-        raise missing
-    return items
+        Args:
+            partial: The place of the files, with those that an interrupted run finished.
+            fingerprint: The checksum of the data set.
 
+        Returns:
+            The manifest of the files.
 
-def _fingerprint(layout: Layout, root: Path, items: dict[str, list[Item]]) -> str:
-    """Changes with everything that the shards depend on; a file counts as changed when its size or time is."""
+        Raises:
+            PackError: Images or labels cannot be packed.
+        """
+        splits: dict[str, SplitManifest] = {}
+        for split in self._source.items:
+            writer = self._write_rows(partial, split)
+            if self._problems:
+                continue  # the other splits are only checked
+            splits[split], skipped = writer.close()
+            self._skipped += skipped
+            if not splits[split].count:
+                lines = [f"No image of split {split!r} of {self._source.root} can be packed:"]
+                raise PackError("\n".join(lines + [image.problem for image in skipped]))
+        if self._problems:
+            first = (
+                f"{len(self._problems)} problems in the {self._source.num_images} images of {self._source.root}; "
+                "nothing was written. Mend or remove these files, or leave them out (--skip-bad):"
+            )
+            raise PackError("\n".join([first, *self._problems]))
+        return Manifest(
+            layout=self._source.layout.name,
+            classes=self._source.layout.classes,
+            fingerprint=fingerprint,
+            skipped=tuple(self._skipped),
+            splits=splits,
+        )
 
-    def state(file: Path | None) -> tuple[str, int, int] | None:
-        if file is None:
-            return None
-        try:
-            status = file.stat()
-        except OSError:  # reading it will say more
-            return os.path.relpath(file, root), -1, -1
-        return os.path.relpath(file, root), status.st_size, status.st_mtime_ns
+    def _write_rows(self, partial: Partial, split: str) -> SplitWriter:
+        """Write the rows of a split, up to the first problem; the images after it are only checked."""
+        finished = [entry for entry in partial.finished if entry.split == split]
+        writer = SplitWriter(partial.shards, split, len(self._source.layout.classes.names), finished, partial.keep)
+        self._count(writer.num_items)
+        rest = self._source.items[split][writer.num_items :]
+        for item, row in zip(rest, in_parallel(functools.partial(self._source.read_row, split), rest)):
+            if isinstance(row, Row):
+                if not self._problems:
+                    writer.add(row)
+            elif self._skip_bad:
+                writer.skip(item.name, row)
+            else:
+                self._problems.append(row)
+            self._count(1)
+        return writer
 
-    files = {
-        split: [(item.name, state(item.image), state(item.label)) for item in of_split]
-        for split, of_split in items.items()
-    }
-    ids = hashlib.sha256(layout.raw_ids.tobytes()).hexdigest()
-    bounds = [shard_writer.MAX_FILE_BYTES, shard_writer.BATCH_BYTES]
-    parts = [VERSION, bounds, layout.name, ids, classes_to_json(layout.classes), files]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-class _Counter:
-    """Counts images for the caller's progress."""
-
-    def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
-        self.total, self._on_progress, self._done = total, on_progress, 0
-
-    def add(self, images: int) -> None:
+    def _count(self, images: int) -> None:
         self._done += images
         if images and self._on_progress is not None:
-            self._on_progress(self._done, self.total)
+            self._on_progress(self._done, self._source.num_images)
 
 
-def _check_replaceable(out: Path | str) -> dict[str, Any] | None:
-    """Refuse an `out` that holds anything but shards; the manifest of those that it holds, if it is sound."""
+def _check_replaceable(out: Path | str) -> Manifest | None:
+    """Return the manifest of the shards in `out`, if it is sound; raise an error if `out` holds anything else."""
     if storage.is_url(out):
         sizes = storage.sizes(out)
-    elif out.exists() and not out.is_dir():
+    elif Path(out).exists() and not Path(out).is_dir():
         raise ValueError(f"Shards are written into a folder, but {out} is a file. Choose another folder.")
     else:
-        sizes = file_sizes(out)
+        sizes = file_sizes(Path(out))
     others = [name for name in sizes if name != MANIFEST and not re.fullmatch(r"[^/]+\.arrow", name)]
     if others:
         raise ValueError(
@@ -241,20 +187,19 @@ def _check_replaceable(out: Path | str) -> dict[str, Any] | None:
         manifest = read_manifest(out)
     except ShardError:
         return None
-    files = [file for split in manifest["splits"].values() for file in split["files"]]
-    complete = all(sizes.get(file["name"]) == file["size"] for file in files)
-    return manifest if complete and isinstance(manifest.get("skipped"), list) else None
+    complete = all(sizes.get(file.name) == file.size for file in manifest.files())
+    return manifest if complete and manifest.skipped is not None else None
 
 
 @contextlib.contextmanager
 def _writable(out: Path | str) -> Iterator[None]:
-    """Say what to do where the disk is full or may not be written."""
+    """Raise errors of writing with advice for a disk that is full or may not be written."""
     try:
         yield
     except storage.StorageError:
         raise
     except OSError as error:
-        where = storage.cache_folder() if storage.is_url(out) else out.parent
+        where = storage.cache_folder() if storage.is_url(out) else Path(out).parent
         raise PackError(
             f"{where} cannot be written: {error}. Nothing was packed. Free space or give permission there, or "
             f"{'set PGPC_CACHE to' if storage.is_url(out) else 'choose'} another folder."

@@ -1,4 +1,4 @@
-"""Doing something to many items at once, with the results in order."""
+"""A function applied to many items at once, with the results in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ _Result = TypeVar("_Result")
 
 
 def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Results in the order of the items, with a bounded number in memory."""
+    """Yield the results of a function in the order of the items, with a bounded number of them in memory.
+
+    Args:
+        function: The function; several threads call it at once.
+        items: Its arguments.
+    """
     # Threads suffice: decoding, compression and reading release the interpreter lock.
     workers = min(os.cpu_count() or 1, 32)
     with ThreadPoolExecutor(workers) as pool:

@@ -1,9 +1,9 @@
-"""Writing one split into shard files of bounded size, and noting each file when it is finished."""
+"""Writing of one split into shard files of bounded size, each of which is noted when it is finished."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pgpc.data.shards.reader import schema, sha256
+from pgpc.data.shards.manifest import FileEntry, SkippedImage, SplitManifest, schema
+from pgpc.runtime.files import sha256
 
 MAX_FILE_BYTES = 128 * 2**20
-"""Images and labels of one file in bytes: what an interruption of packing can lose. A larger row gets its own file."""
+"""Most bytes of images and labels in one file, which an interruption can lose; a larger row is alone in its file."""
 BATCH_BYTES = 16 * 2**20
-"""The same of one Arrow record batch: bounds the memory of packing."""
+"""Most bytes of images and labels in one Arrow record batch, which bounds the memory of packing."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a shard; its fields are the columns."""
+    """One row of a shard; its fields are the columns.
+
+    Attributes:
+        name: Name of the image.
+        image: The encoded image.
+        label: The encoded label; None where there is none.
+        width: Width of the image in pixels.
+        height: Its height in pixels.
+        class_pixels: ``(C,)`` int64, pixels of each class.
+    """
 
     name: str
     image: bytes
@@ -29,25 +39,72 @@ class Row:
     width: int
     height: int
     class_pixels: np.ndarray
-    """``(C,)`` int64."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedFile:
+    """A shard file that is complete on the disk, as the journal of packing notes it.
+
+    Attributes:
+        split: Split that it belongs to.
+        file: Its entry in the manifest.
+        items: Number of images of the split that were added or skipped up to its end.
+        labeled: Number of its rows with a label.
+        class_pixels: Number of its pixels of each of the C classes.
+        class_images: Number of its images that show each of the C classes.
+        skipped: Images that were left out since the file before it.
+    """
+
+    split: str
+    file: FileEntry
+    items: int
+    labeled: int
+    class_pixels: tuple[int, ...]
+    class_images: tuple[int, ...]
+    skipped: tuple[SkippedImage, ...]
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> FinishedFile:
+        """Return the file that a JSON object describes.
+
+        Raises:
+            ValueError: A value is not of the form that it must have.
+            KeyError: A value is missing.
+            TypeError: A value is of another type.
+        """
+        return cls(
+            split=entry["split"],
+            file=FileEntry.from_json(entry["file"]),
+            items=entry["items"],
+            labeled=entry["labelled"],
+            class_pixels=tuple(entry["class_pixels"]),
+            class_images=tuple(entry["class_images"]),
+            skipped=tuple(SkippedImage.from_json(image) for image in entry["skipped"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file as a JSON object."""
+        return {
+            "split": self.split,
+            "file": self.file.to_json(),
+            "items": self.items,
+            "labelled": self.labeled,
+            "class_pixels": list(self.class_pixels),
+            "class_images": list(self.class_images),
+            "skipped": [image.to_json() for image in self.skipped],
+        }
 
 
 class SplitWriter:
-    """Writes the rows of one split.
+    """A writer of the rows of one split.
 
     Args:
-        folder: where to.
-        split: its name; files are called after it.
-        num_classes: C.
-        finished: entries of the files that an interrupted run wrote; the first row is the one after them.
-        on_file: called with a file that is complete on the disk, and its entry:
-
-            - split; file: its entry in the manifest;
-            - items: how many images of the split were taken in or skipped before it and in it;
-            - labeled, class_pixels, class_images: sums over its rows;
-            - skipped: those of its images that were left out.
-
-            What it returns takes the entry's place.
+        folder: The folder of the files.
+        split: The name of the split, after which files are called.
+        num_classes: The number C of classes.
+        finished: The files that an interrupted run wrote; the first row is the one after them.
+        on_file: A function that is called with the path of a file that is complete on the disk, and its description;
+            the description that it returns is kept in its place.
     """
 
     def __init__(
@@ -55,18 +112,18 @@ class SplitWriter:
         folder: Path,
         split: str,
         num_classes: int,
-        finished: list[dict[str, Any]],
-        on_file: Callable[[Path, dict[str, Any]], dict[str, Any]],
+        finished: Sequence[FinishedFile],
+        on_file: Callable[[Path, FinishedFile], FinishedFile],
     ) -> None:
         self._folder, self._split, self._num_classes, self._on_file = folder, split, num_classes, on_file
         self._schema = schema(num_classes)
         self._finished = list(finished)
-        self.num_items = finished[-1]["items"] if finished else 0
-        """Images taken in or skipped so far."""
+        self.num_items = finished[-1].items if finished else 0
+        """Number of images added or skipped so far."""
         self._begin_file()
 
     def add(self, row: Row) -> None:
-        """Take in the next image."""
+        """Add the next image."""
         size = len(row.image) + len(row.label or b"")
         if self._file_bytes and self._file_bytes + size > MAX_FILE_BYTES:
             self._end_file()
@@ -83,9 +140,9 @@ class SplitWriter:
     def skip(self, name: str, problem: str) -> None:
         """Leave out the next image."""
         self.num_items += 1
-        self._skipped.append({"split": self._split, "name": name, "problem": problem})
+        self._skipped.append(SkippedImage(split=self._split, name=name, problem=problem))
 
-    def close(self) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    def close(self) -> tuple[SplitManifest, list[SkippedImage]]:
         """End the last file.
 
         Returns:
@@ -93,16 +150,17 @@ class SplitWriter:
         """
         self._end_file()
         entries = self._finished
-        return {
-            "count": sum(entry["file"]["rows"] for entry in entries),
-            "labelled": sum(entry["labelled"] for entry in entries),
-            "class_pixels": self._sum([entry["class_pixels"] for entry in entries]),
-            "class_images": self._sum([entry["class_images"] for entry in entries]),
-            "files": [entry["file"] for entry in entries],
-        }, [image for entry in entries for image in entry["skipped"]] + self._skipped
+        split = SplitManifest(
+            count=sum(entry.file.rows for entry in entries),
+            labeled=sum(entry.labeled for entry in entries),
+            class_pixels=self._sum([entry.class_pixels for entry in entries]),
+            class_images=self._sum([entry.class_images for entry in entries]),
+            files=tuple(entry.file for entry in entries),
+        )
+        return split, [image for entry in entries for image in entry.skipped] + self._skipped
 
-    def _sum(self, counts: list[list[int]]) -> list[int]:
-        return np.array(counts, dtype=np.int64).reshape(-1, self._num_classes).sum(0).tolist()
+    def _sum(self, counts: list[tuple[int, ...]]) -> tuple[int, ...]:
+        return tuple(np.array(counts, dtype=np.int64).reshape(-1, self._num_classes).sum(0).tolist())
 
     def _begin_file(self) -> None:
         self._path = self._folder / f"{self._split}-{len(self._finished):05d}.arrow"
@@ -111,7 +169,7 @@ class SplitWriter:
         self._num_rows = self._rows_bytes = self._file_bytes = self._labeled = 0
         self._class_pixels = np.zeros(self._num_classes, dtype=np.int64)
         self._class_images = np.zeros(self._num_classes, dtype=np.int64)
-        self._skipped: list[dict[str, str]] = []
+        self._skipped: list[SkippedImage] = []
 
     def _write_batch(self) -> None:
         if not self._rows:
@@ -129,21 +187,22 @@ class SplitWriter:
         if self._file is None:
             return
         self._file.close()
-        with self._path.open("rb") as file:
-            os.fsync(file.fileno())  # noted as finished means finished, even if the machine loses power
-        entry = {
-            "split": self._split,
-            "file": {
-                "name": self._path.name,
-                "rows": self._num_rows,
-                "size": self._path.stat().st_size,
-                "sha256": sha256(self._path),
-            },
-            "items": self.num_items,
-            "labelled": self._labeled,
-            "class_pixels": self._class_pixels.tolist(),
-            "class_images": self._class_images.tolist(),
-            "skipped": self._skipped,
-        }
-        self._finished.append(self._on_file(self._path, entry))
+        with self._path.open("rb") as written:
+            os.fsync(written.fileno())  # noted as finished means finished, even if the machine loses power
+        file = FileEntry(
+            name=self._path.name,
+            rows=self._num_rows,
+            size=self._path.stat().st_size,
+            sha256=sha256(self._path),
+        )
+        finished = FinishedFile(
+            split=self._split,
+            file=file,
+            items=self.num_items,
+            labeled=self._labeled,
+            class_pixels=tuple(self._class_pixels.tolist()),
+            class_images=tuple(self._class_images.tolist()),
+            skipped=tuple(self._skipped),
+        )
+        self._finished.append(self._on_file(self._path, finished))
         self._begin_file()

@@ -1,4 +1,4 @@
-"""What the parts of the street scenes are chosen from: train ids, colors, and the dice that choose."""
+"""Train ids and colors of the street scenes, and the dice that choose among them."""
 
 from __future__ import annotations
 
@@ -89,25 +89,32 @@ STEEL: Color = (104, 106, 108)
 
 
 class Dice:
-    """Random choices built on `Generator.random` alone: the same on all machines (no fused multiply-add)."""
+    """Random choices built on `Generator.random` alone: the same on all machines (no fused multiply-add).
+
+    Args:
+        rng: The generator that the choices come from.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._random = rng.random
 
     def between(self, low: float, high: float) -> float:
+        """Draw a number uniformly between two."""
         return low + (high - low) * self._random()
 
     def count(self, most: int) -> int:
-        """Uniform on 0..most."""
+        """Draw a whole number uniformly from 0 to `most`, both included."""
         return int(self._random() * (most + 1))
 
     def chance(self, probability: float) -> bool:
+        """Draw True with this probability."""
         return self._random() < probability
 
     def pick(self, options: Sequence[T]) -> T:
+        """Draw one of the options uniformly."""
         return options[int(self._random() * len(options))]
 
     def color(self, options: Sequence[Color], spread: float = 14) -> Color:
-        """One of the colors, moved a little in each channel and all together."""
+        """Draw one of the colors, and move it a little, each channel by itself and all together."""
         shift = self.between(-spread, spread)
         return tuple(int(min(max(c + shift + self.between(-spread, spread) / 2, 0), 255)) for c in self.pick(options))

@@ -1,19 +1,18 @@
-"""Procedural street scenes: what stands where along a straight street.
+"""Composition of the street scenes: the things along a straight street, and their places.
 
-The axes are those of `streets_canvas`: meters, x to the right of the camera, y up, z forward. Things are
+The axes are those of the canvas: meters, x to the right of the camera, y up, z forward. Things are
 drawn far to near (painter's algorithm).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.streets.canvas import CIRCLE, NEAREST, Camera, Canvas, Panel, Range
+from pgpc.data.streets.canvas import CIRCLE, NEAREST, Camera, Canvas, Panel
 from pgpc.data.streets.palette import (
     BUILDING,
     FOLIAGE,
@@ -23,9 +22,9 @@ from pgpc.data.streets.palette import (
     SKY,
     TERRAIN,
     VEGETATION,
-    Color,
     Dice,
 )
+from pgpc.data.streets.styles import StreetStyle
 from pgpc.data.streets.surroundings import (
     building,
     bush,
@@ -40,59 +39,15 @@ from pgpc.data.streets.surroundings import (
 from pgpc.data.streets.traffic import CAR_BODIES, bicycle, bus, car, motorcycle, person, rider, train, truck
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreetStyle:
-    """Layout statistics of one domain's streets; ranges are uniform, chances are per image or per slot.
-
-    Attributes:
-        focal: focal length over image width.
-        camera_height: meters above the road.
-        horizon: height of the horizon from the top, over image height.
-        road_left: meters of road left of the camera.
-        road_right: meters of road right of the camera.
-        sidewalk: width in meters.
-        verge: chance of a grass strip between kerb and sidewalk, per side.
-        lots: weights of building, park, wall and fence along the street.
-        storeys: number of floors of a building.
-        parked: chance that a parking slot is taken.
-        cars: most moving cars.
-        people: most groups of people.
-        bicycles: chance of parked bicycles, per side.
-        trees: chance that a tree slot is taken.
-        palms: share of palms among the trees.
-        furniture: chance of a lamp, a sign or clutter, per slot.
-        rare: chance per image of (rider, motorcycle, truck, bus, train).
-        sun: darkness of shadows, 0 overcast to 1 black.
-        sky: colors at the zenith; the horizon is paler.
-        haze: distance in meters at which half of the contrast is lost.
-        hood: height of the car's own bonnet at the bottom edge (ignored label), over image height.
-    """
-
-    focal: Range
-    camera_height: Range
-    horizon: Range
-    road_left: Range
-    road_right: Range
-    sidewalk: Range
-    verge: float
-    lots: tuple[float, float, float, float]
-    storeys: tuple[int, int]
-    parked: float
-    cars: int
-    people: int
-    bicycles: float
-    trees: float
-    palms: float
-    furniture: float
-    rare: tuple[float, float, float, float, float]
-    sun: Range
-    sky: tuple[Color, ...]
-    haze: float
-    hood: float
-
-
 class _Street:
-    """One scene in the making: the places of all things, then one pass from far to near."""
+    """One scene in the making: the places of all things, then one pass from far to near.
+
+    Args:
+        style: The layout statistics of the domain.
+        rng: The generator that all random choices come from.
+        height: The height of the image in pixels.
+        width: Its width in pixels.
+    """
 
     def __init__(self, style: StreetStyle, rng: np.random.Generator, height: int, width: int) -> None:
         self.style, self.dice = style, Dice(rng)
@@ -118,11 +73,18 @@ class _Street:
     # Places
 
     def light(self, facing: int) -> float:
-        """Brightness of a wall that looks left (-1), right (1) or at the camera (0)."""
+        """Return the brightness of a wall that looks left (-1), right (1) or at the camera (0)."""
         return 1.0 if facing == 0 else 1 + 0.3 * self.sun * (1 if facing == self.sun_side else -1.6)
 
     def stand(self, x: float, z: float, draw: Callable[[Panel], None], turn: bool = False) -> None:
-        """Queue a flat object; `turn` also lets it look any way along the street."""
+        """Queue a flat object.
+
+        Args:
+            x: Its place, in meters to the right of the camera.
+            z: Its distance in meters.
+            draw: The function that draws it on a panel.
+            turn: True if it may look any way along the street, False if it faces the camera.
+        """
         dx, dz = self.dice.pick(((1.0, 0.0), (0.8, 0.6), (0.6, 0.8))) if turn else (1.0, 0.0)
         flip = self.dice.pick((-1, 1)) if turn else 1
         panel = Panel(
@@ -136,7 +98,7 @@ class _Street:
         self.things.append((z, lambda: draw(panel)))
 
     def shadow(self, x0: float, x1: float, z0: float, z1: float) -> None:
-        """Queue the shade under an object, just behind it in painting order."""
+        """Queue the shade under an object that covers x0..x1 and z0..z1 in meters, to be painted just before it."""
         alpha = int(90 + 90 * self.sun)
         stretch = -self.sun_side * 1.2 * self.sun
         x0, x1 = x0 + min(stretch, 0), x1 + max(stretch, 0)
@@ -146,7 +108,16 @@ class _Street:
     def vehicle(
         self, draw: Callable[[Panel, Panel], None], x: float, z: float, length: float, width: float, across: bool
     ) -> None:
-        """Queue a box-shaped vehicle centerd at x with its near end at z, along the street or across it."""
+        """Queue a box-shaped vehicle.
+
+        Args:
+            draw: The function that draws it on the panels of its long side and its end.
+            x: The place of its center, in meters to the right of the camera.
+            z: The distance of its near end in meters.
+            length: Its length in meters.
+            width: Its width in meters.
+            across: True if it stands across the street, False if along it.
+        """
         along_x, along_z = (length, width) if across else (width, length)
         near = x - along_x / 2 if x > 0 else x + along_x / 2
         outward = 1 if x > 0 else -1
@@ -157,6 +128,7 @@ class _Street:
         self.things.append((z, lambda: draw(long, end)))
 
     def car(self, x: float, z: float, nose: int, across: bool = False) -> float:
+        """Queue a car of any shape, and return its length in meters; see `vehicle` and `traffic.car`."""
         shape = self.dice.pick(CAR_BODIES)
         self.vehicle(lambda long, end: car(long, end, self.dice, shape, nose), x, z, shape[0], shape[1], across)
         return shape[0]
@@ -164,6 +136,7 @@ class _Street:
     # The steps, in painting order
 
     def sky(self) -> None:
+        """Paint the sky, paler towards the horizon, and clouds."""
         canvas, dice, bottom = self.canvas, self.dice, int(self.canvas.camera.y) + 2
         for k in range(12):
             y0, y1 = bottom * k // 12, bottom * (k + 1) // 12
@@ -179,7 +152,7 @@ class _Street:
                 )
 
     def distance(self) -> None:
-        """What closes the view: a row of hazy houses and trees, with gaps."""
+        """Paint what closes the view: a row of hazy houses and trees, with gaps."""
         dice, x = self.dice, -120.0
         while x < 120:
             wide = dice.between(10, 26)
@@ -192,6 +165,7 @@ class _Street:
             x += wide
 
     def pavement(self) -> None:
+        """Paint the ground: grass, sidewalks, the road with its markings, and the side street."""
         canvas, dice, style = self.canvas, self.dice, self.style
         asphalt = dice.color(((98, 98, 100), (84, 84, 88), (112, 108, 104)), 12)
         slabs = dice.color(((148, 142, 134), (128, 124, 120), (160, 148, 136)), 12)
@@ -229,7 +203,7 @@ class _Street:
                 canvas.ground(x - 0.08, x + 0.08, k, k + (6 if solid else 2.6), center if solid else (224, 224, 218))
 
     def rows(self) -> None:
-        """Houses, parks, walls and fences on both sides, each row from far to near."""
+        """Paint houses, parks, walls and fences on both sides, each row from far to near."""
         dice, style, weights = self.dice, self.style, self.style.lots
         for side in (-1, 1):
             lots, z = [], NEAREST
@@ -278,12 +252,13 @@ class _Street:
                     (wall if enclosure == 2 else fence)(facade, dice, length)
 
     def furniture(self) -> None:
+        """Queue lamps, signs, clutter, trees and traffic lights along both sides."""
         dice, style = self.dice, self.style
         for side in (-1, 1):
             edge, z = self.kerb[side] + side * 0.5, dice.between(6, 12)
             while z < 70:
                 if dice.chance(style.furniture):
-                    self.stand(edge, z, lambda p, s=side: lamp_post(p, dice, -s))
+                    self.stand(edge, z, partial(lamp_post, dice=dice, towards=-side))
                 if dice.chance(style.furniture):
                     self.stand(edge, z + 3, lambda p: sign(p, dice))
                 if dice.chance(style.furniture * 0.6):
@@ -292,13 +267,14 @@ class _Street:
                     palm = dice.chance(style.palms)
                     x = edge + side * 0.6
                     self.shadow(x - 1.5, x + 1.5, z + 6 - 1, z + 6 + 1)
-                    self.stand(x, z + 6, lambda p, q=palm: tree(p, dice, q))
+                    self.stand(x, z + 6, partial(tree, dice=dice, palm=palm))
                 z += dice.between(9, 15)
             if dice.chance(0.85 if self.crossing < 100 else 0.2):
                 arm = -side * dice.between(2.5, 4.5) if dice.chance(0.4) else 0.0
-                self.stand(edge, min(self.crossing - 1.5, 22), lambda p, a=arm: traffic_light(p, dice, a))
+                self.stand(edge, min(self.crossing - 1.5, 22), partial(traffic_light, dice=dice, arm=arm))
 
     def traffic(self) -> None:
+        """Queue tram, bus and truck, parked cars and moving ones."""
         dice, style = self.dice, self.style
         left, right = self.kerb[-1], self.kerb[1]
         _, _, truck_chance, bus_chance, train_chance = style.rare
@@ -344,6 +320,7 @@ class _Street:
             self.car(dice.between(-7, 7), self.crossing + dice.between(1, 4), dice.count(1), across=True)
 
     def people(self) -> None:
+        """Queue groups of people, parked bicycles, a rider and a motorcycle."""
         dice, style = self.dice, self.style
         for _ in range(dice.count(style.people)):
             side, z = dice.pick((-1, 1)), dice.between(7, 32)
@@ -364,16 +341,13 @@ class _Street:
         if riding:
             x, z = dice.between(self.kerb[-1] * 0.6, self.kerb[1] - 0.6), dice.between(6.5, 14)
             motor = dice.chance(0.3)
+
+            def ride(panel: Panel) -> None:
+                (motorcycle if motor else bicycle)(panel, dice)
+                rider(panel, dice, 0.86 if motor else 0.95)
+
             self.shadow(x - 0.5, x + 0.5, z - 0.3, z + 0.3)
-            self.stand(
-                x,
-                z,
-                lambda p: (
-                    (motorcycle if motor else bicycle)(p, dice),
-                    rider(p, dice, 0.86 if motor else 0.95),
-                ),
-                turn=True,
-            )
+            self.stand(x, z, ride, turn=True)
         if parked:
             side, z = dice.pick((-1, 1)), dice.between(6.5, 13)
             x = self.kerb[side] + side * dice.between(-0.6, 0.8)
@@ -381,6 +355,7 @@ class _Street:
             self.stand(x, z, lambda p: motorcycle(p, dice), turn=True)
 
     def hood(self) -> None:
+        """Paint the bonnet of the car that carries the camera, whose pixels are ignored."""
         if self.style.hood:
             w, h, rise = self.width, self.height, self.style.hood
             points = [(0, h), (0, round(h * (1 - rise / 2)))]
@@ -394,13 +369,13 @@ def compose(style: StreetStyle, rng: np.random.Generator, height: int, width: in
     """Draw one street in flat colors, before any camera.
 
     Args:
-        style: layout statistics of the domain.
-        rng: the only source of randomness.
-        height: image height in pixels.
-        width: image width in pixels.
+        style: The layout statistics of the domain.
+        rng: The generator that all random choices come from.
+        height: The height of the image in pixels.
+        width: Its width in pixels.
 
     Returns:
-        image ``(height, width, 3)`` uint8 RGB and train ids ``(height, width)`` uint8.
+        The image ``(height, width, 3)`` uint8 RGB and train ids ``(height, width)`` uint8.
     """
     street = _Street(style, rng, height, width)
     for step in (

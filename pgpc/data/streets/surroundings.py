@@ -1,6 +1,6 @@
-"""What stands beside the road in the street scenes: plants, furniture, buildings, walls and fences.
+"""Things beside the road in the street scenes: plants, furniture, buildings, walls and fences.
 
-Each draws itself on the panels it is given, on the ground. As in Cityscapes, the holes of a fence belong to
+Each is drawn on the panels that it is given, on the ground. As in Cityscapes, the holes of a fence belong to
 the fence.
 """
 
@@ -22,11 +22,13 @@ from pgpc.data.streets.palette import (
     STEEL,
     VEGETATION,
     WALL,
+    Color,
     Dice,
 )
 
 
 def tree(panel: Panel, dice: Dice, palm: bool) -> None:
+    """Draw a tree with leaves all around, or a palm."""
     high, green = dice.between(5, 9), dice.color(FOLIAGE, 18)
     bark = dice.color(((92, 74, 56), (70, 62, 54)))
     if palm:
@@ -60,6 +62,7 @@ def tree(panel: Panel, dice: Dice, palm: bool) -> None:
 
 
 def bush(panel: Panel, dice: Dice, high: float) -> None:
+    """Draw a bush `high` meters tall."""
     green = dice.color(FOLIAGE, 18)
     for k in range(4):
         panel.disc(
@@ -72,6 +75,7 @@ def bush(panel: Panel, dice: Dice, high: float) -> None:
 
 
 def sign(panel: Panel, dice: Dice) -> None:
+    """Draw one of six kinds of traffic signs on a post."""
     high, r = dice.between(2.2, 3.0), dice.between(0.34, 0.5)
     panel.stroke(0, 0, 0, high, 0.09, dice.color((STEEL, (150, 150, 150))), POLE)
     kind = dice.count(5)
@@ -100,7 +104,7 @@ def sign(panel: Panel, dice: Dice) -> None:
 
 
 def traffic_light(panel: Panel, dice: Dice, arm: float) -> None:
-    """Lamps on a post, and on an arm over the road when `arm` (meters, signed) is not zero."""
+    """Draw lamps on a post, and on an arm over the road when `arm` (meters, signed) is not zero."""
     case, lit = dice.color(((28, 30, 30), (34, 40, 36), (186, 150, 40))), dice.count(2)
     high = 5.2 if arm else 3.1
     panel.stroke(0, 0, 0, high, 0.16, STEEL, POLE)
@@ -113,6 +117,7 @@ def traffic_light(panel: Panel, dice: Dice, arm: float) -> None:
 
 
 def lamp_post(panel: Panel, dice: Dice, towards: float) -> None:
+    """Draw a street lamp whose arm, if it has one, points to the left (-1) or the right (1)."""
     high, color = dice.between(5, 8), dice.color((STEEL, (62, 70, 66), (140, 128, 110)))
     panel.stroke(0, 0, 0, high, 0.17, color, POLE)
     if dice.chance(0.7):
@@ -121,7 +126,7 @@ def lamp_post(panel: Panel, dice: Dice, towards: float) -> None:
 
 
 def clutter(panel: Panel, dice: Dice) -> None:
-    """Bins, boxes and hydrants: things outside the 19 classes."""
+    """Draw a bin, a box or a hydrant, which belong to none of the 19 classes."""
     high = dice.between(0.6, 1.2)
     panel.rect(
         -0.3,
@@ -135,7 +140,15 @@ def clutter(panel: Panel, dice: Dice) -> None:
 
 
 def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: int) -> None:
-    """A house front along the street and its side wall; `gable` may be hidden by the next house."""
+    """Draw a house.
+
+    Args:
+        facade: The panel of its front along the street.
+        gable: The panel of its side wall, which the next house may hide.
+        dice: The dice that choose its looks.
+        length: The length of the front in meters.
+        storeys: The number of its floors, at least 1.
+    """
     kind = dice.pick(("plaster", "plaster", "brick", "glass"))
     base, floor = dice.between(3.4, 4.2), dice.between(2.9, 3.4)
     high = base + floor * (storeys - 1) + 0.5
@@ -143,23 +156,16 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
     trim = tuple(min(int(c * 1.22), 255) for c in color)
     pane = dice.color((GLASS, (70, 84, 96), (96, 104, 108), (40, 40, 44)), 10)
     gable.rect(0, 0, 30, high, color, BUILDING)
-    if kind != "glass" and storeys < 6 and dice.chance(0.5):  # a pitched roof
-        roof = dice.color(((120, 62, 48), (86, 80, 82), (140, 84, 60)))
-        gable.polygon(((0, high), (4, high + 2.6), (8, high)), color, BUILDING)
-        ridge = facade.moved(gable, 2.0)
-        facade.canvas.polygon(
-            [*facade.points(((0, high), (length, high))), *ridge.points(((length, high + 2.0), (0, high + 2.0)))],
-            facade.canvas.lit(roof, facade.light, facade.z),
-            BUILDING,
-        )
+    if kind != "glass" and storeys < 6 and dice.chance(0.5):
+        _roof(facade, gable, dice, length, high, color)
     facade.rect(0, 0, length, high, color, BUILDING)
     columns = max(2, round(length / dice.between(2.2, 3.6)))
     pitch, wide = length / columns, dice.between(0.42, 0.62)
     tall = floor * dice.between(0.45, 0.65)
     far = facade.scale() < 3  # windows would be smaller than a pixel or two
+    rows = [] if far else [base + floor * k + 0.5 for k in range(storeys - 1)]
     for front, reach in ((facade, columns), (gable, 3)):
-        for k in range(0 if far else storeys - 1):
-            v = base + floor * k + 0.5
+        for v in rows:
             if kind == "glass":
                 front.rect(0.2, v - 0.3, pitch * reach - 0.2, v + tall, pane)
                 continue
@@ -174,7 +180,24 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
         for j in range(1, columns):
             facade.stroke(pitch * j, base, pitch * j, high, 0.12, trim, BUILDING)
     facade.rect(0, base - 0.4, length, base - 0.1, trim, BUILDING)
-    shop = dice.chance(0.5)
+    _ground_floor(facade, dice, length, columns, pane)
+
+
+def _roof(facade: Panel, gable: Panel, dice: Dice, length: float, high: float, color: Color) -> None:
+    """Draw a pitched roof, and the part of the side wall below it."""
+    roof = dice.color(((120, 62, 48), (86, 80, 82), (140, 84, 60)))
+    gable.polygon(((0, high), (4, high + 2.6), (8, high)), color, BUILDING)
+    ridge = facade.moved(gable, 2.0)
+    facade.canvas.polygon(
+        [*facade.points(((0, high), (length, high))), *ridge.points(((length, high + 2.0), (0, high + 2.0)))],
+        facade.canvas.lit(roof, facade.light, facade.z),
+        BUILDING,
+    )
+
+
+def _ground_floor(facade: Panel, dice: Dice, length: float, columns: int, pane: Color) -> None:
+    """Draw a door among windows, or among shop windows below an awning."""
+    pitch, shop = length / columns, dice.chance(0.5)
     for j in range(columns):
         u = pitch * j
         if j == columns // 2:
@@ -186,7 +209,7 @@ def building(facade: Panel, gable: Panel, dice: Dice, length: float, storeys: in
 
 
 def wall(panel: Panel, dice: Dice, length: float) -> None:
-    """Free-standing masonry: the colors of buildings, but low and blind."""
+    """Draw free-standing masonry: in the colors of buildings, but low and blind."""
     high, color = dice.between(1.5, 2.8), dice.color(MASONRY)
     panel.rect(0, 0, length, high, color, WALL)
     for k in range(1, int(high / 0.5)):
@@ -195,7 +218,7 @@ def wall(panel: Panel, dice: Dice, length: float) -> None:
 
 
 def fence(panel: Panel, dice: Dice, length: float) -> None:
-    """Railings, pickets or a guard rail; what shows through the holes is labeled fence too."""
+    """Draw railings, pickets or a guard rail; what shows through the holes is labeled fence too."""
     high, color = dice.between(1.1, 2.2), dice.color((*MASONRY[2:6], (50, 60, 54), (40, 40, 44), STEEL))
     points = panel.points(((0, 0), (0, high), (length, high), (length, 0)))
     panel.canvas.polygon(points, (*color, 70), FENCE)

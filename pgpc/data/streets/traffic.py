@@ -31,6 +31,7 @@ from pgpc.data.streets.palette import (
 
 
 def person(panel: Panel, dice: Dice) -> None:
+    """Draw a person who walks or stands."""
     k = dice.between(0.6, 0.75) if dice.chance(0.12) else dice.between(0.92, 1.08)
     top, legs, skin, hair = (
         dice.color(CLOTH),
@@ -57,7 +58,7 @@ def _head(panel: Panel, u: float, v: float, skin: Color, hair: Color, label: int
 
 
 def rider(panel: Panel, dice: Dice, seat: float) -> None:
-    """The figure of `person`, seated on a two-wheeler that faces +u."""
+    """Draw a person seated on a two-wheeler that faces +u, `seat` meters above the ground."""
     top, legs = dice.color(CLOTH), dice.color(CLOTH)
     wide = 0.34 / max(abs(panel.dx), 0.5)
     panel.stroke(-0.18, seat + 0.05, 0.28, seat - 0.12, 0.2, legs, RIDER)
@@ -68,10 +69,11 @@ def rider(panel: Panel, dice: Dice, seat: float) -> None:
 
 
 def bicycle(panel: Panel, dice: Dice) -> None:
+    """Draw a bicycle that faces +u."""
     frame = dice.color(PAINT)
     for u in (-0.54, 0.54):
         panel.ring(u, 0.35, 0.35, RUBBER, BICYCLE)
-    for a, b in (
+    for (u0, v0), (u1, v1) in (
         ((-0.54, 0.35), (-0.2, 0.85)),
         ((-0.54, 0.35), (0, 0.33)),
         ((0, 0.33), (-0.2, 0.85)),
@@ -79,7 +81,7 @@ def bicycle(panel: Panel, dice: Dice) -> None:
         ((-0.18, 0.78), (0.38, 0.82)),
         ((0.54, 0.35), (0.36, 1.0)),
     ):
-        panel.stroke(*a, *b, 0.06, frame, BICYCLE)
+        panel.stroke(u0, v0, u1, v1, 0.06, frame, BICYCLE)
     panel.stroke(-0.34, 0.9, -0.08, 0.9, 0.08, RUBBER, BICYCLE)
     panel.stroke(0.26, 1.02, 0.46, 1.0, 0.06, RUBBER, BICYCLE)
     if dice.chance(0.3):
@@ -87,6 +89,7 @@ def bicycle(panel: Panel, dice: Dice) -> None:
 
 
 def motorcycle(panel: Panel, dice: Dice) -> None:
+    """Draw a motorcycle that faces +u."""
     body = dice.color(PAINT)
     for u in (-0.66, 0.66):
         panel.disc(u, 0.33, 0.33, RUBBER, MOTORCYCLE)
@@ -115,7 +118,15 @@ CAR_BODIES: tuple[tuple[float, ...], ...] = (
 
 
 def car(long: Panel, end: Panel, dice: Dice, shape: tuple[float, ...], nose: int) -> None:
-    """A car; `nose` is 1 if it faces +u of its long side, else 0."""
+    """Draw a car.
+
+    Args:
+        long: The panel of its long side.
+        end: The panel of its end.
+        dice: The dice that choose its looks.
+        shape: One of `CAR_BODIES`.
+        nose: 1 if it faces +u of its long side, else 0.
+    """
     length, width, belt, roof, foot0, roof0, roof1, foot1 = shape
     paint, front = dice.color(PAINT), nose == 0
     lip = belt - 0.2 if front else belt  # a bonnet slopes down to its edge
@@ -192,6 +203,16 @@ def _box(long: Panel, end: Panel, flank: Callable[[], None], face: Callable[[], 
 
 
 def bus(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
+    """Draw a bus, at times with two decks.
+
+    Args:
+        long: The panel of its long side.
+        end: The panel of its end.
+        dice: The dice that choose its looks.
+        length: Its length in meters.
+        width: Its width in meters.
+        nose: 1 if it faces +u of its long side, else 0.
+    """
     paint, stripe, double = dice.color(LIVERY), dice.color(LIVERY), dice.chance(0.2)
     high = 4.2 if double else dice.between(2.9, 3.2)
 
@@ -224,6 +245,16 @@ def bus(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: 
 
 
 def truck(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
+    """Draw a truck with a box or a tipper.
+
+    Args:
+        long: The panel of its long side.
+        end: The panel of its end.
+        dice: The dice that choose its looks.
+        length: Its length in meters.
+        width: Its width in meters.
+        nose: 1 if it faces +u of its long side, else 0.
+    """
     cab, cargo, bed = (
         dice.color(LIVERY),
         dice.color((*LIVERY, *MASONRY[2:5])),
@@ -267,7 +298,16 @@ def truck(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose
 
 
 def train(long: Panel, end: Panel, dice: Dice, length: float, width: float, nose: int) -> None:
-    """A tram: the body of a bus, longer, on rails, with skirts instead of wheels and a pantograph."""
+    """Draw a tram: the body of a bus, longer, on rails, with skirts instead of wheels and a pantograph.
+
+    Args:
+        long: The panel of its long side.
+        end: The panel of its end.
+        dice: The dice that choose its looks.
+        length: Its length in meters.
+        width: Its width in meters.
+        nose: 1 if it faces +u of its long side, else 0.
+    """
     paint, stripe = dice.color(LIVERY), dice.color(LIVERY)
 
     def flank() -> None:
