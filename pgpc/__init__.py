@@ -23,26 +23,35 @@ if TYPE_CHECKING:
         TrainingConfig,
         override,
     )
+    from pgpc.evaluation.loaded_model import LoadedModel, load_model
+    from pgpc.evaluation.scoring import evaluate
     from pgpc.models import build_model, load_exported, load_weights
     from pgpc.presets import preset
-    from pgpc.training import NonFiniteLoss, Result, evaluate, train
+    from pgpc.training import Callbacks, ForkParent, ForkTrunk, Fresh, NonFiniteLoss, Result, Resume, train
 
 _HOMES = {
     "AdaptationConfig": "pgpc.config",
+    "Callbacks": "pgpc.training",
     "Config": "pgpc.config",
     "ContrastConfig": "pgpc.config",
     "DataConfig": "pgpc.config",
     "EvaluationConfig": "pgpc.config",
+    "ForkParent": "pgpc.training",
+    "ForkTrunk": "pgpc.training",
+    "Fresh": "pgpc.training",
+    "LoadedModel": "pgpc.evaluation.loaded_model",
     "ModelConfig": "pgpc.config",
     "NonFiniteLoss": "pgpc.training",
     "OptimizerConfig": "pgpc.config",
     "ProCAConfig": "pgpc.config",
     "Result": "pgpc.training",
+    "Resume": "pgpc.training",
     "StreetsConfig": "pgpc.config",
     "TrainingConfig": "pgpc.config",
     "build_model": "pgpc.models",
-    "evaluate": "pgpc.training",
+    "evaluate": "pgpc.evaluation.scoring",
     "load_exported": "pgpc.models",
+    "load_model": "pgpc.evaluation.loaded_model",
     "load_weights": "pgpc.models",
     "override": "pgpc.config",
     "preset": "pgpc.presets",
@@ -51,21 +60,28 @@ _HOMES = {
 
 __all__ = [
     "AdaptationConfig",
+    "Callbacks",
     "Config",
     "ContrastConfig",
     "DataConfig",
     "EvaluationConfig",
+    "ForkParent",
+    "ForkTrunk",
+    "Fresh",
+    "LoadedModel",
     "ModelConfig",
     "NonFiniteLoss",
     "OptimizerConfig",
     "ProCAConfig",
     "Result",
+    "Resume",
     "StreetsConfig",
     "TrainingConfig",
     "build_model",
     "contrast",
     "evaluate",
     "load_exported",
+    "load_model",
     "load_weights",
     "override",
     "preset",

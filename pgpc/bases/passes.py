@@ -1,187 +1,94 @@
-"""The passes that a training step is made of: losses on labeled pixels, and what the teacher sees."""
+"""The mechanics of a training step: the student's passes, their gradients, and the optimizer's step.
+
+A step has one or several passes of the student. Their gradients add up, and are averaged over processes once, in the
+last one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from pgpc.adaptation.pseudo_labels import PseudoLabels, pseudo_labels
-from pgpc.adaptation.teacher import teacher_mode
 from pgpc.bases.state import TrainingState
-from pgpc.classes import IGNORE_INDEX
-from pgpc.contrast import reliable
-from pgpc.data.loader import Batch
-from pgpc.models.hrda import draw_detail_box
-from pgpc.models.student import Outputs, View
-from pgpc.runtime.seeding import numpy_generator
+from pgpc.models.student import ForwardRequest, Outputs
+from pgpc.optimization.optimizer import projection_factor, set_learning_rate
+from pgpc.runtime import distributed
+from pgpc.runtime.seeding import numpy_generator, seed_everything
 
 
-class TeacherPixels(NamedTuple):
-    """What the contrast takes from the teacher's view of the target images, at the stride of what is projected.
+class Pass(NamedTuple):
+    """What the student is shown in a step, and what is learned from it.
 
     Attributes:
-        hidden: ``(B, hidden, h, w)``, to be projected where it is read.
-        logits: ``(B, C, h, w)``.
-        labels: ``(B, h, w)`` pseudo-labels.
-        usable: ``(B, h, w)`` bool, neither padding nor in the margins.
-        reliable: ``(B, h, w)`` bool, usable and of low entropy: the candidates of Eq. 8.
+        request: The images, and what is asked for of them.
+        loss: Function from the outputs to a scalar.
+        observe: Called with the outputs before any loss of a later pass is computed, for what a step remembers of
+            them; None where nothing is remembered.
     """
 
-    hidden: Tensor
-    logits: Tensor
-    labels: Tensor
-    usable: Tensor
-    reliable: Tensor
+    request: ForwardRequest
+    loss: Callable[[Outputs], Tensor]
+    observe: Callable[[Outputs], None] | None = None
 
 
-class TeacherView(NamedTuple):
-    """What the teacher sees in the images of a step.
-
-    Attributes:
-        pseudo: labels and weights of the target, at the size of the images.
-        pixels: the target's material of the contrast; None while nothing is remembered.
-        source: that of the source, ``(B, hidden, h, w)``; None where it is not the teacher's that is remembered.
-    """
-
-    pseudo: PseudoLabels
-    pixels: TeacherPixels | None
-    source: Tensor | None
-
-
-@torch.no_grad()
-def look(state: TrainingState, batch: Batch, *, project: bool) -> TeacherView:
-    """The teacher on the clean target images (Eqs. 2, 3 and 7) and, where it is to be remembered, on the source."""
-    adaptation, contrast = state.config.adaptation, state.config.contrast
-    teacher_mode(state.teacher)
-    views = [View(batch.target_images, project=project)]
-    if project and contrast.source_from == "teacher" and state.contrast.source is not None:
-        views.append(View(batch.source_images, decode=False, project=True))
-    output, *source = state.teacher(*views)
-    logits = upsample(output.logits, batch.target_images.shape[2:], state.student.segmenter.align_corners)
-    pseudo = pseudo_labels(
-        logits,
-        batch.target_valid,
-        confidence=adaptation.confidence,
-        ignore_top=adaptation.ignore_top,
-        ignore_bottom=adaptation.ignore_bottom,
-    )
-    if not project:
-        return TeacherView(pseudo, None, None)
-    sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
-    logits, labels, usable, sure = (
-        at_stride_of(output.hidden, x) for x in (output.logits, pseudo.labels, pseudo.usable, sure)
-    )
-    pixels = TeacherPixels(output.hidden, logits, labels, usable, sure)
-    return TeacherView(pseudo, pixels, source[0].hidden if source else None)
-
-
-@torch.no_grad()
-def remember(state: TrainingState, batch: Batch, view: TeacherView, draws: torch.Generator) -> None:
-    """Add the teacher's features to the memory (the material of Eqs. 9, 10 and 11)."""
-    if view.source is not None:
-        _remember_source(state, batch, view.source, draws)
-    state.contrast.remember_target(*view.pixels, draws, state.teacher.unit_vectors)
-
-
-@torch.no_grad()
-def remember_source_of_student(
-    state: TrainingState, batch: Batch, features: Sequence[Tensor], draws: torch.Generator
-) -> None:
-    """Add the source features of the student's encoder, projected by the teacher's head, to the memory."""
-    if state.contrast.source is None:
-        return
-    with state.teacher.autocast(batch.source_images.device):
-        hidden = state.teacher.projection.hidden(state.teacher.segmenter.projected(features))
-    _remember_source(state, batch, hidden, draws)
-
-
-def _remember_source(state: TrainingState, batch: Batch, hidden: Tensor, draws: torch.Generator) -> None:
-    labels = at_stride_of(hidden, batch.source_labels)
-    state.contrast.remember_source(hidden, labels, draws, state.teacher.unit_vectors)
-
-
-def contrast_loss(
-    state: TrainingState,
-    hidden: Tensor,
-    pixels: TeacherPixels,
-    reliable: Tensor,
-    draws: torch.Generator,
-    log: dict[str, Tensor],
-) -> Tensor:
-    """The weighted loss of the anchors (Eq. 5).
+def begin_step(state: TrainingState, rate: float) -> None:
+    """Seed what the networks draw in this step, set the learning rate, and clear the gradients.
 
     Args:
-        state: whose student `hidden` comes from, whose memory is read.
-        hidden: ``(B, hidden, h, w)`` of the student, with gradient.
-        pixels: the teacher's pseudo-labels.
-        reliable: ``(B, h, w)`` bool, the candidates (Eq. 8).
-        draws: of the step.
-        log: gets ``loss/contrast`` and ``anchors``.
+        state: The state; its step tells which step this is.
+        rate: Learning rate of the encoder.
     """
-    log["loss/contrast"], log["anchors"] = state.contrast.loss(
-        hidden, pixels.labels, reliable, draws, state.student.unit_vectors
-    )
-    return state.config.contrast.weight * log["loss/contrast"]
+    contrast = state.config.contrast
+    seed_everything(state.config.seed, "dropout", state.step, distributed.rank())
+    set_learning_rate(state.optimizer, rate, projection_factor(state.step, contrast.start, contrast.head_warmup))
+    state.optimizer.zero_grad()
 
 
-def at_stride_of(map_: Tensor, x: Tensor) -> Tensor:
-    """Every k-th row and column of `x`, ``(B, ..., H, W)``, with k such that it fits `map_`, which is coarser."""
-    k = round(x.shape[-1] / map_.shape[-1])
-    return x[..., ::k, ::k]
+def backward(state: TrainingState, passes: Sequence[Pass]) -> None:
+    """Add up the gradients of all passes, and average them over processes once.
 
-
-def detail_box(state: TrainingState, images: Tensor, purpose: str) -> tuple[int, int] | None:
-    """Where HRDA's high-resolution crop lies in one pass: one place for the whole batch, drawn for each pass anew."""
-    side = state.config.model.detail_crop
-    if side is None:
-        return None
-    rng = numpy_generator(state.config.seed, f"detail crop, {purpose}", state.step)
-    return draw_detail_box(rng, images.shape[2:], side)
-
-
-def segmentation_loss(
-    state: TrainingState, output: Outputs, labels: Tensor, weight: Tensor | None, box: tuple[int, int] | None
-) -> Tensor:
-    """Cross-entropy of one pass, that of HRDA's high-resolution crop by itself included.
+    One after the other each frees its graph before the next one is built; merged they need the memory of all, and a GPU
+    has more to do at a time.
 
     Args:
-        state: its config gives the share of the high-resolution crop.
-        output: of the student.
-        labels: ``(B, H, W)`` train ids.
-        weight: ``(B, H, W)`` of each pixel; None is 1 everywhere.
-        box: top and left of the high-resolution crop that `output` was computed with.
+        state: The state; the parameters of its student get the gradients.
+        passes: At least one, the last of which must reach every parameter.
     """
-    align_corners = state.student.segmenter.align_corners
-    loss = cross_entropy(output.logits, labels, weight, align_corners=align_corners)
-    if output.detail is None:
-        return loss
-    model = state.config.model
-    (top, left), side = box, model.detail_crop
-    labels, weight = (None if x is None else x[:, top : top + side, left : left + side] for x in (labels, weight))
-    detail = cross_entropy(output.detail, labels, weight, align_corners=align_corners)
-    return (1 - model.detail_weight) * loss + model.detail_weight * detail
+    rounds = [passes] if state.config.training.merge_passes else [[pass_] for pass_ in passes]
+    for at_once in rounds:
+        with contextlib.nullcontext() if at_once is rounds[-1] else distributed.no_sync(state.replica):
+            outputs = state.replica(*(pass_.request for pass_ in at_once))
+            losses = []
+            for pass_, output in zip(at_once, outputs, strict=True):
+                if pass_.observe is not None:
+                    pass_.observe(output)
+                losses.append(pass_.loss(output))
+            torch.stack(losses).sum().backward()
+            del outputs, output, losses  # or the next pass is built beside these maps
 
 
-def cross_entropy(
-    logits: Tensor, labels: Tensor, weight: Tensor | None = None, *, align_corners: bool = False
-) -> Tensor:
-    """Cross-entropy at the size of the labels, averaged over *all* pixels: ignored ones count as zeros.
+def end_step(state: TrainingState, *, projected: bool) -> None:
+    """Let the optimizer step.
 
     Args:
-        logits: ``(B, C, h, w)``, brought to the size of the labels bilinearly.
-        labels: ``(B, H, W)`` train ids.
-        weight: ``(B, H, W)`` of each pixel; None is 1 everywhere.
-        align_corners: how.
+        state: The state; its parameters and its step are changed.
+        projected: Whether any pass has used the projection head.
     """
-    logits = upsample(logits, labels.shape[1:], align_corners)
-    loss = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
-    return (loss if weight is None else loss * weight).mean()
+    if state.student.projection is not None and not projected:
+        # It took part in the averaging with gradients of zero. With these the optimizer would count steps that were
+        # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
+        for parameter in state.student.projection.parameters():
+            parameter.grad = None
+    state.optimizer.step()
+    state.step += 1
 
 
-def upsample(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """Logits ``(B, C, h, w)`` at another size, bilinearly, in float32."""
-    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=align_corners)
+def image_generators(state: TrainingState, purpose: str, num: int) -> list[np.random.Generator]:
+    """Return one generator for each of the `num` images of this process, by its number in the global batch."""
+    first = distributed.rank() * num
+    return [numpy_generator(state.config.seed, purpose, state.step, first + i) for i in range(num)]

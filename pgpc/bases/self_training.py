@@ -1,140 +1,105 @@
-"""One iteration of Algorithm 1, together with the base it is built on: self-training, HRDA's detail, MIC's masks."""
+"""Self-training on the target: one iteration of Algorithm 1, together with the bases that it is built on.
+
+Which of source-only, DACS, DAFormer, HRDA and MIC is trained follows from the weights of the losses.
+"""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pgpc.adaptation.feature_distance import feature_distance
-from pgpc.adaptation.masking import Masked, every_second, mask_blocks
-from pgpc.adaptation.mixing import Mixed, choose_classes, class_mix, perturb
-from pgpc.adaptation.pseudo_labels import PseudoLabels
+from pgpc.adaptation.masking import Masked
+from pgpc.adaptation.mixing import Mixed
 from pgpc.adaptation.teacher import update_teacher
-from pgpc.bases.passes import (
-    TeacherPixels,
-    at_stride_of,
-    contrast_loss,
-    detail_box,
-    look,
-    remember,
-    remember_source_of_student,
-    segmentation_loss,
-)
+from pgpc.bases.base import Base
+from pgpc.bases.losses import Box, at_stride_of, segmentation_loss
+from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_source_from, update_memory_bank
+from pgpc.bases.passes import Pass, backward, begin_step, end_step
 from pgpc.bases.state import TrainingState
-from pgpc.data.loader import Batch
-from pgpc.models.student import Outputs, View
-from pgpc.optimization.optimizer import learning_rate, projection_factor, set_learning_rate
-from pgpc.runtime import distributed
-from pgpc.runtime.seeding import numpy_generator, seed_everything, torch_generator
+from pgpc.bases.student_images import mask_images, mix_images
+from pgpc.bases.teacher_forward import TargetPixels, teacher_forward
+from pgpc.data.loader import Batch, SourceImages, TargetImages
+from pgpc.models.hrda import draw_detail_box
+from pgpc.models.student import ForwardRequest, Outputs
+from pgpc.runtime.seeding import numpy_generator, torch_generator
 
 
-class _Pass(NamedTuple):
-    """A view of the student in a step, and what is learned from it.
+class SelfTraining(Base):
+    """Source-only, DACS, DAFormer, HRDA and MIC, each with or without the contrast."""
 
-    Attributes:
-        view: what the student is shown.
-        loss: of its outputs, a scalar.
-    """
-
-    view: View
-    loss: Callable[[Outputs], Tensor]
+    def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:
+        """Advance the state by one optimizer step, see :func:`train_step`."""
+        return train_step(state, batch, rate=self.learning_rate(state.step))
 
 
-def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
+BASE = SelfTraining
+
+
+def train_step(state: TrainingState, batch: Batch, *, rate: float) -> dict[str, Tensor]:
     """Advance `state` by one optimizer step (Algorithm 1; the loss is Eq. 6 plus the losses of the base).
 
     Args:
-        state: changed in place.
-        batch: this process's share of the images.
+        state: The state; it is changed in place.
+        batch: This process's share of the images.
+        rate: Learning rate of the encoder.
 
     Returns:
         Scalars by name, detached and on the device: the losses, the pseudo-label weight, and ``anchors``, ``(C,)``.
     """
     config, adaptation, step = state.config.contrast, state.config.adaptation, state.step
     contrasting = config.enabled and step >= config.start
-    remembering = config.enabled and step >= config.start - config.fill
+    filling = config.enabled and step >= config.start - config.fill
     mixing = adaptation.target_weight > 0 or (config.enabled and config.anchor_view == "mixed")
     masking = adaptation.masked_weight > 0
-    log: dict[str, Tensor] = {}
-    _begin(state)
-    if state.teacher is None:  # source-only: nothing but Eq. 1
-        return _finish(state, [_source_pass(state, batch, log)], log)
+    source, log = batch.require_source(), dict[str, Tensor]()
+    passes: list[Pass] = []
 
-    update_teacher(state.teacher, state.student, step, adaptation.ema_decay)
-    view = look(state, batch, project=remembering)  # pseudo-labels and reliable pixels: Eqs. 2, 3 and 7
-    log["pseudo_label_weight"] = view.pseudo.weight.amax()
-    draws = torch_generator(batch.target_images.device, state.config.seed, "contrast", step)
-    if remembering:  # the material of positives and negatives: Eqs. 9, 10 and 11
-        remember(state, batch, view, draws)
+    begin_step(state, rate)
+    source_pass = _source_pass(state, source, log)  # Eq. 1, and the feature distance
+    if state.teacher is not None:  # else source-only: nothing but Eq. 1
+        teacher, target = state.teacher, batch.require_target()
+        draws = torch_generator(target.images.device, state.config.seed, "contrast", step)
 
-    # Labeled images: Eq. 1, and the feature distance.
-    source = _source_pass(state, batch, log, draws if remembering and config.source_from == "student" else None)
-    passes = []
-    if mixing or masking:
-        passes.append(source)
-    if contrasting and config.anchor_view == "target":  # anchors on the clean target images: Eqs. 5 and 8
-        passes.append(_clean_pass(state, batch, view.pixels, draws, log))
-    if mixing:  # ClassMix: Eq. 4, and anchors on the mixed images
-        pixels = view.pixels if contrasting and config.anchor_view == "mixed" else None
-        passes.append(_mixed_pass(state, _mix(state, batch, view.pseudo), pixels, draws, log))
-    if masking:  # images with holes (MIC)
-        passes.append(_masked_pass(state, _mask(state, batch, view.pseudo), log))
-    if not (mixing or masking):  # source-only with the contrast: no image of the target may reach the decoder
-        passes.append(source)  # the last pass must reach every parameter, and the clean one leaves out the decoder
-    return _finish(state, passes, log)
+        update_teacher(teacher, state.student, step, adaptation.ema_decay)
+        seen = teacher_forward(  # pseudo-labels and reliable pixels: Eqs. 2, 3 and 7
+            teacher,
+            target,
+            source if filling and takes_source_from(state, "teacher") else None,
+            adaptation=adaptation,
+            contrast=config if filling else None,
+        )
+        log["pseudo_label_weight"] = seen.pseudo.weight.amax()
+        if filling:  # the material of positives and negatives: Eqs. 9, 10 and 11
+            update_memory_bank(state, teacher, seen, draws)
+            if takes_source_from(state, "student"):
+                source_pass = _remembering(source_pass, state, source.labels, draws)
 
-
-def _begin(state: TrainingState) -> None:
-    seed_everything(state.config.seed, "dropout", state.step, distributed.rank())
-    rate = learning_rate(state.step, state.config.optimizer, state.config.training.iterations)
-    set_learning_rate(state.optimizer, rate, projection_factor(state.step, state.config))
-    state.optimizer.zero_grad()
-
-
-def _finish(state: TrainingState, passes: list[_Pass], log: dict[str, Tensor]) -> dict[str, Tensor]:
-    _backward(state, passes)
-    if state.student.projection is not None and not any(it.view.project for it in passes):
-        # It took part in the averaging with gradients of zero. With these the optimizer would count steps that were
-        # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
-        for parameter in state.student.projection.parameters():
-            parameter.grad = None
-    state.optimizer.step()
-    state.step += 1
+        if mixing or masking:
+            passes.append(source_pass)
+        if contrasting and config.anchor_view == "target":  # anchors on the clean target images: Eqs. 5 and 8
+            passes.append(_clean_pass(state, target, seen.target, draws, log))
+        if mixing:  # ClassMix: Eq. 4, and anchors on the mixed images
+            pixels = seen.target if contrasting and config.anchor_view == "mixed" else None
+            passes.append(_mixed_pass(state, mix_images(state, source, target, seen.pseudo), pixels, draws, log))
+        if masking:  # images with holes (MIC)
+            passes.append(_masked_pass(state, mask_images(state, source, target, seen.pseudo), log))
+    if state.teacher is None or not (mixing or masking):
+        # Source-only: no image of the target may reach the decoder. With the contrast the source comes last, since the
+        # last pass must reach every parameter, and the one of the anchors leaves out the decoder.
+        passes.append(source_pass)
+    backward(state, passes)
+    end_step(state, projected=any(pass_.request.project for pass_ in passes))
     return {name: value.detach() for name, value in log.items()}
 
 
-def _backward(state: TrainingState, passes: list[_Pass]) -> None:
-    """Adds up the gradients of all passes, and averages them over processes once.
-
-    One after the other each frees its graph before the next one is built; together they need the memory of all, and a
-    GPU has more to do at a time.
-    """
-    rounds = [passes] if state.config.training.merge_passes else [[it] for it in passes]
-    for at_once in rounds:
-        with contextlib.nullcontext() if at_once is rounds[-1] else distributed.no_sync(state.replica):
-            outputs = state.replica(*(it.view for it in at_once))
-            torch.stack([it.loss(output) for it, output in zip(at_once, outputs, strict=True)]).sum().backward()
-            del outputs  # or the next pass is built beside these maps
-
-
-def _source_pass(
-    state: TrainingState, batch: Batch, log: dict[str, Tensor], draws: torch.Generator | None = None
-) -> _Pass:
-    """Cross-entropy on the labeled images (Eq. 1), plus the feature distance where it is on.
-
-    With `draws` the memory of the contrast takes in their features.
-    """
-    adaptation, images = state.config.adaptation, batch.source_images
-    box = detail_box(state, images, "source")
+def _source_pass(state: TrainingState, source: SourceImages, log: dict[str, Tensor]) -> Pass:
+    """Return the pass of the labeled images: cross-entropy (Eq. 1), plus the feature distance where it is on."""
+    adaptation, images, labels = state.config.adaptation, source.images, source.labels
+    box = _detail_box(state, images, "source")
 
     def loss(output: Outputs) -> Tensor:
-        if draws is not None:
-            remember_source_of_student(state, batch, output.features, draws)
-        log["loss/source"] = segmentation_loss(state, output, batch.source_labels, None, box)
+        log["loss/source"] = _segmentation_loss(state, output, labels, None, box)
         if state.initial_encoder is None:
             return log["loss/source"]
         with torch.no_grad(), state.student.autocast(images.device):
@@ -142,95 +107,81 @@ def _source_pass(
         log["loss/feature_distance"] = feature_distance(
             output.features[-1],
             initial,
-            batch.source_labels,
+            labels,
             things=state.classes.things,
             share=adaptation.feature_distance_share,
             num_classes=state.config.model.num_classes,
         )
         return log["loss/source"] + adaptation.feature_distance_weight * log["loss/feature_distance"]
 
-    return _Pass(View(images, box=box), loss)
+    return Pass(ForwardRequest(images, box=box), loss)
+
+
+def _remembering(source_pass: Pass, state: TrainingState, labels: Tensor, draws: torch.Generator) -> Pass:
+    """Return the pass of the labeled images with its features going into the memory bank."""
+    teacher = state.require_teacher()
+
+    def observe(output: Outputs) -> None:
+        enqueue_student_source(state, teacher, output.features, labels, draws)
+
+    return source_pass._replace(observe=observe)
 
 
 def _clean_pass(
-    state: TrainingState, batch: Batch, pixels: TeacherPixels, draws: torch.Generator, log: dict[str, Tensor]
-) -> _Pass:
-    """The contrast of anchors on the clean target images."""
+    state: TrainingState,
+    target: TargetImages,
+    pixels: TargetPixels | None,
+    draws: torch.Generator,
+    log: dict[str, Tensor],
+) -> Pass:
+    """Return the pass of the clean target images: the contrast of their anchors."""
+    assert pixels is not None, "the memory bank fills before the contrast starts"
 
     def loss(output: Outputs) -> Tensor:
-        return contrast_loss(state, output.hidden, pixels, pixels.reliable, draws, log)
+        return contrast_loss(state, output.require_hidden(), pixels, pixels.reliable, draws, log)
 
-    return _Pass(View(batch.target_images, decode=False, project=True), loss)
+    return Pass(ForwardRequest(target.images, decode=False, project=True), loss)
 
 
 def _mixed_pass(
-    state: TrainingState, mixed: Mixed, pixels: TeacherPixels | None, draws: torch.Generator, log: dict[str, Tensor]
-) -> _Pass:
-    """Cross-entropy on the mixed images and, with `pixels`, the contrast of anchors where these show the target."""
-    box = detail_box(state, mixed.images, "mixed")
+    state: TrainingState, mixed: Mixed, pixels: TargetPixels | None, draws: torch.Generator, log: dict[str, Tensor]
+) -> Pass:
+    """Return the pass of the mixed images: cross-entropy and, with `pixels`, anchors where they show the target."""
+    box = _detail_box(state, mixed.images, "mixed")
 
     def loss(output: Outputs) -> Tensor:
-        log["loss/target"] = segmentation_loss(state, output, mixed.labels, mixed.weight, box)
+        log["loss/target"] = _segmentation_loss(state, output, mixed.labels, mixed.weight, box)
         on_labels = state.config.adaptation.target_weight * log["loss/target"]
         if pixels is None:
             return on_labels
-        shown = pixels.reliable & ~at_stride_of(output.hidden, mixed.pasted)
-        return on_labels + contrast_loss(state, output.hidden, pixels, shown, draws, log)
+        hidden = output.require_hidden()
+        shown = pixels.reliable & ~at_stride_of(hidden, mixed.pasted)
+        return on_labels + contrast_loss(state, hidden, pixels, shown, draws, log)
 
-    return _Pass(View(mixed.images, project=pixels is not None, box=box), loss)
+    return Pass(ForwardRequest(mixed.images, project=pixels is not None, box=box), loss)
 
 
-def _masked_pass(state: TrainingState, masked: Masked, log: dict[str, Tensor]) -> _Pass:
-    """Cross-entropy on images with holes."""
-    box = detail_box(state, masked.images, "masked")
+def _masked_pass(state: TrainingState, masked: Masked, log: dict[str, Tensor]) -> Pass:
+    """Return the pass of the images with holes: cross-entropy."""
+    box = _detail_box(state, masked.images, "masked")
 
     def loss(output: Outputs) -> Tensor:
-        log["loss/masked"] = segmentation_loss(state, output, masked.labels, masked.weight, box)
+        log["loss/masked"] = _segmentation_loss(state, output, masked.labels, masked.weight, box)
         return state.config.adaptation.masked_weight * log["loss/masked"]
 
-    return _Pass(View(masked.images, box=box), loss)
+    return Pass(ForwardRequest(masked.images, box=box), loss)
 
 
-def _mix(state: TrainingState, batch: Batch, pseudo: PseudoLabels) -> Mixed:
-    """The mixed images of this process, drawn per image of the global batch."""
-    rngs = _generators(state, "mix", len(pseudo.labels))
-    chosen = choose_classes(batch.source_labels, state.config.model.num_classes, rngs)
-    mixed = class_mix(
-        batch.source_images, batch.source_labels, batch.target_images, pseudo.labels, pseudo.weight, chosen
-    )
-    return mixed._replace(images=_augment(state, mixed.images, "augmentation", rngs))
+def _detail_box(state: TrainingState, images: Tensor, purpose: str) -> Box | None:
+    """Return where HRDA's high-resolution crop lies in one pass: one place for the whole batch, drawn for each pass."""
+    side = state.config.model.detail_crop
+    if side is None:
+        return None
+    rng = numpy_generator(state.config.seed, f"detail crop, {purpose}", state.step)
+    return draw_detail_box(rng, images.shape[2:], side)
 
 
-def _mask(state: TrainingState, batch: Batch, pseudo: PseudoLabels) -> Masked:
-    """The masked images of this process."""
-    adaptation = state.config.adaptation
-    rngs = _generators(state, "mask", len(pseudo.labels))
-    images, labels, weight = batch.target_images, pseudo.labels, pseudo.weight
-    if adaptation.masked_images == "target":
-        images = _augment(state, images, "augmentation before masking", rngs)
-    else:
-        # Counted over all steps, so that a batch of one image is of both domains in turn.
-        first = (state.step * distributed.world_size() + distributed.rank()) * len(labels)
-        images = every_second(batch.source_images, images, first)
-        labels = every_second(batch.source_labels, labels, first)
-        weight = every_second(torch.ones_like(weight), weight, first)
-    images = mask_blocks(images, block=adaptation.mask_block, share=adaptation.mask_share, rngs=rngs)
-    return Masked(images, labels, weight)
-
-
-def _augment(state: TrainingState, images: Tensor, purpose: str, rngs: list) -> Tensor:
-    """Color jitter and blur, each on or off for the whole batch."""
-    adaptation = state.config.adaptation
-    jitter, blur = numpy_generator(state.config.seed, purpose, state.step).random(2)
-    return perturb(
-        images,
-        jitter=adaptation.jitter_strength if jitter < adaptation.jitter_probability else 0.0,
-        blur=blur < adaptation.blur_probability,
-        rngs=rngs,
-    )
-
-
-def _generators(state: TrainingState, purpose: str, num: int) -> list:
-    """One generator for each image of this process, by its number in the global batch."""
-    first = distributed.rank() * num
-    return [numpy_generator(state.config.seed, purpose, state.step, first + i) for i in range(num)]
+def _segmentation_loss(
+    state: TrainingState, output: Outputs, labels: Tensor, weight: Tensor | None, box: Box | None
+) -> Tensor:
+    return segmentation_loss(output, labels, weight, box, model=state.config.model, align_corners=state.align_corners)

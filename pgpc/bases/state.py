@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from pgpc.adaptation.teacher import make_teacher
-from pgpc.bases.proca.prototypes import ProCA
 from pgpc.classes import ClassSet, classes_from_json, classes_to_json
-from pgpc.config import Config, flatten, from_dict, to_dict
+from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_dict, place_keys, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
+from pgpc.models.checkpoint import read_newest, write_checkpoint
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import make_optimizer
 from pgpc.runtime import distributed
@@ -25,47 +24,12 @@ from pgpc.runtime.seeding import seed_everything
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
-"""Name of the file inside a checkpoint folder."""
-
-PREVIOUS = "previous.pt"
-"""Name that a checkpoint gets when the next one is written."""
-
-_MAY_CHANGE = (
-    "name",
-    "data.loader_workers",
-    "training.eval_interval",
-    "training.log_interval",
-    "model.checkpointing",
-    "evaluation.window",
-    "evaluation.window_stride",
-    "evaluation.window_batch",
-)
-"""Keys that a resumed run may set differently: they do not influence what is learned from the checkpoint on."""
-
-_MAY_MOVE = ("data.source", "data.target", "model.pretrained")
-"""Keys that name a place: the same files may lie elsewhere on the machine on which a run is resumed."""
-
-
-ADJUSTABLE = (
-    "contrast.r",
-    "contrast.eta",
-    "contrast.weight",
-    "contrast.anchors",
-    "contrast.negatives",
-    "contrast.temperature",
-    "contrast.quota",
-    "contrast.pool",
-    "contrast.average",
-    "contrast.reliable_by",
-    "contrast.reliable_per",
-)
-"""Keys in which a run may differ from its parent, see :meth:`TrainingState.load`. They act on single steps only: the
-shape of no tensor depends on them, and nothing before the contrast. What they change of the memory grows out of it."""
+MakePart = Callable[[Student], "nn.Module | None"]
+"""What makes a base's own part of the state, beside a student; see :meth:`pgpc.bases.base.Base.make_part`."""
 
 
 class TrainingState:
-    """Student, teacher, optimizer, memory, ProCA's prototypes and the number of steps done.
+    """Student, teacher, optimizer, memory bank, the base's own part, and the number of steps done.
 
     There is no random generator, sampler or schedule in it, and none needs saving: batches (`training_batches`), every
     random draw (`pgpc.runtime.seeding`; the global generator, which dropout uses, is seeded anew at each step), the
@@ -73,26 +37,33 @@ class TrainingState:
     is why a resumed run goes on bit for bit as if it had not been interrupted.
 
     Args:
-        config: of the run.
-        device: where the networks live.
-        classes: of the data, kept beside the weights for whoever uses them.
+        config: The config of the run.
+        device: Where the networks live.
+        classes: The classes of the data, kept beside the weights for whoever uses them.
+        make_part: Makes the base's own part of the state; None for a base that has none.
     """
 
-    def __init__(self, config: Config, device: torch.device, classes: ClassSet | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        device: torch.device,
+        classes: ClassSet | None = None,
+        *,
+        make_part: MakePart | None = None,
+    ) -> None:
         seed_everything(config.seed, "initial weights")
         self.config = config
         self.classes = classes or classes_from_json(None, config.model.num_classes)
-        self.student = Student(config).to(device)
+        self.student = make_student(config).to(device)
         if config.training.sync_batch_norm:
             synchronize_batch_norm(self.student)  # and so the teacher, its copy
         self.teacher = make_teacher(self.student) if config.adaptation.enabled else None
         self.contrast = (
             PixelContrast(config.contrast, config.model.num_classes).to(device) if config.contrast.enabled else None
         )
-        self.proca: ProCA | None = None
-        if config.proca.enabled:
-            dim = self.student.segmenter.encoder_channels[-1]
-            self.proca = ProCA(config.proca, config.model.num_classes, dim).to(device)
+        part = make_part(self.student) if make_part is not None else None
+        self.base: nn.Module | None = None if part is None else part.to(device)
+        """The base's own part: whatever it remembers from step to step, in buffers."""
         self.initial_encoder: nn.Module | None = None
         """The encoder as it was before training, for the feature distance; follows from the config."""
         if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
@@ -110,16 +81,34 @@ class TrainingState:
         self._damaged: Path | None = None
         """A file that could not be loaded, and must not take the place of the one that was instead."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks live."""
+        return next(self.student.parameters()).device
+
+    @property
+    def align_corners(self) -> bool:
+        """How logits are brought to the size of labels."""
+        return self.student.segmenter.align_corners
+
+    def require_teacher(self) -> Student:
+        """Return the teacher of a run that has one."""
+        assert self.teacher is not None, "the run trains without a teacher"
+        return self.teacher
+
+    def require_contrast(self) -> PixelContrast:
+        """Return the memory bank and loss of a run with contrast."""
+        assert self.contrast is not None, "the run trains without contrast"
+        return self.contrast
+
     def save(self, folder: Path, progress: dict[str, Any] | None = None) -> None:
         """Write the state to ``folder/checkpoint.pt``: complete, or not at all.
 
-        The checkpoint that is there becomes ``previous.pt``: at any instant one of the two is complete.
-
         Args:
-            folder: is made where there is none.
-            progress: between two reports, ``Progress.state_dict()``.
+            folder: The folder; it is made where there is none.
+            progress: Between two reports, ``Progress.state_dict()``.
         """
-        state = {
+        content = {
             "config": json.dumps(to_dict(self.config)),
             "classes": classes_to_json(self.classes),
             "processes": distributed.world_size(),
@@ -129,36 +118,51 @@ class TrainingState:
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict() if self.teacher is not None else None,
             "contrast": self.contrast.state_dict() if self.contrast is not None else None,
-            "proca": self.proca.state_dict() if self.proca is not None else None,
+            "base": self.base.state_dict() if self.base is not None else None,
             "optimizer": self.optimizer.state_dict(),
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{CHECKPOINT}.{os.getpid()}.tmp"
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        path = folder / CHECKPOINT
-        if path.exists() and path.resolve() != self._damaged:
-            os.replace(path, folder / PREVIOUS)
-        os.replace(temporary, path)
+        write_checkpoint(folder, content, damaged=self._damaged)
         self._damaged = None
 
     def load(self, folder: Path, *, adjust: bool = False) -> None:
         """Go on from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
 
         Args:
-            folder: that holds it.
-            adjust: it may be of another run, a parent, which differs in settings of `ADJUSTABLE`.
+            folder: The folder that holds it.
+            adjust: It may be the checkpoint of another run, a parent, which differs in settings that a running trial
+                may change (:func:`pgpc.config.adjustable_keys`).
 
         Raises:
-            FileNotFoundError: there is neither in `folder`.
-            ValueError: neither can be read, it belongs to a run with another config, or other processes read another
+            FileNotFoundError: There is neither in `folder`.
+            ValueError: Neither can be read, it belongs to a run with another config, or other processes read another
                 one.
         """
-        state = self._read_newest(Path(folder))
-        ours, theirs = flatten(self.config), flatten(from_dict(json.loads(state["config"])))
-        may_differ = (*_MAY_CHANGE, *_MAY_MOVE, *(ADJUSTABLE if adjust else ()))
+        newest = read_newest(Path(folder))
+        saved = newest.content
+        if newest.problem:
+            self._damaged = (Path(folder) / "checkpoint.pt").resolve()
+            if distributed.rank() == 0:
+                log.warning("%s Going on from %s, iteration %d.", newest.problem, newest.file, saved["step"])
+        self._check_config(folder, saved, adjust=adjust)
+        self._check_processes(folder, saved)
+        self.step = saved["step"]
+        self.metrics = saved["metrics"]
+        self.progress = saved.get("progress")
+        self.student.load_state_dict(saved["student"])
+        self.load_part(self.teacher, saved["teacher"])
+        self.load_part(self.contrast, saved["contrast"])
+        self.load_part(self.base, saved_base(saved))
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+    @staticmethod
+    def load_part(part: nn.Module | None, saved: Mapping[str, Any] | None) -> None:
+        """Load a part of the state where the run has it."""
+        if part is not None:
+            part.load_state_dict(cast("Mapping[str, Any]", saved))
+
+    def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool) -> None:
+        ours, theirs = flatten(self.config), flatten(from_dict(json.loads(saved["config"])))
+        may_differ = (*bookkeeping_keys(), *place_keys(), *(adjustable_keys() if adjust else ()))
         differ = [k for k in ours if ours[k] != theirs[k] and k not in may_differ]
         if differ:
             listing = "; ".join(f"{k}: {theirs[k]!r} there, {ours[k]!r} here" for k in differ)
@@ -166,51 +170,20 @@ class TrainingState:
                 f"A run can only be resumed with the config it was started with, but {folder} differs in {listing}. "
                 "Resume with those values, or start afresh in another folder."
             )
-        for key in _MAY_MOVE:
+        for key in place_keys():
             if ours[key] != theirs[key] and distributed.rank() == 0:
                 log.warning("%s was %s and is %s: its contents must be the same.", key, theirs[key], ours[key])
-        self._check_processes(folder, state)
-        self.step = state["step"]
-        self.metrics = state["metrics"]
-        self.progress = state.get("progress")
-        self.student.load_state_dict(state["student"])
-        if self.teacher is not None:
-            self.teacher.load_state_dict(state["teacher"])
-        if self.contrast is not None:
-            self.contrast.load_state_dict(state["contrast"])
-        if self.proca is not None:
-            self.proca.load_state_dict(state["proca"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
-    def _read_newest(self, folder: Path) -> dict[str, Any]:
-        """The content of the newest checkpoint that can be read."""
-        newest, previous = folder / CHECKPOINT, folder / PREVIOUS
-        if not previous.is_file():
-            return read_checkpoint(folder)
-        try:
-            return _read(newest)
-        except (FileNotFoundError, ValueError) as error:
-            reason = str(error)
-            if newest.is_file():
-                self._damaged = newest.resolve()
-        try:
-            state = _read(previous)
-        except ValueError as error:
-            raise ValueError(f"{folder} holds no checkpoint that can be read. {reason} {error}") from error
-        if distributed.rank() == 0:
-            log.warning("%s Going on from %s, iteration %d.", reason, previous, state["step"])
-        return state
-
-    def _check_processes(self, folder: Path, state: dict[str, Any]) -> None:
-        """All must go on from the same step; how many they are may change, which rank 0 warns of."""
-        step = torch.tensor(state["step"], device=next(self.student.parameters()).device)
+    def _check_processes(self, folder: Path, saved: Mapping[str, Any]) -> None:
+        """Refuse processes that go on from different steps; warn where they are more or fewer than before."""
+        step = torch.tensor(saved["step"], device=self.device)
         steps = distributed.all_gather(step).tolist()
         if len(set(steps)) > 1:
             raise ValueError(
                 f"All processes must go on from the same checkpoint, but in {folder} they found those of iterations "
                 f"{steps}. Copy the same files to all machines."
             )
-        before, now = state["processes"], distributed.world_size()
+        before, now = saved["processes"], distributed.world_size()
         if before != now and distributed.rank() == 0:
             log.warning(
                 "The run was interrupted with %d processes and goes on with %d: batches and draws stay the same, but "
@@ -220,11 +193,28 @@ class TrainingState:
             )
 
 
+def make_student(config: Config) -> Student:
+    """Return the network that a run trains, with a projection head where pixels are contrasted."""
+    contrast, training = config.contrast, config.training
+    return Student(
+        config.model,
+        projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
+        merge_passes=training.merge_passes,
+        precision=training.precision,
+    )
+
+
+def saved_base(saved: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the base's own part of a checkpoint, which older ones call by the name of the one base that had one."""
+    found: Mapping[str, Any] | None = saved["base"] if "base" in saved else saved.get("proca")
+    return found
+
+
 def check_feature_distance(config: Config) -> None:
     """Refuse to hold an encoder close to initial weights that are random.
 
     Raises:
-        ValueError: the feature distance is on and the encoder has no pretrained weights.
+        ValueError: The feature distance is on and the encoder has no pretrained weights.
     """
     adaptation = config.adaptation
     if adaptation.enabled and adaptation.feature_distance_weight > 0 and not config.model.pretrained:
@@ -233,60 +223,3 @@ def check_feature_distance(config: Config) -> None:
             "pretrained weights, but got model.pretrained=''. Set model.pretrained=FILE, or "
             "adaptation.feature_distance_weight=0."
         )
-
-
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The content of ``checkpoint.pt``, on the CPU.
-
-    Raises:
-        FileNotFoundError: there is none in `folder`.
-        ValueError: it is damaged, or no checkpoint of this program.
-    """
-    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
-    try:
-        return _read(path)
-    except (FileNotFoundError, ValueError) as error:
-        if previous.is_file():
-            remedy = f"There is an earlier one, {previous.name}: rename it to {CHECKPOINT} to use it."
-        elif isinstance(error, FileNotFoundError):
-            remedy = "Give the folder that holds it."
-        else:
-            remedy = "Take an earlier one or start afresh."
-        raise type(error)(f"{error} {remedy}") from error
-
-
-def read_metrics(folder: Path) -> dict[str, float]:
-    """The last report in ``checkpoint.pt``, without reading what was learned.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint in `folder`.
-        ValueError: it is cut short, or no checkpoint of this program.
-    """
-    path = Path(folder) / CHECKPOINT
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # see `_read`
-        reason = type(error).__name__
-        raise ValueError(f"{path} cannot be read as a checkpoint ({reason}). Take another one.") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The content of one file, see `read_checkpoint`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"No {path.name} in {path.parent}.")
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zipfile and torch raise half a dozen types for a file that is no checkpoint
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint ({reason}). It is damaged or of another program."
-        ) from error
-    if not isinstance(state, dict) or not {"config", "step", "student"} <= state.keys():
-        raise ValueError(f"{path} is no checkpoint of pgpc: it lacks config, step or student.")
-    return state

@@ -31,15 +31,15 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
-    from pgpc.bases.state import CHECKPOINT, PREVIOUS
+    from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
-    from pgpc.training import train
+    from pgpc.training import FRESH, Resume, train
 
     out = arguments.out
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
-    result = train(config_of(arguments), out=out, resume=out if arguments.resume else None)
+    result = train(config_of(arguments), out=out, begin=Resume(out) if arguments.resume else FRESH)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
         score = f"mIoU {result.metrics['mIoU']:.2f}  " if "mIoU" in result.metrics else ""
         log.info("%s->  %s", score, result.out)

@@ -6,7 +6,7 @@ resumed, step t sees the same images, crops and flips.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pgpc.bases.proca.stages import first_step, images_per_step, stage_of
-from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
 from pgpc.data.image_files import decode_image, decode_label
@@ -27,6 +25,31 @@ from pgpc.data.tiles import Region
 _SOURCE_STREAM, _TARGET_STREAM = 0, 1
 
 
+class SourceImages(NamedTuple):
+    """Labeled images of a step.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` float32, normalized.
+        labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+class TargetImages(NamedTuple):
+    """Unlabeled images of a step.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` float32, normalized.
+        valid: ``(B, H, W)`` bool, True where a pixel is neither padding nor in the margins of the image
+            (``data.target_margins``).
+    """
+
+    images: Tensor
+    valid: Tensor
+
+
 class Batch(NamedTuple):
     """One process's share of a step. The fields of a domain of which the step takes no image are None.
 
@@ -35,9 +58,8 @@ class Batch(NamedTuple):
     Attributes:
         source_images: ``(B, 3, H, W)`` float32, normalized.
         source_labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
-        target_images: as the source's.
-        target_valid: ``(B, H, W)`` bool, True where a pixel is neither padding nor in the margins of the image
-            (``data.target_margins``).
+        target_images: As the source's.
+        target_valid: ``(B, H, W)`` bool, see :class:`TargetImages`.
     """
 
     source_images: Tensor | None
@@ -46,8 +68,31 @@ class Batch(NamedTuple):
     target_valid: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
         return Batch(*(None if field is None else field.to(device, non_blocking=True) for field in self))
+
+    def require_source(self) -> SourceImages:
+        """Return the labeled images of a step that takes some."""
+        assert self.source_images is not None and self.source_labels is not None, "the step takes no source image"
+        return SourceImages(self.source_images, self.source_labels)
+
+    def require_target(self) -> TargetImages:
+        """Return the unlabeled images of a step that takes some."""
+        assert self.target_images is not None and self.target_valid is not None, "the step takes no target image"
+        return TargetImages(self.target_images, self.target_valid)
+
+
+class BatchPlan(NamedTuple):
+    """What a base decides about the images of a step.
+
+    Attributes:
+        images_per_step: From the step (0-based) to the numbers of source and target images over all processes.
+        source_row: From the step and the place in the global batch to the row of the source image; None, also as an
+            answer, leaves the choice to the loader. It is not asked with ``data.rare_class_sampling``.
+    """
+
+    images_per_step: Callable[[int], tuple[int, int]]
+    source_row: Callable[[int, int], int | None] | None = None
 
 
 class EvaluationSample(NamedTuple):
@@ -69,40 +114,50 @@ class SampleError(ValueError):
 
 
 class TrainingData(Dataset[Batch]):
-    """Step to batch, for one of `world_size` processes: rank k has the k-th part of the global batch."""
+    """Step to batch, for one of `world_size` processes: rank k has the k-th part of the global batch.
 
-    def __init__(self, config: Config, source: Shards, target: Shards | None, *, rank: int, world_size: int) -> None:
-        batch_size = config.training.batch_size
+    The arguments are those of :func:`training_batches`.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        source: Shards,
+        target: Shards | None,
+        *,
+        plan: BatchPlan,
+        seed: int,
+        batch_size: int,
+        num_classes: int,
+        rank: int,
+        world_size: int,
+    ) -> None:
         if batch_size % world_size:
             raise ValueError(
                 f"training.batch_size must be a multiple of the number of processes ({world_size}), but got "
                 f"{batch_size}. Set training.batch_size={-(-batch_size // world_size) * world_size}, or "
                 "start another number of processes."
             )
-        if source.num_classes != config.model.num_classes:
+        if source.num_classes != num_classes:
             raise ValueError(
                 f"model.num_classes must be the number of classes of the source ({source.num_classes}), but "
-                f"got {config.model.num_classes}. Set model.num_classes={source.num_classes}."
+                f"got {num_classes}. Set model.num_classes={source.num_classes}."
             )
         source.check_labeled()
-        self._config, self._data = config, config.data
+        self._data, self._plan, self._seed = data, plan, seed
         self._rank, self._world_size = rank, world_size
         self._source, self._target = source, target
-        self._rare_classes = self._balanced = None
-        if config.data.rare_class_sampling:
+        self._rare_classes = None
+        if data.rare_class_sampling:
             self._rare_classes = rare_classes(
                 source.class_pixels,
-                config.data.rare_class_temperature,
-                config.data.rare_class_min_pixels,
+                data.rare_class_temperature,
+                data.rare_class_min_pixels,
                 source.classes.names,
             )
-        elif config.proca.enabled:
-            from pgpc.bases.proca.class_balance import ClassBalancedDraws  # no other base needs it
-
-            self._balanced = ClassBalancedDraws(source.class_pixels)
 
     def __getitem__(self, step: int) -> Batch:
-        num_source, num_target = images_per_step(step, self._config)
+        num_source, num_target = self._plan.images_per_step(step)
         source_images = source_labels = target_images = target_valid = None
         if num_source:
             source = [self._source_sample(step, i) for i in self._share(num_source)]
@@ -113,24 +168,22 @@ class TrainingData(Dataset[Batch]):
         return Batch(source_images, source_labels, target_images, target_valid)
 
     def _share(self, num: int) -> range:
-        """This process's places in a global batch of `num` images."""
+        """Return this process's places in a global batch of `num` images."""
         share = num // self._world_size
         return range(self._rank * share, (self._rank + 1) * share)
 
     def _rng(self, stream: int, step: int, index: int) -> np.random.Generator:
-        return np.random.default_rng([self._config.seed, stream, step, index])
+        return np.random.default_rng([self._seed, stream, step, index])
 
     def _draw_source(self, rng: np.random.Generator, step: int, index: int) -> tuple[int | None, int]:
-        """The class that an image is drawn for, None where it is not drawn for one, and the image's row."""
+        """Return the class that an image is drawn for, None where it is not drawn for one, and the image's row."""
         if self._rare_classes is not None:
             return self._rare_classes.draw(rng)
-        if self._balanced is not None and stage_of(step, self._config) == "adapt":
-            drawn_before = (step - first_step("adapt", self._config)) * self._config.training.batch_size
-            return None, self._balanced.row(self._config.seed, drawn_before + index)
-        return None, int(rng.integers(len(self._source)))
+        row = self._plan.source_row(step, index) if self._plan.source_row is not None else None
+        return None, int(rng.integers(len(self._source))) if row is None else row
 
     def _source_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
-        """Image and label of a random crop, or whole, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
+        """Return image and label of a random crop, or whole, ``(3, H, W)`` float32 and ``(H, W)`` int64."""
         data, rng = self._data, self._rng(_SOURCE_STREAM, step, index)
         drawn, row = self._draw_source(rng, step, index)
         native = self._source.size(row)
@@ -155,7 +208,7 @@ class TrainingData(Dataset[Batch]):
         )
 
     def _target_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
-        """Image of a random crop, or whole, and where it counts, ``(3, H, W)`` float32 and ``(H, W)`` bool."""
+        """Return the image of a random crop, or whole, ``(3, H, W)`` float32, and where it counts, ``(H, W)`` bool."""
         assert self._target is not None, "target samples need target shards"
         data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
         row = int(rng.integers(len(self._target)))
@@ -185,43 +238,59 @@ class _EvaluationData(Dataset[EvaluationSample]):
 
 
 def training_batches(
-    config: Config,
+    data: DataConfig,
     source: Shards,
     target: Shards | None,
     *,
+    plan: BatchPlan,
+    seed: int,
+    batch_size: int,
+    num_classes: int,
+    steps: Sequence[int],
     rank: int = 0,
     world_size: int = 1,
-    start_step: int = 0,
 ) -> Iterator[Batch]:
-    """The batches of steps `start_step` .. ``config.training.iterations - 1`` for one process.
+    """Return the batches of some steps for one process.
 
-    Source images are drawn by rare class sampling, or uniformly with replacement; target images uniformly
-    with replacement. Labels of the target are not read. A crop is mirrored with probability 1/2; whole images
+    Source images are drawn by rare class sampling, as the plan says, or uniformly with replacement; target images
+    uniformly with replacement. Labels of the target are not read. A crop is mirrored with probability 1/2; whole images
     (``data.crop=None``) never are.
 
-    Without rare class sampling, ProCA draws the source images of its stage "adapt" by its own balance of classes.
-
     Args:
-        config: what the batches are made of and how many images of each domain a step takes.
-        source: labeled train split.
-        target: train split of the target, or None.
-        rank: this process, 0 .. world_size - 1.
-        world_size: number of processes that share the global batch.
-        start_step: first step, for example of a resumed run.
+        data: What the images are made into.
+        source: Labeled train split.
+        target: Train split of the target, or None.
+        plan: How many images of each domain a step takes and, where the base decides it, which source images.
+        seed: Seed of all draws, which otherwise depend on the step and the place in the batch only.
+        batch_size: B, images per domain and step over all processes.
+        num_classes: C of the network.
+        steps: The steps (0-based), for example those that a resumed run has before it.
+        rank: Number of this process, 0 .. world_size - 1.
+        world_size: Number of processes that share the global batch.
 
     Raises:
-        ValueError: a batch size that the processes cannot share evenly, another number of classes than the
+        ValueError: A batch size that the processes cannot share evenly, another number of classes than the
             network's, a source without labels, or rare class sampling without an image to draw.
-        SampleError: while iterating, an image or label could not be read; the message names it.
+        SampleError: While iterating, an image or label could not be read; the message names it.
     """
-    data = TrainingData(config, source, target, rank=rank, world_size=world_size)
-    return in_order(data, range(start_step, config.training.iterations), config.data.loader_workers)
+    samples = TrainingData(
+        data,
+        source,
+        target,
+        plan=plan,
+        seed=seed,
+        batch_size=batch_size,
+        num_classes=num_classes,
+        rank=rank,
+        world_size=world_size,
+    )
+    return in_order(samples, steps, data.loader_workers)
 
 
 def evaluation_samples(
     shards: Shards, data: DataConfig, *, rank: int = 0, world_size: int = 1
 ) -> Iterator[EvaluationSample]:
-    """All images of a labeled split, one at a time.
+    """Return all images of a labeled split, one at a time.
 
     Rank k has rows k, k + world_size, ...: over all ranks, every image once.
 
@@ -234,8 +303,8 @@ def evaluation_samples(
     return in_order(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
 
 
-def in_order(data: Dataset, order: Sequence[int], workers: int) -> Iterator[Any]:
-    """The items of `order`, prepared by `workers` processes; PyTorch gives each of them one thread."""
+def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator[Any]:
+    """Return the items of `order`, prepared by `workers` processes; PyTorch gives each of them one thread."""
     loader = DataLoader(
         data,
         batch_size=None,
@@ -254,12 +323,12 @@ def _unchanged(item: Any) -> Any:
 
 
 def read_image(shards: Shards, row: int, region: Region | None = None) -> np.ndarray:
-    """The image of a row, ``(H, W, 3)`` uint8.
+    """Return the image of a row, ``(H, W, 3)`` uint8.
 
     Args:
-        shards: the split.
-        row: of the split.
-        region: the part that will be looked at, beside which pixels may be 0; None: all.
+        shards: The split.
+        row: Number of the row in the split.
+        region: The part that will be looked at, beside which pixels may be 0; None is all of it.
 
     Raises:
         SampleError: it cannot be read, or is not of the size that its row says; the message names it.
@@ -275,7 +344,7 @@ def read_image(shards: Shards, row: int, region: Region | None = None) -> np.nda
 
 
 def read_label(shards: Shards, row: int) -> np.ndarray:
-    """The label of a row of a labeled split, ``(H, W)`` uint8.
+    """Return the label of a row of a labeled split, ``(H, W)`` uint8.
 
     Raises:
         SampleError: it cannot be read; the message names it.

@@ -1,7 +1,19 @@
-"""The training step, the loop around it, and the state that crosses steps."""
+"""The loop around the training step: where a run begins, what it reports, and where its results go."""
 
-from pgpc.bases.state import TrainingState, read_checkpoint
-from pgpc.evaluation.segmentation import Metrics, evaluate
-from pgpc.training.loop import NonFiniteLoss, Result, train
+from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Fresh, Resume
+from pgpc.training.callbacks import Callbacks
+from pgpc.training.loop import Result, train
+from pgpc.training.metrics import NonFiniteLoss
 
-__all__ = ["Metrics", "NonFiniteLoss", "Result", "TrainingState", "evaluate", "read_checkpoint", "train"]
+__all__ = [
+    "FRESH",
+    "Begin",
+    "Callbacks",
+    "ForkParent",
+    "ForkTrunk",
+    "Fresh",
+    "NonFiniteLoss",
+    "Result",
+    "Resume",
+    "train",
+]

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from pgpc.runtime import distributed
 
+BANK_FILL = "bank_fill/"
+"""Beginning of the names of the numbers that say how full the memory bank is."""
+
 
 class Averages:
     """Running means of a step's scalars, kept on the device so that no step waits for the host.
@@ -33,7 +36,7 @@ class Averages:
             self._steps[name] = self._steps.get(name, 0) + 1
 
     def result(self) -> dict[str, float]:
-        """The means over the steps that had the scalar, and over processes."""
+        """Return the means over the steps that had the scalar, and over processes."""
         processes = distributed.world_size()
         means = {
             name: (distributed.all_reduce_sum(value / self._steps[name]) / processes).tolist()
@@ -43,7 +46,7 @@ class Averages:
         return {**means, **{f"anchors/{name}": number for name, number in zip(self._names, anchors)}}
 
     def first_non_finite(self) -> str | None:
-        """Name of a scalar whose sum is infinite or NaN on any process, if there is one."""
+        """Return the name of a scalar whose sum is infinite or NaN on any process, if there is one."""
         for name, value in self._sums.items():
             # A non-finite summand makes the sum non-finite, on whichever process it was.
             if not torch.isfinite(distributed.all_reduce_sum(value.double().sum())):
@@ -51,7 +54,7 @@ class Averages:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data that JSON takes, equal on all processes: the sums are means over them."""
+        """Return plain data that JSON takes, equal on all processes: the sums are means over them."""
         processes = distributed.world_size()
         sums = {
             name: (distributed.all_reduce_sum(value.clone()) / processes).tolist() for name, value in self._sums.items()
@@ -103,7 +106,7 @@ class Progress:
         self.since_report = Averages(self._names)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data that JSON takes, equal on all processes."""
+        """Return plain data that JSON takes, equal on all processes."""
         return {
             "curve": self.curve.state_dict(),
             "since_report": self.since_report.state_dict(),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-from pgpc.bases.state import CHECKPOINT, PREVIOUS
 from pgpc.runtime import storage
 
 log = logging.getLogger(__name__)
 
 
 def working_folder(url: str) -> Path:
-    """Where a run is written that is to lie at `url`: ``runs/{hash}`` in the cache folder, the same each time."""
+    """Return where a run that is to lie at `url` is written: ``runs/{hash}`` in the cache folder, always the same."""
     return storage.cache_folder() / "runs" / hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
 
 
@@ -39,22 +35,3 @@ def copy_up(folder: Path, url: str, *, last: bool) -> None:
         if last:
             raise type(error)(f"{error} The run is complete in {folder}; copy it by hand.") from error
         log.warning("%s Training goes on; the next report is copied with what is missing.", error)
-
-
-@contextlib.contextmanager
-def fetched(where: Path | str) -> Iterator[Path]:
-    """A folder of this machine with the checkpoints at `where`; a path is given back as it is.
-
-    Raises:
-        FileNotFoundError: there is none at an address on S3.
-        OSError: S3 cannot be reached, or refuses.
-    """
-    if not storage.is_url(where):
-        yield Path(where)
-        return
-    where = str(where).removesuffix(f"/{CHECKPOINT}")
-    with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
-        names = (CHECKPOINT, PREVIOUS)
-        if not any([storage.download(str(storage.join(where, name)), Path(folder) / name) for name in names]):
-            raise FileNotFoundError(f"No {CHECKPOINT} at {where}.")
-        yield Path(folder)

@@ -12,31 +12,31 @@ import numpy as np
 from torch import Tensor, nn
 
 from pgpc.classes import ClassSet, colorize
-from pgpc.config import Config, flatten
+from pgpc.config import Config, flatten, hyperparameter_keys
+from pgpc.evaluation.overlay import paint, photo
+from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
-from pgpc.figures.canvas import photo
-from pgpc.figures.embedding import draw_pixels, feature_map, features_at
-from pgpc.figures.selection import WAYS, paint, selected
+from pgpc.evaluation.selected_pixels import WAYS, selected
 from pgpc.models.student import Student
+from pgpc.training.averages import BANK_FILL
 
 _METRIC = "eval/mIoU"
-_HPARAM_GROUPS = ("contrast.", "adaptation.", "optimizer.", "training.", "model.", "seed")
 _PROJECTED_PIXELS = 50  # of each class, in the embedding projector
 
 
 class Tracker:
-    """Writes the TensorBoard run of one training. Only process 0 has one.
+    """The TensorBoard run of one training. Only process 0 has one.
 
     Hyperparameters are written at the start and refer to the curve of the metric, so that the final score of a run
     stands beside them also when the run was stopped half-way; its status is unknown until it has come to its end.
 
     Args:
-        folder: receives the event file.
-        config: its values become the run's hyperparameters.
-        classes: whose colors labels are painted in.
-        step: the iteration that the run goes on from; points of an earlier try beyond it are dropped.
+        folder: Folder that receives the event file.
+        config: The config, whose values become the run's hyperparameters.
+        classes: The classes, in whose colors labels are painted.
+        step: The iteration that the run goes on from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
-        compared: dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
+        compared: Dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
             that bear on the result.
     """
 
@@ -78,13 +78,13 @@ class Tracker:
 
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # all points
         for tag in events.Tags()["scalars"]:
-            # Which memories there are, all empty, depends on settings of the contrast.
-            if tag.startswith(("train/", "eval/")) and not tag.startswith("train/memory/"):
+            # Which parts of the memory bank there are, all empty, depends on settings of the contrast.
+            if tag.startswith(("train/", "eval/")) and not tag.startswith(f"train/{BANK_FILL}"):
                 for point in events.Scalars(tag):
                     self._writer.add_scalar(tag, point.value, point.step, point.wall_time)
 
     def flush(self) -> None:
-        """What was added outlives a process that is killed."""
+        """Write out what was added, so that it outlives a process that is killed."""
         self._writer.flush()
 
     def pictures(self, student: Student, teacher: Student | None, step: int) -> None:
@@ -97,9 +97,9 @@ class Tracker:
         Nothing here is random or asks other processes, and both networks are left as they were.
 
         Args:
-            student: whose predictions are shown.
-            teacher: whose pseudo-labels are shown.
-            step: optimizer steps done.
+            student: The network whose predictions are shown.
+            teacher: The network whose pseudo-labels are shown.
+            step: Optimizer steps done.
         """
         for image, label, name in self._samples:
             with _evaluating(student):
@@ -149,12 +149,12 @@ class Tracker:
 
 
 def _hyperparameters(config: Config, compared: Sequence[str] | None) -> dict[str, tuple[float | str, bool]]:
-    """By name, the value of each, and whether it plays a part: without contrast, its settings do not.
+    """Return by name the value of each, and whether it plays a part: without contrast, its settings do not.
 
     Names are what follows the last dot of the keys, where that tells them apart.
     """
     flat = flatten(config)
-    keys = [key for key in flat if key.startswith(_HPARAM_GROUPS)] if compared is None else compared
+    keys = hyperparameter_keys() if compared is None else compared
     short = Counter(key.rpartition(".")[2] for key in keys)
     found = {}
     for key in keys:
@@ -168,7 +168,7 @@ def _hyperparameters(config: Config, compared: Sequence[str] | None) -> dict[str
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in the mode that it was in."""
+    """Put a network into evaluation mode; afterwards every module is in the mode that it was in."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:

@@ -1,8 +1,8 @@
-"""Warm-ups: the iterations before the contrast, trained once and forked by every run that begins with the same ones.
+"""Trunks: the iterations before the contrast, trained once and forked by every run that begins with the same ones.
 
-Until the memory begins to fill, ``contrast.fill`` iterations before ``contrast.start``, the contrast's settings play no
-part: the teacher's features are not projected, nothing is remembered, and the projection head gets no gradient. Runs
-that differ in these settings only are alike until then. A warm-up is the folder of a run that was stopped there
+Until the memory bank begins to fill, ``contrast.fill`` iterations before ``contrast.start``, the contrast's settings
+play no part: the teacher's features are not projected, nothing is remembered, and the projection head gets no gradient.
+Runs that differ in these settings only are alike until then. A trunk is the folder of a run that was stopped there
 (``train(..., until=..)``): its checkpoint, its curves, and ``warm_up.json``, which says what it depends on.
 """
 
@@ -21,56 +21,30 @@ import torch
 from torch import nn
 
 import pgpc
-from pgpc.bases.state import TrainingState, read_checkpoint
-from pgpc.config import Config, flatten
+from pgpc.bases import Base, TrainingState, make_base
+from pgpc.bases.state import saved_base
+from pgpc.classes import classes_to_json
+from pgpc.config import Config, contrast_phase_keys, field_of, flatten, place_keys, trunk_length_keys, unreported_keys
 from pgpc.data.domains import STREETS_VERSION
-from pgpc.data.shards.reader import read_manifest, sha256
+from pgpc.data.shards.manifest import read_manifest
+from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
-from pgpc.runtime.files import write_file
+from pgpc.runtime.fields import Phase
+from pgpc.runtime.files import sha256, write_file
 from pgpc.runtime.storage import is_url
 
 log = logging.getLogger(__name__)
 
 FILE = "warm_up.json"
+"""Name of the record in a trunk's folder; it is older than the word trunk."""
 
-_LENGTH = ("contrast.start", "contrast.fill")
-_NEUTRAL = (
-    *_LENGTH,
-    "contrast.r",
-    "contrast.eta",
-    "contrast.weight",
-    "contrast.anchors",
-    "contrast.negatives",
-    "contrast.temperature",
-    "contrast.bank_size",
-    "contrast.quota",
-    "contrast.pool",
-    "contrast.family",
-    "contrast.positive",
-    "contrast.negative",
-    "contrast.average",
-    "contrast.head_warmup",
-    "contrast.reliable_by",
-    "contrast.reliable_per",
-    "contrast.negatives_per",
-    "contrast.source_from",
-    # The head is drawn after the network, is touched by nothing before the contrast, and is no part of the warm-up.
-    "contrast.dim",
-    "contrast.hidden",
-    "name",
-    "data.loader_workers",
-)
-"""Keys without influence on any iteration before `length`, whatever the others are. Every other key counts as one that
-has: a new one must be looked at before it is added here."""
-_PLACES = ("data.source", "data.target", "model.pretrained")
-"""Keys of whose files the contents count, not where they lie."""
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 _CODE = "code"
 
 
 def length(config: Config) -> int:
-    """How many of a run's first iterations the contrast has no part in; 0 if it has from the start.
+    """Return how many of a run's first iterations the contrast has no part in; 0 if it has from the start.
 
     Without contrast the same as with it, for there the runs part that are alike until then.
     """
@@ -78,20 +52,25 @@ def length(config: Config) -> int:
 
 
 def influential(config: Config, keys: Collection[str]) -> list[str]:
-    """Those of `keys` in which runs that share one warm-up must not differ, in their order."""
-    return [key for key in keys if key in _LENGTH or not _is_neutral(key, config)]
+    """Return those of `keys` in which runs that share one trunk must not differ, in their order.
+
+    Args:
+        config: The config of one of the runs.
+        keys: Dotted keys.
+    """
+    base = make_base(config)
+    return [key for key in keys if key in trunk_length_keys() or not _is_neutral(key, base)]
 
 
-def _is_neutral(key: str, config: Config) -> bool:
-    if key == "contrast.enabled":  # the stage of ProCA that adapts has its EMA teacher only for the contrast
-        return config.base != "proca"
-    if key == "contrast.anchor_view":  # without a loss on mixed images they are made for their anchors, from step 0 on
-        return config.adaptation.target_weight > 0
-    return key in _NEUTRAL
+def _is_neutral(key: str, base: Base) -> bool:
+    """Return whether a key bears on no iteration of a trunk, whatever the others are, and on no report of them."""
+    if field_of(key).phase is Phase.CONDITIONAL:
+        return not base.acts_before_contrast(key)
+    return key in contrast_phase_keys() or key in unreported_keys()
 
 
 def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]:
-    """All that the iterations before `length`, and the reports of them, depend on.
+    """Return all that the iterations before `length`, and the reports of them, depend on.
 
     With more than two processes the sums of gradients also depend on the order in which they are taken, which may
     differ after any interruption; see :class:`pgpc.bases.state.TrainingState`.
@@ -109,10 +88,13 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
         ValueError: data that is missing or damaged.
         OSError: data or weights that cannot be read.
     """
+    base = make_base(config)
     values = {
-        key: value for key, value in flatten(config).items() if key not in _PLACES and not _is_neutral(key, config)
+        key: value
+        for key, value in flatten(config).items()
+        if key not in place_keys() and key not in trunk_length_keys() and not _is_neutral(key, base)
     }
-    found = {
+    found: dict[str, Any] = {
         **values,
         "data.source": _contents(config.data.source, "train"),
         "data.target": _contents(config.data.target, "train") if config.adaptation.enabled else None,
@@ -127,7 +109,7 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
 
 
 def address(config: Config, *, processes: int, device: str) -> str:
-    """A name for a run's warm-up: a digest of its `influences` and `length`.
+    """Return a name for a run's trunk: a digest of its `influences` and `length`.
 
     Raises:
         ValueError: see `influences`.
@@ -138,8 +120,8 @@ def address(config: Config, *, processes: int, device: str) -> str:
 
 
 @dataclass
-class Record:
-    """What lies beside the checkpoint of a warm-up, in ``warm_up.json``.
+class TrunkRecord:
+    """What lies beside the checkpoint of a trunk, in ``warm_up.json``.
 
     Attributes:
         influences: what it depends on.
@@ -155,35 +137,42 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """That its training steps took; of one that is complete."""
-        return self.progress["seconds"]
+        """Seconds that the training steps of a complete trunk took."""
+        assert self.progress is not None, "the trunk is not complete"
+        return float(self.progress["seconds"])
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""
         write_file(folder / FILE, lambda file: file.write(json.dumps(asdict(self), indent=1).encode()))
 
 
-def read_record(folder: Path) -> Record:
-    """The record of a warm-up.
+def read_record(folder: Path) -> TrunkRecord:
+    """Return the record of a trunk.
 
     Raises:
         ValueError: there is none in `folder`, or it is damaged.
     """
     try:
-        return Record(**json.loads((folder / FILE).read_bytes()))
+        return TrunkRecord(**json.loads((folder / FILE).read_bytes()))
     except FileNotFoundError:
         raise ValueError(
-            f"A warm-up has a {FILE}, but {folder} has none. Name the folder of train(.., until=..)."
+            f"A trunk has a {FILE}, but {folder} has none. Name the folder of train(.., until=..)."
         ) from None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{folder / FILE} is damaged: {error}. Train the warm-up again.") from None
+        raise ValueError(f"{folder / FILE} is damaged: {error}. Train the trunk again.") from None
 
 
-def begin_record(folder: Path, state: TrainingState, device: torch.device) -> Record:
-    """The record of a warm-up that is about to be trained in `folder`, or to go on from `state`."""
-    found = influences(state.config, processes=distributed.world_size(), device=device.type)
+def begin_record(folder: Path, state: TrainingState, base: Base) -> TrunkRecord:
+    """Return the record of a trunk that is about to be trained, or to go on.
+
+    Args:
+        folder: The trunk's folder.
+        state: The state that it begins with.
+        base: The base of the run.
+    """
+    found = influences(base.config, processes=distributed.world_size(), device=state.device.type)
     if state.step == 0 or not (folder / FILE).is_file():
-        return Record(found, [])
+        return TrunkRecord(found, [])
     record = read_record(folder)
     record.reports = [report for report in record.reports if report["iteration"] <= state.step]
     if record.iterations != state.step:
@@ -191,62 +180,66 @@ def begin_record(folder: Path, state: TrainingState, device: torch.device) -> Re
     return record
 
 
-def check_until(config: Config, until: int) -> None:
+def check_until(base: Base, until: int) -> None:
     """Refuse to stop where the contrast already plays a part.
 
+    Args:
+        base: The base of the run.
+        until: Iterations after which it is to stop.
+
     Raises:
-        ValueError: it does at iteration `until`, or there is no such iteration.
+        ValueError: The contrast plays a part at iteration `until`, or there is no such iteration.
     """
+    most = length(base.config)
     check(
-        1 <= until <= length(config),
-        f"until must lie in [1, {length(config)}], before the contrast remembers anything (contrast.start - "
-        "contrast.fill), for other runs to go on from there",
+        1 <= until <= most,
+        f"until must lie in [1, {most}], before the memory bank begins to fill (contrast.start - contrast.fill), for "
+        "other runs to go on from there",
         until,
     )
 
 
-def fork(state: TrainingState, folder: Path, device: torch.device) -> Record:
-    """Let `state`, which is at step 0, go on from the end of a warm-up.
+def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
+    """Let `state`, which is at step 0, go on from the end of a trunk.
 
-    The projection head stays as it is, and the memory empty: nothing touches them before.
+    The projection head stays as it is, and the memory bank empty: nothing touches them before.
 
     Args:
-        state: changed in place.
-        folder: of the warm-up.
-        device: of this process.
+        state: The state; it is changed in place.
+        base: The base of the run.
+        folder: The trunk's folder.
 
     Returns:
-        The warm-up's record.
+        The trunk's record.
 
     Raises:
-        ValueError: `folder` holds no complete warm-up, or one of runs that begin differently; the message says how.
+        ValueError: `folder` holds no complete trunk, or one of runs that begin differently; the message says how.
     """
     record = read_record(folder)
-    check(record.iterations > 0, f"The warm-up in {folder} must be complete", record.iterations, "Resume it.")
-    ours = influences(state.config, processes=distributed.world_size(), device=device.type)
+    check(record.iterations > 0, f"The trunk in {folder} must be complete", record.iterations, "Resume it.")
+    ours = influences(base.config, processes=distributed.world_size(), device=state.device.type)
     theirs = record.influences
     differ = [name for name in {**theirs, **ours} if name != _CODE and theirs.get(name) != ours.get(name)]
     if differ:
         listing = "; ".join(f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here" for name in differ)
         raise ValueError(
-            f"A warm-up can only be forked by runs that begin as it did, but {folder} differs in {listing}. "
-            "Train a warm-up for this config, or start without one."
+            f"A trunk can only be forked by runs that begin as it did, but {folder} differs in {listing}. "
+            "Train a trunk for this config, or start without one."
         )
     check(
-        record.iterations <= length(state.config),
-        f"A warm-up must end before the contrast remembers anything, at iteration {length(state.config)} of this "
-        "config (contrast.start - contrast.fill)",
+        record.iterations <= length(base.config),
+        f"A trunk must end before the memory bank begins to fill, at iteration {length(base.config)} of this config "
+        "(contrast.start - contrast.fill)",
         record.iterations,
         "Train a shorter one, or start without one.",
     )
     if theirs[_CODE] != ours[_CODE] and distributed.rank() == 0:
-        log.warning("The code of pgpc has changed since the warm-up in %s was trained.", folder)
+        log.warning("The code of pgpc has changed since the trunk in %s was trained.", folder)
     saved = read_checkpoint(folder)
     _load_all_but_head(state.student, saved["student"])
     if state.teacher is not None:
         _load_all_but_head(state.teacher, saved["teacher"])
-    if state.proca is not None:
-        state.proca.load_state_dict(saved["proca"])
+    state.load_part(state.base, saved_base(saved))
     _load_optimizer(state.optimizer, saved["optimizer"])
     state.step = saved["step"]
     return record
@@ -267,17 +260,18 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) 
 
 
 def _contents(where: str, split: str | None) -> Any:
-    """What tells one split of a domain from any other."""
+    """Return what tells one split of a domain from any other."""
     if split is None:
         return None
     if where.startswith("streets:"):
         return [where, split, STREETS_VERSION]  # the rest is in data.streets
     manifest = read_manifest(where if is_url(where) else Path(where).expanduser())
-    return [manifest["classes"], [file["sha256"] for file in manifest["splits"].get(split, {}).get("files", [])]]
+    files = manifest.splits[split].files if split in manifest.splits else ()
+    return [classes_to_json(manifest.classes), [file.sha256 for file in files]]
 
 
 def _code() -> str:
-    """A digest of this package's source, but for what only shows or starts things."""
+    """Return a digest of this package's source, but for what only shows or starts things."""
     root = Path(pgpc.__file__).parent
     files = [f for f in sorted(root.rglob("*.py")) if f.relative_to(root).parts[0] not in ("cli", "figures")]
     digest = hashlib.sha256()

@@ -6,14 +6,12 @@ import pytest
 import torch
 
 import pgpc
-from pgpc.bases.passes import cross_entropy, segmentation_loss
-from pgpc.bases.proca.step import prepare, proca_step
-from pgpc.bases.self_training import train_step
+from pgpc.bases.losses import cross_entropy, segmentation_loss
 from pgpc.bases.state import TrainingState
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import training_batches
 from pgpc.models.student import Outputs
 from pgpc.presets import preset_names
+from tests.helpers.training import new_state, prepare, train_step, training_batches
 
 
 def first_batch(config):
@@ -194,15 +192,14 @@ def shrink(name, tiny):
 def test_two_steps_of_every_preset(name, tiny):
     """The second step has the contrast, where the preset has it, and is ProCA's first against prototypes."""
     config = shrink(name, tiny)
-    state = TrainingState(config, torch.device("cpu"))
+    state = new_state(config)
     before = torch.cat([p.detach().flatten() for p in state.student.segmenter.parameters()]).clone()
     source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
     batches = training_batches(config, source, target, rank=0, world_size=1, start_step=0)
     logs = []
     for batch in itertools.islice(batches, 2):
-        if state.proca is not None:
-            prepare(state, source, target)
-        logs.append((train_step if state.proca is None else proca_step)(state, batch))
+        prepare(state, source, target)
+        logs.append(train_step(state, batch))
     assert all(value.isfinite().all() for log in logs for value in log.values())
     assert ("loss/contrast" in logs[1]) == config.contrast.enabled
     assert "loss/contrast" not in logs[0]

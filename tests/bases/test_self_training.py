@@ -6,11 +6,10 @@ import pytest
 import torch
 
 import pgpc
-from pgpc.bases.passes import cross_entropy
-from pgpc.bases.self_training import train_step
+from pgpc.bases.losses import cross_entropy
 from pgpc.bases.state import TrainingState
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import training_batches
+from tests.helpers.training import train_step, training_batches
 
 
 def run(config, steps):
@@ -185,7 +184,7 @@ def test_anchors_on_the_mixed_image_need_no_extra_pass(tiny, monkeypatch):
 def test_anchors_on_the_mixed_image_are_where_it_shows_the_target(tiny, monkeypatch):
     """With every class of the source pasted nothing of the target is left, and there is nothing to contrast."""
     everything = lambda labels, num_classes, rngs: torch.ones(len(rngs), num_classes + 1, dtype=torch.bool)  # noqa: E731
-    monkeypatch.setattr("pgpc.bases.self_training.choose_classes", everything)
+    monkeypatch.setattr("pgpc.bases.student_images.choose_classes", everything)
     _, logs = run(tiny(changes={"contrast.anchor_view": "mixed"}), 2)
     assert logs[-1]["loss/contrast"] == 0
     assert not logs[-1]["anchors"].any()

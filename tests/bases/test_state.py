@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import pgpc
-from pgpc.bases.state import TrainingState, read_checkpoint
+from pgpc.bases.state import TrainingState
+from pgpc.models.checkpoint import read_checkpoint
 
 
 def saved(state, folder, *steps):
@@ -60,7 +61,7 @@ def test_at_every_instant_one_checkpoint_is_complete(state, tmp_path, monkeypatc
         replace(*names)
         load()
 
-    monkeypatch.setattr("pgpc.bases.state.os.replace", watched)
+    monkeypatch.setattr("pgpc.models.checkpoint.os.replace", watched)
     saved(state, tmp_path, 3)
     assert seen == [2, 2, 2, 3]
 

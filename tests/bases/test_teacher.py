@@ -7,10 +7,9 @@ import torch
 from timm.layers import DropPath
 from torch import nn
 
-from pgpc.bases.self_training import train_step
 from pgpc.bases.state import TrainingState
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import training_batches
+from tests.helpers.training import train_step, training_batches
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ _SCALE = (0.5, 1.5)
 
 
 def augment_colors(images: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """Color jitter in random order, sometimes gray, then a slight blur, with fresh factors for each image.
+    """Jitter colors in random order, sometimes turn to gray, then blur slightly, with fresh factors for each image.
 
     Contrast is about the mean and brightness a factor, as torchvision does it; :func:`pgpc.adaptation.mixing.perturb`
     differs in both.
@@ -69,7 +69,7 @@ def scale_crop_flip(image: Tensor, labels: Tensor, rng: np.random.Generator) -> 
 
 
 def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """One image ``(3, H, W)`` in [0, 1]."""
+    """Return one changed image ``(3, H, W)`` in [0, 1]."""
     # Here and not above: torchvision takes more than a second to import, and ProCA alone needs it.
     from torchvision.transforms.v2 import functional as V
 

@@ -25,7 +25,7 @@ class ClassBalancedDraws:
         class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
 
     Raises:
-        ValueError: no image has a labeled pixel.
+        ValueError: No image has a labeled pixel.
     """
 
     def __init__(self, class_pixels: np.ndarray) -> None:
@@ -39,14 +39,14 @@ class ClassBalancedDraws:
         self._held: tuple[tuple[int, int], np.ndarray] | None = None  # the sub-epoch that was asked for last
 
     def row(self, seed: int, index: int) -> int:
-        """The number of the image at place `index` >= 0 of the sequence that `seed` gives."""
+        """Return the number of the image at place `index` >= 0 of the sequence that `seed` gives."""
         sub_epoch, place = divmod(index, SUB_EPOCH)
         if self._held is None or self._held[0] != (seed, sub_epoch):
             self._held = (seed, sub_epoch), self._draw(np.random.default_rng([seed, _STREAM, sub_epoch]))
         return int(self._held[1][place])
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        """``(SUB_EPOCH,)`` image numbers."""
+        """Return the image numbers of one sub-epoch, ``(SUB_EPOCH,)`` int64."""
         rows = np.empty(SUB_EPOCH, dtype=np.int64)
         pixels = np.zeros(self._class_pixels.shape[1])
         for place in range(SUB_EPOCH):

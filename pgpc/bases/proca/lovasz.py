@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 
 def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean, over the classes that occur in the labels, of the Lovasz extension of the Jaccard loss (Eqs. 8, 9, 11).
+    """Return the Lovasz extension of the Jaccard loss, the mean over the classes that occur (Eqs. 8, 9, 11).
 
     The images of all processes are scored as one set of pixels. Each process computes the terms of its own pixels,
     times the number of processes: the mean over processes, which is that of their gradients too, is the loss of all.
@@ -29,7 +30,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     classes = torch.arange(logits.shape[1], device=logits.device)[:, None]
     labels = labels.flatten()
     own = labels == classes  # (C, P)
-    probability = logits.float().softmax(dim=1).transpose(0, 1).flatten(1)
+    probability = at_least_float32(logits).softmax(dim=1).transpose(0, 1).flatten(1)
     error = torch.where(own, 1 - probability, probability).where(labels != IGNORE_INDEX, 0.0)
     # The loss is linear in the errors as long as their order stays: its gradient is the weight of each.
     weight = torch.stack([_weights(e, o) for e, o in zip(error.detach(), own)])
@@ -39,7 +40,7 @@ def lovasz_softmax(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _weights(error: Tensor, own: Tensor) -> Tensor:
-    """By how much the Jaccard loss of a class grows with each pixel, as these turn wrong from the worst on (Alg. 1).
+    """Return by how much the Jaccard loss of a class grows with each pixel, from the worst on (Alg. 1).
 
     Args:
         error: ``(P,)`` of each pixel of this process; 0 on ignored ones.

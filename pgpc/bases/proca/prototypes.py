@@ -6,15 +6,14 @@ details are those of the authors' code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pgpc.adaptation.config import ProCAConfig
 from pgpc.classes import IGNORE_INDEX
-from pgpc.config import ProCAConfig
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 BINS = 10_000
 """Confidences are counted to 1 / BINS."""
@@ -28,6 +27,9 @@ class Prototypes(nn.Module):
         dim: D.
     """
 
+    sums: Tensor
+    counts: Tensor
+
     def __init__(self, num_classes: int, dim: int) -> None:
         super().__init__()
         # Sums instead of means, and in float64: after a pass over a data set there are 10^8 pixels of a class.
@@ -35,7 +37,7 @@ class Prototypes(nn.Module):
         self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.float64))
 
     def means(self) -> Tensor:
-        """``(C, D)`` float32; 0 for a class without pixels."""
+        """Return the means, ``(C, D)`` float32; 0 for a class without pixels."""
         return (self.sums / self.counts[:, None].clamp(min=1)).float()
 
     @torch.no_grad()
@@ -44,23 +46,17 @@ class Prototypes(nn.Module):
         self.sums += distributed.all_reduce_sum(sums)
         self.counts += distributed.all_reduce_sum(counts)
 
-    def contrast(self, views: Sequence[tuple[Tensor, Tensor]], temperature: float) -> Tensor:
-        """Take in the pixels of some views, then compare each view with the prototypes.
+    def add_pixels(self, pixels: Tensor, labels: Tensor) -> None:
+        """Take in the pixels of all processes.
 
         Args:
-            views: pixels ``(B, D, h, w)``, with gradient, and their labels ``(B, h, w)``.
-            temperature: tau.
-
-        Returns:
-            The sum over the views of :func:`prototype_loss`.
+            pixels: ``(B, D, h, w)`` of this process.
+            labels: ``(B, h, w)`` train ids.
         """
-        for pixels, labels in views:
-            self.add(*class_sums(pixels, labels, len(self.counts)))
-        means, known = self.means(), self.counts > 0
-        return sum(prototype_loss(pixels, labels, means, known, temperature) for pixels, labels in views)
+        self.add(*class_sums(pixels, labels, len(self.counts)))
 
 
-class ProCA(nn.Module):
+class ProCAState(nn.Module):
     """What ProCA remembers from step to step: prototypes, and the thresholds of its pseudo-labels. Buffers only.
 
     Args:
@@ -68,6 +64,9 @@ class ProCA(nn.Module):
         num_classes: C.
         dim: channels of the encoder's last features.
     """
+
+    thresholds: Tensor
+    """``(C,)`` the confidence that a pseudo-label of each class needs."""
 
     def __init__(self, config: ProCAConfig, num_classes: int, dim: int) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ class ProCA(nn.Module):
 
 @torch.no_grad()
 def class_sums(pixels: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Sum and number of the pixels of each class.
+    """Return the sum and the number of the pixels of each class.
 
     Args:
         pixels: ``(B, D, h, w)``.
@@ -89,13 +88,14 @@ def class_sums(pixels: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor
         ``(C, D)`` and ``(C,)``, float64.
     """
     classes = torch.arange(num_classes, device=labels.device)[:, None]
-    members = (labels.flatten(1)[:, None] == classes).float()  # (B, C, P)
-    sums = torch.bmm(members, pixels.float().flatten(2).transpose(1, 2))
+    pixels = at_least_float32(pixels)
+    members = (labels.flatten(1)[:, None] == classes).to(pixels.dtype)  # (B, C, P)
+    sums = torch.bmm(members, pixels.flatten(2).transpose(1, 2))
     return sums.double().sum(dim=0), members.double().sum(dim=(0, 2))
 
 
 def prototype_loss(pixels: Tensor, labels: Tensor, prototypes: Tensor, known: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of pixels, whose scores are their cosine similarities with the prototypes over tau.
+    """Return the cross-entropy of pixels, whose scores are their cosine similarities with the prototypes over tau.
 
     Args:
         pixels: ``(B, D, h, w)``.
@@ -107,15 +107,15 @@ def prototype_loss(pixels: Tensor, labels: Tensor, prototypes: Tensor, known: Te
     Returns:
         Scalar, see :func:`mean_cross_entropy`.
     """
-    pixels = pixels.float()
-    dot = torch.matmul(F.normalize(prototypes, dim=1), pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+    pixels = at_least_float32(pixels)
+    dot = torch.matmul(F.normalize(prototypes.to(pixels.dtype), dim=1), pixels.flatten(2)).unflatten(2, pixels.shape[2:])
     cosine = dot / pixels.norm(dim=1, keepdim=True).clamp(min=1e-12)
     unknown = ~known[:, None, None]
     return mean_cross_entropy((cosine / temperature).masked_fill(unknown, torch.finfo(cosine.dtype).min), labels)
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Cross-entropy averaged over the *labeled* pixels of all processes.
+    """Return the cross-entropy averaged over the *labeled* pixels of all processes.
 
     Each process returns its part times their number, so that averaging gradients over processes gives the gradient of
     that mean.
@@ -128,24 +128,24 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = N
     Returns:
         Scalar; exactly 0, connected to the graph, where no pixel is labeled.
     """
-    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE_INDEX, reduction="none")
+    loss = F.cross_entropy(at_least_float32(logits), labels, ignore_index=IGNORE_INDEX, reduction="none")
     labeled = distributed.all_reduce_sum((labels != IGNORE_INDEX).sum())
     return (loss if weight is None else loss * weight).sum() / labeled.clamp(min=1) * distributed.world_size()
 
 
 @torch.no_grad()
 def target_labels(logits: Tensor, threshold: float) -> Tensor:
-    """The class of the largest logit where that reaches `threshold`, else "ignore"; ``(B, C, h, w)`` -> ``(B, h, w)``.
+    """Return the class of the largest logit where that reaches `threshold`, else "ignore": ``(B, h, w)``.
 
     The logit itself, not its probability, as in the authors' code.
     """
-    largest, labels = logits.float().max(dim=1)
+    largest, labels = at_least_float32(logits).max(dim=1)
     return torch.where(largest >= threshold, labels, IGNORE_INDEX)
 
 
 @torch.no_grad()
 def count_confidences(probability: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """How many pixels of each class have which confidence.
+    """Count how many pixels of each class have which confidence.
 
     Args:
         probability: of the most probable class, in [0, 1], of any shape.
@@ -160,7 +160,7 @@ def count_confidences(probability: Tensor, labels: Tensor, num_classes: int) -> 
 
 
 def class_thresholds(counts: Tensor, *, limit: float, share: float) -> Tensor:
-    """The confidence that a pseudo-label of each class needs: `limit`, or less where the class is seldom so sure.
+    """Return the confidence that a pseudo-label of each class needs: `limit`, or less where a class is seldom so sure.
 
     Args:
         counts: ``(C, BINS)`` of :func:`count_confidences`.

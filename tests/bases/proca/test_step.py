@@ -8,13 +8,12 @@ import pytest
 import torch
 
 import pgpc
-from pgpc.bases.proca.step import learning_rate, prepare, proca_step
-from pgpc.bases.state import TrainingState
+from pgpc.bases import make_base
 from pgpc.data import transforms
-from pgpc.data.domains import open_shards
 from pgpc.data.image_files import decode_image, decode_label
-from pgpc.data.loader import training_batches
-from pgpc.models.student import View
+from pgpc.models.student import ForwardRequest
+from pgpc.training import Callbacks, Resume
+from tests.helpers.training import new_state, open_pair, prepare, train_step, training_batches
 
 # Three iterations of each stage; with the contrast, the memory fills in the first of "adapt".
 CHANGES = {
@@ -48,9 +47,8 @@ def make(tiny):
 
 def start(config):
     """A state, the domains, and the batches of the run."""
-    state = TrainingState(config, torch.device("cpu"))
-    domains = [open_shards(where, config.data, "train") for where in (config.data.source, config.data.target)]
-    return state, domains, training_batches(config, *domains)
+    domains = open_pair(config)
+    return new_state(config), domains, training_batches(config, *domains)
 
 
 def run(config, steps):
@@ -58,7 +56,7 @@ def run(config, steps):
     logs = []
     for batch in itertools.islice(batches, steps):
         prepare(state, *domains)
-        logs.append(proca_step(state, batch))
+        logs.append(train_step(state, batch))
     return state, domains, batches, logs
 
 
@@ -71,13 +69,13 @@ def same(a, b):
 
 
 def test_learning_rate_by_hand(make):
-    config = make(changes={"optimizer.power": 0.9})
-    assert learning_rate(0, config) == pytest.approx(1e-3)
-    assert learning_rate(2, config) == pytest.approx(1e-3 * (1 - 2 / 6) ** 0.9)  # stopped before its horizon
-    assert learning_rate(3, config) == pytest.approx(5e-4)
-    assert learning_rate(5, config) == pytest.approx(5e-4 * (1 / 3) ** 0.9)
-    assert learning_rate(6, config) == pytest.approx(1e-3)
-    assert learning_rate(8, config) == pytest.approx(1e-3 * (1 / 3) ** 0.9)
+    learning_rate = make_base(make(changes={"optimizer.power": 0.9})).learning_rate
+    assert learning_rate(0) == pytest.approx(1e-3)
+    assert learning_rate(2) == pytest.approx(1e-3 * (1 - 2 / 6) ** 0.9)  # stopped before its horizon
+    assert learning_rate(3) == pytest.approx(5e-4)
+    assert learning_rate(5) == pytest.approx(5e-4 * (1 / 3) ** 0.9)
+    assert learning_rate(6) == pytest.approx(1e-3)
+    assert learning_rate(8) == pytest.approx(1e-3 * (1 / 3) ** 0.9)
 
 
 def test_the_heads_learn_faster(make):
@@ -107,7 +105,7 @@ def test_prototypes_of_the_whole_source_by_hand(make):
         image = decode_image(domains[0].image_bytes(row))
         label = decode_label(domains[0].label_bytes(row))
         with torch.no_grad():
-            (output,) = state.student(View(transforms.image_tensor(image)[None]))
+            (output,) = state.student(ForwardRequest(transforms.image_tensor(image)[None]))
         features.append(output.features[-1][0].flatten(1).T)
         labels.append(transforms.label_tensor(label)[::8, ::8].flatten())
     features, labels = torch.cat(features), torch.cat(labels)
@@ -117,14 +115,14 @@ def test_prototypes_of_the_whole_source_by_hand(make):
     assert same(before, state.student.state_dict())
     assert state.student.training
     assert state.optimizer.state == {}
-    means, found = state.proca.features.means(), 0
+    means, found = state.base.features.means(), 0
     for c in range(19):
-        assert state.proca.features.counts[c] == (labels == c).sum()
+        assert state.base.features.counts[c] == (labels == c).sum()
         if (labels == c).any():
             torch.testing.assert_close(means[c], features[labels == c].mean(0), rtol=1e-4, atol=1e-5)
             found += 1
     assert found > 5
-    assert torch.equal(state.proca.outputs.counts, state.proca.features.counts)  # both are at stride 8
+    assert torch.equal(state.base.outputs.counts, state.base.features.counts)  # both are at stride 8
 
 
 def test_prototypes_take_in_the_steps_of_adapt_and_no_others(make):
@@ -132,8 +130,8 @@ def test_prototypes_take_in_the_steps_of_adapt_and_no_others(make):
     pixels = []
     for batch in batches:
         prepare(state, *domains)
-        proca_step(state, batch)
-        pixels.append(state.proca.features.counts.sum().item())
+        train_step(state, batch)
+        pixels.append(state.base.features.counts.sum().item())
     assert pixels[:3] == [0, 0, 0]
     assert 0 < pixels[3] < pixels[4] < pixels[5]
     assert pixels[6:] == [pixels[5]] * 3
@@ -147,23 +145,23 @@ def test_self_training_starts_afresh_beside_a_frozen_network(make, base):
     parameters = list(state.student.parameters())
     prepare(state, *domains)
     assert same(adapted, state.teacher.state_dict())
-    assert same(TrainingState(config, torch.device("cpu")).student.state_dict(), state.student.state_dict())
+    assert same(new_state(config).student.state_dict(), state.student.state_dict())
     assert all(a is b for a, b in zip(parameters, state.student.parameters()))  # as the optimizer knows them
     assert state.optimizer.state == {}
-    assert (state.proca.thresholds <= 0.9).all()
-    assert (state.proca.thresholds < 0.9).any()
+    assert (state.base.thresholds <= 0.9).all()
+    assert (state.base.thresholds < 0.9).any()
     for batch in itertools.islice(batches, 3):
-        proca_step(state, batch)
+        train_step(state, batch)
     assert same(adapted, state.teacher.state_dict())
-    assert not same(TrainingState(config, torch.device("cpu")).student.state_dict(), state.student.state_dict())
+    assert not same(new_state(config).student.state_dict(), state.student.state_dict())
 
 
 def test_labels_of_self_training_need_the_confidence_of_their_class(make):
     """With thresholds that nothing reaches there is nothing to learn."""
     state, domains, batches, _ = run(make(), 6)
     prepare(state, *domains)
-    state.proca.thresholds.fill_(1.1)
-    assert proca_step(state, next(batches))["loss/target"] == 0
+    state.base.thresholds.fill_(1.1)
+    assert train_step(state, next(batches))["loss/target"] == 0
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -177,7 +175,7 @@ def test_every_parameter_is_reached_by_the_last_backward_pass(make, base, monkey
         parameter.register_hook(lambda _, name=name: seen.add(name))
     for batch in batches:
         prepare(state, *domains)
-        proca_step(state, batch)
+        train_step(state, batch)
     assert reached == [len(list(state.student.parameters()))] * 9
 
 
@@ -187,7 +185,7 @@ def test_the_projection_head_is_left_alone_outside_the_contrast(make):
     for batch in batches:
         prepare(state, *domains)
         before = copies(head.out)
-        proca_step(state, batch)
+        train_step(state, batch)
         moved.append(not same(before, head.out.state_dict()))
     assert moved == [False] * 4 + [True] * 2 + [False] * 3
 
@@ -197,7 +195,7 @@ def test_the_teacher_of_adapt_begins_as_a_copy(make):
     state, domains, batches, _ = run(make("streets/proca+pgpc"), 3)
     source = copies(state.student)
     prepare(state, *domains)
-    proca_step(state, next(batches))
+    train_step(state, next(batches))
     for name, value in state.teacher.named_parameters():
         assert torch.equal(value, source[name]), name
 
@@ -209,7 +207,7 @@ def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(make):
         state.teacher.register_forward_pre_hook(lambda _, args, to=shown: to.append(len(args)))
         for batch in itertools.islice(batches, 5):
             prepare(state, *domains)
-            proca_step(state, batch)
+            train_step(state, batch)
         assert shown[-1] == views
         assert state.contrast.source.filled.any()
 
@@ -226,7 +224,7 @@ def test_no_step_of_any_stage_makes_the_host_wait(make, no_host_sync):
     for batch in batches:
         prepare(state, *domains)
         with no_host_sync():
-            proca_step(state, batch)
+            train_step(state, batch)
 
 
 class Stop(Exception):
@@ -257,18 +255,20 @@ def equal(a, b):
 def test_a_whole_run_interrupted_anywhere_equals_uninterrupted_bit_for_bit(make, base, tmp_path, caplog):
     """In the middle of each stage and at both boundaries; compared after the next step, or the next boundary."""
     config = make(base)
-    with caplog.at_level(logging.INFO, logger="pgpc.bases.proca.step"):
-        result = pgpc.train(config, out=tmp_path, on_report=keep(tmp_path))
+    with caplog.at_level(logging.INFO, logger="pgpc.bases.proca.preparation"):
+        result = pgpc.train(config, out=tmp_path, callbacks=Callbacks(on_report=keep(tmp_path)))
     assert 0 <= result.metrics["mIoU"] <= 100
     assert len(caplog.messages) == 2  # the prototypes and the thresholds, once each
-    learned = ("step", "student", "teacher", "contrast", "proca", "optimizer")
+    learned = ("step", "student", "teacher", "contrast", "base", "optimizer")
     for interrupted, compared in ((2, 4), (3, 4), (5, 7), (6, 7), (8, 9)):
         folder = tmp_path / f"from{interrupted}"
         folder.mkdir()
         (folder / "checkpoint.pt").write_bytes((tmp_path / f"{interrupted}.pt").read_bytes())
         torch.manual_seed(99)
         with contextlib.suppress(Stop):
-            pgpc.train(config, out=folder, resume=folder, on_report=keep(folder, stop_at=compared))
+            pgpc.train(
+                config, out=folder, begin=Resume(folder), callbacks=Callbacks(on_report=keep(folder, stop_at=compared))
+            )
         whole, resumed = (torch.load(f / f"{compared}.pt", weights_only=True) for f in (tmp_path, folder))
         for part in learned:
             assert equal(whole[part], resumed[part]), (interrupted, part)

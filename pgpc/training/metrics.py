@@ -1,0 +1,133 @@
+"""The numbers of a run: points of its curves and reports, and the checks that they are finite."""
+
+from __future__ import annotations
+
+import torch
+
+from pgpc.bases.base import Base
+from pgpc.bases.state import TrainingState
+from pgpc.data.loader import evaluation_samples
+from pgpc.data.shards.reader import Shards
+from pgpc.evaluation.scoring import evaluate
+from pgpc.runtime import distributed
+from pgpc.training.averages import BANK_FILL, Averages, Progress
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss became infinite or NaN. The last checkpoint is from before."""
+
+
+def curve_point(state: TrainingState, base: Base, progress: Progress) -> dict[str, float]:
+    """Return a point of the training curves: means since the last one, and what is read off the state.
+
+    Args:
+        state: The state after the step.
+        base: What tells how many images a step takes.
+        progress: The run's means; every process must call this.
+    """
+    averages = progress.curve
+    return {
+        **averages.result(),
+        **gauges(state),
+        "images_per_second": _images_per_second(averages, state, base),
+    }
+
+
+def report(state: TrainingState, base: Base, progress: Progress, scores: dict[str, float]) -> dict[str, float]:
+    """Return the metrics of a report: scores, means since the last report, and what is read off the state.
+
+    Args:
+        state: The state after the step.
+        base: What tells how many images a step takes.
+        progress: The run's means; every process must call this.
+        scores: What the evaluation has given; empty where nothing is scored.
+    """
+    averages = progress.since_report
+    return {
+        "iteration": state.step,
+        **scores,
+        **averages.result(),
+        **gauges(state),
+        "images_per_second": _images_per_second(averages, state, base),
+        "seconds": progress.seconds,
+        **_gpu_memory(state),
+    }
+
+
+def score(state: TrainingState, scored: Shards | None) -> dict[str, float]:
+    """Return the scores of the student on a labeled split; every process must call this.
+
+    Args:
+        state: The state, whose student is scored.
+        scored: The split, or None, which gives no score.
+    """
+    if scored is None:
+        return {}
+    distributed.broadcast_buffers(state.student)
+    config = state.config
+    samples = evaluation_samples(scored, config.data, rank=distributed.rank(), world_size=distributed.world_size())
+    return evaluate(state.student.segmenter, samples, state.classes, evaluation=config.evaluation).as_dict()
+
+
+def check_losses(averages: Averages, step: int) -> None:
+    """Refuse to go on after a loss that is not finite.
+
+    Args:
+        averages: Means of the last iterations; every process must call this.
+        step: Iterations done.
+
+    Raises:
+        NonFiniteLoss: A scalar was infinite or NaN on any process.
+    """
+    name = averages.first_non_finite()
+    if name is not None:
+        raise NonFiniteLoss(
+            f"{name} became infinite or NaN in the {averages.steps} iterations before {step}. "
+            "Lower optimizer.lr or the weight of that loss; the last checkpoint is from before."
+        )
+
+
+def check_parameters(state: TrainingState) -> None:
+    """Refuse weights that are not finite: what the last step did to the network shows in no loss yet.
+
+    Raises:
+        NonFiniteLoss: A weight of the student is infinite or NaN.
+    """
+    if not all(torch.isfinite(p).all() for p in state.student.parameters()):
+        raise NonFiniteLoss(
+            f"The network's weights became infinite or NaN before iteration {state.step}. "
+            "Lower optimizer.lr; the last checkpoint is from before."
+        )
+
+
+def gauges(state: TrainingState) -> dict[str, float]:
+    """Return what is read off the state itself: the learning rate, and how full the memory bank is."""
+    return {"learning_rate": state.optimizer.param_groups[0]["lr"], **bank_fill(state)}
+
+
+def bank_fill(state: TrainingState) -> dict[str, float]:
+    """Return how full each part of the memory bank is, the mean over classes in [0, 1]."""
+    if state.contrast is None:
+        return {}
+    size = state.config.contrast.bank_size
+    # Which parts there are depends on the config.
+    banks = {"source": state.contrast.source, "target_negatives": state.contrast.target_negatives}
+    return {
+        f"{BANK_FILL}{name}": bank.filled.float().mean().item() / size
+        for name, bank in banks.items()
+        if bank is not None
+    }
+
+
+def _images_per_second(averages: Averages, state: TrainingState, base: Base) -> float:
+    """Return the source and target images that the training steps of all processes took in, per second."""
+    images = sum(base.images_per_step(state.step - 1))
+    return images * averages.steps / max(averages.seconds, 1e-9)
+
+
+def _gpu_memory(state: TrainingState) -> dict[str, float]:
+    """Return, on a GPU, the most memory in GiB that tensors of one process have occupied, earlier reports included."""
+    if state.device.type != "cuda":
+        return {}
+    peak = torch.tensor(torch.cuda.max_memory_allocated(state.device) / 2**30, device=state.device)
+    return {"gpu_memory": max(distributed.all_gather(peak).max().item(), state.metrics.get("gpu_memory", 0.0))}

@@ -1,0 +1,119 @@
+"""Where a run's results go: its folder, its TensorBoard files, the caller, and an address on S3."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from pgpc.bases.state import TrainingState
+from pgpc.config import to_dict
+from pgpc.runtime import distributed
+from pgpc.training import remote
+from pgpc.training.averages import Progress
+from pgpc.training.begin import Begin, ForkTrunk
+from pgpc.training.callbacks import Callbacks
+from pgpc.training.tracking import Tracker
+from pgpc.training.trunk import TrunkRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutputs:
+    """Where a run's results go.
+
+    Attributes:
+        out: The run's folder on this machine.
+        url: The address on S3 that the folder is copied to, or None.
+        tracker: The TensorBoard files of process 0; None on the others.
+        callbacks: The caller's.
+        record: The record of a trunk that is being trained; None for any other run.
+    """
+
+    out: Path
+    url: str | None
+    tracker: Tracker | None
+    callbacks: Callbacks
+    record: TrunkRecord | None
+
+    def hand_over(self, state: TrainingState, metrics: Mapping[str, float], progress: Progress | None = None) -> None:
+        """Save the state, bring the curves up to it, and give the metrics to the caller.
+
+        Args:
+            state: What is saved.
+            metrics: What the caller gets.
+            progress: Between two reports, the run's means, which the checkpoint then holds.
+        """
+        between = progress.state_dict() if progress is not None else None
+        if self.tracker is not None:
+            self.tracker.flush()
+        first, on_report = distributed.rank() == 0, self.callbacks.on_report
+        if on_report is None:
+            if first:
+                state.save(self.out, between)
+        elif first:
+            with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
+                state.save(Path(folder), between)
+                on_report(dict(metrics), Path(folder))
+        else:
+            on_report(dict(metrics), None)
+        if self.url is not None and first:
+            remote.copy_up(self.out, self.url, last=False)
+
+    def write_record(self) -> None:
+        """Write the record of a trunk, by process 0."""
+        if self.record is not None and distributed.rank() == 0:
+            self.record.write(self.out)
+
+    def keep_report(self, state: TrainingState) -> None:
+        """Keep the last report of a trunk for the runs that go on from it."""
+        if self.record is not None:
+            self.record.reports.append(state.metrics)
+            self.write_record()
+
+    def end_trunk(self, state: TrainingState, progress: Progress) -> None:
+        """Complete the record of a trunk: all that a run needs which goes on from its end."""
+        record = self.record
+        if record is None:
+            return
+        if record.progress is None:  # else this trunk was resumed at its end
+            record.iterations, record.progress = state.step, progress.state_dict()
+            self.write_record()
+        if state.metrics.get("iteration") != state.step:
+            self.hand_over(state, {"iteration": state.step, "seconds": record.seconds})
+
+
+def open_tracker(
+    state: TrainingState,
+    out: Path,
+    url: str | None,
+    *,
+    begin: Begin,
+    samples: Sequence[tuple[Tensor, np.ndarray, str]],
+    compared: Sequence[str] | None,
+) -> Tracker:
+    """Write ``config.json`` into a run's folder and open its TensorBoard files; by process 0 alone.
+
+    Args:
+        state: The state that the run begins with.
+        out: The folder; it is made where there is none.
+        url: The address on S3 that the folder is copied to; what an earlier run there has left is removed.
+        begin: Where the run begins.
+        samples: The images that pictures are made of, with their labels and names.
+        compared: See :class:`Callbacks`.
+    """
+    if url is not None:
+        remote.clear(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(json.dumps(to_dict(state.config), indent=2) + "\n")
+    forked = isinstance(begin, ForkTrunk)
+    # What an earlier try to fork has copied is dropped, too.
+    first = -1 if forked else state.step
+    tracker = Tracker(out, state.config, state.classes, step=first, samples=samples, compared=compared)
+    if isinstance(begin, ForkTrunk):
+        tracker.copy_curves(Path(begin.folder))
+    return tracker

@@ -1,0 +1,47 @@
+"""Training step by step: what the loop does, one call at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgpc.bases import TrainingState, make_base
+from pgpc.config import Config
+from pgpc.data.domains import open_shards
+from pgpc.data.loader import Batch
+from pgpc.data.shards.reader import Shards
+
+CPU = torch.device("cpu")
+
+
+def new_state(config: Config, device: torch.device = CPU) -> TrainingState:
+    """Return the state before the first step, the base's own part included."""
+    return make_base(config).new_state(device)
+
+
+def open_pair(config: Config) -> tuple[Shards, Shards]:
+    """Return the train splits of source and target."""
+    data = config.data
+    return open_shards(data.source, data, "train"), open_shards(data.target, data, "train")
+
+
+def training_batches(
+    config: Config, source: Shards | None = None, target: Shards | None = None, **share: Any
+) -> Iterator[Batch]:
+    """Return the batches of a run; its splits are opened where they are not given."""
+    if source is None:
+        source, target = open_pair(config)
+    return make_base(config).batches(source, target, **share)
+
+
+def prepare(state: TrainingState, source: Shards, target: Shards | None) -> None:
+    """Do what comes before the next step."""
+    make_base(state.config).prepare(state, source, target)
+
+
+def train_step(state: TrainingState, batch: Batch) -> dict[str, Tensor]:
+    """Advance the state by one step of its base."""
+    return make_base(state.config).step(state, batch)
