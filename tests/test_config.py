@@ -1,10 +1,30 @@
+"""The tree of configs: changing it, writing and reading it, and what is known of its keys."""
+
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 import pgpc
-from pgpc.config import Config, flatten, from_dict, override, to_dict
+from pgpc.config import (
+    Config,
+    adjustable_keys,
+    bookkeeping_keys,
+    contrast_phase_keys,
+    field_of,
+    flatten,
+    from_dict,
+    hyperparameter_keys,
+    override,
+    place_keys,
+    reference,
+    to_dict,
+    trunk_length_keys,
+    unreported_keys,
+)
 from pgpc.presets import preset_names
+from pgpc.runtime.fields import Phase, fields_of, type_hints
 
 
 def test_text_is_converted_to_the_fields_type():
@@ -41,6 +61,9 @@ PROCA = {
         ({"contrast.etta": 0.4}, r"Unknown config key 'contrast.etta'. Did you mean contrast.eta"),
         ({"eta": 0.4}, r"Unknown config key 'eta'. Did you mean .*contrast.eta"),
         ({"contrast": 0.4}, r"Unknown config key 'contrast'"),
+        ({"proca.enabled": True}, r"Unknown config key 'proca.enabled'. Set base=proca."),
+        ({"base": "my bases"}, r"base must be a module of pgpc.bases, .* but got 'my bases'"),
+        ({"base": "mine..proca"}, r"base must be a module of pgpc.bases, .* but got 'mine..proca'"),
         ({"contrast.eta": 0.0}, r"contrast.eta must lie in \(0, 1\], but got 0.0"),
         ({"contrast.eta": "1.5"}, r"contrast.eta must lie in \(0, 1\], but got 1.5"),
         ({"contrast.eta": "much"}, r"contrast.eta must be a number, but got 'much'"),
@@ -114,3 +137,122 @@ def test_every_preset_survives_json_and_its_own_text(name):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"Did you mean 'streets/daformer\+pgpc'\? Known presets: streets, .*oracle"):
         pgpc.preset("streets/daformer+pgcp")
+
+
+@pytest.mark.parametrize("base", ["self_training", "proca", "none_such", "my.own.package"])
+def test_a_base_is_the_name_of_a_module(base):
+    changes = PROCA if base == "proca" else {"base": base}
+    assert override(Config(), changes).base == base
+
+
+@pytest.mark.parametrize(("enabled", "base"), [(True, "proca"), (False, "self_training")])
+def test_a_file_from_before_there_was_a_base_is_read(enabled, base):
+    tree = to_dict(override(Config(), {**PROCA, "base": base}))
+    del tree["base"]
+    tree["proca"]["enabled"] = enabled
+    assert from_dict(tree) == override(Config(), {**PROCA, "base": base})
+    assert tree["proca"]["enabled"] is enabled  # it is left as it was
+
+
+def test_a_file_with_both_is_of_no_version():
+    tree = to_dict(Config())
+    tree["proca"]["enabled"] = True
+    with pytest.raises(ValueError, match="Unknown config key 'proca.enabled'"):
+        from_dict(tree)
+
+
+def test_every_key_says_when_it_first_acts_and_what_it_means():
+    def visit(cls):
+        known = fields_of(cls)
+        for field in dataclasses.fields(cls):
+            if dataclasses.is_dataclass(kind := type_hints(cls)[field.name]):
+                visit(kind)
+            else:
+                assert field.name in known, f"{cls.__name__}.{field.name} is not made with key(..)"
+                assert isinstance(known[field.name].phase, Phase)
+                assert known[field.name].doc.endswith("."), field.name
+
+    visit(Config)
+
+
+def test_a_key_out_of_its_range_is_named_by_its_dotted_key():
+    for key in flatten(Config()):
+        info = field_of(key)
+        assert info.key == key
+        if info.low is not None and info.kind is int:
+            with pytest.raises(ValueError, match=rf"^{key} must "):
+                override(Config(), {key: info.low - 1})
+
+
+def test_the_lists_of_keys():
+    """Written out, so that a key does not change its list by accident."""
+    assert bookkeeping_keys() == (
+        "name",
+        "data.loader_workers",
+        "evaluation.window",
+        "evaluation.window_stride",
+        "evaluation.window_batch",
+        "model.checkpointing",
+        "training.eval_interval",
+        "training.log_interval",
+    )
+    assert unreported_keys() == ("name", "data.loader_workers")
+    assert place_keys() == ("data.source", "data.target", "model.pretrained")
+    assert adjustable_keys() == (
+        "contrast.r",
+        "contrast.eta",
+        "contrast.weight",
+        "contrast.anchors",
+        "contrast.negatives",
+        "contrast.temperature",
+        "contrast.quota",
+        "contrast.pool",
+        "contrast.average",
+        "contrast.reliable_by",
+        "contrast.reliable_per",
+    )
+    assert trunk_length_keys() == ("contrast.start", "contrast.fill")
+    assert contrast_phase_keys() == (
+        "contrast.r",
+        "contrast.eta",
+        "contrast.weight",
+        "contrast.anchors",
+        "contrast.negatives",
+        "contrast.temperature",
+        "contrast.dim",
+        "contrast.hidden",
+        "contrast.bank_size",
+        "contrast.quota",
+        "contrast.pool",
+        "contrast.negatives_per",
+        "contrast.family",
+        "contrast.positive",
+        "contrast.negative",
+        "contrast.average",
+        "contrast.head_warmup",
+        "contrast.source_from",
+        "contrast.reliable_by",
+        "contrast.reliable_per",
+    )
+    conditional = [key for key in flatten(Config()) if field_of(key).phase is Phase.CONDITIONAL]
+    assert conditional == ["contrast.enabled", "contrast.anchor_view"]
+    assert all(field_of(key).acts for key in conditional)
+    groups = ("contrast.", "adaptation.", "optimizer.", "training.", "model.", "seed")
+    assert hyperparameter_keys() == tuple(key for key in flatten(Config()) if key.startswith(groups))
+
+
+def test_what_a_running_trial_may_change_acts_with_the_contrast():
+    assert set(adjustable_keys()) <= set(contrast_phase_keys())
+
+
+def test_the_config_classes_are_public_and_documented():
+    for name in ("Config", "DataConfig", "EvaluationConfig", "StreetsConfig", "ModelConfig", "AdaptationConfig"):
+        assert name in pgpc.__all__ and "Attributes:" in getattr(pgpc, name).__doc__
+    for name in ("ProCAConfig", "ContrastConfig", "OptimizerConfig", "TrainingConfig"):
+        assert name in pgpc.__all__ and "Attributes:" in getattr(pgpc, name).__doc__
+    assert "    eta: Share of target pixels" in pgpc.ContrastConfig.__doc__
+
+
+def test_the_reference_page_is_up_to_date():
+    page = Path(__file__).parent.parent / "docs" / "configuration.md"
+    assert page.read_text() == reference(), "Generate it: pgpc show --reference > docs/configuration.md"

@@ -4,7 +4,9 @@ import pytest
 
 import pgpc
 from pgpc.config import flatten
-from pgpc.presets import preset_names
+from pgpc.presets import BASES as BASE_PRESETS
+from pgpc.presets import TASKS as TASK_PRESETS
+from pgpc.presets import find, preset_names, task_of
 
 TASKS = ("gta5-cityscapes", "synthia-cityscapes", "cityscapes-darkzurich", "cityscapes-acdc")
 BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
@@ -93,3 +95,35 @@ def test_what_the_bases_of_self_training_differ_in():
     assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/dacs") == dacs
     assert changed("gta5-cityscapes/dacs", "gta5-cityscapes/source-only") == {"adaptation.enabled": False}
     assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/mic-daformer") == {"adaptation.masked_weight": 1.0}
+
+
+def test_the_tables_hold_every_task_and_base():
+    assert [task.name for task in TASK_PRESETS] == ["streets", *TASKS]
+    assert tuple(base.name for base in BASE_PRESETS) == BASES
+
+
+@pytest.mark.parametrize("task", ["streets", *TASKS])
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("pgpc_is_on", [False, True])
+def test_a_preset_is_found_by_its_parts(task, base, pgpc_is_on):
+    config = find(task=task, base=base, pgpc=pgpc_is_on)
+    assert config == pgpc.preset(f"{task}/{base}" + ("+pgpc" if pgpc_is_on else ""))
+    assert task_of(config) == task
+
+
+def test_the_task_of_presets_that_are_no_pair_and_of_changed_configs():
+    assert task_of(pgpc.preset("streets")) == task_of(pgpc.preset("streets/oracle")) == "streets"
+    changed_config = pgpc.override(pgpc.preset("cityscapes-acdc/hrda"), {"seed": 3})
+    assert task_of(changed_config) == "cityscapes-acdc"
+
+
+def test_unknown_parts_are_refused():
+    with pytest.raises(ValueError, match="Did you mean 'streets/daformer'"):
+        find(task="streets", base="dafomer", pgpc=False)
+    with pytest.raises(ValueError, match="its name must be a preset's, but got 'custom'"):
+        task_of(pgpc.Config())
+
+
+def test_only_proca_has_a_base_of_its_own():
+    for name in preset_names():
+        assert pgpc.preset(name).base == ("proca" if "proca" in name else "self_training")

@@ -69,7 +69,6 @@ def _number(value: Any, kind: Any, key: str) -> int | float:
     if not isinstance(value, bool):
         try:
             number = float(value)
-            # A whole number is not taken by way of a float, which would round a large one.
             converted = int(value) if isinstance(value, (int, str)) and kind is int else kind(number)
         except (TypeError, ValueError, OverflowError):
             number = converted = math.nan
