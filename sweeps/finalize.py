@@ -2,101 +2,201 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import sys
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TextIO
 
-from pgpc.runtime.files import write_file
-from sweeps import report
-from sweeps.definition.paper_tables import INFERENCE, Table
+from sweeps.common.names import Kind, Status
+from sweeps.definition.folder import RESULTS_FILE
+from sweeps.definition.paper_tables import INFERENCE
+from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.inference_speed import inference_rate
 from sweeps.progress.plain import Terminal
-from sweeps.results import comparison, costs
-from sweeps.results import rows as results
+from sweeps.reporting import IMAGES
+from sweeps.reporting.write import attempt, write_text
+from sweeps.results import costs
+from sweeps.results.comparison import Line, beside_paper, compare, title
+from sweeps.results.costs import Cost
+from sweeps.results.ranking import terminal_table
+from sweeps.results.rows import Row, last_checkpoint, write_parquet
+from sweeps.results.summaries import Summary, best_run, front, is_unfinished, keep_best, summaries
+from sweeps.results.tables import to_markdown, to_text
 from sweeps.search.study import study_url
 
+SPEED_TABLE = 5
+"""Number of the paper's table that needs a measurement after the trainings."""
 
-def finish(sweep: Sweep, rows: list[results.Row], signals: list[int], terminal: Terminal, answer: TextIO) -> int:
-    """Writes the last results and says where everything is; returns the exit code."""
-    if 5 in (sweep.flags["table"] or []) and not signals:
-        measure_inference(rows)
-    results.write_parquet(rows, sweep.folder / "results.parquet")
-    report.attempt(sweep.folder, terminal.say, images=0 if signals else report.IMAGES)
-    best = None if sweep.points else results.best(rows)
-    if best:
-        try:
-            results.keep_best(best, sweep.folder / "best")
-        except FileNotFoundError as error:
-            print(error, file=sys.stderr)
-            best = None
-    trials = results.summaries(rows)
-    searched = [row for row in trials if row["kind"] == "search" or sweep.points]
-    failed = [row for row in trials if row["status"] == "failed"]
-    found = [(table, comparison.compare(table, rows)) for table in sweep.tables]
-    text = (
-        write_tables(sweep, found)
-        if found
-        else results.table(rows, list(sweep.space), len(sweep.seeds), sweep.objectives)
-    )
-    terminal.write(f"\n{text}\n")
-    for row in failed:
-        terminal.write(f"{row['trial']} failed: {row['error']}")
-    places = {
-        "report": sweep.folder / "report.html",
-        "rows": sweep.folder / "results.parquet",
-        "tables": sweep.folder / "table-*.md" if found else None,
-        "curves": f"tensorboard --logdir {results.trials_folder(sweep.folder)}",
-        "study": study_url(sweep.folder),
-        "best": sweep.folder / "best" / "checkpoint.pt" if best else None,
-        "resume": sweep.resume_command if sweep.is_unfinished(trials) else None,
-    }
-    places = {name: str(place) for name, place in places.items() if place}
+
+class Compared(NamedTuple):
+    """A table of the paper that was run.
+
+    Attributes:
+        table: the table.
+        lines: its rows as they came out.
+    """
+
+    table: PaperTable
+    lines: list[Line]
+
+
+class Costs(NamedTuple):
+    """What the sweep has cost.
+
+    Attributes:
+        iterations: in iterations.
+        seconds: in seconds of training.
+    """
+
+    iterations: Cost
+    seconds: Cost
+
+
+def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: Terminal, answer: TextIO) -> int:
+    """Write the last results and say where everything is.
+
+    Args:
+        sweep: the sweep.
+        rows: rows of its runs.
+        signals: numbers of the signals that have stopped it; none where it has come to its end.
+        terminal: where to say it.
+        answer: where the JSON document goes, if it is asked for.
+
+    Returns:
+        The exit code: 0, 1 if every trial failed, or 128 plus the signal.
+    """
+    if SPEED_TABLE in (sweep.options.table or ()) and not signals:
+        rows = measure_inference(rows)
+    write_parquet(rows, sweep.folder / RESULTS_FILE)
+    attempt(sweep.folder, terminal.say, images=0 if signals else IMAGES)
+    best = _keep_best(sweep, rows)
+    trials = summaries(rows)
+    compared = [Compared(table, compare(table, rows)) for table in sweep.tables]
+    terminal.write(f"\n{_tables_text(sweep, rows, compared)}\n")
+    for trial in trials:
+        if trial.status == Status.FAILED:
+            terminal.write(f"{trial.label} failed: {trial.error}")
+    places = _places(sweep, trials, has_best=best is not None)
     terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
-    spent = [f(rows, sweep.iterations, len(sweep.seeds)) for f in (costs.in_iterations, costs.in_seconds)]
-    terminal.write(costs.summary(*spent, sweep.flags["workers"]))
-    if sweep.flags["json"]:
-        cost = costs.as_dict(*spent, sweep.flags["workers"])
-        tables = [
-            {"table": table.number, "title": table.title, "metric": table.metric, "rows": [x.as_dict() for x in lines]}
-            for table, lines in found
-        ]
-        document = {
-            "sweep": sweep.folder.name,
-            "best": best,
-            "pareto": results.front(rows, sweep.space, sweep.objectives),
-            "rows": rows,
-            "tables": tables,
-            "cost": cost,
-            "places": places,
-        }
-        print(json.dumps(results.without_nan(document), indent=2), file=answer, flush=True)
+    spent = _costs(sweep, rows)
+    terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
+    if sweep.options.json:
+        document = _document(sweep, rows, best, compared, spent, places)
+        print(json.dumps(without_nan(document), indent=2), file=answer, flush=True)
     if signals:
         return 128 + signals[0]
-    return 1 if searched and all(row["status"] == "failed" for row in searched) else 0
+    searched = [trial for trial in trials if trial.kind == Kind.SEARCH or not sweep.is_search]
+    return 1 if searched and all(trial.status == Status.FAILED for trial in searched) else 0
 
 
-def measure_inference(rows: list[results.Row]) -> None:
-    """Adds the column of Table 5 that no training reports, one run after the other, with nothing beside it."""
+def measure_inference(rows: Sequence[Row]) -> list[Row]:
+    """Measure the column of Table 5 that no training reports, one run after the other, with nothing beside it.
+
+    Returns:
+        All rows, those of complete runs of Table 5 with the frames per second as a metric.
+    """
     rates: dict[str, float] = {}
+    measured = []
     for row in rows:
-        checkpoint = results.last_checkpoint(Path(row["directory"]))
-        if row["table"] == 5 and row["status"] == "complete" and checkpoint:
-            rates[row["trial"]] = rates.get(row["trial"]) or inference_rate(checkpoint)
-            row[INFERENCE] = rates[row["trial"]]
+        checkpoint = last_checkpoint(row.directory)
+        if row.paper and row.paper.table == SPEED_TABLE and row.status == Status.COMPLETE and checkpoint:
+            if row.label not in rates:
+                rates[row.label] = inference_rate(checkpoint)
+            row = dataclasses.replace(row, metrics={**row.metrics, INFERENCE: rates[row.label]})
+        measured.append(row)
+    return measured
 
 
-def write_tables(sweep: Sweep, found: list[tuple[Table, list[comparison.Line]]]) -> str:
-    """Writes table-N.md for each number and returns all tables as text."""
+def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
+    """Write table-N.md for each number of a table, and return all tables as text."""
     texts: list[str] = []
     pages: dict[int, list[str]] = {}
-    for table, lines in found:
-        cells, note = comparison.cells(table, lines, sweep.seeds), f"\n\n{table.note}" * bool(table.note)
-        heading = comparison.title(table)
-        texts.append(f"{heading}\n{comparison.as_text(cells)}{note}")
-        pages.setdefault(table.number, []).append(f"## {heading}\n\n{comparison.as_markdown(cells)}{note}\n")
+    for table, lines in compared:
+        cells, note = beside_paper(table, lines, sweep.seeds), f"\n\n{table.note}" * bool(table.note)
+        heading = title(table)
+        texts.append(f"{heading}\n{to_text(cells)}{note}")
+        pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")
     for number, parts in pages.items():
-        page = "\n".join(parts).encode()
-        write_file(sweep.folder / f"table-{number}.md", lambda file, page=page: file.write(page))
+        write_text(sweep.folder / f"table-{number}.md", "\n".join(parts))
     return "\n\n".join(texts)
+
+
+def without_nan(tree: Any) -> Any:
+    """Return plain data with None for the numbers that JSON does not know."""
+    if isinstance(tree, dict):
+        return {str(key): without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
+
+
+def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Row | None:
+    """Copy the best run's checkpoint to the sweep's folder; return the run, or None where there is none to keep."""
+    best = best_run(rows) if sweep.is_search else None
+    if best is None:
+        return None
+    try:
+        keep_best(best, sweep.folder / "best")
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return None
+    return best
+
+
+def _tables_text(sweep: Sweep, rows: Sequence[Row], compared: Sequence[Compared]) -> str:
+    if compared:
+        return write_tables(sweep, compared)
+    return terminal_table(rows, list(sweep.space), len(sweep.seeds), sweep.objectives)
+
+
+def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[str, str]:
+    """Return where everything is, and how to resume the sweep where there is something left."""
+    places = {
+        "report": sweep.folder / "report.html",
+        "rows": sweep.folder / RESULTS_FILE,
+        "tables": sweep.folder / "table-*.md" if sweep.tables else None,
+        "curves": f"tensorboard --logdir {sweep.trials_folder}",
+        "study": study_url(sweep.folder),
+        "best": sweep.folder / "best" / "checkpoint.pt" if has_best else None,
+        "resume": sweep.resume_command if is_unfinished(sweep, trials) else None,
+    }
+    return {name: str(place) for name, place in places.items() if place}
+
+
+def _costs(sweep: Sweep, rows: Sequence[Row]) -> Costs:
+    def planned(row: Row) -> int:
+        return sweep.iterations(row.params)
+
+    num_seeds = len(sweep.seeds)
+    return Costs(costs.in_iterations(rows, planned, num_seeds), costs.in_seconds(rows, planned, num_seeds))
+
+
+def _document(
+    sweep: Sweep,
+    rows: Sequence[Row],
+    best: Row | None,
+    compared: Sequence[Compared],
+    spent: Costs,
+    places: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return all that the command answers with ``--json``, as plain data."""
+    return {
+        "sweep": sweep.folder.name,
+        "best": best.to_columns() if best else None,
+        "pareto": front(rows, sweep.space, sweep.objectives),
+        "rows": [row.to_columns() for row in rows],
+        "tables": [
+            {
+                "table": table.number,
+                "title": table.title,
+                "metric": table.metric,
+                "rows": [line.as_dict() for line in lines],
+            }
+            for table, lines in compared
+        ],
+        "cost": costs.as_dict(*spent, sweep.options.workers),
+        "places": dict(places),
+    }

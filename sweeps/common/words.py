@@ -27,7 +27,7 @@ def count(num: float, noun: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share from 0 to 1 in whole percent; one that is not nothing, but less than a half percent, says so."""
+    """Return a share from 0 to 1 in whole percent; a share that is not nothing is never written as 0 %."""
     return "less than 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 

@@ -58,8 +58,12 @@ def gallery(report: SweepReport, *, num: int, seconds: float) -> Gallery:
         return drawn
     first = next(iter(networks.values()))
     seen: set[int] = set()
+    data = first.config.data
+    if data.eval_split is None:
+        drawn.notes.append("There are no pictures, since data.eval_split is none.")
+        return drawn
     try:
-        shards = open_shards(first.config.data.target, first.config.data, first.config.data.eval_split)
+        shards = open_shards(data.target, data, data.eval_split)
         check_data(list(networks.values()), shards)
         for index in evenly_spaced(len(shards), num):
             maps = _segment(networks, shards, index, deadline)
@@ -135,7 +139,7 @@ def _photo_uri(picture: np.ndarray) -> str:
 
 
 def _map_uri(ids: np.ndarray, classes: ClassSet) -> str:
-    """A map of train ids as a PNG with a palette, which takes a tenth of one without."""
+    """Return a map of train ids as a PNG with a palette, which takes a tenth of one without."""
     image = Image.fromarray(ids.astype(np.uint8))
     image = image.resize(_smaller(image.size), Image.Resampling.NEAREST)
     image.putpalette(colorize(np.arange(256), classes).tobytes())

@@ -1,225 +1,253 @@
-"""The tables of a report, as data: ranking, the paper's, IoU per class, importance, cost."""
+"""The tables of a report as data: ranking, front, the paper's tables, failures, IoU per class, importance and cost."""
 
 from __future__ import annotations
 
-import statistics
+import dataclasses
+from typing import NamedTuple
 
-from sweeps.execution.trial import forked
-from sweeps.progress.plain import duration
-from sweeps.reporting.data import IOU, Findings, score
-from sweeps.reporting.formats import NOTHING, Cell, Table, number, signed, word
-from sweeps.results import comparison
-from sweeps.results.costs import Cost, in_iterations, in_seconds
+from sweeps.common import words
+from sweeps.common.names import METRIC, Status
+from sweeps.common.statistics import Spread
+from sweeps.reporting.data import SweepReport
+from sweeps.results import comparison, costs, ranking, tables
+from sweeps.results.costs import Cost
+from sweeps.results.forks import read_fork
 from sweeps.results.rows import Row
-from sweeps.search import replicates
-from sweeps.search.replicates import METRIC, PARENT
+from sweeps.results.summaries import Summary
+from sweeps.results.tables import Cell, Column, Table
 
 _FULL_TINT = 5.0  # points of IoU at which a cell has its full color
 _COSTS = {
-    "seconds": "Seconds are those of the training steps, a shared warm-up's included.",
+    "seconds": "Seconds are those of the training steps, a shared trunk's included.",
     "gpu_memory": "GPU memory is the most that tensors of a process occupied, in GiB.",
 }
 _FEW = 20  # complete trials; importances of fewer are a matter of chance
 
 
-def short(key: str) -> str:
-    """What follows the last dot of a config key."""
-    return key.rpartition(".")[2]
+def all_tables(report: SweepReport) -> list[Table]:
+    """Return the tables of the report, in its order, without those that have nothing to say."""
+    found = [
+        ranked(report),
+        pareto(report),
+        *paper(report),
+        per_class(report),
+        importance(report),
+        failures(report),
+        cost(report),
+    ]
+    return [table for table in found if table is not None]
 
 
-def ranking(findings: Findings) -> Table:
-    """Every trial, best first, with its parameters."""
-    seeds, paper = findings.sweep.seeds, bool(findings.sweep.tables)
-    population = any(PARENT in row for row in findings.trials)
-    rows, rank, costs = [], 0, findings.costs
-    for row in findings.trials:
-        ranks = row["kind"] == "search" and row["status"] == "complete"
-        rank += ranks
-        rows.append(
-            [
-                number(rank, "d") if ranks else NOTHING,
-                Cell(row["trial"]),
-                Cell(row["status"]),
-                *([Cell(findings.belongs_to(row))] if paper else []),
-                *([Cell("*" if row in findings.front else "")] if costs else []),
-                *([Cell(replicates.ancestry(row)) if PARENT in row else NOTHING] if population else []),
-                number(score(row), strong=row is findings.best),
-                *(number(row["means"].get(name), ".1f") for name in costs),
-                *([number(_std(row)), number(len(row["values"]), "d")] if len(seeds) > 1 else []),
-                number(findings.difference(row), "+.2f"),
-                *(word(row.get(key)) for key in findings.params),
-                number(row["iterations"], "d"),
-                _time(row["seconds"]),
-            ]
-        )
+def ranked(report: SweepReport) -> Table:
+    """Return the table of every trial, best first, with its parameters."""
+    seeds = report.sweep.seeds
+    several = len(seeds) > 1
+    columns = [
+        *ranking.leading_columns(
+            report.trials,
+            has_front=bool(report.costs),
+            paper=(lambda trial: report.belongs_to(trial.label)) if report.sweep.tables else None,
+        ),
+        Column[Summary](METRIC, lambda trial: tables.number(trial.score, strong=trial is report.best)),
+        *map(ranking.objective, report.costs),
+        *([Column("std", _std), Column("seeds", _num_seeds)] if several else []),
+        _difference(report),
+        *map(ranking.param, report.params),
+        ranking.iterations(),
+        Column("time", lambda trial: tables.time(trial.seconds)),
+    ]
     caption = (
-        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that is running, or was "
-        "pruned, failed or interrupted, is that of its last evaluation."
+        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that is running, was stopped "
+        "early (pruned), failed, or was interrupted is that of its last evaluation."
     )
-    if len(seeds) > 1:
+    if several:
         caption += f" Means over seeds {', '.join(map(str, seeds))}; differences to the base are taken seed by seed."
-    if costs:
-        caption += f" A star marks the front of {', '.join(findings.sweep.objectives)}, which comes first."
-    head = [
-        "rank",
-        "trial",
-        "status",
-        *(["of the paper"] if paper else []),
-        *(["front"] if costs else []),
-        *(["child of"] if population else []),
-        METRIC,
-        *costs,
-        *(["std", "seeds"] if len(seeds) > 1 else []),
-        "vs base",
-        *map(short, findings.params),
-        "iterations",
-        "time",
-    ]
-    left = frozenset({1, 2, 3} if paper or costs or population else {1, 2})
-    return Table(name="ranking", caption=caption, head=head, rows=rows, left=left)
+    if report.costs:
+        caption += f" A star marks the front of {', '.join(report.sweep.objectives)}, which comes first."
+    return Table.of("ranking", caption, columns, report.trials)
 
 
-def pareto(findings: Findings) -> Table | None:
-    """The front of several objectives."""
-    if not findings.front:
+def pareto(report: SweepReport) -> Table | None:
+    """Return the table of the front of several objectives; None where there is none."""
+    if not report.front:
         return None
-    names, seeds = findings.sweep.objectives, len(findings.sweep.seeds)
-    rows = [
-        [
-            Cell(row["trial"]),
-            *(number(row["means"].get(name)) for name in names),
-            number(findings.difference(row), "+.2f"),
-            *(word(row.get(key)) for key in findings.params),
-        ]
-        for row in findings.front
-    ]
-    return Table(
-        name="pareto",
-        caption=f"The front: complete trials of the search that no other one beats on {' and '.join(names)} together. "
-        + (f"Means over {seeds} seeds. " if seeds > 1 else "")
-        + " ".join(_COSTS[name] for name in findings.costs),
-        head=["trial", *names, "vs base", *map(short, findings.params)],
-        rows=rows,
+    names, seeds = report.sweep.objectives, len(report.sweep.seeds)
+    caption = (
+        "The front: complete trials of the search for which no other trial is at least as good on "
+        f"{words.listed(names)} and better on one of them. "
     )
+    if seeds > 1:
+        caption += f"Means over {seeds} seeds. "
+    caption += " ".join(_COSTS[name] for name in report.costs)
+    columns = [
+        _label(),
+        *(_mean(name) for name in names),
+        _difference(report),
+        *map(ranking.param, report.params),
+    ]
+    return Table.of("pareto", caption, columns, report.front)
 
 
-def paper(findings: Findings) -> list[Table]:
-    """The paper's tables that were run, ours beside theirs."""
-    seeds, found = findings.sweep.seeds, []
-    for i, table in enumerate(findings.sweep.tables):
-        head, *body = comparison.cells(table, comparison.compare(table, findings.rows), seeds)
-        found.append(
-            Table(
-                name=f"paper-{i}-{table.number}",
-                caption=f"{comparison.title(table)}. {table.note}".strip(),
-                head=[head[0], *map(signed, head[1:])],
-                rows=[[Cell(label), *(Cell(signed(text)) for text in cells)] for label, *cells in body],
-            )
+def paper(report: SweepReport) -> list[Table]:
+    """Return the paper's tables that were run, with what came out beside what the paper has."""
+    return [
+        comparison.beside_paper(
+            table,
+            comparison.compare(table, report.rows),
+            report.sweep.seeds,
+            name=f"paper-{i}-{table.number}",
+            caption=f"{comparison.title(table)}. {table.note}".strip(),
         )
-    return found
+        for i, table in enumerate(report.sweep.tables)
+    ]
 
 
-def failures(findings: Findings) -> Table | None:
-    """The runs that failed, and why."""
-    failed = [row for row in findings.runs if row["status"] == "failed"]
+def failures(report: SweepReport) -> Table | None:
+    """Return the table of the runs that failed, and why; None where none has."""
+    failed = [run for run in report.runs if run.status == Status.FAILED]
     if not failed:
         return None
-    return Table(
-        name="failures",
-        caption="What failed.",
-        head=["trial", "at iteration", "error"],
-        rows=[[Cell(row["trial"]), number(row["iterations"], "d"), Cell(row["error"])] for row in failed],
-        left=frozenset({0, 2}),
-    )
-
-
-def per_class(findings: Findings) -> Table | None:
-    """IoU of each class in each complete trial, painted by its difference to the base."""
-    rows = [row for row in findings.trials if row["status"] == "complete"]
-    if not rows or not findings.classes:
-        return None
-    base = findings.base
-    keys = [METRIC, *(f"{IOU}{name}" for name in findings.classes)]
-    return Table(
-        name="classes",
-        caption="IoU per class in percent, complete trials, best first."
-        + (f" Blue is better than the base, orange worse; full color at {_FULL_TINT:g} points." if base else ""),
-        head=["trial", METRIC, *findings.classes],
-        rows=[[Cell(row["trial"], strong=row is base), *(_class_cell(row, key, base) for key in keys)] for row in rows],
-    )
-
-
-def importance(findings: Findings) -> Table | None:
-    """What sets the best trials apart."""
-    if not findings.importances:
-        return None
-    num, largest = len(findings.complete), max(findings.importances.values()) or 1.0
-    return Table(
-        name="importance",
-        caption=f"Importance of each parameter (PED-ANOVA, as Optuna computes it) over {num} complete trials."
-        + (" So few trials give a hint at most." if num < _FEW else ""),
-        head=["parameter", "importance"],
-        rows=[
-            [Cell(short(key)), number(share)._replace(bar=share / largest)]
-            for key, share in findings.importances.items()
-        ],
-    )
-
-
-def cost_of(findings: Findings) -> tuple[Cost, Cost]:
-    """What the sweep has cost and what it has not, in iterations and in worker-seconds."""
-    # The folder may be of a time when rows did not say it.
-    rows = [{**row, **forked(findings.directory(row))} for row in findings.runs]
-    sweep = findings.sweep
-    iterations, seconds = (f(rows, sweep.iterations, len(sweep.seeds)) for f in (in_iterations, in_seconds))
-    return iterations, seconds.times(sweep.flags["workers"])
-
-
-def cost(findings: Findings) -> Table:
-    """What the sweep has cost and what it has not, in worker-time."""
-    (iterations, found), workers = cost_of(findings), findings.sweep.flags["workers"]
-    lines = [
-        ("used", found.used, iterations.used),
-        ("wasted of it", found.wasted, iterations.wasted),
-        ("saved by warm-up", found.warm_up, iterations.warm_up),
-        *([("saved by children", found.inherited, iterations.inherited)] if iterations.inherited else []),
-        ("saved by pruning", found.pruning, iterations.pruning),
-        ("all to the end", found.total, iterations.total),
+    columns = [
+        Column[Row]("trial", lambda run: tables.word(run.label), left=True),
+        Column("at iteration", lambda run: tables.number(run.iterations, "d")),
+        Column("error", lambda run: tables.word(run.error), left=True),
     ]
-    rows = []
-    for name, value, count in lines:
-        share = value / found.total if found.total else 0.0
-        rows.append(
-            [
-                Cell(name),
-                _time(value),
-                number(value, ".0f"),
-                number(100 * share, ".0f")._replace(bar=share),
-                number(count, ".0f"),
-            ]
-        )
-    shares = f"{100 * found.wasted_share:.0f} % of the time used ({100 * iterations.wasted_share:.0f} % of iterations)"
-    return Table(
-        name="cost",
-        caption=f"Time of training, times {workers} worker{'s' if workers > 1 else ''} per trial, without evaluations "
-        "and without what an interruption has lost. A warm-up is counted once, also where an earlier sweep has trained "
-        f"it. {shares} went into trials that did not end complete. What pruning saves is an estimate: each trial that "
-        "was given up would have gone on at its own pace.",
-        head=["", "worker-time", "worker-seconds", "share in %", "iterations"],
-        rows=rows,
+    return Table.of("failures", "Trainings that failed, and why.", columns, failed)
+
+
+def per_class(report: SweepReport) -> Table | None:
+    """Return the table of each class's IoU in each complete trial, painted by its difference to the base."""
+    trials = [trial for trial in report.trials if trial.is_complete]
+    if not trials or not report.classes:
+        return None
+    base = report.base
+
+    def of_class(name: str) -> Column[Summary]:
+        other = report.class_iou(base, name) if base else None
+        return Column(name, lambda trial: _tinted(report.class_iou(trial, name), other, ".1f"))
+
+    columns = [
+        Column[Summary]("trial", lambda trial: tables.word(trial.label, strong=trial is base), left=True),
+        Column(METRIC, lambda trial: _tinted(trial.score, base.score if base else None, ".2f")),
+        *map(of_class, report.classes),
+    ]
+    caption = "IoU per class in percent, complete trials, best first."
+    if base:
+        caption += f" Blue is better than the base, orange worse; full color at {_FULL_TINT:g} points."
+    return Table.of("classes", caption, columns, trials)
+
+
+def importance(report: SweepReport) -> Table | None:
+    """Return the table of what sets the best trials apart; None where that is not known."""
+    shares = report.importances.shares
+    if not shares:
+        return None
+    num, largest = len(report.complete), max(shares.values()) or 1.0
+    caption = (
+        "How much each parameter sets the best trials apart (PED-ANOVA, as Optuna computes it), over "
+        f"{words.count(num, 'complete trial')}; the shares sum to 1."
     )
+    if num < _FEW:
+        caption += " From so few trials this is a hint at most."
+    columns = [
+        Column[tuple[str, float]]("parameter", lambda item: tables.word(words.short(item[0])), left=True),
+        Column("importance", lambda item: tables.number(item[1], bar=item[1] / largest)),
+    ]
+    return Table.of("importance", caption, columns, shares.items())
 
 
-def _class_cell(row: Row, key: str, base: Row | None) -> Cell:
-    value, other = row.get(key), base.get(key) if base else None
+def cost_of(report: SweepReport) -> tuple[Cost, Cost]:
+    """Return what the sweep has cost and what it has not, in iterations and in worker-seconds."""
+
+    def planned(run: Row) -> int:
+        return report.sweep.iterations(run.params)
+
+    runs, num_seeds = _runs(report), len(report.sweep.seeds)
+    iterations = costs.in_iterations(runs, planned, num_seeds)
+    seconds = costs.in_seconds(runs, planned, num_seeds)
+    return iterations, seconds.times(report.sweep.options.workers)
+
+
+class _CostLine(NamedTuple):
+    """One line of the table of costs: what it is of, and how much in worker-seconds and in iterations."""
+
+    name: str
+    seconds: float
+    iterations: float
+
+
+def cost(report: SweepReport) -> Table:
+    """Return the table of what the sweep has cost and what it has not, in worker-time."""
+    (iterations, seconds), workers = cost_of(report), report.sweep.options.workers
+    lines = [
+        _CostLine("trained", seconds.used, iterations.used),
+        _CostLine("of it wasted", seconds.wasted, iterations.wasted),
+        _CostLine("saved by the trunk", seconds.warm_up, iterations.warm_up),
+        *([_CostLine("saved by children", seconds.inherited, iterations.inherited)] if iterations.inherited else []),
+        _CostLine("saved by stopping early", seconds.pruning, iterations.pruning),
+        _CostLine("every trial to its end", seconds.total, iterations.total),
+    ]
+
+    def share(line: _CostLine) -> Cell:
+        of_all = line.seconds / seconds.total if seconds.total else 0.0
+        return tables.number(100 * of_all, ".0f", bar=of_all)
+
+    columns = [
+        Column[_CostLine]("", lambda line: tables.word(line.name), left=True),
+        Column("worker-time", lambda line: tables.time(line.seconds)),
+        Column("worker-seconds", lambda line: tables.number(line.seconds, ".0f")),
+        Column("share in %", share),
+        Column("iterations", lambda line: tables.number(line.iterations, ".0f")),
+    ]
+    return Table.of("cost", _about_costs(iterations, seconds, workers), columns, lines)
+
+
+def _about_costs(iterations: Cost, seconds: Cost, workers: int) -> str:
+    each = f"times the {workers} workers of a trial, " if workers > 1 else ""
+    caption = f"Time of training, {each}without evaluations and without what interruptions have lost."
+    if iterations.warm_up:
+        caption += (
+            " The trunk is the part of the trainings before the contrast starts, which all trials of one seed have in "
+            "common; it is trained and counted once, also where an earlier sweep has trained it."
+        )
+    if iterations.inherited:
+        caption += " A child begins with a checkpoint of its parent, whose iterations it is spared."
+    if iterations.wasted or seconds.wasted:
+        caption += f" {costs.waste(iterations, seconds)} went into trials that were stopped early or failed."
+    if iterations.pruning:
+        caption += (
+            " What stopping early has saved is an estimate: each of these trials would have gone on at its own pace."
+        )
+    return caption
+
+
+def _runs(report: SweepReport) -> list[Row]:
+    """Return the runs, also of a folder from a time when the rows did not say what they were spared."""
+    return [
+        run if run.trunk else dataclasses.replace(run, trunk=read_fork(report.directory(run))) for run in report.runs
+    ]
+
+
+def _label() -> Column[Summary]:
+    return Column("trial", lambda trial: tables.word(trial.label), left=True)
+
+
+def _difference(report: SweepReport) -> Column[Summary]:
+    return Column("vs base", lambda trial: tables.number(report.difference(trial), "+.2f"))
+
+
+def _mean(name: str) -> Column[Summary]:
+    return Column(name, lambda trial: tables.number(trial.means.get(name)))
+
+
+def _std(trial: Summary) -> Cell:
+    return tables.number(Spread.of(list(trial.values.values())).std)
+
+
+def _num_seeds(trial: Summary) -> Cell:
+    return tables.number(len(trial.values), "d")
+
+
+def _tinted(value: float | None, other: float | None, spec: str) -> Cell:
     tint = None if value is None or other is None else (value - other) / _FULL_TINT
-    return number(value, ".2f" if key == METRIC else ".1f", tint=tint)
-
-
-def _std(row: Row) -> float | None:
-    values = list(row["values"].values())
-    return statistics.stdev(values) if len(values) > 1 else None
-
-
-def _time(seconds: float | None) -> Cell:
-    return NOTHING if seconds is None else Cell(duration(seconds), float(seconds))
+    return tables.number(value, spec, tint=tint)

@@ -1,54 +1,42 @@
-"""Scores over seeds, compared with a base seed by seed, and set beside the paper's figures."""
+"""Scores over seeds of the paper's rows, compared with their bases seed by seed, and set beside the paper's figures."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.definition.paper_tables import Table, TableRow
-
-Values = Mapping[int, float]
-"""Seed -> score."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation (divided by n - 1) of n numbers; NaN where n is too small for one."""
-
-    mean: float
-    std: float
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """That of these numbers."""
-        mean = statistics.fmean(values) if values else math.nan
-        return cls(mean, statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
-
-
-def paired(values: Values, base: Values, *, ratio: bool = False) -> dict[int, float]:
-    """Differences, or quotients, of the seeds that both have: what a seed does to both then falls out."""
-    both = sorted(values.keys() & base.keys())
-    return {seed: values[seed] / base[seed] if ratio else values[seed] - base[seed] for seed in both}
+from sweeps.common.names import Status
+from sweeps.common.statistics import Spread, Values, mean_std_text, paired
+from sweeps.definition.paper_tables import Table as PaperTable
+from sweeps.definition.paper_tables import TableRow
+from sweeps.results import tables
+from sweeps.results.rows import Row
+from sweeps.results.tables import Cell, Column, Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A row of a table as it came out, and as the paper has it."""
+    """A row of a table as it came out, and as the paper has it.
+
+    Attributes:
+        label: label of the row.
+        values: seed -> score of the run that is complete.
+        to_base: seed -> difference or quotient to the base's score, see :func:`sweeps.common.statistics.paired`; empty
+            for a base.
+        figure: what the paper prints; None where it prints nothing.
+        figure_to_base: difference or quotient of the paper's figures; None where it has not both.
+    """
 
     label: str
     values: Values
     to_base: Values
-    """:func:`paired` with the base's; empty for a base."""
     figure: float | None
     figure_to_base: float | None
-    """The same of the paper's figures."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; None where there is no number."""
+        """Return plain data for JSON, with None where there is no number."""
         ours, difference = Spread.of(list(self.values.values())), Spread.of(list(self.to_base.values()))
         return {
             "row": self.label,
@@ -63,23 +51,59 @@ class Line:
         }
 
 
-def compare(table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Line]:
-    """A line for each row of `table`.
+def compare(table: PaperTable, rows: Sequence[Row]) -> list[Line]:
+    """Return a line for each row of a table of the paper.
 
     Args:
-        table: of :mod:`sweeps.definition.paper_tables`.
-        rows: of results.parquet, those of other tables included; incomplete ones are not counted.
+        table: the table.
+        rows: rows of the sweep, those of other tables included; only runs that are complete are counted.
     """
     scores: dict[str, dict[int, float]] = {row.label: {} for row in table.rows}
     for run in rows:
-        value = run.get(table.metric)
-        counts = run["status"] == "complete" and value is not None
-        if counts and run.get("table") == table.number and run["row"] in scores:
-            scores[run["row"]][run["seed"]] = value
+        value = run.metric(table.metric)
+        if run.status != Status.COMPLETE or value is None or run.paper is None:
+            continue
+        if run.paper.table == table.number and run.paper.row in scores:
+            scores[run.paper.row][run.seed] = value
     return [_line(table, row, scores) for row in table.rows]
 
 
-def _line(table: Table, row: TableRow, scores: Mapping[str, Values]) -> Line:
+def beside_paper(
+    table: PaperTable, lines: Sequence[Line], seeds: Sequence[int], *, name: str = "", caption: str = ""
+) -> Table:
+    """Return the table of what came out, the same against the base, and both of the paper.
+
+    Args:
+        table: the table of the paper.
+        lines: lines of :func:`compare`.
+        seeds: seeds of the sweep; with several each has a column of its own.
+        name: name of the table that is made.
+        caption: caption of the table that is made.
+    """
+    num, signed = len(seeds), not table.ratio
+    change, spec = ("ratio to base", ".2f") if table.ratio else ("- base", "+.2f")
+
+    def of_seed(seed: int) -> Column[Line]:
+        return Column(f"{change}, seed {seed}", lambda line: tables.number(line.to_base.get(seed), spec))
+
+    columns: list[Column[Line]] = [
+        Column("row", lambda line: tables.word(line.label), left=True),
+        Column(table.metric, lambda line: tables.figures(mean_std_text(line.values, num))),
+        Column(change, lambda line: tables.figures(mean_std_text(line.to_base, num, signed=signed))),
+        *(of_seed(seed) for seed in seeds if num > 1),
+        Column("paper", lambda line: tables.number(line.figure)),
+        Column(f"paper {change}", lambda line: tables.number(line.figure_to_base, spec)),
+        Column("ours - paper", _less_paper),
+    ]
+    return Table.of(name, caption, columns, lines)
+
+
+def title(table: PaperTable) -> str:
+    """Return what stands above a table: its number and its title."""
+    return f"Table {table.number}. {table.title}"
+
+
+def _line(table: PaperTable, row: TableRow, scores: Mapping[str, Values]) -> Line:
     figure_to_base, to_base = None, {}
     if row.base is not None:
         to_base = paired(scores[row.label], scores[row.base], ratio=table.ratio)
@@ -95,62 +119,9 @@ def _line(table: Table, row: TableRow, scores: Mapping[str, Values]) -> Line:
     )
 
 
-def cells(table: Table, lines: Sequence[Line], seeds: Sequence[int]) -> list[list[str]]:
-    """The table as text, its head first: what came out, the same less the base, and both of the paper."""
-    change = "ratio to base" if table.ratio else "- base"
-    each = [f"{change}, seed {seed}" for seed in seeds] if len(seeds) > 1 else []
-    head = ["row", table.metric, change, *each, "paper", f"paper {change}", "ours - paper"]
-    body = []
-    for line in lines:
-        ours = Spread.of(list(line.values.values()))
-        body.append(
-            [
-                line.label,
-                spread(line.values, len(seeds)),
-                spread(line.to_base, len(seeds), signed=not table.ratio),
-                *(number(line.to_base.get(seed), signed=not table.ratio) for seed in seeds if each),
-                number(line.figure),
-                number(line.figure_to_base, signed=not table.ratio),
-                number(None if line.figure is None else ours.mean - line.figure, signed=True),
-            ]
-        )
-    return [head, *body]
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """With two decimals, or "-"."""
-    return "-" if value is None or math.isnan(value) else format(value, "+.2f" if signed else ".2f")
-
-
-def spread(values: Values, num_seeds: int, *, signed: bool = False) -> str:
-    """Mean ± standard deviation; how many there are, where not all seeds are."""
-    found = Spread.of(list(values.values()))
-    text = number(found.mean, signed=signed)
-    if found.n > 1:
-        text += f" ± {found.std:.2f}"
-    return f"{text} ({found.n} of {num_seeds})" if 0 < found.n < num_seeds else text
-
-
-def title(table: Table) -> str:
-    """What stands above a table."""
-    return f"Table {table.number}. {table.title}"
-
-
-def as_text(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Columns of equal width below a head, flush right but for those in `left`."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True)))
-        return "  ".join(padded).rstrip()
-
-    return "\n".join(map(line, [rows[0], ["-" * width for width in widths], *rows[1:]]))
-
-
-def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """The same as a table of Markdown."""
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [rows[0], rule, *rows[1:]])
+def _less_paper(line: Line) -> Cell:
+    mean = Spread.of(list(line.values.values())).mean
+    return tables.number(None if line.figure is None else mean - line.figure, "+.2f")
 
 
 def _plain(value: float) -> float | None:

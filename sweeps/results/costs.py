@@ -1,30 +1,34 @@
-"""What a sweep has computed, how much of that was in vain, and what it was spared; from rows of results.parquet.
+"""What a sweep has trained, how much of that was wasted, and how much it was spared; from the rows of its runs.
 
-A run's own iterations are those that no other run has trained: neither its warm-up nor, with population based training,
-its parent until the fork. The sum of the own iterations and of every warm-up, once, is what was computed.
+A run's own iterations are those that no other run has trained: neither the trunk that it was forked from nor, with
+population based training, its parent until the fork. The sum of the own iterations and of every trunk, once, is what
+was trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from sweeps.progress.plain import duration
+from sweeps.common.names import Status
+from sweeps.common.words import count, duration, listed, percent
+from sweeps.results.forks import TrunkFork
+from sweeps.results.rows import Parent, Row
 
-Row = dict[str, Any]
-_IN_VAIN = ("pruned", "failed")
+_WASTED = (Status.PRUNED, Status.FAILED)
 
 
 class Cost(NamedTuple):
-    """In iterations, or in seconds of training.
+    """What a sweep has cost, in iterations or in seconds of training.
 
     Attributes:
-        used: by all runs, as far as they came, with what they share counted once.
-        warm_up: that runs which went on from a warm-up would have used for the same iterations.
-        inherited: that runs which went on from a parent would have used for the same iterations.
-        pruning: that trials which were pruned would have used beyond, each at its own pace.
-        wasted: part of `used` that led to no complete trial: of trials that were pruned, replaced or outpaced by others
-            or failed, but for what a child that was not has gone on from. Trials that run are not counted.
+        used: what all runs have trained, as far as they came, with what they share counted once.
+        warm_up: what the runs that were forked from a trunk would have used beside that for the same iterations.
+        inherited: what the runs that were forked from a parent would have used beside that for the same iterations.
+        pruning: what the trials that were stopped early would have used to their end, each at its own pace.
+        wasted: part of `used` that led to no complete trial: it went into trials that were stopped early, replaced or
+            outpaced by others, or failed, and no fork that is complete has gone on from it. Trials that are running
+            are not counted.
     """
 
     used: float
@@ -40,99 +44,163 @@ class Cost(NamedTuple):
 
     @property
     def saved(self) -> float:
-        """Share of it that was saved, 0..1."""
+        """The share of the total that was saved, from 0 to 1."""
         return 1 - self.used / self.total if self.total else 0.0
 
     @property
     def wasted_share(self) -> float:
-        """Share of what was used, 0..1."""
+        """The share of what was used that was wasted, from 0 to 1."""
         return self.wasted / self.used if self.used else 0.0
 
     def times(self, factor: float) -> Cost:
-        """Seconds of training times the processes of a run are worker-seconds."""
+        """Return a multiple; seconds of training times the processes of a run are worker-seconds."""
         return Cost(*(factor * value for value in self))
 
 
-def in_iterations(rows: Sequence[Row], planned: Callable[[Row], int], num_seeds: int) -> Cost:
-    """The cost in iterations.
+class _Account(NamedTuple):
+    """What one run has come to, in iterations or in seconds.
+
+    Attributes:
+        done: all that the run has, what it was spared included.
+        from_trunk: part of it that was trained in a trunk.
+        from_parent: part of it that was trained by its parent.
+    """
+
+    done: float
+    from_trunk: float
+    from_parent: float
+
+    @property
+    def own(self) -> float:
+        """What the run has trained itself."""
+        return max(self.done - self.from_trunk - self.from_parent, 0.0)
+
+
+def in_iterations(rows: Iterable[Row], planned: Callable[[Row], int], num_seeds: int) -> Cost:
+    """Return the cost in iterations.
 
     Args:
-        rows: of :func:`sweeps.results.rows.collect`; rows that repeat a run count once.
-        planned: row -> iterations of a run that is complete; asked of pruned trials only.
-        num_seeds: that every trial is trained with.
+        rows: rows of the sweep; those that repeat a run count once.
+        planned: function that gives the iterations at which a run is complete; it is asked for trials that were stopped
+            early only.
+        num_seeds: number of seeds that every trial is trained with.
     """
-    return _cost(rows, planned, num_seeds, ("iterations", "warm_up_iterations", "parent_iteration"))
+
+    def account(row: Row) -> _Account:
+        trunk, parent = _spared(row)
+        return _Account(row.iterations, trunk.iterations, parent.iteration)
+
+    return _cost(rows, account, planned, num_seeds)
 
 
-def in_seconds(rows: Sequence[Row], planned: Callable[[Row], int], num_seeds: int) -> Cost:
-    """The cost in seconds of training, without evaluations; see `in_iterations`."""
-    return _cost(rows, planned, num_seeds, ("seconds", "warm_up_seconds", "parent_seconds"))
+def in_seconds(rows: Iterable[Row], planned: Callable[[Row], int], num_seeds: int) -> Cost:
+    """Return the cost in seconds of training, without evaluations; see :func:`in_iterations`."""
+
+    def account(row: Row) -> _Account:
+        trunk, parent = _spared(row)
+        return _Account(row.seconds or 0.0, trunk.seconds, parent.seconds)
+
+    return _cost(rows, account, planned, num_seeds)
 
 
 def as_dict(iterations: Cost, seconds: Cost, workers: int) -> dict[str, dict[str, float]]:
-    """Both, the latter as worker-seconds, as plain data."""
+    """Return both costs, the latter as worker-seconds, as plain data."""
     both = {"iterations": iterations, "worker_seconds": seconds.times(workers)}
     return {unit: {**cost._asdict(), "total": cost.total} for unit, cost in both.items()}
 
 
-def summary(iterations: Cost, seconds: Cost, workers: int) -> str:
-    """One line."""
+def summary(iterations: Cost, seconds: Cost, workers: int, outcomes: Iterable[Status]) -> str:
+    """Return what the sweep has cost as a paragraph for somebody who has not seen it.
+
+    Args:
+        iterations: cost in iterations.
+        seconds: cost in seconds of training.
+        workers: number of processes of a run.
+        outcomes: what has become of each trial.
+    """
+    if not iterations.used:
+        return "The sweep has trained nothing."
+    sentences = [
+        f"The sweep trained {count(iterations.used, 'iteration')} ({duration(seconds.used * workers)} of worker-time, "
+        "which is the training time of all processes together)."
+    ]
+    if iterations.wasted or seconds.wasted:
+        sentences.append(f"{waste(iterations, seconds)} went into trials that were stopped early or failed.")
+    elif all(outcome == Status.COMPLETE for outcome in outcomes):
+        sentences.append("Every trial was trained to its end.")
+    return " ".join([*sentences, _savings(iterations)])
+
+
+def waste(iterations: Cost, seconds: Cost) -> str:
+    """Return the beginning of a sentence on what was wasted: ``"18 % of the iterations (15 % of the time)"``."""
+    return f"{percent(iterations.wasted_share)} of the iterations ({percent(seconds.wasted_share)} of the time)"
+
+
+def _savings(cost: Cost) -> str:
+    ways = {
+        "by training the trunk, the part before the contrast starts, once for all trials": cost.warm_up,
+        "by starting trials from the checkpoints of others": cost.inherited,
+        "by stopping trials early": cost.pruning,
+    }
+    used = [way for way, amount in ways.items() if amount > 0]
+    if not used:
+        return "No iterations were shared between trials, and none were saved by stopping trials early."
     return (
-        f"computed {iterations.used:.0f} iterations in {duration(seconds.used * workers)} of worker-time; wasted on "
-        f"trials that did not end complete {100 * iterations.wasted_share:.0f} % of the iterations, "
-        f"{100 * seconds.wasted_share:.0f} % of the time; training all to the end takes {iterations.total:.0f} "
-        f"iterations, {100 * iterations.saved:.0f} % saved"
+        f"Training every trial from its start to its end would have taken {count(cost.total, 'iteration')}; "
+        f"{percent(cost.saved)} was saved {listed(used)}."
     )
 
 
-def _cost(
-    rows: Sequence[Row], planned: Callable[[Row], int], num_seeds: int, columns: tuple[str, str, str]
-) -> Cost:
-    unit, of_warm_up, of_parent = columns
-    runs = {row["trial"]: row for row in rows}
-    done = {label: row.get(unit) or 0.0 for label, row in runs.items()}
-    spared = {label: row.get(of_warm_up) or 0.0 for label, row in runs.items()}
-    inherited = {label: row.get(of_parent) or 0.0 for label, row in runs.items()}
-    own = {label: max(done[label] - spared[label] - inherited[label], 0.0) for label in runs}
-    warm_ups = {row["warm_up"]: spared[label] for label, row in runs.items() if row.get("warm_up")}
-    used = sum(own.values()) + sum(warm_ups.values())
+def _spared(row: Row) -> tuple[TrunkFork, Parent]:
+    trunk = row.trunk or TrunkFork(trunk="", iterations=0, seconds=0.0)
+    return trunk, row.parent or Parent(label="", iteration=0, seconds=0.0)
 
-    useful = _useful(runs, done, inherited)  # how far each run has served, what it was spared included
-    in_vain = sum(min(own[label], max(done[label] - useful.get(label, 0.0), 0.0)) for label in runs)
-    served = {runs[label].get("warm_up") for label in useful}
-    in_vain += sum(amount for name, amount in warm_ups.items() if name not in served)
+
+def _cost(rows: Iterable[Row], account: Callable[[Row], _Account], planned: Callable[[Row], int], num: int) -> Cost:
+    runs = {row.label: row for row in rows}
+    accounts = {label: account(row) for label, row in runs.items()}
+    trunks = {row.trunk.trunk: accounts[label].from_trunk for label, row in runs.items() if row.trunk}
+    used = sum(a.own for a in accounts.values()) + sum(trunks.values())
+
+    useful = _useful(runs, accounts)
+    wasted = sum(min(a.own, max(a.done - useful.get(label, 0.0), 0.0)) for label, a in accounts.items())
+    served = {trunk.trunk for label in useful if (trunk := runs[label].trunk)}
+    wasted += sum(amount for name, amount in trunks.items() if name not in served)
 
     return Cost(
         used=used,
-        warm_up=sum(spared.values()) - sum(warm_ups.values()),
-        inherited=sum(inherited.values()),
-        pruning=_beyond(runs, done, planned, num_seeds),
-        wasted=in_vain,
+        warm_up=sum(a.from_trunk for a in accounts.values()) - sum(trunks.values()),
+        inherited=sum(a.from_parent for a in accounts.values()),
+        pruning=_beyond(runs, accounts, planned, num),
+        wasted=wasted,
     )
 
 
-def _useful(runs: dict[str, Row], done: dict[str, float], inherited: dict[str, float]) -> dict[str, float]:
+def _useful(runs: Mapping[str, Row], accounts: Mapping[str, _Account]) -> dict[str, float]:
+    """Return up to where each run has served a trial that was not wasted, what it was spared included."""
     useful: dict[str, float] = {}
     for label, row in runs.items():
-        if row["outcome"] in _IN_VAIN:
+        if row.outcome in _WASTED:
             continue
-        upto: float = done[label]
+        upto = accounts[label].done
         while label in runs:
             useful[label] = max(useful.get(label, 0.0), upto)
-            label, upto = runs[label].get("parent") or "", inherited[label]
+            parent, upto = runs[label].parent, accounts[label].from_parent
+            label = parent.label if parent else ""
     return useful
 
 
 def _beyond(
-    runs: dict[str, Row], done: dict[str, float], planned: Callable[[Row], int], num_seeds: int
+    runs: Mapping[str, Row], accounts: Mapping[str, _Account], planned: Callable[[Row], int], num_seeds: int
 ) -> float:
-    points: dict[str, list[str]] = {}
+    """Return what the trials that were stopped early had left to their end, each at its own pace."""
+    trials: dict[str, list[str]] = {}
     for label, row in runs.items():
-        points.setdefault(row["point"], []).append(label)
+        trials.setdefault(row.trial, []).append(label)
     total = 0.0
-    for labels in points.values():
-        row, iterations = runs[labels[0]], sum(runs[label]["iterations"] for label in labels)
-        if row["outcome"] == "pruned" and iterations:
+    for labels in trials.values():
+        row, iterations = runs[labels[0]], sum(runs[label].iterations for label in labels)
+        if row.outcome == Status.PRUNED and iterations:
             left = max(planned(row) * num_seeds - iterations, 0)
-            total += left * sum(done[label] for label in labels) / iterations
+            total += left * sum(accounts[label].done for label in labels) / iterations
     return total

@@ -1,296 +1,317 @@
-"""What a sweep leaves behind: one row per run (parquet), a ranked table (text), and the best trial's checkpoint.
+"""What has become of each run, as a row of results.parquet.
 
-A run is the training of one trial with one seed, so with several seeds a trial has several rows. "trial" is the run's
-own label, which is also the name of its directory: 0003, or 0003-s1 with several seeds; "point" is that of the trial
-in the study: 0003; "status" is what became of the run, "outcome" what became of the trial. In a sweep of the paper's
-tables "table" and "row" say which row the run belongs to; a run that belongs to several is repeated for each.
-"pareto" is whether the trial is on the front of the search's complete trials; None where there is one objective.
+A run is the training of one trial with one seed, so with several seeds a trial has several runs. In the file, the
+column "trial" is the run's own label, which is also the name of its directory (``0003``, or ``0003-s1`` with several
+seeds), and "point" is the label of its trial (``0003``); "status" is what became of the run, and "outcome" what became
+of the trial. In a sweep of the paper's tables, "table" and "row" say which row of which table the run belongs to; a run
+that belongs to several is repeated for each.
 """
 
 from __future__ import annotations
 
-import math
-import shutil
-import statistics
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import optuna
-import pyarrow as pa
-import pyarrow.parquet as pq
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any
 
 from pgpc.runtime.files import write_file
+from sweeps.common.names import METRIC, REFERENCE_LABEL, Kind, Status
 from sweeps.definition import objectives
+from sweeps.definition.folder import trials_folder
+from sweeps.definition.paper_tables import INFERENCE
+from sweeps.results.forks import TrunkFork, read_fork
 from sweeps.search import replicates
-from sweeps.results.comparison import Spread, as_text, number, paired, spread
-from sweeps.search.replicates import METRIC, REFERENCE_LABEL
-from sweeps.execution.trial import forked
 
-STATUS = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-RUNNING, INTERRUPTED = "running", "interrupted"
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
 LEADING = (
-    "trial", "kind", "status", METRIC, "iterations", "seconds", "seed", "directory", "error", "point", "outcome",
+    "trial",
+    "kind",
+    "status",
+    METRIC,
+    "iterations",
+    "seconds",
+    "seed",
+    "directory",
+    "error",
+    "point",
+    "outcome",
     "pareto",
 )
+"""The first columns of results.parquet, which every file has."""
+_TRUNK = ("warm_up", "warm_up_iterations", "warm_up_seconds")
+_PARENT = ("parent", "parent_iteration", "parent_seconds")
+_NAMED = frozenset({*LEADING, *_TRUNK, *_PARENT, "table", "row"})
+_OUTCOMES = {"COMPLETE": Status.COMPLETE, "PRUNED": Status.PRUNED, "FAIL": Status.FAILED}
+"""Name of a state of Optuna's -> what has become of the trial; in any other state it has not ended."""
 
 
-def trials_folder(results: Path) -> Path:
-    """Where each run has a directory of its own; TensorBoard's logdir."""
-    return results / "trials"
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The run of population based training that another run was forked from.
+
+    Attributes:
+        label: label of the parent's trial.
+        iteration: iteration of the parent at which the fork began; the fork's own iterations include those before.
+        seconds: training time of the parent up to there.
+    """
+
+    label: str
+    iteration: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.label} from {self.iteration}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRow:
+    """A row of a table of the paper.
+
+    Attributes:
+        table: number of the table.
+        row: label of the row.
+    """
+
+    table: int
+    row: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.row}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What has become of one run.
+
+    Attributes:
+        label: label of the run and name of its directory.
+        trial: label of the run's trial; the same as `label` where trials have one seed.
+        kind: part of the sweep that the trial belongs to.
+        status: what has become of the run.
+        outcome: what has become of the trial.
+        score: last mIoU in percent; None before the first evaluation.
+        iterations: optimizer steps up to the last report, those of a trunk or a parent included.
+        seconds: training time up to there, without evaluations; None before the first report.
+        seed: seed of the training.
+        directory: folder with the run's files, as it was when the row was written.
+        error: why the run failed, or "".
+        pareto: whether the trial is on the front of the complete trials; None where there is one objective.
+        trunk: what the run was spared by the shared trunk; None for a run that was not forked from one.
+        parent: run of population based training that this one was forked from; None for one without a parent.
+        params: dotted config key -> value; what was searched, or what the row of a paper's table changes.
+        metrics: name -> last value of every other metric that the training has reported.
+        paper: row of the paper's tables that the run belongs to; None in a search.
+    """
+
+    label: str
+    trial: str
+    kind: Kind
+    status: Status
+    outcome: Status
+    score: float | None = None
+    iterations: int = 0
+    seconds: float | None = None
+    seed: int = 0
+    directory: Path = Path()
+    error: str = ""
+    pareto: bool | None = None
+    trunk: TrunkFork | None = None
+    parent: Parent | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    paper: PaperRow | None = None
+
+    def metric(self, name: str) -> float | None:
+        """Return the last value of a metric, mIoU and seconds among them, or None where it was not reported."""
+        known = {METRIC: self.score, "seconds": self.seconds}
+        return known[name] if name in known else self.metrics.get(name)
+
+    def interrupted(self) -> Row:
+        """Return the row as it is after the end of the sweep's driver: what was running is interrupted."""
+
+        def after(status: Status) -> Status:
+            return Status.INTERRUPTED if status == Status.RUNNING else status
+
+        return dataclasses.replace(self, status=after(self.status), outcome=after(self.outcome))
+
+    def to_columns(self) -> dict[str, Any]:
+        """Return the row as plain values by column, in the order of the columns of results.parquet."""
+        trunk = self.trunk or TrunkFork(trunk="", iterations=0, seconds=0.0)
+        columns = {
+            "trial": self.label,
+            "kind": self.kind.value,
+            "status": self.status.value,
+            METRIC: self.score,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "directory": str(self.directory),
+            "error": self.error,
+            "point": self.trial,
+            "outcome": self.outcome.value,
+            "pareto": self.pareto,
+            **dict(zip(_TRUNK, dataclasses.astuple(trunk), strict=True)),
+        }
+        if self.parent:
+            columns |= dict(zip(_PARENT, dataclasses.astuple(self.parent), strict=True))
+        if not self.paper:
+            return {**columns, **self.params, **self.metrics}
+        measured = {name: value for name, value in self.metrics.items() if name == INFERENCE}
+        reported = {name: value for name, value in self.metrics.items() if name != INFERENCE}
+        return {**columns, "row": self.paper.row, **reported, "table": self.paper.table, **self.params, **measured}
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Any]) -> Row:
+        """Return the row that these values by column make.
+
+        Args:
+            columns: values as they are in results.parquet, also in one of a version that had fewer columns. None in a
+                column of a parameter or a metric means that the run has no such parameter or metric.
+
+        Raises:
+            ValueError: a column that every file has is missing, or names an unknown status.
+        """
+        missing = [name for name in LEADING[: LEADING.index("point")] if name not in columns]
+        if missing:
+            raise ValueError(f"Rows of results.parquet must have the column {missing[0]!r}, but this one has not.")
+        others = {key: value for key, value in columns.items() if key not in _NAMED and value is not None}
+        status, table = columns["status"], columns.get("table")
+        return cls(
+            label=columns["trial"],
+            trial=columns.get("point") or columns["trial"],
+            kind=Kind(columns["kind"]),
+            status=Status(status),
+            outcome=Status(columns.get("outcome") or status),
+            score=columns[METRIC],
+            iterations=columns["iterations"],
+            seconds=columns["seconds"],
+            seed=columns["seed"],
+            directory=Path(columns["directory"]),
+            error=columns["error"] or "",
+            pareto=columns.get("pareto"),
+            trunk=_trunk(*(columns.get(name) for name in _TRUNK)),
+            parent=_parent(*(columns.get(name) for name in _PARENT)),
+            params={key: value for key, value in others.items() if _is_param(key)},
+            metrics={key: float(value) for key, value in others.items() if not _is_param(key)},
+            paper=None if table is None else PaperRow(table=table, row=columns["row"]),
+        )
 
 
 def collect(
     study: optuna.Study, reference: optuna.Study | None, *, results: Path, seeds: Sequence[int], alive: bool = False
 ) -> list[Row]:
-    """One row per run that was started, the reference first, then by the trial's number and in the order of the seeds.
+    """Return a row for each run that was started.
 
-    A row holds `LEADING`, what its warm-up spared it (see `sweeps.execution.trial.forked`), its parent if it has one (see
-    `sweeps.search.replicates.lineage`), the parameters under their dotted keys, and the last value of every other metric. The
-    metrics of a run that was pruned or failed are those of its last report. A run that has not ended is "running" while
-    the sweep is `alive`, and else "interrupted".
+    Args:
+        study: study of the search.
+        reference: study of the reference; None without one.
+        results: folder of the sweep.
+        seeds: seeds of every trial.
+        alive: whether the sweep's driver lives, so that a run that has not ended is running, and not interrupted.
+
+    Returns:
+        The reference first, then by the trial's number and in the order of the seeds. The metrics of a run that was
+        stopped or failed are those of its last report.
     """
-    rows, several = [], len(study.directions) > 1
+    several = len(study.directions) > 1
     front = _front(study) if several else set()
-    for kind, source in (("reference", reference), ("search", study)):
-        for trial in source.get_trials(deepcopy=False) if source else []:
-            if trial.state != TrialState.WAITING and replicates.is_own(trial):
-                point = REFERENCE_LABEL if kind == "reference" else f"{trial.number:04d}"
-                rows += [
-                    _row(trial, point, kind, trials_folder(results), seed, seeds, alive) | {
-                        "pareto": point in front if several else None
-                    }
-                    for seed in seeds
-                    if len(seeds) == 1 or replicates.status(trial, seed, seeds)
-                ]
+    rows = []
+    for kind, source in ((Kind.REFERENCE, reference), (Kind.SEARCH, study)):
+        for trial in _started(source):
+            label = REFERENCE_LABEL if kind == Kind.REFERENCE else f"{trial.number:04d}"
+            for seed in seeds:
+                if len(seeds) == 1 or replicates.status(trial, seed, seeds):
+                    row = _row(trial, label, kind, trials_folder(results), seed, seeds, alive)
+                    rows.append(dataclasses.replace(row, pareto=label in front if several else None))
     return rows
 
 
-def _row(trial: FrozenTrial, point: str, kind: str, trials: Path, seed: int, seeds: Sequence[int], alive: bool) -> Row:
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """Replace `path` in one step, so that a reader never sees half a file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [row.to_columns() for row in rows]
+    keys = list(dict.fromkeys([*LEADING, *(key for row in columns for key in row)]))
+    table = pa.table({key: [row.get(key) for row in columns] for key in keys})
+    write_file(path, lambda file: pq.write_table(table, file))
+
+
+def read_parquet(path: Path) -> list[Row]:
+    """Return the rows of a results.parquet, in the order of the file.
+
+    Raises:
+        ValueError: it is none, or none of a sweep.
+        OSError: it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    # Not pq.read_table, which reads many files as one and imports pandas for it.
+    with pq.ParquetFile(path) as file:
+        return [Row.from_columns(columns) for columns in file.read().to_pylist()]
+
+
+def last_checkpoint(directory: Path) -> Path | None:
+    """Return the newest checkpoint in a run's directory, or None where there is none."""
+    return max(directory.glob("checkpoint_*/checkpoint.pt"), default=None)
+
+
+def _row(trial: FrozenTrial, label: str, kind: Kind, trials: Path, seed: int, seeds: Sequence[int], alive: bool) -> Row:
     metrics = replicates.metrics(trial, seed, seeds)
-    label = point + replicates.suffix(seed, seeds)
-    unfinished = RUNNING if alive else INTERRUPTED
-    outcome = STATUS.get(trial.state, unfinished)
-    own = replicates.status(trial, seed, seeds)
-    return {
-        "trial": label,
-        "kind": kind,
-        "status": outcome if len(seeds) == 1 else unfinished if own == replicates.RUNNING else own,
-        METRIC: metrics.pop(METRIC, None),
-        "iterations": int(metrics.pop("iteration", 0)),
-        "seconds": metrics.pop("seconds", None),
-        "seed": seed,
-        "directory": str(trials / label),
-        "error": replicates.error(trial, seed, seeds),
-        "point": point,
-        "outcome": outcome,
-        **forked(trials / label),
-        **replicates.lineage(trial),
-        **trial.params,
-        **{key: float(value) for key, value in metrics.items()},
-    }
+    run = label + replicates.suffix(seed, seeds)
+    unfinished = Status.RUNNING if alive else Status.INTERRUPTED
+    outcome = _OUTCOMES.get(trial.state.name, unfinished)
+    status = outcome
+    if len(seeds) > 1:
+        own = replicates.status(trial, seed, seeds)
+        status = unfinished if own is None or own == Status.RUNNING else Status(own)
+    return Row(
+        label=run,
+        trial=label,
+        kind=kind,
+        status=status,
+        outcome=outcome,
+        score=metrics.pop(METRIC, None),
+        iterations=int(metrics.pop("iteration", 0)),
+        seconds=metrics.pop("seconds", None),
+        seed=seed,
+        directory=trials / run,
+        error=replicates.error(trial, seed, seeds),
+        trunk=read_fork(trials / run),
+        parent=_parent(*(trial.user_attrs.get(name) for name in _PARENT)),
+        params=trial.params,
+        metrics={key: float(value) for key, value in metrics.items()},
+    )
+
+
+def _trunk(name: Any, iterations: Any, seconds: Any) -> TrunkFork | None:
+    return TrunkFork(trunk=name, iterations=iterations, seconds=seconds) if name else None
+
+
+def _parent(label: Any, iteration: Any, seconds: Any) -> Parent | None:
+    return Parent(label=label, iteration=iteration, seconds=seconds) if label else None
 
 
 def _front(study: optuna.Study) -> set[str]:
-    """Labels of the sweep's own trials that no other one of them dominates; the study's front may hold earlier ones."""
-    own = (t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if replicates.is_own(t))
+    """Labels of the sweep's own complete trials that no other one of them beats on all objectives.
+
+    The front that Optuna knows may hold trials of an earlier study.
+    """
+    own = (trial for trial in _started(study) if trial.state.name == "COMPLETE")
     directions = [direction.name.lower() for direction in study.directions]
     return objectives.front({f"{trial.number:04d}": trial.values for trial in own}, directions)
 
 
-def write_parquet(rows: list[Row], path: Path) -> None:
-    """Replaces `path` in one step, so that a reader never sees half a file."""
-    keys = list(dict.fromkeys([*LEADING, *(key for row in rows for key in row)]))
-    table = pa.table({key: [row.get(key) for row in rows] for key in keys})
-    write_file(path, lambda file: pq.write_table(table, file))
+def _started(study: optuna.Study | None) -> Iterator[FrozenTrial]:
+    for trial in study.get_trials(deepcopy=False) if study else []:
+        if trial.state.name != "WAITING" and replicates.is_own(trial):
+            yield trial
 
 
-def summaries(rows: Sequence[Row]) -> list[Row]:
-    """One row per trial out of those of its runs, the reference first.
-
-    A summary is the row of the trial's best run with "trial" set to the trial's label, "status" to its outcome, the
-    mean over the seeds as mIoU, and the sum of the seconds; and beside these "values" and "to_base", mIoU by seed and
-    the differences to the reference seed by seed, and "means", of each other objective that was reported over its
-    complete runs. A trial that is not complete has the mean of what there is.
-    """
-    points: dict[str, list[Row]] = {}
-    for row in rows:
-        runs = points.setdefault(row.get("point", row["trial"]), [])
-        if row["trial"] not in [run["trial"] for run in runs]:
-            runs.append(row)
-    scores = {point: _scores(runs) for point, runs in points.items()}
-    base = scores.get(REFERENCE_LABEL, {})
-    summed = []
-    for point, runs in points.items():
-        best_run = max(runs, key=lambda row: (row["status"] == "complete", row[METRIC] or 0.0))
-        known = list(scores[point].values())
-        seconds = [row["seconds"] for row in runs if row["seconds"] is not None]
-        summed.append(
-            {
-                **best_run,
-                "trial": point,
-                "status": best_run.get("outcome", best_run["status"]),
-                METRIC: Spread.of(known).mean if known else best_run[METRIC],
-                "seconds": sum(seconds) if seconds else None,
-                "error": next((row["error"] for row in runs if row["error"]), ""),
-                "values": scores[point],
-                "means": _means([run for run in runs if run["status"] == "complete"]),
-                "to_base": {} if point == REFERENCE_LABEL else paired(scores[point], base),
-            }
-        )
-    return summed
-
-
-def _scores(runs: Sequence[Row]) -> dict[int, float]:
-    # A trial that somebody else has added to the study has no metrics.
-    return {row["seed"]: row[METRIC] for row in runs if row["status"] == "complete" and row[METRIC] is not None}
-
-
-def _means(runs: Sequence[Row]) -> dict[str, float]:
-    found = {name: [run[name] for run in runs if run.get(name) is not None] for name in objectives.DIRECTIONS}
-    return {name: statistics.fmean(values) for name, values in found.items() if values}
-
-
-def front(rows: Sequence[Row], params: Iterable[str], names: Sequence[str]) -> list[dict[str, Any]] | None:
-    """The trials on the front, that with the highest mIoU first, as plain data; None where there is one objective.
-
-    Args:
-        rows: of `collect`.
-        params: dotted keys.
-        names: of the objectives.
-    """
-    if len(names) == 1:
-        return None
-    return [
-        {
-            "trial": row["trial"],
-            "objectives": {name: row["means"].get(name) for name in names},
-            "params": {key: row[key] for key in params if row.get(key) is not None},
-        }
-        for row in ranked(rows)
-        if row["pareto"]
-    ]
-
-
-def without_nan(tree: Any) -> Any:
-    """Plain data with None for numbers that JSON does not know."""
-    if isinstance(tree, dict):
-        return {str(key): without_nan(value) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return [without_nan(value) for value in tree]
-    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
-
-
-def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Summaries, best first: the front, then other complete trials, by their mIoU; then the rest by how far it came."""
-
-    def order(row: Row) -> tuple[bool, bool, int, float, str]:
-        complete = row["status"] == "complete"
-        how_far = 0 if complete else -row["iterations"]
-        return not complete, not row.get("pareto"), how_far, -(row[METRIC] or 0.0), row["trial"]
-
-    return sorted(summaries(rows), key=order)
-
-
-def best(rows: Sequence[Row]) -> Row | None:
-    """The best run, of the complete trial of the search with the highest mean mIoU; the first of equals."""
-    complete = [
-        r for r in summaries(rows) if r["kind"] == "search" and r["status"] == "complete" and r[METRIC] is not None
-    ]
-    trial = max(complete, key=lambda r: r[METRIC], default=None)
-    if trial is None:
-        return None
-    runs = [row for row in rows if row.get("point", row["trial"]) == trial["trial"]]
-    return max(runs, key=lambda row: row[METRIC] or 0.0)
-
-
-def last_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint of a run, where it has left one."""
-    return max(directory.glob("checkpoint_*/checkpoint.pt"), default=None)
-
-
-def keep_best(row: Row, target: Path) -> None:
-    """Copies the trial's last checkpoint and its config to `target`, replacing what is there.
-
-    Raises:
-        FileNotFoundError: the trial has left no checkpoint.
-    """
-    directory = Path(row["directory"])
-    checkpoint = last_checkpoint(directory)
-    if checkpoint is None:
-        raise FileNotFoundError(
-            f"The best trial has no checkpoint: nothing matches {directory}/checkpoint_*/checkpoint.pt"
-        )
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    shutil.copy2(checkpoint, partial / "checkpoint.pt")
-    shutil.copy2(directory / "config.json", partial / "config.json")
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
-
-
-def table(
-    rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1, names: Sequence[str] = (METRIC,)
-) -> str:
-    """The ranked table: rank, trial, status, mIoU, parameters, iterations, seconds.
-
-    With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
-    taken seed by seed. With several objectives the front comes first, marked by a star, and the other objectives, means
-    over the seeds, stand beside mIoU. Where there are children it says whose.
-
-    Args:
-        rows: of `collect`.
-        params: dotted keys, a column each, headed by what follows the last dot.
-        num_seeds: of every trial.
-        names: of the objectives.
-    """
-    several, others = num_seeds > 1, [name for name in names if name != METRIC]
-    total = [] if "seconds" in others else ["seconds"]
-    children = any(replicates.PARENT in row for row in rows)
-    head = [
-        "rank",
-        "trial",
-        "status",
-        *(["front"] if others else []),
-        *(["child of"] if children else []),
-        METRIC,
-        *others,
-        *(["- base"] if several else []),
-        *(key.rpartition(".")[2] for key in params),
-        "iterations",
-        *total,
-    ]
-    body, rank = [], 0
-    for row in ranked(rows):
-        is_ranked = row["kind"] == "search" and row["status"] == "complete"
-        rank += is_ranked
-        score = spread(row["values"], num_seeds) if several and row["values"] else number(row[METRIC])
-        body.append(
-            [
-                str(rank) if is_ranked else "-",
-                row["trial"],
-                row["status"],
-                *(["*" if row["pareto"] else ""] if others else []),
-                *([replicates.ancestry(row)] if children else []),
-                score,
-                *(_number(row["means"].get(name), ".1f") for name in others),
-                *([spread(row["to_base"], num_seeds, signed=True)] if several else []),
-                *(_number(row.get(key), ".3g") for key in params),
-                str(row["iterations"]),
-                *(_number(row[name], ".0f") for name in total),
-            ]
-        )
-    return as_text([head, *body], left=(1, 2, 3) if children else (1, 2))
-
-
-def _number(value: Any, spec: str) -> str:
-    if value is None:
-        return "-"
-    return format(value, spec) if isinstance(value, float) else str(value)
+def _is_param(column: str) -> bool:
+    """Whether a column holds values of the config: their keys have dots, and metrics have none, or a slash."""
+    return "." in column and "/" not in column

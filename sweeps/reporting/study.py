@@ -1,0 +1,117 @@
+"""What a report reads from a sweep's study: the curves of its trials and the importances of its parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.common.names import METRIC, REFERENCE_LABEL
+from sweeps.search import replicates
+from sweeps.search.study import study_url
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importances:
+    """How much each parameter sets the best trials apart.
+
+    Attributes:
+        shares: config key -> share, in descending order; the shares sum to 1, or there are none.
+        missing: why there are none, or "".
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    missing: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData:
+    """What a study tells a report.
+
+    Attributes:
+        curves: label of a trial that was started -> iteration -> mIoU in percent.
+        importances: importances of the parameters.
+    """
+
+    curves: Mapping[str, Mapping[int, float]]
+    importances: Importances
+
+
+def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
+    """Read the study in a sweep's folder, where there is one.
+
+    Args:
+        folder: folder of the sweep.
+        objective: which of the objectives is mIoU, from 0.
+        is_search: whether parameters were searched.
+    """
+    study, reference = _open_studies(folder)
+    trials = {f"{trial.number:04d}": trial for trial in _started(study)}
+    for trial in _started(reference):
+        trials[REFERENCE_LABEL] = trial
+    found = importances(study, objective) if is_search else Importances(missing="nothing was searched")
+    return StudyData(curves={label: replicates.curve(trial) for label, trial in trials.items()}, importances=found)
+
+
+def importances(study: optuna.Study | None, objective: int) -> Importances:
+    """Return how important each parameter is for one of a study's objectives, which is maximized."""
+    complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if study is None or len({trial.values[objective] for trial in complete}) < 2:
+        needed = f"it takes two complete ones of different {METRIC}, and there are {len(complete)}"
+        return Importances(missing=f"not enough trials: {needed}")
+    # A target is taken to be minimized; without one Optuna would ask what sets the front apart.
+    target = (lambda trial: -trial.values[objective]) if len(study.directions) > 1 else None
+    with _hidden("sklearn"):
+        import optuna.importance as optuna_importance
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna_importance.get_param_importances(study, target=target)
+    except (ValueError, RuntimeError) as error:
+        return Importances(missing=str(error))
+    if not found or any(math.isnan(value) for value in found.values()):
+        return Importances(missing="not enough trials: none of the parameters varies among the complete ones")
+    return Importances(shares=found)
+
+
+def _open_studies(folder: Path) -> tuple[optuna.Study | None, optuna.Study | None]:
+    """Return the study of the search and that of the reference, where they exist.
+
+    Their names are not asked for, since the folder may have been renamed.
+    """
+    if not (folder / "study.db").is_file():
+        return None, None
+    storage = optuna.storages.RDBStorage(study_url(folder))
+    names = optuna.get_all_study_names(storage)
+    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
+    suffix = "-reference"
+    name = next((name for name in studies if name + suffix in studies), next(iter(studies), ""))
+    return studies.get(name), studies.get(name + suffix)
+
+
+def _started(study: optuna.Study | None) -> list[FrozenTrial]:
+    return [] if study is None else [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Keep a package from being imported.
+
+    Optuna imports scikit-learn, which takes seconds, for two ways of computing importances that a report does not use;
+    where it is missing Optuna does without.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own sign that a package cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[package]

@@ -1,0 +1,82 @@
+"""Writing the report of a sweep: report.html, report.md and report.tex in the sweep's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pgpc.runtime.files import write_file
+from sweeps.reporting import IMAGES, SECONDS, tables
+from sweeps.reporting.data import SweepReport, read
+from sweeps.reporting.formats import to_latex
+from sweeps.reporting.header import headline
+from sweeps.reporting.page import page
+from sweeps.results.tables import Table, escaped, to_markdown
+
+NAMES = ("report.html", "report.md", "report.tex")
+"""Names of the files."""
+
+
+def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS) -> list[Path]:
+    """Write the three files of a sweep's report.
+
+    Args:
+        folder: folder of the sweep.
+        images: number of validation images that are segmented by the best, the base and the worst trial.
+        seconds: time after which no further image is begun.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        ValueError: it is not the folder of a sweep.
+        OSError: a file cannot be read or written.
+    """
+    report = read(folder)
+    gallery = None
+    if images > 0:
+        from sweeps.reporting.pictures import gallery as draw  # loads PIL, and with it torch
+
+        gallery = draw(report, num=images, seconds=seconds)
+    found = tables.all_tables(report)
+    texts = (page(report, tables.paper(report), gallery), markdown(report, found), latex(found))
+    written = [report.sweep.folder / name for name in NAMES]
+    for path, text in zip(written, texts, strict=True):
+        write_text(path, text)
+    return written
+
+
+def attempt(folder: Path, say: Callable[[str], None], *, images: int) -> None:
+    """Write the report of a sweep that runs; one that cannot be written is no reason to end the sweep.
+
+    Args:
+        folder: folder of the sweep.
+        say: function that is given a line if the report cannot be written.
+        images: number of images, see :func:`write_report`.
+    """
+    try:
+        write_report(folder, images=images)
+    except Exception as error:  # whatever it is, the trainings are worth more
+        say(f"the report could not be written: {type(error).__name__}: {error}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by this text in one step, so that a reader never sees half of it."""
+    data = text.encode()
+    write_file(path, lambda file: file.write(data))
+
+
+def markdown(report: SweepReport, found: Sequence[Table]) -> str:
+    """Return tables and commands as GitHub reads them."""
+    parts = [f"# {report.sweep.folder.name}", headline(report)]
+    parts += [f"{escaped(table.caption)}\n\n{to_markdown(table)}\n" for table in found]
+    parts.append("Commands:")
+    commands = [driver["command"] for driver in report.sweep.drivers]
+    commands += [f"# {label}\n{command}" for label, command in report.commands.items()]
+    parts.append("\n".join(["```bash", *commands, "```"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(found: Sequence[Table]) -> str:
+    r"""Return tables that a paper can ``\input``."""
+    return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(to_latex, found))

@@ -1,0 +1,95 @@
+"""The columns of a ranked table of trials, on the terminal and in the report, and the table of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sweeps.common.names import METRIC
+from sweeps.common.statistics import mean_std_text
+from sweeps.common.words import short
+from sweeps.results import tables
+from sweeps.results.rows import Row
+from sweeps.results.summaries import Summary, ranked
+from sweeps.results.tables import EMPTY, Column, Table, to_text
+
+
+def terminal_table(
+    rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1, objectives: Sequence[str] = (METRIC,)
+) -> str:
+    """Return the ranked table as text: rank, trial, status, mIoU, parameters, iterations, seconds.
+
+    With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
+    taken seed by seed. With several objectives the front comes first, marked by a star, and the other objectives, means
+    over the seeds, stand beside mIoU. Where there are children it says whose.
+
+    Args:
+        rows: rows of the sweep.
+        params: dotted config keys, a column each.
+        num_seeds: number of seeds of every trial.
+        objectives: names of the objectives.
+    """
+    trials = ranked(rows)
+    several, costs = num_seeds > 1, [name for name in objectives if name != METRIC]
+    score = Column[Summary](METRIC, lambda trial: tables.number(trial.score))
+    if several:
+        score = Column(METRIC, lambda trial: _spread(trial, num_seeds) if trial.values else tables.number(trial.score))
+    columns = [
+        *leading_columns(trials, has_front=bool(costs)),
+        score,
+        *map(objective, costs),
+        *([Column("- base", lambda trial: _difference(trial, num_seeds))] if several else []),
+        *map(param, params),
+        iterations(),
+        *([] if "seconds" in costs else [Column("seconds", lambda trial: tables.number(trial.seconds, ".0f"))]),
+    ]
+    return to_text(Table.of("ranking", "", columns, trials))
+
+
+def leading_columns(
+    trials: Sequence[Summary], *, has_front: bool, paper: Callable[[Summary], str] | None = None
+) -> list[Column[Summary]]:
+    """Return the first columns: rank, trial and status, and what the trial belongs to.
+
+    Args:
+        trials: the trials, best first.
+        has_front: whether there are several objectives, so that a star marks the front.
+        paper: function that gives the rows of the paper's tables that a trial stands for; None outside of them.
+    """
+    ranks = {trial.label: rank for rank, trial in enumerate((t for t in trials if t.is_ranked), start=1)}
+    columns: list[Column[Summary]] = [
+        Column("rank", lambda trial: tables.number(ranks.get(trial.label), "d")),
+        Column("trial", lambda trial: tables.word(trial.label), left=True),
+        Column("status", lambda trial: tables.word(trial.status.value), left=True),
+    ]
+    if paper is not None:
+        columns.append(Column("of the paper", lambda trial: tables.word(paper(trial)), left=True))
+    if has_front:
+        columns.append(Column("front", lambda trial: tables.word("*" if trial.pareto else ""), left=True))
+    if any(trial.parent for trial in trials):
+        columns.append(
+            Column("child of", lambda trial: tables.word(str(trial.parent)) if trial.parent else EMPTY, left=True)
+        )
+    return columns
+
+
+def objective(name: str) -> Column[Summary]:
+    """Return the column of an objective beside mIoU, a mean over the seeds."""
+    return Column(name, lambda trial: tables.number(trial.means.get(name), ".1f"))
+
+
+def param(key: str) -> Column[Summary]:
+    """Return the column of a parameter, headed by what follows the last dot of its config key."""
+    return Column(short(key), lambda trial: tables.param(trial.params.get(key)))
+
+
+def iterations() -> Column[Summary]:
+    """Return the column of the iterations that a trial's best run has come to."""
+    return Column("iterations", lambda trial: tables.number(trial.iterations, "d"))
+
+
+def _spread(trial: Summary, num_seeds: int) -> tables.Cell:
+    return tables.figures(mean_std_text(trial.values, num_seeds))
+
+
+def _difference(trial: Summary, num_seeds: int) -> tables.Cell:
+    return tables.figures(mean_std_text(trial.to_base, num_seeds, signed=True))
