@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "pack",
         help="pack a data set into shards, or check shards",
         description=run.__doc__,
-        epilog="An interrupted run goes on where it stopped when the same command is given again. Shards that are up "
+        epilog="An interrupted run resumes where it stopped when the same command is given again. Shards that are up "
         "to date are left alone.",
     )
     parser.add_argument(
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
         "--check", metavar="SHARDS", help="instead of packing: read all of a folder of shards, or an address on S3"
     )
     parser.set_defaults(
-        run=run, on_interrupt=". Nothing was published; the same command goes on with the files that were finished."
+        run=run, on_interrupt=". Nothing was published; the same command resumes after the files that were finished."
     )
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pgpc.config import DataConfig
 from pgpc.data import domains
+from pgpc.data.config import DataConfig
 from pgpc.data.domains import check_pair, open_shards
-from pgpc.data.shards.reader import ShardError, verify
-from pgpc.data.streets.generator import StreetsConfig
+from pgpc.data.shards.manifest import ShardError
+from pgpc.data.shards.verify import verify
+from pgpc.data.streets.config import StreetsConfig
 from pgpc.runtime.storage import upload
 
 STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)

@@ -73,7 +73,7 @@ def test_other_pngs_have_no_16_bit_red(png) -> None:
             decode_label(png(np.zeros((3, 3, channels)), depth=16, color=color))
 
 
-@pytest.mark.parametrize(("colour", "gray", "alpha"), [(2, 3, 0), (4, 1, 1), (6, 3, 1)])
+@pytest.mark.parametrize(("color", "gray", "alpha"), [(2, 3, 0), (4, 1, 1), (6, 3, 1)])
 def test_equal_opaque_channels_are_gray(png, color: int, gray: int, alpha: int) -> None:
     ids = np.arange(20).reshape(4, 5)
     pixels = np.stack([ids] * gray + [np.full_like(ids, 255)] * alpha, axis=2)

@@ -10,8 +10,9 @@ import pytest
 
 from pgpc.classes import CITYSCAPES as CITYSCAPES_CLASSES
 from pgpc.classes import CITYSCAPES_TRAIN_IDS, CLASSES, IGNORE_INDEX, SYNTHIA_TRAIN_IDS
+from pgpc.data.folders import Layout
 from pgpc.data.image_files import decode_image, read_file
-from pgpc.data.layouts import ACDC, CITYSCAPES, DARK_ZURICH, FOLDER, GTA5, LAYOUTS, SYNTHIA, Layout, layout
+from pgpc.data.layouts import ACDC, CITYSCAPES, DARK_ZURICH, FOLDER, GTA5, LAYOUTS, SYNTHIA, find_layout
 
 WEATHERS = ("fog", "night", "rain", "snow")
 
@@ -227,9 +228,9 @@ def test_names_are_unique(tmp_path: Path) -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    assert layout("gta5") is LAYOUTS["gta5"]
+    assert find_layout("gta5") is LAYOUTS["gta5"]
     with pytest.raises(ValueError, match="gta5, synthia, cityscapes, darkzurich, acdc, folder, but got 'kitti'"):
-        layout("kitti")
+        find_layout("kitti")
     with pytest.raises(ValueError, match=r"'gta5' has the splits train, but got val"):
         GTA5.scan(".", "val")
 
@@ -277,7 +278,7 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
             "ignore": [0, 255],
         },
     )
-    own = layout("folder", description)
+    own = find_layout("folder", description)
     assert own.classes.names == ("sky", "boat", "water")
     assert own.classes.colors[0] == (1, 2, 3) and own.classes.things == (1,)
     file = made.put("labels/a.png", png(np.array([[300, 7, 1, 0, 255]]), depth=16))
@@ -285,7 +286,7 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
     made.put("labels/a.png", png(np.array([[300, 2, 65535]]), depth=16))
     with pytest.raises(ValueError, match=r"layout 'folder' does not define: \[2, 65535\]\. Describe"):
         own.read_label(file)
-    rest = layout("folder", _describe(made.root, {"classes": [{"name": "sky", "ids": [300]}], "ignore": "rest"}))
+    rest = find_layout("folder", _describe(made.root, {"classes": [{"name": "sky", "ids": [300]}], "ignore": "rest"}))
     assert rest.read_label(file).tolist() == [[0, 255, 255]]
     assert FOLDER.classes == CITYSCAPES_CLASSES
 
@@ -315,12 +316,12 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
 )
 def test_descriptions_that_are_wrong_are_explained(tmp_path: Path, description: object, text: str) -> None:
     with pytest.raises(ValueError, match=text) as caught:
-        layout("folder", _describe(tmp_path, description))
+        find_layout("folder", _describe(tmp_path, description))
     assert "classes.json" in str(caught.value)
 
 
 def test_known_layouts_take_no_description(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is for layout 'folder', but layout 'gta5'"):
-        layout("gta5", _describe(tmp_path, {"classes": [{"name": "a"}]}))
+        find_layout("gta5", _describe(tmp_path, {"classes": [{"name": "a"}]}))
     with pytest.raises(OSError):
-        layout("folder", tmp_path / "missing.json")
+        find_layout("folder", tmp_path / "missing.json")

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgpc.data.shards.pack import pack
 from pgpc.data.image_files import decode_image, decode_label
-from pgpc.data.shards.reader import Shards, verify
+from pgpc.data.shards.pack import pack
+from pgpc.data.shards.reader import Shards
+from pgpc.data.shards.verify import verify
 
 FILES = ("manifest.json", "train-00000.arrow", "test-00000.arrow")
 
@@ -53,9 +54,7 @@ def rows(folder: Path) -> Iterator[object]:
                 decode_label(shards.label_bytes(row))
 
 
-@settings(
-    max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(FILES),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=0, max_size=3),

@@ -15,29 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgpc.runtime import storage
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
-from pgpc.data.shards import parallel
-from pgpc.data.shards import writer as shard_writer
-from pgpc.data.shards.pack import PackError, pack
 from pgpc.data.image_files import decode_image, decode_label
-from pgpc.data.shards.reader import ShardError, Shards, read_manifest, verify
+from pgpc.data.shards import parallel, writer
+from pgpc.data.shards.manifest import ShardError, read_manifest
+from pgpc.data.shards.pack import PackError, pack
+from pgpc.data.shards.reader import Shards
+from pgpc.data.shards.verify import verify
 from pgpc.data.tiles import is_tiled
-
-
-def write_gta5(root: Path, count: int = 5, width: int = 40, height: int = 32) -> dict[str, np.ndarray]:
-    """Random images and labels in GTA5's layout; the raw labels by name."""
-    rng, labels = np.random.default_rng(count), {}
-    for folder in ("images", "labels"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        name = f"{number:05d}"
-        labels[name] = rng.choice([0, 7, 11, 24, 26], (height, width)).astype(np.uint8)
-        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(
-            root / f"images/{name}.png"
-        )
-        Image.fromarray(labels[name]).save(root / f"labels/{name}.png")
-    return labels
+from pgpc.runtime import storage
+from tests.helpers.data_sets import write_folder, write_gta5
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -58,7 +45,7 @@ def stop_after(count: int, error: type[BaseException] = KeyboardInterrupt) -> Ca
 @pytest.fixture
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images of :func:`write_gta5` fill a shard file."""
-    monkeypatch.setattr(shard_writer, "MAX_FILE_BYTES", 11_000)
+    monkeypatch.setattr(writer, "MAX_FILE_BYTES", 11_000)
 
 
 def test_rows_hold_the_pixels_as_they_were_and_labels_as_train_ids(tmp_path: Path) -> None:
@@ -123,8 +110,8 @@ def test_files_and_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     pack("gta5", tmp_path / "gta", tmp_path / "one")
     shards = Shards.open(tmp_path / "one", "train")
     size = max(len(shards.image_bytes(i)) + len(shards.label_bytes(i)) for i in range(7))
-    monkeypatch.setattr(shard_writer, "MAX_FILE_BYTES", 3 * size)
-    monkeypatch.setattr(shard_writer, "BATCH_BYTES", size + 1)
+    monkeypatch.setattr(writer, "MAX_FILE_BYTES", 3 * size)
+    monkeypatch.setattr(writer, "BATCH_BYTES", size + 1)
     pack("gta5", tmp_path / "gta", tmp_path / "many")
     files = json.loads((tmp_path / "many/manifest.json").read_text())["splits"]["train"]["files"]
     assert [file["name"] for file in files] == [f"train-{i:05d}.arrow" for i in range(3)]
@@ -167,11 +154,11 @@ def test_bad_images_can_be_left_out(tmp_path: Path) -> None:
     expected = damage(tmp_path / "gta")
     packed = pack("gta5", tmp_path / "gta", tmp_path / "out", skip_bad=True)
     assert Shards.open(tmp_path / "out", "train").names == ["00004"]
-    skipped = read_manifest(tmp_path / "out")["skipped"]
-    assert skipped == packed.manifest["skipped"]
-    assert [(image["split"], image["name"]) for image in skipped] == [("train", f"0000{k}") for k in (0, 1, 2, 3, 5)]
+    skipped = read_manifest(tmp_path / "out").skipped
+    assert skipped == packed.manifest.skipped
+    assert [(image.split, image.name) for image in skipped] == [("train", f"0000{k}") for k in (0, 1, 2, 3, 5)]
     for image, (file, text) in zip(skipped, expected, strict=True):
-        assert image["problem"].startswith(file) and text in image["problem"]
+        assert image.problem.startswith(file) and text in image.problem
     verify(tmp_path / "out")
     assert pack("gta5", tmp_path / "gta", tmp_path / "out", skip_bad=True).up_to_date
     with pytest.raises(PackError, match="5 problems in the 6"):  # such shards are not what was asked for
@@ -185,7 +172,7 @@ def test_a_label_without_an_image_is_a_sign_that_images_are_missing(tmp_path: Pa
     with pytest.raises(PackError, match=r"(?s)1 problems in the 2.*labels/00001.png: its image is missing"):
         pack("gta5", tmp_path / "gta", tmp_path / "out")
     packed = pack("gta5", tmp_path / "gta", tmp_path / "out", skip_bad=True)
-    assert [image["name"] for image in packed.manifest["skipped"]] == ["labels/00001.png"]
+    assert [image.name for image in packed.manifest.skipped] == ["labels/00001.png"]
     assert Shards.open(tmp_path / "out", "train").names == ["00000", "00002"]
 
 
@@ -265,9 +252,9 @@ def test_an_interrupted_run_does_not_go_on_with_other_files(tmp_path: Path) -> N
 
 _KILLED = """
 import os, signal, sys
-from pgpc.data.shards import writer as shard_writer
+from pgpc.data.shards import writer
 from pgpc.data.shards.pack import pack
-shard_writer.MAX_FILE_BYTES = 11_000
+writer.MAX_FILE_BYTES = 11_000
 def kill(done, total):
     if done == 6:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -372,22 +359,10 @@ def test_unknown_splits_are_refused(tmp_path: Path) -> None:
         pack("cityscapes", tmp_path, tmp_path / "out", splits=[])
 
 
-def write_folder(root: Path) -> None:
-    """A user's own data set: three training images, one without label, and a test image; two classes."""
-    rng = np.random.default_rng(0)
-    for folder in ("images/train", "images/test", "labels/train"):
-        (root / folder).mkdir(parents=True)
-    for name in ("train/a", "train/b ü", "train/c", "test/d"):
-        Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(root / f"images/{name}.png")
-    for name in ("b ü", "c"):
-        Image.fromarray(rng.choice([0, 70], (32, 40)).astype(np.uint8)).save(root / f"labels/train/{name}.png")
-    (root / "classes.json").write_text('{"classes": [{"name": "ground"}, {"name": "tree", "ids": [70]}]}')
-
-
 def test_own_classes_and_images_without_labels(tmp_path: Path) -> None:
     write_folder(tmp_path / "raw")
     pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "raw/classes.json")
-    assert list(read_manifest(tmp_path / "out")["splits"]) == ["train", "test"]  # those that exist
+    assert list(read_manifest(tmp_path / "out").splits) == ["train", "test"]  # those that exist
     shards = Shards.open(tmp_path / "out", "train")
     assert shards.classes.names == ("ground", "tree") and shards.names == ["a", "b ü", "c"]
     assert shards.num_labeled == 2
@@ -397,16 +372,14 @@ def test_own_classes_and_images_without_labels(tmp_path: Path) -> None:
     verify(tmp_path / "out")
     text = (tmp_path / "raw/classes.json").read_text()
     (tmp_path / "raw/classes.json").write_text(text.replace('"tree"', '"plant"'))
-    assert not pack(
-        "folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "raw/classes.json"
-    ).up_to_date
+    assert not pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "raw/classes.json").up_to_date
     assert Shards.open(tmp_path / "out", "train").classes.names == ("ground", "plant")
 
 
 def test_some_splits(tmp_path: Path) -> None:
     write_folder(tmp_path / "raw")
     pack("folder", tmp_path / "raw", tmp_path / "out", splits=["test"])
-    assert list(read_manifest(tmp_path / "out")["splits"]) == ["test"]
+    assert list(read_manifest(tmp_path / "out").splits) == ["test"]
     with pytest.raises(FileNotFoundError, match="'val' split"):
         pack("folder", tmp_path / "raw", tmp_path / "out", splits=["test", "val"])
     with pytest.raises(FileNotFoundError, match="root of a data set must be a folder"):

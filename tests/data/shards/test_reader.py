@@ -12,9 +12,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pgpc.runtime import storage
+from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.pack import pack
-from pgpc.data.shards.reader import ShardError, Shards, verify
+from pgpc.data.shards.reader import Shards
+from pgpc.data.shards.verify import verify
+from pgpc.runtime import storage
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,12 @@ def test_damaged_manifest(folder: Path, text: bytes) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("name", "../a.arrow"), ("name", None), ("sha256", "../a"), ("size", "1"), ("rows", True), ("rows", -1),
+        ("name", "../a.arrow"),
+        ("name", None),
+        ("sha256", "../a"),
+        ("size", "1"),
+        ("rows", True),
+        ("rows", -1),
     ],
 )
 def test_damaged_entry_of_a_file(folder: Path, key: str, value: object) -> None:
@@ -191,7 +198,7 @@ def test_verify_adds_up_the_manifest(folder: Path) -> None:
     manifest["splits"]["val"]["labelled"] = 1
     manifest["splits"]["train"]["class_pixels"][2] += 1
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labeled of split 'val'"):
+    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labelled of split 'val'"):
         verify(folder)
 
 

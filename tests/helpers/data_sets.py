@@ -1,0 +1,134 @@
+"""Small data sets in the exact layouts of the real ones."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.helpers.pngs import palette, png
+
+WIDTH, HEIGHT = 16, 12
+
+
+@dataclass
+class DataSet:
+    """A data set on disk: its root, and by split and name of an image the raw ids of its label."""
+
+    root: Path
+    raw: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def put(self, file: str, data: bytes = b"") -> Path:
+        path = self.root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def image(self, file: str) -> None:
+        rng = np.random.default_rng(zlib.crc32(file.encode()))
+        encoded = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(
+            encoded, {".jpg": "jpeg", ".webp": "webp", ".bmp": "bmp"}.get(Path(file).suffix.lower(), "png")
+        )
+        self.put(file, encoded.getvalue())
+
+    def label(self, file: str, split: str, name: str, ids: range, encode: Callable[[np.ndarray], bytes] = png) -> None:
+        rng = np.random.default_rng(zlib.crc32(file.encode()))
+        self.raw[split, name] = rng.choice(ids, (HEIGHT, WIDTH))
+        self.put(file, encode(self.raw[split, name]))
+
+
+def _synthia_label(ids: np.ndarray) -> bytes:
+    instances = np.arange(ids.size).reshape(ids.shape) * 257
+    return png(np.stack([ids, instances, instances * 0], axis=2), depth=16, color=2)
+
+
+def _gta5(made: DataSet) -> None:
+    for name in ("00001", "00002", "00003"):
+        made.image(f"images/{name}.png")
+        made.label(f"labels/{name}.png", "train", name, range(35), lambda ids: png(ids, color=3, extra=palette()))
+
+
+def _synthia(made: DataSet) -> None:
+    for name in ("0000000", "0000001"):
+        made.image(f"RGB/{name}.png")
+        made.label(f"GT/LABELS/{name}.png", "train", name, range(23), _synthia_label)
+        made.put(f"GT/COLOR/{name}.png")
+        made.put(f"Depth/Depth/{name}.png")
+
+
+def _cityscapes(made: DataSet) -> None:
+    for split, city in (("train", "aachen"), ("train", "ulm"), ("val", "lindau"), ("test", "berlin")):
+        for number in (19, 20):
+            stem = f"{city}/{city}_000000_{number:06d}"
+            made.image(f"leftImg8bit/{split}/{stem}_leftImg8bit.png")
+            label = f"gtFine/{split}/{stem}_gtFine"
+            for other in ("color.png", "instanceIds.png", "polygons.json"):
+                made.put(f"{label}_{other}")
+            if split == "test":
+                made.put(f"{label}_labelIds.png", png(np.zeros((HEIGHT, WIDTH), dtype=int)))
+            else:
+                made.label(f"{label}_labelIds.png", split, stem, [*range(34), 255])
+
+
+def _dark_zurich(made: DataSet) -> None:
+    for split, sequence in (("train", "GOPR0351"), ("val", "GOPR0356"), ("test", "GOPR0364")):
+        for time in ("night", "day") if split == "train" else ("night",):
+            stem = f"{time}/{sequence}/{sequence}_frame_000001"
+            made.image(f"rgb_anon/{split}/{stem}_rgb_anon.png")
+            if split == "val":
+                made.label(f"gt/val/{stem}_gt_labelIds.png", split, stem, [*range(34), 255])
+    made.image("rgb_anon/val_ref/day/GOPR0356_ref/GOPR0356_frame_000001_ref_rgb_anon.png")
+
+
+def _acdc(made: DataSet) -> None:
+    for weather in ("fog", "night", "rain", "snow"):
+        for split, sequence in (("train", "GOPR0475"), ("val", "GOPR0476"), ("test", "GOPR0477")):
+            stem = f"{sequence}/{sequence}_frame_000041"
+            made.image(f"rgb_anon/{weather}/{split}/{stem}_rgb_anon.png")
+            made.image(f"rgb_anon/{weather}/{split}_ref/{stem}_rgb_ref_anon.png")
+            if split != "test":
+                label = f"gt/{weather}/{split}/{stem}_gt"
+                made.label(f"{label}_labelIds.png", split, f"{weather}/{stem}", [*range(34), 255])
+                made.put(f"{label}_labelColor.png")
+                made.put(f"{label}_invIds.png")
+
+
+WRITERS = {
+    "gta5": _gta5,
+    "synthia": _synthia,
+    "cityscapes": _cityscapes,
+    "darkzurich": _dark_zurich,
+    "acdc": _acdc,
+    "folder": lambda made: None,
+}
+
+
+def write_gta5(root: Path, count: int = 5, width: int = 40, height: int = 32) -> dict[str, np.ndarray]:
+    """Random images and labels in GTA5's layout; the raw labels by name."""
+    rng, labels = np.random.default_rng(count), {}
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        name = f"{number:05d}"
+        labels[name] = rng.choice([0, 7, 11, 24, 26], (height, width)).astype(np.uint8)
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(root / f"images/{name}.png")
+        Image.fromarray(labels[name]).save(root / f"labels/{name}.png")
+    return labels
+
+
+def write_folder(root: Path) -> None:
+    """A user's own data set: three training images, one without label, and a test image; two classes."""
+    rng = np.random.default_rng(0)
+    for folder in ("images/train", "images/test", "labels/train"):
+        (root / folder).mkdir(parents=True)
+    for name in ("train/a", "train/b ü", "train/c", "test/d"):
+        Image.fromarray(rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)).save(root / f"images/{name}.png")
+    for name in ("b ü", "c"):
+        Image.fromarray(rng.choice([0, 70], (32, 40)).astype(np.uint8)).save(root / f"labels/train/{name}.png")
+    (root / "classes.json").write_text('{"classes": [{"name": "ground"}, {"name": "tree", "ids": [70]}]}')
