@@ -12,17 +12,17 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def learning_rate(step: int, config: OptimizerConfig, iterations: int) -> float:
-    """lr(t) = lr (1 - t/T)^power w(t), with the linear warm-up w(t) = 1 - (1 - t/warmup)(1 - warmup_ratio).
+    """Return lr(t) = lr (1 - t/T)^power w(t), with the linear warmup w(t) = 1 - (1 - t/warmup)(1 - warmup_ratio).
 
     Args:
-        step: t, 0-based.
-        config: the base learning rate and its schedule.
+        step: t, counted from 0.
+        config: Base learning rate and its schedule.
         iterations: T.
 
     Returns:
         The encoder's learning rate.
     """
-    decay = (1 - step / iterations) ** config.power
+    decay: float = (1 - step / iterations) ** config.power
     warmup = 1 - (1 - step / config.warmup) * (1 - config.warmup_ratio) if step < config.warmup else 1.0
     return config.lr * decay * warmup
 
@@ -41,10 +41,14 @@ def projection_factor(step: int, start: int, head_warmup: int) -> float:
 
 
 def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW or SGD over four groups: encoder, its normalization layers, decoder and projection head.
+    """Return AdamW or SGD over four groups: encoder, its normalization layers, decoder and projection head.
 
     The last two have the larger learning rate; without a projection head there are three groups.
     AdamW does not decay the encoder's normalization layers, SGD decays all: each as its own papers do.
+
+    Args:
+        student: The network whose parameters are optimized.
+        config: Algorithm and its settings.
     """
     encoder = student.segmenter.encoder
     norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
@@ -64,6 +68,12 @@ def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Opt
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, projection: float = 1.0) -> None:
-    """Set the encoder's learning rate to `lr`, the heads' to its multiple, the projection head's times `projection`."""
+    """Set the learning rates of all groups.
+
+    Args:
+        optimizer: Optimizer of :func:`make_optimizer`.
+        lr: The encoder's learning rate, of which the heads have their multiple.
+        projection: What that of the projection head is multiplied by once more.
+    """
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"] * (projection if group["name"] == "projection" else 1.0)

@@ -5,6 +5,7 @@ import pytest
 from pgpc.cli import main
 from pgpc.config import Config, flatten, reference
 from pgpc.presets import preset_names
+from tests.helpers.cli import fails
 
 
 def shown(capsys, *arguments):
@@ -85,7 +86,4 @@ def test_it_prints_the_reference_page(capsys):
     ],
 )
 def test_errors_name_what_is_near(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["show", *arguments])
-    assert stop.value.code == 2
-    assert f"pgpc show: error: {message}" in capsys.readouterr().err
+    assert f"pgpc show: error: {message}" in fails(capsys, "show", *arguments)

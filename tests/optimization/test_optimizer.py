@@ -18,7 +18,7 @@ def test_reference_schedule(golden):
 
 def test_groups_hold_every_parameter_once_with_its_rate_and_decay():
     config = pgpc.override(pgpc.preset("streets"), {"model.head_channels": 8, "contrast.dim": 8, "contrast.hidden": 8})
-    student = Student(config)
+    student = Student(config.model, projection=(config.contrast.hidden, config.contrast.dim))
     optimizer = make_optimizer(student, config.optimizer)
     names = {id(p): name for name, p in student.named_parameters()}
     groups = [{names[id(p)] for p in group["params"]} for group in optimizer.param_groups]
@@ -38,7 +38,7 @@ def test_groups_hold_every_parameter_once_with_its_rate_and_decay():
 
 def test_sgd_decays_all_and_has_momentum():
     config = pgpc.override(pgpc.preset("streets/proca"), {"model.encoder": "test_resnet"})
-    optimizer = make_optimizer(Student(config), config.optimizer)
+    optimizer = make_optimizer(Student(config.model), config.optimizer)
     assert isinstance(optimizer, torch.optim.SGD)
     groups = optimizer.param_groups
     assert [(g["weight_decay"], g["momentum"], g["factor"]) for g in groups] == [
