@@ -427,7 +427,9 @@ def _infos() -> Mapping[str, FieldInfo]:
             if f.name in infos:
                 found[dotted] = infos[f.name]
             else:
-                visit(type_hints(cls)[f.name], dotted)
+                kind = type_hints(cls)[f.name]
+                assert dataclasses.is_dataclass(kind), f"the config field {dotted} is not made with key(..)"
+                visit(kind, dotted)
 
     visit(Config, "")
     return found
