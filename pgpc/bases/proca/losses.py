@@ -11,7 +11,7 @@ from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_
 from pgpc.bases.passes import image_generators
 from pgpc.bases.proca.augmentation import augment_colors, scale_crop_flip
 from pgpc.bases.proca.lovasz import lovasz_softmax
-from pgpc.bases.proca.prototypes import ProCAState, mean_cross_entropy, prototype_loss, target_labels
+from pgpc.bases.proca.prototypes import ProCAState, mean_cross_entropy, prototypes_loss, target_labels
 from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
 from pgpc.bases.teacher_forward import TeacherOutput, teacher_forward
@@ -78,17 +78,16 @@ def _adaptation_loss(
         enqueue_student_source(state, state.require_teacher(), on_source.features, source.labels, draws)
     labels = target_labels(on_target.require_logits(), proca.logit_threshold)
     loss = _labeled_loss(state, on_source, source.labels, log)
-    for name, weight, prototypes, maps in (
-        ("feature", proca.feature_weight, part.features, (on_target.features[-1], on_source.features[-1])),
-        ("output", proca.output_weight, part.outputs, (on_target.require_logits(), on_source.require_logits())),
-    ):
-        views = [(x, at_stride_of(x, y)) for x, y in zip(maps, (labels, source.labels), strict=True)]
-        for pixels, pixel_labels in views:
-            prototypes.add_pixels(pixels, pixel_labels)
-        means, known = prototypes.means(), prototypes.counts > 0
-        terms = [prototype_loss(x, y, means, known, proca.temperature) for x, y in views]
-        log[f"loss/{name}_prototypes"] = terms[0] + terms[1]
-        loss = loss + weight * log[f"loss/{name}_prototypes"]
+    all_labels = (labels, source.labels)
+    in_features = _views((on_target.features[-1], on_source.features[-1]), all_labels)
+    in_outputs = _views((on_target.require_logits(), on_source.require_logits()), all_labels)
+    for prototypes, views in ((part.features, in_features), (part.outputs, in_outputs)):
+        for view in views:
+            prototypes.add_pixels(*view)
+    log["loss/feature_prototypes"] = prototypes_loss(part.features, in_features, proca.temperature)
+    log["loss/output_prototypes"] = prototypes_loss(part.outputs, in_outputs, proca.temperature)
+    loss = loss + proca.feature_weight * log["loss/feature_prototypes"]
+    loss = loss + proca.output_weight * log["loss/output_prototypes"]
 
     if seen is None:
         return loss
@@ -99,6 +98,11 @@ def _adaptation_loss(
         assert seen.target is not None, "the memory bank fills before the contrast starts"
         loss = loss + contrast_loss(state, on_target.hidden, seen.target, seen.target.reliable, draws, log)
     return loss
+
+
+def _views(maps: tuple[Tensor, Tensor], labels: tuple[Tensor, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Return maps ``(B, D, h, w)`` of target and source with their labels ``(B, H, W)`` at the stride of the maps."""
+    return [(map_, at_stride_of(map_, label)) for map_, label in zip(maps, labels, strict=True)]
 
 
 def _ask_teacher(

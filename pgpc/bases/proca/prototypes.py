@@ -6,6 +6,8 @@ details are those of the authors' code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -108,10 +110,28 @@ def prototype_loss(pixels: Tensor, labels: Tensor, prototypes: Tensor, known: Te
         Scalar, see :func:`mean_cross_entropy`.
     """
     pixels = at_least_float32(pixels)
-    dot = torch.matmul(F.normalize(prototypes.to(pixels.dtype), dim=1), pixels.flatten(2)).unflatten(2, pixels.shape[2:])
+    dot = torch.matmul(F.normalize(prototypes.to(pixels.dtype), dim=1), pixels.flatten(2)).unflatten(
+        2, pixels.shape[2:]
+    )
     cosine = dot / pixels.norm(dim=1, keepdim=True).clamp(min=1e-12)
     unknown = ~known[:, None, None]
     return mean_cross_entropy((cosine / temperature).masked_fill(unknown, torch.finfo(cosine.dtype).min), labels)
+
+
+def prototypes_loss(prototypes: Prototypes, views: Sequence[tuple[Tensor, Tensor]], temperature: float) -> Tensor:
+    """Compare the pixels of some views with the prototypes, which stay as they are.
+
+    Args:
+        prototypes: The prototypes.
+        views: Pixels ``(B, D, h, w)``, with gradient, and their labels ``(B, h, w)``.
+        temperature: tau.
+
+    Returns:
+        The sum over the views of :func:`prototype_loss`.
+    """
+    means, known = prototypes.means(), prototypes.counts > 0
+    losses = [prototype_loss(pixels, labels, means, known, temperature) for pixels, labels in views]
+    return torch.stack(losses).sum()
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:

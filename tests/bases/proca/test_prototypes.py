@@ -14,6 +14,7 @@ from pgpc.bases.proca.prototypes import (
     count_confidences,
     mean_cross_entropy,
     prototype_loss,
+    prototypes_loss,
     target_labels,
 )
 from pgpc.data.transforms import MEAN, STD
@@ -101,7 +102,9 @@ def test_the_prototypes_take_in_all_views_before_the_loss():
     memory = Prototypes(2, 2)
     first = pixels([1.0, 0.0]).requires_grad_(), torch.tensor([[[0]]])
     second = pixels([0.0, 2.0]).requires_grad_(), torch.tensor([[[1]]])
-    loss = memory.contrast([first, second], 1.0)
+    for view in (first, second):
+        memory.add_pixels(*view)
+    loss = prototypes_loss(memory, [first, second], 1.0)
     assert loss.item() == pytest.approx(2 * math.log(1 + math.exp(-1)))
     assert memory.means().tolist() == [[1, 0], [0, 2]]
     assert not memory.means().requires_grad
