@@ -35,8 +35,8 @@ class Compared(NamedTuple):
     """A table of the paper that was run.
 
     Attributes:
-        table: the table.
-        lines: its rows as they came out.
+        table: The table.
+        lines: Its rows as they came out.
     """
 
     table: PaperTable
@@ -47,8 +47,8 @@ class Costs(NamedTuple):
     """What the sweep has cost.
 
     Attributes:
-        iterations: in iterations.
-        seconds: in seconds of training.
+        iterations: In iterations.
+        seconds: In seconds of training.
     """
 
     iterations: Cost
@@ -59,11 +59,11 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     """Write the last results and say where everything is.
 
     Args:
-        sweep: the sweep.
-        rows: rows of its runs.
-        signals: numbers of the signals that have stopped it; none where it has come to its end.
-        terminal: where to say it.
-        answer: where the JSON document goes, if it is asked for.
+        sweep: The sweep.
+        rows: Rows of its runs.
+        signals: Numbers of the signals that have stopped it; none where it has come to its end.
+        terminal: Where to say it.
+        answer: Where the JSON document goes, if it is asked for.
 
     Returns:
         The exit code: 0, 1 if every trial failed, or 128 plus the signal.

@@ -18,9 +18,9 @@ class Spread:
     """Mean and sample standard deviation of n numbers.
 
     Attributes:
-        mean: arithmetic mean; NaN of no numbers.
-        std: square root of the sum of squares divided by n - 1; NaN of fewer than two numbers.
-        n: how many numbers there are.
+        mean: Arithmetic mean; NaN of no numbers.
+        std: Square root of the sum of squares divided by n - 1; NaN of fewer than two numbers.
+        n: How many numbers there are.
     """
 
     mean: float
@@ -38,9 +38,9 @@ def paired(values: Values, base: Values, *, ratio: bool = False) -> dict[int, fl
     """Compare two trials seed by seed, so that what a seed does to both of them falls out.
 
     Args:
-        values: scores of one trial.
-        base: scores of the trial that it is compared with.
-        ratio: whether to divide by the base instead of subtracting it.
+        values: Scores of one trial.
+        base: Scores of the trial that it is compared with.
+        ratio: Whether to divide by the base instead of subtracting it.
 
     Returns:
         Seed -> difference or quotient, for the seeds that both have, in ascending order.
@@ -53,9 +53,9 @@ def mean_std_text(values: Values, num_seeds: int, *, signed: bool = False) -> st
     """Return the mean ± the standard deviation as text.
 
     Args:
-        values: scores by seed.
-        num_seeds: number of seeds that a trial has in the end; where there are fewer, the text says how many.
-        signed: whether the mean has a plus sign where it is positive.
+        values: Scores by seed.
+        num_seeds: Number of seeds that a trial has in the end; where there are fewer, the text says how many.
+        signed: Whether the mean has a plus sign where it is positive.
     """
     found = Spread.of(list(values.values()))
     text = number(found.mean, "+.2f" if signed else ".2f")

@@ -28,7 +28,8 @@ def count(num: float, noun: str) -> str:
 
 def percent(share: float) -> str:
     """Return a share from 0 to 1 in whole percent; a share that is not nothing is never written as 0 %."""
-    return "less than 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+    whole = f"{100 * share:.0f}"
+    return "less than 1 %" if share > 0 and whole == "0" else f"{whole} %"
 
 
 def param_text(value: object) -> str:

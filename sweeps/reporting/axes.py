@@ -15,7 +15,7 @@ class Axis:
     """Where values lie along a line, and which of them are written beside it.
 
     Attributes:
-        place: function that gives a value's place, from 0 to 1.
+        place: Function that gives a value's place, from 0 to 1.
         ticks: (place, text) of each value that is written.
     """
 
@@ -38,8 +38,8 @@ def param_axis(values: Sequence[Any], distribution: BaseDistribution | None) -> 
     """Return the axis of a parameter, as it is searched, or, where it is not, as its values are.
 
     Args:
-        values: values of the parameter, all of which lie on the axis.
-        distribution: what is searched; None where the parameter is not. Choices are spaced evenly, and numbers
+        values: Values of the parameter, all of which lie on the axis.
+        distribution: What is searched; None where the parameter is not. Choices are spaced evenly, and numbers
             logarithmically where they are drawn so.
     """
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)

@@ -29,8 +29,8 @@ def curves(report: SweepReport, width: int) -> str:
     It has a line per trial, the rungs at which trials may be stopped, and a cross where one was.
 
     Args:
-        report: what is known of the sweep.
-        width: width of the picture in pixels.
+        report: What is known of the sweep.
+        width: Width of the picture in pixels.
     """
     lines = {
         trial.label: (trial, report.curves[trial.label]) for trial in report.trials if trial.label in report.curves
@@ -111,8 +111,8 @@ def pareto(report: SweepReport, width: int) -> str:
     It has the complete trials and the front of these two objectives; "" where there is one objective, or no trial.
 
     Args:
-        report: what is known of the sweep.
-        width: width of the picture in pixels.
+        report: What is known of the sweep.
+        width: Width of the picture in pixels.
     """
     names = [METRIC, *report.costs[:1]]
     trials = [*report.complete, *([report.base] if report.base else [])]
@@ -173,8 +173,8 @@ def parallel(report: SweepReport, width: int) -> str:
     Its lines have five shades from the worst to the best; "" where there are too few trials, or no parameters.
 
     Args:
-        report: what is known of the sweep.
-        width: width of the picture in pixels.
+        report: What is known of the sweep.
+        width: Width of the picture in pixels.
     """
     complete = report.complete[::-1]
     keys = [key for key in report.params if all(key in trial.params for trial in complete)]

@@ -17,10 +17,11 @@ import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
 from sweeps.common.names import METRIC, Kind, Status
-from sweeps.definition.folder import RESULTS_FILE, SWEEP_FILE, is_running, trials_folder
+from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.sweep import Sweep
 from sweeps.reporting.study import Importances, StudyData, read_study
-from sweeps.results.rows import Row, read_parquet
+from sweeps.results.outcome import Results
+from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary, ranked
 from sweeps.search.schedulers import rungs
 
@@ -33,11 +34,11 @@ class SweepReport:
     """What is known of a sweep, which may be running.
 
     Attributes:
-        sweep: the sweep itself.
-        rows: rows of results.parquet, in the order of the file.
-        curves: label of a trial -> iteration, in ascending order -> mIoU in percent of the trial's first seed.
-        importances: how much each parameter sets the best trials apart, or why that is not known.
-        rungs: iterations at which trials may be stopped, in ascending order.
+        sweep: The sweep itself.
+        rows: Rows of results.parquet, in the order of the file.
+        curves: Label of a trial -> iteration, in ascending order -> mIoU in percent of the trial's first seed.
+        importances: How much each parameter sets the best trials apart, or why that is not known.
+        rungs: Iterations at which trials may be stopped, in ascending order.
     """
 
     sweep: Sweep
@@ -188,8 +189,8 @@ def read(folder: Path) -> SweepReport:
     """Read a sweep's folder; the sweep may be running.
 
     Raises:
-        ValueError: it is not the folder of a sweep.
-        OSError: it cannot be read.
+        ValueError: It is not the folder of a sweep.
+        OSError: It cannot be read.
     """
     folder = folder.expanduser().absolute()
     if not (folder / SWEEP_FILE).is_file():
@@ -197,11 +198,8 @@ def read(folder: Path) -> SweepReport:
             f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "
             "Give results/NAME, as run_ablation.py has printed it."
         )
-    sweep = Sweep.load(folder)
-    file = folder / RESULTS_FILE
-    rows = read_parquet(file) if file.is_file() else []
-    if not is_running(folder):  # what a driver that was killed has left as running was interrupted
-        rows = [row.interrupted() for row in rows]
+    results = Results.read(folder)
+    sweep, rows = results.sweep, results.rows
     study = read_study(folder, sweep.objectives.index(METRIC), is_search=sweep.is_search)
     return SweepReport(
         sweep=sweep,

@@ -30,7 +30,7 @@ def to_html(table: Table, *, classes: str = "") -> str:
     """Return the table below its caption, in a box that scrolls sideways where the table is too wide.
 
     Args:
-        table: the table.
+        table: The table.
         classes: CSS classes of the table element.
     """
     columns = zip(table.typeset_head, table.left, strict=True)

@@ -24,9 +24,9 @@ def page(report: SweepReport, paper: Sequence[Table], gallery: Gallery | None) -
     """Return the whole page.
 
     Args:
-        report: what is known of the sweep.
-        paper: the paper's tables, with what came out beside what the paper has.
-        gallery: pictures; None where none were to be drawn.
+        report: What is known of the sweep.
+        paper: The paper's tables, with what came out beside what the paper has.
+        gallery: Pictures; None where none were to be drawn.
     """
     shown = [section for section in sections.all_sections(report, paper, gallery) if section.content]
     script = _file("script.js")

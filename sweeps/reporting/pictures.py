@@ -28,9 +28,9 @@ class Gallery:
     """Pictures, and why some are missing.
 
     Attributes:
-        images: of each image its name and its panels, (heading, data URI) each.
+        images: Of each image its name and its panels, (heading, data URI) each.
         legend: (name, color as ``#rrggbb``) of each class that occurs.
-        notes: a sentence for each thing that is missing.
+        notes: A sentence for each thing that is missing.
     """
 
     images: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
@@ -42,9 +42,9 @@ def gallery(report: SweepReport, *, num: int, seconds: float) -> Gallery:
     """Segment images of the validation split, evenly spaced over it, with up to three networks.
 
     Args:
-        report: what is known of the sweep.
-        num: number of images.
-        seconds: time after which no further prediction is begun.
+        report: What is known of the sweep.
+        num: Number of images.
+        seconds: Time after which no further prediction is begun.
     """
     # Here, since they load torch, which a report without pictures does without.
     from pgpc.data.domains import open_shards
@@ -87,7 +87,7 @@ class _Maps(NamedTuple):
     """An image, and what the networks make of it.
 
     Attributes:
-        photo: the image (H, W, 3), 8 bits per channel.
+        photo: The image (H, W, 3), 8 bits per channel.
         panels: (heading, map of train ids (H, W)) of each network, and of the ground truth where there is one.
     """
 

@@ -24,9 +24,9 @@ class Section(NamedTuple):
     """One section of the page.
 
     Attributes:
-        anchor: what links to it name it.
-        title: its heading.
-        content: its HTML; "" where it has nothing to say.
+        anchor: What links to it name it.
+        title: Its heading.
+        content: Its HTML; "" where it has nothing to say.
     """
 
     anchor: str

@@ -23,8 +23,8 @@ class Importances:
     """How much each parameter sets the best trials apart.
 
     Attributes:
-        shares: config key -> share, in descending order; the shares sum to 1, or there are none.
-        missing: why there are none, or "".
+        shares: Config key -> share, in descending order; the shares sum to 1, or there are none.
+        missing: Why there are none, or "".
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -36,8 +36,8 @@ class StudyData:
     """What a study tells a report.
 
     Attributes:
-        curves: label of a trial that was started -> iteration -> mIoU in percent.
-        importances: importances of the parameters.
+        curves: Label of a trial that was started -> iteration -> mIoU in percent.
+        importances: Importances of the parameters.
     """
 
     curves: Mapping[str, Mapping[int, float]]
@@ -48,9 +48,9 @@ def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
     """Read the study in a sweep's folder, where there is one.
 
     Args:
-        folder: folder of the sweep.
-        objective: which of the objectives is mIoU, from 0.
-        is_search: whether parameters were searched.
+        folder: Folder of the sweep.
+        objective: Which of the objectives is mIoU, from 0.
+        is_search: Whether parameters were searched.
     """
     study, reference = _open_studies(folder)
     trials = {f"{trial.number:04d}": trial for trial in _started(study)}

@@ -14,10 +14,10 @@ class Plot:
     """The rectangle in which values are drawn, in pixels of the picture.
 
     Attributes:
-        left: its left edge.
-        top: its upper edge.
-        width: its width.
-        height: its height.
+        left: Its left edge.
+        top: Its upper edge.
+        width: Its width.
+        height: Its height.
     """
 
     left: float

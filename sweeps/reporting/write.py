@@ -21,16 +21,16 @@ def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS
     """Write the three files of a sweep's report.
 
     Args:
-        folder: folder of the sweep.
-        images: number of validation images that are segmented by the best, the base and the worst trial.
-        seconds: time after which no further image is begun.
+        folder: Folder of the sweep.
+        images: Number of validation images that are segmented by the best, the base and the worst trial.
+        seconds: Time after which no further image is begun.
 
     Returns:
         The paths of the files.
 
     Raises:
-        ValueError: it is not the folder of a sweep.
-        OSError: a file cannot be read or written.
+        ValueError: It is not the folder of a sweep.
+        OSError: A file cannot be read or written.
     """
     report = read(folder)
     gallery = None
@@ -50,9 +50,9 @@ def attempt(folder: Path, say: Callable[[str], None], *, images: int) -> None:
     """Write the report of a sweep that runs; one that cannot be written is no reason to end the sweep.
 
     Args:
-        folder: folder of the sweep.
-        say: function that is given a line if the report cannot be written.
-        images: number of images, see :func:`write_report`.
+        folder: Folder of the sweep.
+        say: Function that is given a line if the report cannot be written.
+        images: Number of images, see :func:`write_report`.
     """
     try:
         write_report(folder, images=images)

@@ -21,12 +21,12 @@ class Line:
     """A row of a table as it came out, and as the paper has it.
 
     Attributes:
-        label: label of the row.
-        values: seed -> score of the run that is complete.
-        to_base: seed -> difference or quotient to the base's score, see :func:`sweeps.common.statistics.paired`; empty
+        label: Label of the row.
+        values: Seed -> score of the run that is complete.
+        to_base: Seed -> difference or quotient to the base's score, see :func:`sweeps.common.statistics.paired`; empty
             for a base.
-        figure: what the paper prints; None where it prints nothing.
-        figure_to_base: difference or quotient of the paper's figures; None where it has not both.
+        figure: What the paper prints; None where it prints nothing.
+        figure_to_base: Difference or quotient of the paper's figures; None where it has not both.
     """
 
     label: str
@@ -55,8 +55,8 @@ def compare(table: PaperTable, rows: Sequence[Row]) -> list[Line]:
     """Return a line for each row of a table of the paper.
 
     Args:
-        table: the table.
-        rows: rows of the sweep, those of other tables included; only runs that are complete are counted.
+        table: The table.
+        rows: Rows of the sweep, those of other tables included; only runs that are complete are counted.
     """
     scores: dict[str, dict[int, float]] = {row.label: {} for row in table.rows}
     for run in rows:
@@ -74,11 +74,11 @@ def beside_paper(
     """Return the table of what came out, the same against the base, and both of the paper.
 
     Args:
-        table: the table of the paper.
-        lines: lines of :func:`compare`.
-        seeds: seeds of the sweep; with several each has a column of its own.
-        name: name of the table that is made.
-        caption: caption of the table that is made.
+        table: The table of the paper.
+        lines: Lines of :func:`compare`.
+        seeds: Seeds of the sweep; with several each has a column of its own.
+        name: Name of the table that is made.
+        caption: Caption of the table that is made.
     """
     num, signed = len(seeds), not table.ratio
     change, spec = ("ratio to base", ".2f") if table.ratio else ("- base", "+.2f")

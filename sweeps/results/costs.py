@@ -22,11 +22,11 @@ class Cost(NamedTuple):
     """What a sweep has cost, in iterations or in seconds of training.
 
     Attributes:
-        used: what all runs have trained, as far as they came, with what they share counted once.
-        warm_up: what the runs that were forked from a trunk would have used beside that for the same iterations.
-        inherited: what the runs that were forked from a parent would have used beside that for the same iterations.
-        pruning: what the trials that were stopped early would have used to their end, each at its own pace.
-        wasted: part of `used` that led to no complete trial: it went into trials that were stopped early, replaced or
+        used: What all runs have trained, as far as they came, with what they share counted once.
+        warm_up: What the runs that were forked from a trunk would have used beside that for the same iterations.
+        inherited: What the runs that were forked from a parent would have used beside that for the same iterations.
+        pruning: What the trials that were stopped early would have used to their end, each at its own pace.
+        wasted: Part of `used` that led to no complete trial: it went into trials that were stopped early, replaced or
             outpaced by others, or failed, and no fork that is complete has gone on from it. Trials that are running
             are not counted.
     """
@@ -61,9 +61,9 @@ class _Account(NamedTuple):
     """What one run has come to, in iterations or in seconds.
 
     Attributes:
-        done: all that the run has, what it was spared included.
-        from_trunk: part of it that was trained in a trunk.
-        from_parent: part of it that was trained by its parent.
+        done: All that the run has, what it was spared included.
+        from_trunk: Part of it that was trained in a trunk.
+        from_parent: Part of it that was trained by its parent.
     """
 
     done: float
@@ -80,10 +80,10 @@ def in_iterations(rows: Iterable[Row], planned: Callable[[Row], int], num_seeds:
     """Return the cost in iterations.
 
     Args:
-        rows: rows of the sweep; those that repeat a run count once.
-        planned: function that gives the iterations at which a run is complete; it is asked for trials that were stopped
+        rows: Rows of the sweep; those that repeat a run count once.
+        planned: Function that gives the iterations at which a run is complete; it is asked for trials that were stopped
             early only.
-        num_seeds: number of seeds that every trial is trained with.
+        num_seeds: Number of seeds that every trial is trained with.
     """
 
     def account(row: Row) -> _Account:
@@ -113,10 +113,10 @@ def summary(iterations: Cost, seconds: Cost, workers: int, outcomes: Iterable[St
     """Return what the sweep has cost as a paragraph for somebody who has not seen it.
 
     Args:
-        iterations: cost in iterations.
-        seconds: cost in seconds of training.
-        workers: number of processes of a run.
-        outcomes: what has become of each trial.
+        iterations: Cost in iterations.
+        seconds: Cost in seconds of training.
+        workers: Number of processes of a run.
+        outcomes: What has become of each trial.
     """
     if not iterations.used:
         return "The sweep has trained nothing."

@@ -19,9 +19,9 @@ class TrunkFork:
     """The part of a run that was trained in a trunk, which its own iterations and seconds include.
 
     Attributes:
-        trunk: name of the trunk's folder.
-        iterations: number of iterations that were trained in the trunk.
-        seconds: time that these iterations took.
+        trunk: Name of the trunk's folder.
+        iterations: Number of iterations that were trained in the trunk.
+        seconds: Time that these iterations took.
     """
 
     trunk: str

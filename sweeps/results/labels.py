@@ -1,14 +1,13 @@
-"""Which rows of the paper's tables the runs of a sweep belong to, and whether a sweep has something left to train."""
+"""Which rows of the paper's tables the runs of a sweep belong to."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from sweeps.common.names import Kind, Status
+from sweeps.common.names import Kind
 from sweeps.definition.sweep import TABLE_ROW, Sweep
 from sweeps.results.rows import PaperRow, Row
-from sweeps.results.summaries import Summary
 
 
 def label_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
@@ -39,17 +38,3 @@ def label_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
             ]
             labeled += [row for row in found if row not in labeled]  # Table 5 has its rows twice
     return labeled
-
-
-def is_unfinished(sweep: Sweep, trials: Sequence[Summary]) -> bool:
-    """Return whether a sweep has something left to train.
-
-    Args:
-        sweep: The sweep.
-        trials: What has become of its trials so far.
-    """
-    searched = [trial.status for trial in trials if trial.kind == Kind.SEARCH or not sweep.is_search]
-    size = sweep.options.population
-    enough = size is not None and searched.count(Status.COMPLETE) >= size
-    interrupted = any(trial.status == Status.INTERRUPTED for trial in trials)
-    return interrupted or (len(searched) < sweep.num_trials and not enough)

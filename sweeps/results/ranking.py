@@ -23,10 +23,10 @@ def terminal_table(
     over the seeds, stand beside mIoU. Where there are children it says whose.
 
     Args:
-        rows: rows of the sweep.
-        params: dotted config keys, a column each.
-        num_seeds: number of seeds of every trial.
-        objectives: names of the objectives.
+        rows: Rows of the sweep.
+        params: Dotted config keys, a column each.
+        num_seeds: Number of seeds of every trial.
+        objectives: Names of the objectives.
     """
     trials = ranked(rows)
     several, costs = num_seeds > 1, [name for name in objectives if name != METRIC]
@@ -51,9 +51,9 @@ def leading_columns(
     """Return the first columns: rank, trial and status, and what the trial belongs to.
 
     Args:
-        trials: the trials, best first.
-        has_front: whether there are several objectives, so that a star marks the front.
-        paper: function that gives the rows of the paper's tables that a trial stands for; None outside of them.
+        trials: The trials, best first.
+        has_front: Whether there are several objectives, so that a star marks the front.
+        paper: Function that gives the rows of the paper's tables that a trial stands for; None outside of them.
     """
     ranks = {trial.label: rank for rank, trial in enumerate((t for t in trials if t.is_ranked), start=1)}
     columns: list[Column[Summary]] = [

@@ -54,9 +54,9 @@ class Parent:
     """The run of population based training that another run was forked from.
 
     Attributes:
-        label: label of the parent's trial.
-        iteration: iteration of the parent at which the fork began; the fork's own iterations include those before.
-        seconds: training time of the parent up to there.
+        label: Label of the parent's trial.
+        iteration: Iteration of the parent at which the fork began; the fork's own iterations include those before.
+        seconds: Training time of the parent up to there.
     """
 
     label: str
@@ -72,8 +72,8 @@ class PaperRow:
     """A row of a table of the paper.
 
     Attributes:
-        table: number of the table.
-        row: label of the row.
+        table: Number of the table.
+        row: Label of the row.
     """
 
     table: int
@@ -88,23 +88,23 @@ class Row:
     """What has become of one run.
 
     Attributes:
-        label: label of the run and name of its directory.
-        trial: label of the run's trial; the same as `label` where trials have one seed.
-        kind: part of the sweep that the trial belongs to.
-        status: what has become of the run.
-        outcome: what has become of the trial.
-        score: last mIoU in percent; None before the first evaluation.
-        iterations: optimizer steps up to the last report, those of a trunk or a parent included.
-        seconds: training time up to there, without evaluations; None before the first report.
-        seed: seed of the training.
-        directory: folder with the run's files, as it was when the row was written.
-        error: why the run failed, or "".
-        pareto: whether the trial is on the front of the complete trials; None where there is one objective.
-        trunk: what the run was spared by the shared trunk; None for a run that was not forked from one.
-        parent: run of population based training that this one was forked from; None for one without a parent.
-        params: dotted config key -> value; what was searched, or what the row of a paper's table changes.
-        metrics: name -> last value of every other metric that the training has reported.
-        paper: row of the paper's tables that the run belongs to; None in a search.
+        label: Label of the run and name of its directory.
+        trial: Label of the run's trial; the same as `label` where trials have one seed.
+        kind: Part of the sweep that the trial belongs to.
+        status: What has become of the run.
+        outcome: What has become of the trial.
+        score: Last mIoU in percent; None before the first evaluation.
+        iterations: Optimizer steps up to the last report, those of a trunk or a parent included.
+        seconds: Training time up to there, without evaluations; None before the first report.
+        seed: Seed of the training.
+        directory: Folder with the run's files, as it was when the row was written.
+        error: Why the run failed, or "".
+        pareto: Whether the trial is on the front of the complete trials; None where there is one objective.
+        trunk: What the run was spared by the shared trunk; None for a run that was not forked from one.
+        parent: Run of population based training that this one was forked from; None for one without a parent.
+        params: Dotted config key -> value; what was searched, or what the row of a paper's table changes.
+        metrics: Name -> last value of every other metric that the training has reported.
+        paper: Row of the paper's tables that the run belongs to; None in a search.
     """
 
     label: str
@@ -169,11 +169,11 @@ class Row:
         """Return the row that these values by column make.
 
         Args:
-            columns: values as they are in results.parquet, also in one of a version that had fewer columns. None in a
+            columns: Values as they are in results.parquet, also in one of a version that had fewer columns. None in a
                 column of a parameter or a metric means that the run has no such parameter or metric.
 
         Raises:
-            ValueError: a column that every file has is missing, or names an unknown status.
+            ValueError: A column that every file has is missing, or names an unknown status.
         """
         missing = [name for name in LEADING[: LEADING.index("point")] if name not in columns]
         if missing:
@@ -207,11 +207,11 @@ def collect(
     """Return a row for each run that was started.
 
     Args:
-        study: study of the search.
-        reference: study of the reference; None without one.
-        results: folder of the sweep.
-        seeds: seeds of every trial.
-        alive: whether the sweep's driver lives, so that a run that has not ended is running, and not interrupted.
+        study: Study of the search.
+        reference: Study of the reference; None without one.
+        results: Folder of the sweep.
+        seeds: Seeds of every trial.
+        alive: Whether the sweep's driver lives, so that a run that has not ended is running, and not interrupted.
 
     Returns:
         The reference first, then by the trial's number and in the order of the seeds. The metrics of a run that was
@@ -245,8 +245,8 @@ def read_parquet(path: Path) -> list[Row]:
     """Return the rows of a results.parquet, in the order of the file.
 
     Raises:
-        ValueError: it is none, or none of a sweep.
-        OSError: it cannot be read.
+        ValueError: It is none, or none of a sweep.
+        OSError: It cannot be read.
     """
     import pyarrow.parquet as pq
 

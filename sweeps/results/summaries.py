@@ -21,16 +21,16 @@ class Summary:
     """What has become of one trial.
 
     Attributes:
-        label: label of the trial.
-        status: what has become of it.
-        score: mean mIoU in percent over the seeds that are complete; without such a seed, that of the last report of
+        label: Label of the trial.
+        status: What has become of it.
+        score: Mean mIoU in percent over the seeds that are complete; without such a seed, that of the last report of
             the run that came furthest; None before the first evaluation.
-        seconds: sum of the training times of all its runs; None before the first report.
-        error: why its first run that failed has failed, or "".
-        values: seed -> mIoU, for the runs that are complete.
-        to_base: seed -> mIoU less the reference's with the same seed; empty for the reference itself.
-        means: objective -> mean over the runs that are complete, for those objectives that were reported.
-        run: the best of its runs.
+        seconds: Sum of the training times of all its runs; None before the first report.
+        error: Why its first run that failed has failed, or "".
+        values: Seed -> mIoU, for the runs that are complete.
+        to_base: Seed -> mIoU less the reference's with the same seed; empty for the reference itself.
+        means: Objective -> mean over the runs that are complete, for those objectives that were reported.
+        run: The best of its runs.
     """
 
     label: str
@@ -122,8 +122,8 @@ def is_unfinished(sweep: Sweep, trials: Iterable[Summary]) -> bool:
     """Return whether there is something left to train after these trials of a sweep.
 
     Args:
-        sweep: the sweep.
-        trials: what has become of each of its trials.
+        sweep: The sweep.
+        trials: What has become of each of its trials.
     """
     every = list(trials)
     searched = [trial for trial in every if trial.kind == Kind.SEARCH or not sweep.is_search]
@@ -136,9 +136,9 @@ def front(rows: Iterable[Row], params: Iterable[str], names: Sequence[str]) -> l
     """Return the trials on the front as plain data, that with the highest mIoU first.
 
     Args:
-        rows: rows of the sweep.
-        params: dotted config keys of the parameters to be told.
-        names: names of the objectives.
+        rows: Rows of the sweep.
+        params: Dotted config keys of the parameters to be told.
+        names: Names of the objectives.
 
     Returns:
         Label, objectives and parameters of each trial; None where there is one objective.
@@ -161,7 +161,7 @@ def keep_best(run: Row, target: Path) -> None:
     """Copy a run's last checkpoint and its config to the folder `target`, replacing what is there.
 
     Raises:
-        FileNotFoundError: the run has left no checkpoint.
+        FileNotFoundError: The run has left no checkpoint.
     """
     checkpoint = last_checkpoint(run.directory)
     if checkpoint is None:

@@ -23,12 +23,12 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        text: what is written, as plain text.
-        value: number that the cell is sorted by; None where it is sorted by its text, or is empty.
-        numeric: whether the text is made of numbers, so that its hyphens are minus signs.
-        strong: whether the text is set in bold.
-        tint: color from -1 (worse, orange) over 0 (none) to 1 (better, blue); None for no color.
-        bar: length of a bar after the text, from 0 to 1; None for no bar.
+        text: What is written, as plain text.
+        value: Number that the cell is sorted by; None where it is sorted by its text, or is empty.
+        numeric: Whether the text is made of numbers, so that its hyphens are minus signs.
+        strong: Whether the text is set in bold.
+        tint: Color from -1 (worse, orange) over 0 (none) to 1 (better, blue); None for no color.
+        bar: Length of a bar after the text, from 0 to 1; None for no bar.
     """
 
     text: str
@@ -53,9 +53,9 @@ class Column(Generic[Item]):
     """One column of a table.
 
     Attributes:
-        name: what stands at its head.
-        cell: function that makes the column's cell of an item.
-        left: whether the column holds words, which are flush left; numbers are flush right.
+        name: What stands at its head.
+        cell: Function that makes the column's cell of an item.
+        left: Whether the column holds words, which are flush left; numbers are flush right.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Table:
     """A table of whichever format.
 
     Attributes:
-        name: letters, digits and dashes; anchor in HTML and label in LaTeX.
-        caption: one or more sentences.
-        head: names of the columns.
-        left: whether each column is flush left.
-        rows: cells, as many in each row as there are columns.
+        name: Letters, digits and dashes; anchor in HTML and label in LaTeX.
+        caption: One or more sentences.
+        head: Names of the columns.
+        left: Whether each column is flush left.
+        rows: Cells, as many in each row as there are columns.
     """
 
     name: str
@@ -158,8 +158,8 @@ def to_markdown(table: Table, *, plain: bool = False) -> str:
     """Return the table as GitHub reads it, without its caption.
 
     Args:
-        table: the table.
-        plain: whether numbers have a hyphen for a minus, as in text, so that programs can read them.
+        table: The table.
+        plain: Whether numbers have a hyphen for a minus, as in text, so that programs can read them.
     """
     lines = [
         [escaped(text) for text in (table.head if plain else table.typeset_head)],

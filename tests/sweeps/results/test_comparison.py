@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from sweeps.results import comparison
+from sweeps.common.names import Kind, Status
 from sweeps.definition.paper_tables import Table, TableRow
+from sweeps.results import comparison
+from sweeps.results.rows import PaperRow, Row
 
 TABLE = Table(
     number=12,
@@ -20,14 +23,36 @@ TABLE = Table(
 )
 
 
-def run(row: str, seed: int, value: float, **others: object) -> dict[str, object]:
-    return {"table": 12, "row": row, "seed": seed, "mIoU": value, "status": "complete", **others}
+def run(row: str, seed: int, value: float, *, table: int = 12, status: str = "complete", **others: Any) -> Row:
+    return Row(
+        label=f"0000-s{seed}",
+        trial="0000",
+        kind=Kind.SEARCH,
+        status=Status(status),
+        outcome=Status(status),
+        seed=seed,
+        score=value,
+        paper=PaperRow(table=table, row=row),
+        **others,
+    )
+
+
+def cells(table: Table, runs: Sequence[Row], seeds: Sequence[int]) -> list[list[str]]:
+    """Its head and its cells as plain text."""
+    found = comparison.beside_paper(table, comparison.compare(table, runs), seeds)
+    return [list(found.head), *([cell.text for cell in row] for row in found.rows)]
 
 
 RUNS = [
-    run("base", 0, 30.0), run("base", 1, 34.0), run("base", 2, 32.0),
-    run("4", 0, 31.0), run("4", 1, 37.0), run("4", 2, 99.0, status="failed"),
-    run("5", 1, 33.0), run("5", 1, 0.0, table=11), run("other", 0, 1.0),
+    run("base", 0, 30.0),
+    run("base", 1, 34.0),
+    run("base", 2, 32.0),
+    run("4", 0, 31.0),
+    run("4", 1, 37.0),
+    run("4", 2, 99.0, status="failed"),
+    run("5", 1, 33.0),
+    run("5", 1, 0.0, table=11),
+    run("other", 0, 1.0),
 ]
 
 
@@ -39,28 +64,36 @@ def test_differences_are_taken_seed_by_seed() -> None:
     assert four.figure_to_base == pytest.approx(3.5) and five.figure_to_base is None
 
 
-def test_mean_and_sample_deviation() -> None:
-    found = comparison.Spread.of([30.0, 34.0, 32.0])
-    assert (found.mean, found.std, found.n) == (32.0, 2.0, 3)
-    assert math.isnan(comparison.Spread.of([3.0]).std) and math.isnan(comparison.Spread.of([]).mean)
-
-
 def test_cells() -> None:
-    head, base, four, five = comparison.cells(TABLE, comparison.compare(TABLE, RUNS), [0, 1, 2])
+    head, base, four, five = cells(TABLE, RUNS, [0, 1, 2])
     assert head == [
-        "row", "mIoU", "- base", "- base, seed 0", "- base, seed 1", "- base, seed 2", "paper", "paper - base",
+        "row",
+        "mIoU",
+        "- base",
+        "- base, seed 0",
+        "- base, seed 1",
+        "- base, seed 2",
+        "paper",
+        "paper - base",
         "ours - paper",
     ]
     assert base == ["base", "32.00 ± 2.00", "-", "-", "-", "-", "68.30", "-", "-36.30"]
     assert four == [
-        "4", "34.00 ± 4.24 (2 of 3)", "+2.00 ± 1.41 (2 of 3)", "+1.00", "+3.00", "-", "71.80", "+3.50", "-37.80",
+        "4",
+        "34.00 ± 4.24 (2 of 3)",
+        "+2.00 ± 1.41 (2 of 3)",
+        "+1.00",
+        "+3.00",
+        "-",
+        "71.80",
+        "+3.50",
+        "-37.80",
     ]
     assert five == ["5", "33.00 (1 of 3)", "-1.00 (1 of 3)", "-", "-1.00", "-", "-", "-", "-"]
 
 
 def test_one_seed_has_no_columns_of_its_own() -> None:
-    lines = comparison.compare(TABLE, [run("base", 0, 30.0), run("4", 0, 31.0)])
-    head, _, four, _ = comparison.cells(TABLE, lines, [0])
+    head, _, four, _ = cells(TABLE, [run("base", 0, 30.0), run("4", 0, 31.0)], [0])
     assert head == ["row", "mIoU", "- base", "paper", "paper - base", "ours - paper"]
     assert four == ["4", "31.00", "+1.00", "71.80", "+3.50", "-40.80"]
 
@@ -69,12 +102,21 @@ def test_speeds_are_compared_by_ratio() -> None:
     table = Table(number=12, title="", rows=TABLE.rows, ratio=True)
     four = comparison.compare(table, [run("base", 0, 8.0), run("4", 0, 6.0)])[1]
     assert four.to_base == {0: 0.75} and four.figure_to_base == pytest.approx(71.8 / 68.3)
+    head, _, line, _ = cells(table, [run("base", 0, 8.0), run("4", 0, 6.0)], [0])
+    assert head[2:5] == ["ratio to base", "paper", "paper ratio to base"] and line[2:5] == ["0.75", "71.80", "1.05"]
 
 
-def test_text_and_markdown() -> None:
-    rows = [["row", "mIoU"], ["base", "3.00"], ["4", "13.00"]]
-    assert comparison.as_text(rows) == "row    mIoU\n----  -----\nbase   3.00\n4     13.00"
-    assert comparison.as_markdown(rows) == "| row | mIoU |\n| --- | ---: |\n| base | 3.00 |\n| 4 | 13.00 |"
+def test_metrics_other_than_the_score_are_compared() -> None:
+    table = Table(number=12, title="", rows=TABLE.rows, metric="mIoU16")
+    four = comparison.compare(table, [run("4", 0, 8.0, metrics={"mIoU16": 6.0}), run("4", 1, 8.0)])[1]
+    assert four.values == {0: 6.0}
+
+
+def test_table_is_typeset_under_its_title() -> None:
+    lines = comparison.compare(TABLE, RUNS)
+    found = comparison.beside_paper(TABLE, lines, [0], name="paper-0-12", caption=comparison.title(TABLE))
+    assert (found.name, found.caption) == ("paper-0-12", "Table 12. Rank")
+    assert list(found.left) == [True, *[False] * 5] and found.typeset_head[2] == "\u2212 base"
 
 
 def test_json_has_no_nan() -> None:

@@ -1,0 +1,59 @@
+"""What a sweep has come to, for a program that has started it or reads its folder."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.definition.folder import RESULTS_FILE, is_running
+from sweeps.definition.sweep import Sweep
+from sweeps.results.rows import Row, read_parquet
+from sweeps.results.summaries import Summary, best_run, is_unfinished, ranked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What a sweep has come to so far.
+
+    Attributes:
+        sweep: The sweep: its options, config and space.
+        rows: What has become of each run, the reference first.
+    """
+
+    sweep: Sweep
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Results:
+        """Return the results in the folder of a sweep, which may be running.
+
+        Raises:
+            ValueError: It is not the folder of a sweep, or a file in it is damaged.
+        """
+        sweep = Sweep.load(Path(folder).expanduser().absolute())
+        file = sweep.folder / RESULTS_FILE
+        rows = read_parquet(file) if file.is_file() else []
+        if not is_running(sweep.folder):
+            rows = [row.interrupted() for row in rows]
+        return cls(sweep=sweep, rows=tuple(rows))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the sweep, with its report, its study and the directory of each run."""
+        return self.sweep.folder
+
+    @functools.cached_property
+    def trials(self) -> tuple[Summary, ...]:
+        """The trials, best first; those that are not complete come last."""
+        return tuple(ranked(self.rows))
+
+    @functools.cached_property
+    def best(self) -> Row | None:
+        """The best run of the trial with the highest mean mIoU; None as long as no trial of a search is complete."""
+        return best_run(self.rows) if self.sweep.is_search else None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether something is left to train, by resuming the sweep."""
+        return is_unfinished(self.sweep, self.trials)

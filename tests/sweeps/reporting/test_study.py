@@ -1,0 +1,54 @@
+"""What a report reads from the study, above all the importances of the parameters."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
+
+from sweeps.reporting.data import read
+from sweeps.reporting.study import Importances, importances
+from tests.helpers.reports import TYPICAL, Make, Write
+
+
+def test_importances_are_those_of_optuna_or_a_reason(make: Make, write: Write) -> None:
+    found = read(make(TYPICAL)).importances
+    assert next(iter(found.shares)) == "contrast.eta"  # nothing else varies
+    assert sum(found.shares.values()) == pytest.approx(1) and found.missing == ""
+    few = read(make(TYPICAL[:1], name="few"))
+    assert not few.importances.shares and "not enough trials" in write(few.sweep.folder).page.words
+    assert read(make(name="empty")).importances == Importances(
+        missing="not enough trials: it takes two complete ones of different mIoU, and there are 0"
+    )
+
+
+def test_importances_of_several_objectives_are_those_of_a_higher_score(with_front: Path) -> None:
+    numbers, space = random.Random(0), {name: FloatDistribution(0, 1) for name in "ab"}
+    one, two = optuna.create_study(direction="maximize"), optuna.create_study(directions=["minimize", "maximize"])
+    for _ in range(40):
+        params = {name: numbers.random() for name in space}
+        score = params["a"] if params["b"] > 0.9 else 0.2 * params["a"]  # what sets the worst apart is a alone
+        for study, values in ((one, [score]), (two, [params["b"], score])):
+            study.add_trial(create_trial(values=values, params=params, distributions=space))
+    assert importances(two, 1) == importances(one, 0)
+    assert importances(one, 0).shares == optuna.importance.get_param_importances(one)
+    assert next(iter(read(with_front).importances.shares)) == "contrast.eta"
+
+
+def test_importances_do_without_scikit_learn_and_leave_it_to_others(tmp_path: Path) -> None:
+    code = (
+        "import sys, optuna\n"
+        "from sweeps.reporting.study import importances\n"
+        "study = optuna.create_study()\n"
+        "study.optimize(lambda trial: trial.suggest_float('a', 0, 1), n_trials=3)\n"
+        "assert importances(study, 0).shares == {'a': 1.0}\n"
+        "assert not [name for name in sys.modules if name.partition('.')[0] == 'sklearn']\n"
+        "import sklearn.tree\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
