@@ -1,14 +1,16 @@
-"""``pgpc draw``."""
+"""``pgpc draw``: figures for papers, one kind per sub-command."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgpc.cli.progress import Progress
+from pgpc.evaluation.names import NETWORKS, SPACES
+from pgpc.figures.embedding import METHODS
 from pgpc.runtime.checks import check
 
 if TYPE_CHECKING:
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    """Add the command and its three kinds of figures."""
+    """Add the command and its kinds of figures."""
     parser = commands.add_parser("draw", help="draw figures for a paper", description="Draw a figure for a paper.")
     figures = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
-    _add_comparison(figures)
-    _add_embedding(figures)
-    _add_selection(figures)
+    for figure in FIGURES:
+        sub_parser = figures.add_parser(figure.name, help=figure.help, description=figure.draw.__doc__)
+        figure.add_arguments(sub_parser)
+        sub_parser.add_argument(
+            "--out", required=True, type=Path, help="picture to write, for example .pdf or .png; replaced"
+        )
+        sub_parser.set_defaults(run=figure.draw, on_interrupt="; nothing was written.")
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # or it lists every glyph that a PDF embeds
 
 
-def _add_comparison(figures: Any) -> None:
-    parser = figures.add_parser(
-        "comparison", help="predictions of several networks side by side", description=comparison.__doc__
-    )
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
     _add_checkpoints(parser)
     _add_data(parser)
     parser.add_argument(
@@ -43,22 +47,23 @@ def _add_comparison(figures: Any) -> None:
         action="store_true",
         help="take the N images of the split on which most pixels differ between networks; say so in the caption",
     )
-    _finish(parser, comparison)
 
 
-def _add_embedding(figures: Any) -> None:
-    parser = figures.add_parser(
-        "embedding", help="the feature space of networks, by class", description=embedding.__doc__
-    )
+def _add_embedding(parser: argparse.ArgumentParser) -> None:
     _add_checkpoints(parser)
     _add_data(parser)
     parser.add_argument(
         "--features",
-        choices=("projection", "decoder"),
-        help="the space: the projection head's, or what the classifier reads (default: projection where all networks "
-        "have the head)",
+        choices=SPACES,
+        help="feature space: the projection head's, or what the classifier reads (default: projection where all "
+        "networks have the head)",
     )
-    parser.add_argument("--method", default="tsne", choices=("tsne", "pca"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--method",
+        default="tsne",
+        choices=tuple(METHODS),
+        help="how features are laid out in the plane (default: %(default)s)",
+    )
     parser.add_argument(
         "--images",
         nargs="+",
@@ -66,25 +71,24 @@ def _add_embedding(figures: Any) -> None:
         metavar="N|NAME",
         help="how many to take pixels from, evenly spaced over the split, or which (default: 50)",
     )
-    parser.add_argument("--pixels", type=int, default=100, help="of each class (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the pixels and of t-SNE (default: %(default)s)")
-    _finish(parser, embedding)
-
-
-def _add_selection(figures: Any) -> None:
-    parser = figures.add_parser(
-        "selection", help="the pixels that four ways of selection take", description=selection.__doc__
+    parser.add_argument("--pixels", type=int, default=100, help="number of pixels of each class (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the draw of pixels and of t-SNE (default: %(default)s)"
     )
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint", required=True, type=Path, help="run folder, its checkpoint.pt, or an exported network"
     )
     _add_data(parser)
     parser.add_argument(
-        "--network", choices=("student", "teacher"), help="whose prediction (default: the teacher's if there is one)"
+        "--network", choices=NETWORKS, help="whose prediction it is (default: the teacher's if there is one)"
     )
-    parser.add_argument("--image", metavar="NAME|ROW", help="which one (default: the middle one of the split)")
-    parser.add_argument("--eta", type=float, help="share that is selected (default: contrast.eta of the config)")
-    _finish(parser, selection)
+    parser.add_argument("--image", metavar="NAME|ROW", help="which image (default: the middle one of the split)")
+    parser.add_argument(
+        "--eta", type=float, help="share of the pixels that is selected (default: contrast.eta of the config)"
+    )
 
 
 def _add_checkpoints(parser: argparse.ArgumentParser) -> None:
@@ -105,19 +109,13 @@ def _add_checkpoints(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint's name in the figure, once for each, in their order (default: that of the run's folder)",
     )
     parser.add_argument(
-        "--network", default="student", choices=("student", "teacher"), help="of the checkpoints (default: %(default)s)"
+        "--network", default="student", choices=NETWORKS, help="which network of each (default: %(default)s)"
     )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
-    parser.add_argument("--split", help="of the data (default: data.eval_split of the config)")
-
-
-def _finish(parser: argparse.ArgumentParser, run: Any) -> None:
-    parser.add_argument("--out", required=True, type=Path, help="picture to write, for example .pdf or .png; replaced")
-    parser.set_defaults(run=run, on_interrupt="; nothing was written.")
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # or it lists every glyph that a PDF embeds
+    parser.add_argument("--split", help="split of the data (default: data.eval_split of the config)")
 
 
 def comparison(arguments: argparse.Namespace) -> None:
@@ -144,8 +142,9 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 def embedding(arguments: argparse.Namespace) -> None:
     """Lay out equally many pixels of each class by their features, the same pixels for all networks."""
+    from pgpc.evaluation.pixel_features import describe
     from pgpc.figures.canvas import check_picture_file, save
-    from pgpc.figures.embedding import describe, embedding_figure, to_plane
+    from pgpc.figures.embedding import embedding_figure, to_plane
     from pgpc.figures.networks import find_rows, load_networks, pixel_features
 
     check_picture_file(arguments.out)
@@ -186,7 +185,32 @@ def selection(arguments: argparse.Namespace) -> None:
     _print_result(arguments, [shards.names[row]])
 
 
+class Figure(NamedTuple):
+    """A kind of figures.
+
+    Attributes:
+        name: What users call it.
+        help: What it shows, in words.
+        add_arguments: Function that adds its arguments to a parser; all kinds have ``--out``.
+        draw: Function that draws it as the arguments ask; its docstring describes the command.
+    """
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    draw: Callable[[argparse.Namespace], None]
+
+
+FIGURES = (
+    Figure("comparison", "predictions of several networks side by side", _add_comparison, comparison),
+    Figure("embedding", "the feature space of networks, by class", _add_embedding, embedding),
+    Figure("selection", "the pixels that four ways of selection take", _add_selection, selection),
+)
+"""All kinds of figures."""
+
+
 def _titles(arguments: argparse.Namespace) -> list[str]:
+    """Return the names of the networks in the figure."""
     from pgpc.figures.networks import titles_of
 
     if not arguments.labels:
@@ -196,15 +220,19 @@ def _titles(arguments: argparse.Namespace) -> list[str]:
         f"--label must be given once for each of the {len(arguments.checkpoints)} checkpoints, or not at all",
         arguments.labels,
     )
-    return arguments.labels
+    return list(arguments.labels)
 
 
 def _shards(arguments: argparse.Namespace, networks: Sequence[LoadedModel]) -> Shards:
+    """Open the split that the images are taken from."""
     from pgpc.data.domains import open_shards
     from pgpc.figures.networks import check_data
 
     data = networks[0].config.data
-    shards = open_shards(arguments.data or data.target, data, arguments.split or data.eval_split)
+    split = arguments.split or data.eval_split
+    if split is None:
+        raise ValueError("The config has no split to draw (data.eval_split=none). Name one with --split.")
+    shards = open_shards(arguments.data or data.target, data, split)
     check_data(networks, shards)
     return shards
 

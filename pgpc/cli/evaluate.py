@@ -1,4 +1,4 @@
-"""``pgpc evaluate``."""
+"""``pgpc evaluate``: scores of a trained network on a labeled split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,14 @@ from pgpc.runtime.files import write_file
 if TYPE_CHECKING:
     from pgpc.data.shards.reader import Shards
     from pgpc.evaluation.loaded_model import LoadedModel
-    from pgpc.training import Metrics
+    from pgpc.evaluation.scores import Metrics
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "evaluate",
-        help="score a checkpoint",
+        help="score a trained network on labeled images",
         description=run.__doc__,
         epilog="Several processes share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
     )
@@ -34,14 +34,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
     parser.add_argument("--split", help="labeled split of the data (default: data.eval_split of the config)")
     add_settings(parser)
-    parser.add_argument("--json", action="store_true", help="print all figures as JSON in place of the table")
+    parser.add_argument("--json", action="store_true", help="print all scores as JSON in place of the table")
     parser.add_argument(
         "--out",
         action="append",
         default=[],
         type=Path,
         metavar="FILE",
-        help="also write all figures to a .json file, or those per class to a .csv file; repeatable",
+        help="also write all scores to a .json file, or those per class to a .csv file; repeatable",
     )
     parser.set_defaults(run=run, on_interrupt="; nothing was written.")
 
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.data.domains import open_shards
     from pgpc.data.loader import evaluation_samples
     from pgpc.evaluation.loaded_model import load_model
+    from pgpc.evaluation.scoring import evaluate
     from pgpc.runtime import distributed
-    from pgpc.training import evaluate
 
     _check_files(arguments.out)
     loaded = load_model(arguments.checkpoint, arguments.network)
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = distributed.local_device()
     with distributed.process_group(device):
         rank, world_size = distributed.rank(), distributed.world_size()
-        samples = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
+        samples: Iterator[Any] = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
         if rank == 0:
             samples = _with_progress(samples, len(scored), world_size)
         model = loaded.student.segmenter.to(device)
@@ -83,16 +83,19 @@ def run(arguments: argparse.Namespace) -> None:
         **_figures(metrics),
     }
     for file in arguments.out:
-        text = _csv(figures) if file.suffix.lower() == ".csv" else _json(figures)
-        write_file(file, lambda opened, text=text: opened.write(text.encode()))
+        _write(file, _WRITERS[file.suffix.lower()](figures))
     print(_json(figures) if arguments.json else _table(figures), end="")
 
 
 def _check_files(files: Iterable[Path]) -> None:
     """Refuse what cannot be written before anything is computed."""
     for file in files:
-        if file.suffix.lower() not in (".json", ".csv") or file.is_dir():
-            raise ValueError(f"--out must be a file that ends in .json or .csv, but got {str(file)!r}.")
+        if file.suffix.lower() not in _WRITERS or file.is_dir():
+            raise ValueError(f"--out must be a file that ends in {' or '.join(_WRITERS)}, but got {str(file)!r}.")
+
+
+def _write(file: Path, text: str) -> None:
+    write_file(file, lambda opened: opened.write(text.encode()))
 
 
 def _check_classes(loaded: LoadedModel, scored: Shards) -> None:
@@ -105,7 +108,7 @@ def _check_classes(loaded: LoadedModel, scored: Shards) -> None:
 
 
 def _with_progress(samples: Iterable[Any], total: int, world_size: int) -> Iterator[Any]:
-    """`samples` of process 0; the others are as far as it is."""
+    """Show the progress of the samples of process 0; the other processes are as far as it is."""
     progress = Progress("scored")
     for done, sample in enumerate(samples, start=1):
         yield sample
@@ -113,14 +116,14 @@ def _with_progress(samples: Iterable[Any], total: int, world_size: int) -> Itera
 
 
 def _protocol(config: Config) -> dict[str, Any]:
-    """How images were segmented."""
+    """Return the keys and values that say how images were segmented."""
     values = flatten(config)
     window = ("evaluation.window", "evaluation.window_stride")[: 1 if config.evaluation.window is None else 2]
     return {key.partition(".")[2]: values[key] for key in (*PROTOCOL, *window)}
 
 
 def _figures(metrics: Metrics) -> dict[str, Any]:
-    """All scores in percent, None where there is none."""
+    """Return all scores in percent, None where there is none."""
 
     def by_class(values: Iterable[Any]) -> dict[str, Any]:
         return {name: _number(value) for name, value in zip(metrics.classes.names, values, strict=True)}
@@ -148,7 +151,7 @@ def _json(figures: Mapping[str, Any]) -> str:
 
 
 def _csv(figures: Mapping[str, Any]) -> str:
-    """One row per class, then one per mean; empty where there is no score."""
+    """Write one row per class, then one per mean; empty where there is no score."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "IoU", "accuracy", "pixels"])
@@ -159,8 +162,12 @@ def _csv(figures: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+_WRITERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {".json": _json, ".csv": _csv}
+"""What makes the text of a file of scores, by the suffix of its name."""
+
+
 def _table(figures: Mapping[str, Any]) -> str:
-    """All but the confusion matrix, for people."""
+    """Write all but the confusion matrix, for people."""
     iteration = "exported" if figures["iteration"] is None else f"iteration {figures['iteration']}"
     protocol = figures["protocol"]
     width, height = protocol["target_size"]

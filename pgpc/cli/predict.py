@@ -1,4 +1,4 @@
-"""``pgpc predict``."""
+"""``pgpc predict``: segmentations of pictures without labels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.arguments import add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
+from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS
 
 if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
+    from pgpc.evaluation.prediction import Picture
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "predict",
-        help="segment pictures",
+        help="segment pictures, for which no labels are needed",
         description=run.__doc__,
         epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colors.",
     )
@@ -25,16 +27,15 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
     )
-    parser.add_argument("--split", help="of shards (default: data.eval_split of the config)")
+    parser.add_argument("--split", help="split of the shards (default: data.eval_split of the config)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results; files in it are replaced")
     parser.add_argument(
         "--format",
         action="append",
         dest="formats",
-        choices=("overlay", "colour", "train-ids", "label-ids", "confidence"),
-        help="what to write; repeatable (default: overlay and train-ids). overlay: the photo under the colors of the "
-        "classes; colour: a palette PNG of train ids; train-ids, label-ids: gray PNGs of 0, 1, .. or of Cityscapes' "
-        "own ids; confidence: a gray PNG, 255 times the probability of the class",
+        choices=tuple(FORMATS),
+        help=f"what to write; repeatable (default: {' and '.join(DEFAULT_FORMATS)}). "
+        + "; ".join(f"{format_.name}: {format_.help}" for format_ in FORMATS.values()),
     )
     parser.add_argument("--skip-existing", action="store_true", help="leave out photos whose results are all there")
     add_settings(parser)
@@ -57,14 +58,15 @@ def run(arguments: argparse.Namespace) -> None:
         loaded,
         pictures,
         arguments.out,
-        arguments.formats or ("overlay", "train-ids"),
+        arguments.formats or DEFAULT_FORMATS,
         skip_existing=arguments.skip_existing,
         on_progress=Progress("segmented"),
     )
     print(f"{len(pictures)} {'picture' if len(pictures) == 1 else 'pictures'} -> {arguments.out}")
 
 
-def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Any]:
+def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Picture]:
+    """Find the pictures that ``--input`` names: images of shards, or photos."""
     from pgpc.data.domains import open_shards
     from pgpc.data.shards.manifest import MANIFEST
     from pgpc.evaluation.prediction import find_photos, shard_pictures

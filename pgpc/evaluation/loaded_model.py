@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from pgpc.classes import ClassSet, classes_from_json
 from pgpc.config import Config, from_dict, override
+from pgpc.evaluation.names import Network
 from pgpc.models.checkpoint import CHECKPOINT, fetched, read_checkpoint
 from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.storage import is_url
-
-Network = Literal["student", "teacher"]
-"""Which of the two networks of a checkpoint."""
-
-NETWORKS: tuple[Network, ...] = get_args(Network)
-"""All values of `Network`."""
 
 
 class LoadedModel(NamedTuple):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pgpc.evaluation.names import Space
 from pgpc.models.daformer import DAFormerHead
 from pgpc.models.hrda import HRDAHead
 from pgpc.models.student import ForwardRequest, Student
 from pgpc.runtime.checks import check
 from pgpc.runtime.precision import at_least_float32
-
-Space = Literal["projection", "decoder"]
-"""A feature space of a network, see :func:`feature_map`."""
-
-SPACES: tuple[Space, ...] = get_args(Space)
-"""All values of `Space`."""
 
 
 class Pixels(NamedTuple):
@@ -66,6 +61,13 @@ def draw_pixels(labels: Sequence[np.ndarray], num_classes: int, per_class: int, 
             parts.append(np.stack([np.full_like(row, i), row, column, np.full_like(row, k)]))
     drawn = np.concatenate(parts, axis=1)
     return Pixels(*drawn[:, np.argsort(drawn[0], kind="stable")])
+
+
+def describe(student: Student, space: Space) -> str:
+    """Say in words what a feature space of a network is."""
+    if space == "projection":
+        return "projection head"
+    return "decoder" if isinstance(student.segmenter.decode_head, (DAFormerHead, HRDAHead)) else "encoder, last stage"
 
 
 @torch.inference_mode()
@@ -125,4 +127,5 @@ def features_at(map_: Tensor, row: np.ndarray, column: np.ndarray, size: tuple[i
         ``(P, D)``, of the map's type.
     """
     cells: np.ndarray = map_[0].permute(1, 2, 0).cpu().numpy()
-    return cells[row * cells.shape[0] // size[0], column * cells.shape[1] // size[1]]
+    found: np.ndarray = cells[row * cells.shape[0] // size[0], column * cells.shape[1] // size[1]]
+    return found

@@ -17,8 +17,8 @@ class Metrics:
     Pixels without a label (``IGNORE_INDEX``) are not counted, whatever is predicted there.
 
     Attributes:
-        confusion: ``(C, C)`` int64, pixels by label (row) and prediction (column), summed over all images.
-        classes: their names.
+        confusion: Number of pixels by label (row) and prediction (column), summed over all images: ``(C, C)``, int64.
+        classes: The C classes.
     """
 
     confusion: np.ndarray
@@ -26,7 +26,7 @@ class Metrics:
 
     @property
     def iou(self) -> np.ndarray:
-        """``(C,)`` intersection over union in percent; NaN for a class in neither labels nor predictions."""
+        """Intersection over union in percent, ``(C,)``; NaN for a class in neither labels nor predictions."""
         return _percent(self._correct, self.confusion.sum(0) + self.confusion.sum(1) - self._correct)
 
     @property
@@ -36,7 +36,7 @@ class Metrics:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """``(C,)`` share of a class's labeled pixels that are predicted as it, in percent; NaN where it has none."""
+        """Share of a class's labeled pixels that are predicted as it, in percent, ``(C,)``; NaN where it has none."""
         return _percent(self._correct, self.pixels)
 
     @property
@@ -46,11 +46,18 @@ class Metrics:
 
     @property
     def pixels(self) -> np.ndarray:
-        """``(C,)`` int64, labeled pixels of each class."""
-        return self.confusion.sum(1)
+        """Number of labeled pixels of each class, ``(C,)`` int64."""
+        return np.asarray(self.confusion.sum(1))
 
     def miou_of(self, ids: Sequence[int]) -> float:
-        """Mean IoU in percent over those of some classes, given by their train ids, that have one; NaN if none has."""
+        """Compute the mean IoU over those of some classes that have one.
+
+        Args:
+            ids: Train ids of the classes.
+
+        Returns:
+            A number in percent; NaN if none of the classes has an IoU.
+        """
         iou = self.iou[list(ids)]
         scored = iou[~np.isnan(iou)]
         return float(scored.mean()) if len(scored) else float("nan")
@@ -70,7 +77,7 @@ class Metrics:
         return means
 
     def as_dict(self) -> dict[str, float]:
-        """:attr:`means` and ``"IoU/road": .., ...`` in percent; classes without a score are left out."""
+        """Return :attr:`means` and ``"IoU/road": .., ...`` in percent; classes without a score are left out."""
         named = zip(self.classes.names, self.iou, strict=True)
         scores = {f"IoU/{name}": float(iou) for name, iou in named if not np.isnan(iou)}
         return {**self.means, **scores}
@@ -81,4 +88,4 @@ class Metrics:
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return 100 * np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return np.asarray(100 * np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0))

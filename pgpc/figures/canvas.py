@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -138,25 +138,26 @@ def write_title(axes: Axes, title: str, width: float) -> None:
 
 def _fit(text: Text, width: float) -> None:
     """Make a line as small as a width in inches asks for; where it would become illegible, shorten it."""
-    figure = text.get_figure()
+    figure: Any = text.get_figure()  # of `empty_figure`, whose canvas has a renderer; its type does not say so
 
     def extent() -> float:
-        return text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+        return float(text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi)
 
     needed = extent()
     if needed <= width:
         return
-    text.set_fontsize(max(text.get_fontsize() * 0.98 * width / needed, _SMALLEST_POINTS))
+    text.set_fontsize(max(float(text.get_fontsize()) * 0.98 * width / needed, _SMALLEST_POINTS))
     while extent() > width and len(text.get_text()) > 4:
         text.set_text(f"…{text.get_text()[2:]}")  # the end of a path tells more than its beginning
 
 
-def rgb(k: int, classes: ClassSet) -> tuple[float, ...]:
+def rgb(k: int, classes: ClassSet) -> tuple[float, float, float]:
     """Return the color of a class, each channel in [0, 1].
 
     ``IGNORE_INDEX`` is black, as in :func:`pgpc.classes.colorize`.
     """
-    return (0.0, 0.0, 0.0) if k == IGNORE_INDEX else tuple(channel / 255 for channel in classes.colors[k])
+    red, green, blue = (0, 0, 0) if k == IGNORE_INDEX else classes.colors[k]
+    return red / 255, green / 255, blue / 255
 
 
 def name_of(k: int, classes: ClassSet) -> str:

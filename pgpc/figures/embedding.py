@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pgpc.classes import ClassSet
-from pgpc.evaluation.pixel_features import Space
 from pgpc.figures.canvas import (
     COLUMN,
     PAGE,
@@ -21,57 +21,51 @@ from pgpc.figures.canvas import (
     title_height,
     write_title,
 )
-from pgpc.models.daformer import DAFormerHead
-from pgpc.models.hrda import HRDAHead
 from pgpc.runtime.checks import check
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from pgpc.models.student import Student
-
-Method = Literal["tsne", "pca"]
-"""How features are laid out in the plane, see :func:`to_plane`."""
-
-METHODS: tuple[Method, ...] = get_args(Method)
-"""All values of `Method`."""
 
 _MARKERS = "os^Dv"  # classes that follow one another, whose colors are often alike, have different ones
 _PERPLEXITY = 30.0
 _GAP = 0.08  # inches
 
 
-def describe(student: Student, space: Space) -> str:
-    """Say in words what a feature space of a network is."""
-    if space == "projection":
-        return "projection head"
-    return "decoder" if isinstance(student.segmenter.decode_head, (DAFormerHead, HRDAHead)) else "encoder, last stage"
+def _tsne(features: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    return np.asarray(TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(features))
 
 
-def to_plane(features: np.ndarray, method: Method, seed: int) -> np.ndarray:
-    """Lay features out in the plane, by t-SNE (van der Maaten and Hinton, JMLR 2008) or by PCA.
+def _pca(features: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.decomposition import PCA
+
+    return np.asarray(PCA(2, random_state=seed).fit_transform(features))
+
+
+METHODS: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = MappingProxyType({"tsne": _tsne, "pca": _pca})
+"""Ways of laying features out in the plane: t-SNE (van der Maaten and Hinton, JMLR 2008), and PCA."""
+
+
+def to_plane(features: np.ndarray, method: str, seed: int) -> np.ndarray:
+    """Lay features out in the plane.
 
     Args:
         features: Features ``(P, D)`` of P pixels.
-        method: "tsne" or "pca".
+        method: One of :data:`METHODS`.
         seed: Seed of all that is random in the method.
 
     Returns:
         ``(P, 2)``.
 
     Raises:
-        ValueError: There are too few pixels for neighborhoods to mean anything.
+        ValueError: There are too few pixels for neighborhoods to mean anything, or no such method.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
+    check(method in METHODS, f"method must be one of {', '.join(METHODS)}", method)
     num = len(features)
     check(num >= 10, "an embedding needs at least 10 labeled pixels", num, "Take more images, or another split.")
-    if method == "pca":
-        reducer = PCA(2, random_state=seed)
-    else:
-        reducer = TSNE(2, perplexity=min(_PERPLEXITY, (num - 1) / 3), init="pca", random_state=seed)
-    return np.asarray(reducer.fit_transform(features))
+    return METHODS[method](features, seed)
 
 
 def embedding_figure(
@@ -99,7 +93,8 @@ def embedding_figure(
     for i, (plane, title) in enumerate(zip(planes, titles, strict=True)):
         axes = figure.add_axes(((i * (side + _GAP) + _GAP / 2) / width, below / height, side / width, side / height))
         for k in ids:
-            axes.scatter(*plane[labels == k].T, s=area, color=[rgb(k, classes)], marker=_marker(k), linewidths=0)
+            x, y = plane[labels == k].T
+            axes.scatter(x, y, s=area, color=[rgb(k, classes)], marker=_marker(k), linewidths=0)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():

@@ -13,9 +13,10 @@ from pgpc.data import transforms
 from pgpc.data.config import DataConfig
 from pgpc.data.loader import read_image, read_label
 from pgpc.data.shards.reader import Shards
-from pgpc.evaluation.loaded_model import LoadedModel, Network, load_model
+from pgpc.evaluation.loaded_model import LoadedModel, load_model
+from pgpc.evaluation.names import Network, Space
 from pgpc.evaluation.overlay import photo
-from pgpc.evaluation.pixel_features import Space, draw_pixels, feature_map, features_at
+from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
 from pgpc.figures.comparison import Compared, evenly_spaced
 from pgpc.figures.selection import selection_figure

@@ -15,17 +15,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pgpc.runtime import distributed
+from pgpc.runtime.precision import at_least_float32
 
 _PIXELS = (0, 2, 3)
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
-    """`like`, with the statistics of the pixels of all processes in training; in evaluation, the same function.
+    """A batch norm that in training takes the statistics of the pixels of all processes.
 
-    All processes must give it equally many pixels. One collective operation per forward pass, one per backward pass.
+    All processes must give it equally many pixels. It needs one collective operation per forward pass and one per
+    backward pass. In evaluation it is the layer that it takes the place of.
 
     Args:
-        like: the layer it takes the place of; parameters and buffers are shared with it. What comes after the
+        like: The layer it takes the place of; parameters and buffers are shared with it. What comes after the
             normalization in timm's BatchNormAct2d (dropping, then the activation) comes after it here too.
     """
 
@@ -39,7 +41,14 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
             self.add_module(name, child)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` to the same shape and type."""
+        """Normalize a map.
+
+        Args:
+            x: Map ``(B, C, H, W)``.
+
+        Returns:
+            A map of the same shape and type.
+        """
         if self.training and distributed.world_size() > 1:
             x, mean, variance = _Normalize.apply(x, self.weight, self.bias, self.eps)
             if self.track_running_stats:
@@ -52,6 +61,9 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, num: int) -> None:
+        """Move the running statistics towards those of a batch of `num` pixels; mean and variance are ``(C,)``."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
@@ -66,7 +78,7 @@ class _Normalize(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         # In float32 (a mean over 1e5 pixels means nothing in bfloat16); double stays double.
-        own = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), dim=_PIXELS, correction=0)
+        own = torch.var_mean(at_least_float32(x), dim=_PIXELS, correction=0)
         variances, means = distributed.all_gather(torch.stack(own)).unbind(dim=1)  # (W, C) each
         mean = means.mean(dim=0)
         # The variance within the processes and that between them: both are sums of squares, so nothing cancels.
@@ -99,14 +111,15 @@ def synchronize_batch_norm(module: nn.Module) -> None:
     Layers are swapped in place; parameters, buffers and their names stay. A single process swaps nothing.
 
     Args:
-        module: nn.BatchNorm2d and timm's BatchNormAct2d are swapped below it, other subclasses are left alone.
+        module: The module below which nn.BatchNorm2d and timm's BatchNormAct2d are swapped; other subclasses are left
+            alone.
     """
     if distributed.world_size() == 1:
         return
     # Here and not above: timm takes seconds to import.
-    from timm.layers import BatchNormAct2d
+    from timm.layers.norm_act import BatchNormAct2d
 
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if type(child) in (nn.BatchNorm2d, BatchNormAct2d):
+            if isinstance(child, nn.BatchNorm2d) and type(child) in (nn.BatchNorm2d, BatchNormAct2d):
                 setattr(parent, name, SynchronizedBatchNorm2d(child))

@@ -14,11 +14,14 @@ from pgpc.models.weights import load_encoder
 
 
 def build_model(config: ModelConfig) -> Segmenter:
-    """Builds the network that `config` describes, in train mode, on the default device.
+    """Build the network that a configuration describes, in train mode, on the default device.
 
     Initial weights are drawn from torch's global generator, since neither torch's nor timm's layers take
     another: call ``torch.manual_seed`` first for repeatable ones.
     With `config.pretrained` the encoder's weights come from that file.
+
+    Args:
+        config: Configuration of the network.
 
     Raises:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
@@ -34,13 +37,15 @@ def build_model(config: ModelConfig) -> Segmenter:
     model: Segmenter
     if config.architecture == "deeplabv2":
         model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
+    elif config.architecture == "hrda":
+        assert config.detail_crop is not None, "the configuration has checked it"
+        head = HRDAHead(channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout)
+        model = HRDA(encoder, head, encoder_channels=channels, detail_crop=config.detail_crop)
     else:
-        options = {"channels": config.head_channels, "num_classes": config.num_classes, "dropout": config.dropout}
-        if config.architecture == "hrda":
-            head = HRDAHead(channels, **options)
-            model = HRDA(encoder, head, encoder_channels=channels, detail_crop=config.detail_crop)
-        else:
-            model = Segmenter(encoder, DAFormerHead(channels, **options), encoder_channels=channels)
+        decoder = DAFormerHead(
+            channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
+        )
+        model = Segmenter(encoder, decoder, encoder_channels=channels)
     if config.pretrained:
         load_encoder(model, config.pretrained)
     return model
@@ -48,6 +53,9 @@ def build_model(config: ModelConfig) -> Segmenter:
 
 def check_model(config: ModelConfig) -> None:
     """Find, without building it, what would keep a network from being built.
+
+    Args:
+        config: Configuration of the network.
 
     Raises:
         ValueError: timm has no such encoder, or there is no file of its weights.

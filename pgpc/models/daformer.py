@@ -19,13 +19,14 @@ _DILATIONS = (1, 6, 12, 18)
 
 
 class Embedding(nn.Module):
-    """Linear map of every pixel's feature vector; (B, C_in, H, W) -> (B, C, H, W)."""
+    """Linear map of every pixel's feature vector."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.proj = nn.Linear(in_channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features ``(B, C_in, H, W)`` to ``(B, C, H, W)``."""
         # The linear map as a convolution: channels stay first in memory, and so in all that follows. Channels last the
         # dilated convolutions below take three times as long on CPUs.
         return F.conv2d(x, self.proj.weight[:, :, None, None], self.proj.bias)
@@ -41,6 +42,7 @@ class ConvBNReLU(nn.Module):
         self.bn = nn.BatchNorm2d(conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features ``(B, C_in, H, W)`` to ``(B, C, H, W)``, none below 0."""
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
 
@@ -53,16 +55,18 @@ class SeparableConv(nn.Module):
         self.pointwise_conv = ConvBNReLU(same_size_conv(in_channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
+        """Map features ``(B, C_in, H, W)`` to ``(B, C, H, W)``."""
+        out: Tensor = self.pointwise_conv(self.depthwise_conv(x))
+        return out
 
 
 def same_size_conv(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
-    """A convolution that keeps the map's size, without bias; for a `ConvBNReLU`."""
+    """Make a convolution that keeps the map's size, without bias, for a :class:`ConvBNReLU`."""
     return nn.Conv2d(in_channels, channels, kernel, padding="same", bias=False)
 
 
 class ContextFusion(nn.Module):
-    """Four branches of growing dilation, fused by a 3x3 convolution; (B, C_in, H, W) -> (B, C, H, W)."""
+    """Four branches of growing dilation, fused by a 3x3 convolution."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -75,18 +79,21 @@ class ContextFusion(nn.Module):
         self.bottleneck = ConvBNReLU(same_size_conv(len(_DILATIONS) * channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+        """Map features ``(B, C_in, H, W)`` to ``(B, C, H, W)``."""
+        fused: Tensor = self.bottleneck(torch.cat([branch(x) for branch in self.aspp_modules], dim=1))
+        return fused
 
 
 class DAFormerHead(nn.Module):
-    """Four feature maps -> class logits at the size of the first map.
+    """The decoder: it makes class logits of four feature maps, at the size of the first.
 
     Args:
-        in_channels: channels of the feature maps, finest first.
-        channels: width of the embeddings and of the fusion.
-        num_classes: C, channels of the logits.
-        dropout: probability of dropping a whole channel before the classifier, in [0, 1).
-        fusion: makes, of the channels of all embeddings and of `channels`, the module that fuses them.
+        in_channels: Channels of the feature maps, finest first.
+        channels: Width of the embeddings and of the fusion.
+        num_classes: C, the channels of the logits.
+        dropout: Probability of dropping a whole channel before the classifier, in [0, 1).
+        fusion: Function that makes the module which fuses the embeddings; it is given the number of channels of all
+            embeddings together, and `channels`.
     """
 
     def __init__(
@@ -107,10 +114,18 @@ class DAFormerHead(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.conv_seg.weight, std=0.01)
+        assert self.conv_seg.bias is not None
         nn.init.zeros_(self.conv_seg.bias)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Feature maps [(B, C_i, H_i, W_i)], finest first -> logits (B, num_classes, H_1, W_1)."""
+        """Compute class logits.
+
+        Args:
+            features: Feature maps ``(B, C_i, H_i, W_i)``, finest first.
+
+        Returns:
+            ``(B, C, H_1, W_1)``.
+        """
         size = features[0].shape[2:]
         embedded = []
         for embed, feature in zip(self.embed_layers, features, strict=True):
@@ -119,4 +134,5 @@ class DAFormerHead(nn.Module):
                 x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
             embedded.append(x)
         fused = self.fuse_layer(torch.cat(embedded, dim=1))
-        return self.conv_seg(self.dropout(fused))
+        logits: Tensor = self.conv_seg(self.dropout(fused))
+        return logits

@@ -20,19 +20,29 @@ _DILATIONS = (6, 12, 18, 24)
 
 
 class DeepLabHead(nn.Module):
-    """Sum of four 3x3 classifiers, dilated by 6, 12, 18, 24; (B, C_in, H, W) -> logits (B, C, H, W)."""
+    """Sum of four 3x3 classifiers, dilated by 6, 12, 18 and 24.
+
+    Args:
+        in_channels: Channels of the map that is classified.
+        num_classes: C, the channels of the logits.
+    """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
-        self.classifiers = nn.ModuleList(
+        classifiers = [
             nn.Conv2d(in_channels, num_classes, 3, padding=dilation, dilation=dilation) for dilation in _DILATIONS
-        )
-        for classifier in self.classifiers:
+        ]
+        for classifier in classifiers:
             nn.init.normal_(classifier.weight, std=0.01)
+            assert classifier.bias is not None
             nn.init.zeros_(classifier.bias)
+        self.classifiers = nn.ModuleList(classifiers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return sum(classifier(x) for classifier in self.classifiers)
+        """Map features ``(B, C_in, H, W)`` to logits ``(B, C, H, W)``."""
+        first, *others = (classifier(x) for classifier in self.classifiers)
+        logits: Tensor = sum(others, first)
+        return logits
 
 
 class DeepLabV2(Segmenter):
@@ -46,17 +56,18 @@ class DeepLabV2(Segmenter):
 
     @property
     def projected_channels(self) -> tuple[int, ...]:
+        """Channels of the last map alone."""
         return self.encoder_channels[-1:]
 
     def projected(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Of the maps of :meth:`encode`, the one that the classifier reads: the last, at stride 8."""
+        """Return, of the maps of :meth:`encode`, the one that the classifier reads: the last, at stride 8."""
         return (features[-1],)
 
     def decode(self, features: Sequence[Tensor], images: Tensor, box: tuple[int, int] | None = None) -> Decoded:
-        """Maps of :meth:`encode` -> logits (B, C, ~H/8, ~W/8); `images` and `box` are not read."""
+        """Compute logits ``(B, C, ~H/8, ~W/8)`` of the maps of :meth:`encode`; `images` and `box` are not read."""
         return Decoded(self.decode_head(features[-1]), None)
 
     def forward(self, images: Tensor) -> Tensor:
-        """As of every :class:`Segmenter`: (B, 3, H, W) -> (B, C, ~H/4, ~W/4)."""
-        size = tuple(-(-extent // STRIDES[0]) for extent in images.shape[2:])
+        """Compute logits ``(B, C, ~H/4, ~W/4)`` of images ``(B, 3, H, W)``, as every :class:`Segmenter` does."""
+        size = [-(-extent // STRIDES[0]) for extent in images.shape[2:]]
         return F.interpolate(self.segment(images), size=size, mode="bilinear", align_corners=True)

@@ -7,19 +7,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+from torch.nn.grad import conv2d_weight
 
 
 class DilatedDepthwiseConv(nn.Conv2d):
-    """Convolution of every channel by itself that keeps the map's size; (B, C, H, W) -> (B, C, H, W), without bias.
+    """Convolution of every channel by itself that keeps the map's size, without bias.
 
     On a CPU the gradient with respect to the input, itself such a convolution, is computed as one: torch's own way
     takes two to nine times as long. Everything else is torch's.
 
     Args:
-        channels: C.
-        kernel: side of the kernel, odd.
-        dilation: distance between the pixels that it reads.
+        channels: C, the number of channels.
+        kernel: Side of the kernel, odd.
+        dilation: Distance between the pixels that it reads.
     """
 
     def __init__(self, channels: int, kernel: int, *, dilation: int) -> None:
@@ -28,16 +28,16 @@ class DilatedDepthwiseConv(nn.Conv2d):
         super().__init__(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to the same shape."""
         if x.is_cpu and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
-            return _Depthwise.apply(x, self.weight, self.padding, self.dilation)
+            out: Tensor = _Depthwise.apply(x, self.weight, self.padding, self.dilation)
+            return out
         return super().forward(x)
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, padding: tuple[int, ...], dilation: tuple[int, ...]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.options = {"padding": padding, "dilation": dilation, "groups": len(weight)}
         return F.conv2d(x, weight, **ctx.options)
@@ -49,5 +49,5 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = F.conv2d(gradient, weight.flip(2, 3), **ctx.options)
         if ctx.needs_input_grad[1]:
-            of_weight = nn.grad.conv2d_weight(x, weight.shape, gradient, **ctx.options)
+            of_weight = conv2d_weight(x, weight.shape, gradient, **ctx.options)
         return of_x, of_weight, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,8 +17,11 @@ _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, Ru
 def check_encoder(name: str) -> None:
     """Find, without building it, whether timm has a model.
 
+    Args:
+        name: Name of the model.
+
     Raises:
-        ValueError: it has none of this name; the message lists those with a similar one.
+        ValueError: It has none of this name; the message lists those with a similar one.
     """
     # Here and not above: timm takes seconds to import, which only building a network is worth.
     import timm
@@ -33,13 +37,18 @@ def check_encoder(name: str) -> None:
 def build_encoder(
     name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool
 ) -> tuple[nn.Module, list[int]]:
-    """The network that maps images (B, 3, H, W) to the list of its last four maps (B, C_i, ~H/s, ~W/s), and the C_i.
+    """Build a network that maps images to its last four feature maps.
 
     Args:
-        name: a model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
-        strides: s of the four maps. If the last is below 32, the model is dilated to end with that stride.
-        drop_path: stochastic depth of the last block, in [0, 1).
-        checkpointing: whether activations are computed again in the backward pass.
+        name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
+        strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
+            stride.
+        drop_path: Stochastic depth of the last block, in [0, 1).
+        checkpointing: Whether activations are computed again in the backward pass.
+
+    Returns:
+        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ~H/s, ~W/s)``, finest first; and
+        the channels C_i.
 
     Raises:
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
@@ -49,14 +58,14 @@ def build_encoder(
     if strides[-1] < 32:
         options["output_stride"] = strides[-1]
     encoder = _create(name, options)
-    info = encoder.feature_info
+    info: Any = encoder.feature_info
     if tuple(info.reduction()) != strides:
         raise ValueError(
             f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
             f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
             + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
         )
-    channels = info.channels()
+    channels: list[int] = info.channels()
     layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
     if layout == "NHWC":
         # A hook and not a wrapper, so that parameters keep their names.
@@ -71,16 +80,20 @@ def build_encoder(
     return encoder, channels
 
 
-def _create(name: str, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Make timm's model such that it takes images of any size, whose sides need be no multiples of anything."""
     import timm
 
     pretrained_cfg = timm.get_pretrained_cfg(name)
     fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
     # How a model whose weights came with one size is told to take others, by family.
-    for extra in ({"strict_img_size": False}, {"dynamic_img_size": True}, {}) if fixed_size else ({},):
+    ways: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}, {}] if fixed_size else [{}]
+    for extra in ways:
         try:
             # The last four maps: convolutional networks often have one more at stride 2.
-            encoder = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra)
+            encoder: nn.Module = timm.create_model(
+                name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra
+            )
             if fixed_size:
                 encoder.register_forward_pre_hook(_whole_patches)
                 _try_other_size(encoder)
@@ -111,6 +124,7 @@ def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor])
 
 
 def _checkpoint(encoder: nn.Module, name: str) -> None:
+    """Let an encoder compute activations again in the backward pass, or raise ValueError where it cannot."""
     from pgpc.models.mit import Stage
 
     stages = [module for module in encoder.modules() if isinstance(module, Stage)]
@@ -123,9 +137,10 @@ def _checkpoint(encoder: nn.Module, name: str) -> None:
             "model.checkpointing must be False for an encoder with batch norm, whose running averages would count "
             f"every batch twice, but got {name!r}. Choose a transformer, or a smaller batch."
         )
-    if not hasattr(encoder, "set_grad_checkpointing"):
+    switch_on: Any = getattr(encoder, "set_grad_checkpointing", None)
+    if switch_on is None:
         raise ValueError(
             f"model.checkpointing must be False for an encoder that timm cannot checkpoint, but got {name!r}. "
             "Choose another encoder, for example 'mit_b5', or a smaller batch."
         )
-    encoder.set_grad_checkpointing()
+    switch_on()

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import DropPath, trunc_normal_
+from timm.layers.drop import DropPath
+from timm.layers.weight_init import trunc_normal_
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -30,7 +31,7 @@ _MLP_RATIO = 4
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping patches: a strided convolution and a layer norm; (B, C_in, h, w) -> (B, H, W, C)."""
+    """Overlapping patches: a strided convolution and a layer norm."""
 
     def __init__(self, in_chans: int, dim: int, *, kernel: int, stride: int) -> None:
         super().__init__()
@@ -38,7 +39,9 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.proj(x).permute(0, 2, 3, 1))
+        """Map ``(B, C_in, h, w)`` to ``(B, H, W, C)``."""
+        patches: Tensor = self.norm(self.proj(x).permute(0, 2, 3, 1))
+        return patches
 
 
 class Attention(nn.Module):
@@ -56,6 +59,7 @@ class Attention(nn.Module):
             self.norm = nn.LayerNorm(dim, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C)`` to the same shape."""
         b, h, w, c = x.shape
         context = x
         if self.reduction > 1:
@@ -64,7 +68,8 @@ class Attention(nn.Module):
         # The joint projection holds the keys of all heads first, then the values of all heads.
         k, v = self.kv(context).reshape(b, -1, 2, self.num_heads, c // self.num_heads).permute(2, 0, 3, 1, 4)
         out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(b, h, w, c))
+        projected: Tensor = self.proj(out.transpose(1, 2).reshape(b, h, w, c))
+        return projected
 
 
 class DepthwiseConv(nn.Module):
@@ -75,7 +80,9 @@ class DepthwiseConv(nn.Module):
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        """Map ``(B, H, W, C)`` to the same shape."""
+        out: Tensor = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return out
 
 
 class MixFFN(nn.Module):
@@ -88,11 +95,13 @@ class MixFFN(nn.Module):
         self.fc2 = nn.Linear(_MLP_RATIO * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.dwconv(self.fc1(x))))
+        """Map ``(B, H, W, C)`` to the same shape."""
+        out: Tensor = self.fc2(F.gelu(self.dwconv(self.fc1(x))))
+        return out
 
 
 class Block(nn.Module):
-    """Attention, then Mix-FFN, each with pre-norm, residual path and stochastic depth; keeps (B, H, W, C)."""
+    """Attention, then Mix-FFN, each with pre-norm, residual path and stochastic depth."""
 
     def __init__(self, dim: int, *, num_heads: int, reduction: int, drop_path: float) -> None:
         super().__init__()
@@ -103,21 +112,24 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C)`` to the same shape."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        return x
 
 
 class Stage(nn.Sequential):
-    """The blocks of a stage; keeps (B, H, W, C).
+    """The blocks of a stage.
 
     Attributes:
-        checkpointing: whether in training only the inputs of the blocks are kept for the backward pass, which then
+        checkpointing: Whether in training only the inputs of the blocks are kept for the backward pass, which then
             computes each block again, with the same draws of stochastic depth.
     """
 
     checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C)`` to the same shape."""
         recompute = self.checkpointing and self.training and torch.is_grad_enabled()
         for block in self:
             x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
@@ -125,21 +137,22 @@ class Stage(nn.Sequential):
 
 
 class StageNorm(nn.LayerNorm):
-    """The layer norm that ends a stage; (B, H, W, C) -> (B, C, H, W)."""
+    """The layer norm that ends a stage, and puts the channels first."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, H, W, C)`` to ``(B, C, H, W)``."""
         return super().forward(x).permute(0, 3, 1, 2).contiguous()
 
 
 class MixTransformer(nn.Module):
-    """MiT classifier; as an encoder through ``timm.create_model(name, features_only=True)``.
+    """MiT as a classifier; ``timm.create_model(name, features_only=True)`` makes an encoder of it.
 
     Args:
-        embed_dims: channels of the four stages, multiples of the 1, 2, 5 and 8 attention heads.
-        depths: blocks of the four stages.
-        in_chans: channels of the images.
-        num_classes: outputs of the classifier; 0 returns the pooled features.
-        drop_path_rate: stochastic depth of the last block, rising linearly from 0 over all blocks.
+        embed_dims: Channels of the four stages, multiples of the 1, 2, 5 and 8 attention heads.
+        depths: Number of blocks of the four stages.
+        in_chans: Channels of the images.
+        num_classes: Outputs of the classifier; 0 returns the pooled features.
+        drop_path_rate: Stochastic depth of the last block, rising linearly from 0 over all blocks.
     """
 
     def __init__(
@@ -153,7 +166,7 @@ class MixTransformer(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = embed_dims[-1]
-        self.feature_info = []
+        self.feature_info: list[dict[str, Any]] = []
         rates = iter(drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths)))
         for i, (dim, depth, num_heads, reduction) in enumerate(
             zip(embed_dims, depths, _NUM_HEADS, _REDUCTIONS, strict=True)
@@ -162,8 +175,7 @@ class MixTransformer(nn.Module):
                 embed = PatchEmbed(in_chans, dim, kernel=7, stride=4)
             else:
                 embed = PatchEmbed(embed_dims[i - 1], dim, kernel=3, stride=2)
-            options = {"num_heads": num_heads, "reduction": reduction}
-            blocks = [Block(dim, drop_path=next(rates), **options) for _ in range(depth)]
+            blocks = [Block(dim, num_heads=num_heads, reduction=reduction, drop_path=next(rates)) for _ in range(depth)]
             self.add_module(f"patch_embed{i + 1}", embed)
             self.add_module(f"block{i + 1}", Stage(*blocks))
             self.add_module(f"norm{i + 1}", StageNorm(dim, eps=1e-6))
@@ -172,27 +184,35 @@ class MixTransformer(nn.Module):
         self.apply(_init_weights)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W) -> features of the last stage (B, C, ~H/32, ~W/32)."""
+        """Compute features ``(B, C, ~H/32, ~W/32)`` of the last stage from images ``(B, in_chans, H, W)``."""
         for name, module in self.named_children():
             if name != "head":
                 x = module(x)
         return x
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Features (B, C, h, w) -> class logits (B, num_classes), or the pooled features (B, C)."""
+        """Compute class logits of the last stage's features.
+
+        Args:
+            x: Features ``(B, C, h, w)``.
+            pre_logits: Whether to stop before the classifier.
+
+        Returns:
+            Class logits ``(B, num_classes)``, or the pooled features ``(B, C)``.
+        """
         x = x.mean(dim=(2, 3))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, in_chans, H, W), both sides at least 29 pixels -> class logits (B, num_classes)."""
+        """Compute class logits ``(B, num_classes)`` of images ``(B, in_chans, H, W)``, H and W at least 29."""
         return self.forward_head(self.forward_features(x))
 
     def get_classifier(self) -> nn.Module:
-        """The last linear layer (part of timm's model interface)."""
+        """Return the last linear layer (part of timm's model interface)."""
         return self.head
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replaces the classifier by a new one (part of timm's model interface)."""
+        """Replace the classifier by a new one (part of timm's model interface)."""
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
 
@@ -204,6 +224,7 @@ def _init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        assert module.bias is not None
         nn.init.zeros_(module.bias)
 
 
@@ -244,35 +265,35 @@ def _create(
 
 @register_model
 def mit_b0(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B0, 3.3 M parameters without the classifier."""
+    """Make MiT-B0, with 3.3 M parameters without the classifier."""
     return _create("mit_b0", pretrained, (32, 64, 160, 256), (2, 2, 2, 2), **kwargs)
 
 
 @register_model
 def mit_b1(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B1, 13.2 M parameters without the classifier."""
+    """Make MiT-B1, with 13.2 M parameters without the classifier."""
     return _create("mit_b1", pretrained, (64, 128, 320, 512), (2, 2, 2, 2), **kwargs)
 
 
 @register_model
 def mit_b2(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B2, 24.2 M parameters without the classifier."""
+    """Make MiT-B2, with 24.2 M parameters without the classifier."""
     return _create("mit_b2", pretrained, (64, 128, 320, 512), (3, 4, 6, 3), **kwargs)
 
 
 @register_model
 def mit_b3(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B3, 44.1 M parameters without the classifier."""
+    """Make MiT-B3, with 44.1 M parameters without the classifier."""
     return _create("mit_b3", pretrained, (64, 128, 320, 512), (3, 4, 18, 3), **kwargs)
 
 
 @register_model
 def mit_b4(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B4, 60.8 M parameters without the classifier."""
+    """Make MiT-B4, with 60.8 M parameters without the classifier."""
     return _create("mit_b4", pretrained, (64, 128, 320, 512), (3, 8, 27, 3), **kwargs)
 
 
 @register_model
 def mit_b5(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """MiT-B5, 81.4 M parameters without the classifier."""
+    """Make MiT-B5, with 81.4 M parameters without the classifier."""
     return _create("mit_b5", pretrained, (64, 128, 320, 512), (3, 6, 40, 3), **kwargs)

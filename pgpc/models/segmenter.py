@@ -15,8 +15,8 @@ class Decoded(NamedTuple):
     """What a decoder gives.
 
     Attributes:
-        logits: (B, C, ~H/4, ~W/4); of DeepLabV2 (B, C, ~H/8, ~W/8).
-        detail: (B, C, side/4, side/4), logits of the high-resolution crop alone; None where there is none.
+        logits: Logits ``(B, C, ~H/4, ~W/4)``; of DeepLabV2 ``(B, C, ~H/8, ~W/8)``.
+        detail: Logits ``(B, C, side/4, side/4)`` of the high-resolution crop alone; None where there is none.
     """
 
     logits: Tensor
@@ -24,17 +24,18 @@ class Decoded(NamedTuple):
 
 
 class Segmenter(nn.Module):
-    """Images -> class logits at stride 4, from one scale.
+    """A network that computes class logits of images at stride 4, from one scale.
 
     Subclasses with another decoder or with several scales override the methods.
 
+    Args:
+        encoder: Network that maps images ``(B, 3, H, W)`` to four maps ``(B, C_i, ~H/s, ~W/s)``, finest first.
+        decode_head: Network that maps these to logits.
+        encoder_channels: Channels C_i of the encoder's maps.
+
     Attributes:
-        encoder: images (B, 3, H, W) -> [stage1, .., stage4], maps (B, C_i, ~H/s, ~W/s), finest first.
-        decode_head: maps of the encoder -> logits.
-        encoder_channels: (C_1, C_2, C_3, C_4), channels of the encoder's maps.
-        projected_channels: channels of the maps that :meth:`projected` gives.
-        align_corners: how logits are to be brought bilinearly to the size of labels.
-        shortest_side: H and W are at least this, in pixels.
+        align_corners: How logits are to be brought bilinearly to the size of labels.
+        shortest_side: Least H and W in pixels.
     """
 
     align_corners = False
@@ -48,14 +49,21 @@ class Segmenter(nn.Module):
 
     @property
     def projected_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that :meth:`projected` gives."""
         return self.encoder_channels
 
     def context(self, images: Tensor) -> Tensor:
-        """The images as :meth:`encode` shows them to the encoder; (B, 3, H, W), here unchanged."""
+        """Return images ``(B, 3, H, W)`` as :meth:`encode` shows them to the encoder, here unchanged."""
         return images
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Normalized images (B, 3, H, W) -> the encoder's four maps of their context, finest first.
+        """Compute the encoder's maps of the images' context.
+
+        Args:
+            images: Normalized images ``(B, 3, H, W)``.
+
+        Returns:
+            Four maps ``(B, C_i, ~H/s, ~W/s)``, finest first.
 
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
@@ -65,24 +73,31 @@ class Segmenter(nn.Module):
                 f"images must have shape (B, 3, H, W) with H and W at least {self.shortest_side}, but got "
                 f"{tuple(images.shape)}. Add a batch dimension or pad the images."
             )
-        return self.encoder(self.context(images))
+        maps: list[Tensor] = self.encoder(self.context(images))
+        return maps
 
     def projected(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Of the maps of :meth:`encode`, those that a projection head reads; here all."""
+        """Return, of the maps of :meth:`encode`, those that a projection head reads; here all."""
         return features
 
     def decode(self, features: Sequence[Tensor], images: Tensor, box: tuple[int, int] | None = None) -> Decoded:
-        """Maps of :meth:`encode`, and the images (B, 3, H, W) that they are of -> logits.
+        """Compute logits of the encoder's maps.
 
         Args:
-            features: what :meth:`encode` gave for `images`.
-            images: normalized; read by networks with several scales only.
-            box: (top, left) in pixels of the high-resolution crop, for networks that have one.
+            features: Maps that :meth:`encode` gave for `images`.
+            images: Normalized images ``(B, 3, H, W)``; read by networks with several scales only.
+            box: Top and left of the high-resolution crop in pixels, for networks that have one.
         """
         return Decoded(self.decode_head(features), None)
 
     def segment(self, images: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) -> logits at the stride of the classifier, to be resized just once.
+        """Compute logits at the stride of the classifier, to be resized just once.
+
+        Args:
+            images: Normalized images ``(B, 3, H, W)``.
+
+        Returns:
+            ``(B, C, ~H/s, ~W/s)`` with the stride s of :meth:`decode`'s logits.
 
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
@@ -90,5 +105,5 @@ class Segmenter(nn.Module):
         return self.decode(self.encode(images), images).logits
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W) -> logits (B, C, ~H/4, ~W/4); raises as :meth:`segment`."""
+        """Compute logits ``(B, C, ~H/4, ~W/4)`` of normalized images ``(B, 3, H, W)``, as :meth:`segment` does."""
         return self.segment(images)

@@ -10,11 +10,17 @@ import torch
 
 
 def read_weight_file(path: str | os.PathLike[str]) -> Any:
-    """The content of a file, on the CPU: that of ``torch.save``, or tensors by name if it ends in ".safetensors".
+    """Read a file, onto the CPU.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What ``torch.save`` was given; or tensors by name, if the file's name ends in ".safetensors".
 
     Raises:
         ValueError: `path` is a folder; or the file is empty, damaged, or holds more than tensors and plain containers.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: There is no such file.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -55,7 +61,7 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
 
 
 def _found(path: str) -> str:
-    """What a file that was refused holds, found without running it."""
+    """Say what a file that was refused holds, found without running it."""
     try:
         names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:  # of the formats that torch.save wrote in the past, and of other files, it cannot tell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -37,27 +37,23 @@ _HUGGING_FACE_NAME = re.compile(
 def translate(
     content: Any, *, network: Literal["student", "teacher"], encoder: Collection[str], path: str
 ) -> tuple[str, dict[str, Tensor]]:
-    """The layout of a file, and its entries under our network's names: ``encoder.*``, ``decode_head.*``.
+    """Find a file's layout, and bring its entries to our network's names.
 
     Args:
-        content: of the file.
-        network: which one to take where the file holds several.
-        encoder: names of the encoder's entries, without prefix.
-        path: of the file, for messages.
+        content: Content of the file.
+        network: Which network to take where the file holds several.
+        encoder: Names of the encoder's entries, without prefix.
+        path: The file, for messages.
+
+    Returns:
+        The layout, see :class:`pgpc.models.weights.LoadReport`, and the entries by name: ``encoder.*``,
+        ``decode_head.*``.
 
     Raises:
         ValueError: `content` is no state dict, its layout is unknown, or it has no such network.
     """
     run = isinstance(content, Mapping) and isinstance(content.get("student"), Mapping)
-    if run:
-        if not isinstance(content.get(network), Mapping):
-            raise _no_network(network, path)
-        content = content[network]
-    else:
-        for name in ("state_dict", "model"):
-            if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-                content = content[name]
-    entries = _state_dict(content, path)
+    entries = _state_dict(_network_of_run(content, network, path) if run else _unnested(content), path)
 
     def has(prefix: str) -> bool:
         return any(key.startswith(prefix) for key in entries)
@@ -92,9 +88,23 @@ def translate(
     )
 
 
-def listed(names: list[str] | tuple[str, ...], limit: int = 10) -> str:
-    """`names` as text. A network has up to a thousand entries; the first few tell what is wrong."""
+def listed(names: Sequence[str], limit: int = 10) -> str:
+    """Return the first names as text. A network has up to a thousand entries; a few tell what is wrong."""
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _network_of_run(content: Mapping[str, Any], network: str, path: str) -> Any:
+    if not isinstance(content.get(network), Mapping):
+        raise _no_network(network, path)
+    return content[network]
+
+
+def _unnested(content: Any) -> Any:
+    """Return what a file holds below the names under which files keep their state dict, if it has these."""
+    for name in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    return content
 
 
 def _state_dict(content: Any, path: str) -> dict[str, Tensor]:

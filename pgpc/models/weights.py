@@ -43,7 +43,7 @@ def load_weights(
     network: Literal["student", "teacher"] = "student",
     partial: bool = False,
 ) -> LoadReport:
-    """Loads the weights of a :class:`~pgpc.models.segmenter.Segmenter` from a file, in place.
+    """Load the weights of a :class:`~pgpc.models.segmenter.Segmenter` from a file, in place.
 
     The file is one of ``torch.save`` or a ``.safetensors``. Layouts, possibly nested under ``state_dict`` or ``model``:
 
@@ -56,16 +56,16 @@ def load_weights(
     Classifiers behind an encoder are left out. A file without any ``decode_head.*`` loads the encoder only.
 
     Args:
-        model: the network.
-        path: of the file.
-        network: which one to take where the file holds several. A network without such a name is taken for either,
+        model: The network.
+        path: The file.
+        network: Which network to take where the file holds several. A network without such a name is taken for either,
             and a teacher without student for the default.
-        partial: load what fits, and only report the rest.
+        partial: Whether to load what fits, and only report the rest.
 
     Raises:
-        ValueError: the file cannot be read safely, its layout is unknown, or it has no such network; an entry is
+        ValueError: The file cannot be read safely, its layout is unknown, or it has no such network; an entry is
             missing, unexpected or of another shape, or in case of `partial` none fits. The network is then unchanged.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: There is no such file.
     """
     check(network in ("student", "teacher"), "network must be 'student' or 'teacher'", network)
     layout, entries = _read(model, path, network)
@@ -73,7 +73,16 @@ def load_weights(
 
 
 def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
-    """Loads only the encoder's weights, from any file that :func:`load_weights` reads; same errors."""
+    """Load only the encoder's weights, from any file that :func:`load_weights` reads.
+
+    Args:
+        model: The network.
+        path: The file.
+
+    Raises:
+        ValueError: As in :func:`load_weights`.
+        FileNotFoundError: There is no such file.
+    """
     layout, entries = _read(model, path, "student")
     return _load(model, path, layout, {key: entries[key] for key in entries if not _in_head(key)}, partial=False)
 

@@ -1,0 +1,17 @@
+"""Names that users choose by, and that must be known before a network is: importing them does not load torch."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Network = Literal["student", "teacher"]
+"""Which of the two networks of a checkpoint."""
+
+NETWORKS: tuple[Network, ...] = get_args(Network)
+"""All values of `Network`."""
+
+Space = Literal["projection", "decoder"]
+"""Which feature space of a network, see :func:`pgpc.evaluation.pixel_features.feature_map`."""
+
+SPACES: tuple[Space, ...] = get_args(Space)
+"""All values of `Space`."""
