@@ -9,7 +9,9 @@ import torch
 
 
 def derive(seed: int, purpose: str, *position: int) -> int:
-    """Return a 64-bit seed that depends on all arguments.
+    """Return a 64-bit seed that depends on all arguments, but for zeros at the end of the position.
+
+    Positions of one purpose must therefore have the same length: (1,) and (1, 0) give the same seed.
 
     Args:
         seed: The seed of the run, at least 0.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pgpc.data.folders import Layout
 from tests.helpers.pngs import palette, png
 
 WIDTH, HEIGHT = 16, 12
@@ -132,3 +133,15 @@ def write_folder(root: Path) -> None:
     for name in ("b ü", "c"):
         Image.fromarray(rng.choice([0, 70], (32, 40)).astype(np.uint8)).save(root / f"labels/train/{name}.png")
     (root / "classes.json").write_text('{"classes": [{"name": "ground"}, {"name": "tree", "ids": [70]}]}')
+
+
+def touch(root: Path, *names: str) -> None:
+    """Make empty files."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def image_names(layout: Layout, root: Path, split: str) -> list[str]:
+    """The names of the images that a layout finds."""
+    return [item.name for item in layout.scan(root, split)]

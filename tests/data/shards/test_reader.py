@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +16,6 @@ from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import verify
 from pgpc.runtime import storage
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six images of 64 x 48 in Cityscapes' layout, four of them in the train split."""
-    root = tmp_path_factory.mktemp("shards")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 4), ("val", 2)):
-        for kind in ("leftImg8bit", "gtFine"):
-            (root / f"raw/{kind}/{split}/ulm").mkdir(parents=True)
-        for number in range(count):
-            stem = f"{split}/ulm/ulm_{number:06d}_000019"
-            image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-            Image.fromarray(image).save(root / f"raw/leftImg8bit/{stem}_leftImg8bit.png")
-            label = rng.choice([0, 7, 11], (48, 64)).astype(np.uint8)
-            Image.fromarray(label).save(root / f"raw/gtFine/{stem}_gtFine_labelIds.png")
-    pack("cityscapes", root / "raw", root / "packed")
-    return root / "packed"
-
-
-@pytest.fixture
-def folder(packed: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(packed, tmp_path / "packed"))
 
 
 def test_splits_are_opened_by_name(packed: Path) -> None:
@@ -71,52 +46,6 @@ def test_pickles_are_small_and_open_again(packed: Path) -> None:
     assert len(data) < 1000
     again = pickle.loads(data)
     assert again.names == shards.names and again.image_bytes(3) == shards.image_bytes(3)
-
-
-def test_intact_shards_verify(packed: Path) -> None:
-    progress = []
-    verify(packed, lambda *p: progress.append(p))
-    assert progress == [(done, 6) for done in range(1, 7)]
-
-
-def test_missing_manifest(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match="manifest.json, but .* has none. Pack"):
-        Shards.open(tmp_path, "train")
-
-
-@pytest.mark.parametrize(
-    "text", [b"{", b"[]", b"{}", b"\xff", b'{"version": 3, "classes": [{"name": "a"}], "splits": []}']
-)
-def test_damaged_manifest(folder: Path, text: bytes) -> None:
-    (folder / "manifest.json").write_bytes(text)
-    with pytest.raises(ShardError, match="manifest.json is damaged"):
-        Shards.open(folder, "train")
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("name", "../a.arrow"),
-        ("name", None),
-        ("sha256", "../a"),
-        ("size", "1"),
-        ("rows", True),
-        ("rows", -1),
-    ],
-)
-def test_damaged_entry_of_a_file(folder: Path, key: str, value: object) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["splits"]["train"]["files"][0][key] = value
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ShardError, match="manifest.json is damaged"):
-        Shards.open(folder, "train")
-
-
-def test_another_version(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": 2}))
-    with pytest.raises(ShardError, match="must be of version 3, .* says 2"):
-        Shards.open(folder, "train")
 
 
 def test_truncated_file(folder: Path) -> None:
@@ -157,18 +86,6 @@ def test_files_of_another_split_are_noticed(folder: Path) -> None:
         Shards.open(folder, "train")
 
 
-def test_one_flipped_bit_in_an_image_is_found_by_verify(folder: Path) -> None:
-    path = folder / "train-00000.arrow"
-    data = bytearray(path.read_bytes())
-    image = Shards.open(folder, "train").image_bytes(2)
-    data[data.index(image) + len(image) // 2] ^= 1
-    path.write_bytes(data)
-    Shards.open(folder, "train")  # not looked at when opened
-    with pytest.raises(ShardError) as caught:
-        verify(folder)
-    assert "train-00000.arrow: the contents changed" in str(caught.value)
-
-
 @pytest.mark.parametrize("wrong", [1 << 60, -1, 0])
 def test_damaged_offsets_are_noticed_when_opened(folder: Path, wrong: int) -> None:
     path = folder / "train-00000.arrow"
@@ -193,24 +110,6 @@ def test_unlabeled_rows_are_noticed_where_labels_are_needed(tmp_path: Path) -> N
         Shards.open(tmp_path / "packed", "train").check_labeled()
 
 
-def test_verify_adds_up_the_manifest(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["splits"]["val"]["labelled"] = 1
-    manifest["splits"]["train"]["class_pixels"][2] += 1
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ShardError, match="(?s)class_pixels of split 'train' .*labelled of split 'val'"):
-        verify(folder)
-
-
-@pytest.fixture
-def remote(packed: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same shards on S3, and a machine that has not read them yet."""
-    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "cache"))
-    for file in packed.iterdir():
-        storage.upload(file, f"{s3}/{file.name}")
-    return s3
-
-
 def test_shards_on_s3_are_downloaded_once_and_mapped(
     packed: Path, remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,20 +122,6 @@ def test_shards_on_s3_are_downloaded_once_and_mapped(
     assert again.label_bytes(3) == local.label_bytes(3)
     assert pa.total_allocated_bytes() == before
     assert len([path for path in (tmp_path / "cache/shards").iterdir() if path.suffix == ".arrow"]) == 1
-
-
-def test_shards_on_s3_verify_without_the_cache(remote: str, packed: Path, tmp_path: Path) -> None:
-    Shards.open(remote, "val")
-    progress = []
-    verify(remote, lambda *p: progress.append(p))
-    assert progress == [(done, 6) for done in range(1, 7)]
-    data = bytearray((packed / "val-00000.arrow").read_bytes())
-    data[len(data) // 2] ^= 1
-    (tmp_path / "damaged").write_bytes(data)
-    storage.upload(tmp_path / "damaged", f"{remote}/val-00000.arrow")
-    storage.delete(f"{remote}/train-00000.arrow")
-    with pytest.raises(ShardError, match="(?s)train-00000.arrow is missing.*val-00000.arrow: the contents changed"):
-        verify(remote)
 
 
 def test_changes_on_s3_are_noticed(remote: str, packed: Path, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Communication between processes: two real ones on gloo, and the identity in one."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pgpc.runtime import distributed
+
+CPU = torch.device("cpu")
+
+
+def _module(rank: int) -> nn.Module:
+    module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    with torch.no_grad():
+        module[0].weight.fill_(2.0)
+        module[1].running_mean.fill_(float(rank))
+    return module.eval()
+
+
+def _process(rank: int, port: int, folder: Path) -> None:
+    import os
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with distributed.process_group(CPU):
+        x = torch.tensor([1.0, 10.0]) * (rank + 1)
+        module = _module(rank)
+        distributed.broadcast_buffers(module)
+        replica = distributed.replicate(nn.Linear(1, 1, bias=False), CPU)
+        with torch.no_grad():
+            next(replica.parameters()).fill_(1.0)
+        replica(torch.tensor([[float(rank)]])).sum().backward()
+        averaged = next(replica.parameters()).grad.clone()
+        replica.zero_grad()
+        with distributed.no_sync(replica):
+            replica(torch.tensor([[float(rank)]])).sum().backward()
+        torch.save(
+            {
+                "rank": (distributed.rank(), distributed.world_size()),
+                "gathered": distributed.all_gather(x),
+                "sum": distributed.all_reduce_sum(x),
+                "mean": module[1].running_mean,
+                "replicated": isinstance(replica, DistributedDataParallel),
+                "averaged": averaged,
+                "own": next(replica.parameters()).grad,
+                "device": str(distributed.local_device()),
+            },
+            folder / f"{rank}.pt",
+        )
+    assert not torch.distributed.is_initialized()
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_process, args=(port, tmp_path), nprocs=2)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        assert found["rank"] == (rank, 2) and found["device"] == "cpu"
+        assert found["sum"].tolist() == [3.0, 30.0]
+        assert found["gathered"].tolist() == [[1.0, 10.0], [2.0, 20.0]]
+        assert found["mean"].tolist() == [0.0]  # process 0's
+        assert found["replicated"] and found["averaged"].tolist() == [[0.5]]
+        assert found["own"].tolist() == [[float(rank)]]
+
+
+def test_one_process_is_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    module, x = _module(5), torch.tensor([1.0])
+    with distributed.process_group(CPU):
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        assert distributed.all_reduce_sum(x) is x and distributed.all_gather(x).tolist() == [[1.0]]
+        assert distributed.replicate(module, CPU) is module
+        distributed.broadcast_buffers(module)
+        assert module[1].running_mean.tolist() == [5.0]
+        with distributed.no_sync(module):
+            pass
