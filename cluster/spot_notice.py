@@ -1,7 +1,7 @@
 """On each worker of AWS: tells Ray when the instance is going to be taken back: ``spot_notice.py HEAD:PORT``.
 
 AWS announces it two minutes before, in the metadata of the instance, which Ray 2.60 does not read. The node is drained:
-nothing new is started on it, and the trials that run on it save (see `sweeps.execution.trial.farewell`).
+nothing new is started on it, and the trials that run on it save (see `sweeps.execution.trial.preemption_watcher`).
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ import time
 import urllib.error
 import urllib.request
 from datetime import datetime
+from pathlib import Path
 
 import ray
-from ray._raylet import GcsClient
-from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, it only has its own folder there
+from cluster.private_ray import DrainNodeReason, GcsClient
 
 METADATA = "http://169.254.169.254/latest"
+"""Address of an instance's metadata, the same on all instances."""
 PAUSE = 5.0
-"""Seconds between two looks; AWS recommends so many."""
+"""Seconds between two requests, as many as AWS recommends."""
 
 
 def notice(metadata: str = METADATA) -> float | None:
-    """When the instance will be taken back, in seconds since the epoch; None where that has not been announced.
+    """Return when the instance will be taken back, in seconds since the epoch; None where that is not announced.
 
     Args:
-        metadata: address of the instance's metadata (version 2).
+        metadata: The address of the instance's metadata (version 2).
 
     Raises:
-        OSError: it does not answer.
+        OSError: The metadata service does not answer.
     """
     token = _request(f"{metadata}/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     try:
@@ -42,7 +45,16 @@ def notice(metadata: str = METADATA) -> float | None:
 
 
 def drain(address: str, host: str, deadline: float) -> bool:
-    """Tells the cluster at `address` that the node at `host` ends at `deadline`; whether the node is one of its own."""
+    """Tell a cluster that one of its nodes is going to end.
+
+    Args:
+        address: The address of the head, HOST:PORT.
+        host: The address of the node.
+        deadline: The end of the node, in seconds since the epoch.
+
+    Returns:
+        True if the cluster has such a node and has accepted the notice.
+    """
     gcs = GcsClient(address=address)
     nodes = [node_id for node_id, node in gcs.get_all_node_info().items() if node.node_manager_address == host]
     reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
@@ -52,11 +64,12 @@ def drain(address: str, host: str, deadline: float) -> bool:
 
 def _request(url: str, *, method: str = "GET", headers: dict[str, str]) -> str:
     with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=2) as answer:
-        return answer.read().decode()
+        text: bytes = answer.read()
+    return text.decode()
 
 
 def main() -> None:
-    """Look until there is a notice that Ray has taken."""
+    """Ask the metadata again and again until there is a notice that Ray has accepted."""
     address = sys.argv[1]
     while True:
         try:

@@ -1,0 +1,59 @@
+"""Sweeps: searches over the contrast's parameters, and the paper's tables, with Ray Tune and Optuna.
+
+From Python a sweep is run and read by two functions, which do what the command does::
+
+    import sweeps
+
+    results = sweeps.run(preset="streets", trials=10, name="first")
+    results = sweeps.read("results/first")
+    print(results.best)
+
+Neither Ray nor Optuna is loaded before one of them is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeps.definition.options import SweepOptions
+    from sweeps.results.outcome import Results
+
+__all__ = ["read", "run"]
+
+
+def run(options: SweepOptions | None = None, *, quiet: bool = True, **given: Any) -> Results:
+    """Run a sweep, or resume one, and return what it has come to.
+
+    It is what ``python sweeps/run_ablation.py`` does, and leaves the same files. Ray must not be running in this
+    process, and is shut down again at the end. Ctrl-C asks the sweep to stop; what then runs can be resumed.
+
+    Args:
+        options: What the sweep is asked for; None for the options in `given`.
+        quiet: Whether nothing is written to the terminal.
+        given: Options by the names of the fields of :class:`sweeps.definition.options.SweepOptions`, in place of
+            `options`; those that are not given have their defaults, or, with ``resume="NAME"``, those of the sweep that
+            is resumed. ``set`` may be a mapping from dotted keys of the config to values.
+
+    Raises:
+        ValueError: The options do not describe a sweep, or it cannot be run here; the message says what to change.
+        sweeps.execution.storage_faults.StorageFault: The results could not be written; the sweep can be resumed.
+    """
+    from sweeps import driver
+
+    return driver.run(options, quiet=quiet, given=given)
+
+
+def read(folder: Path | str) -> Results:
+    """Return what the sweep in a folder has come to so far, also while it runs.
+
+    Args:
+        folder: The sweep's folder, ``results/NAME``.
+
+    Raises:
+        ValueError: It is not the folder of a sweep, or a file in it is damaged.
+    """
+    from sweeps.results.outcome import Results
+
+    return Results.read(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 
-def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file, which replaces one of the same name once all is written; its folder is made if need be.
 
     Args:

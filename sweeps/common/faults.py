@@ -25,17 +25,20 @@ LESS_MEMORY = (
 
 
 def cannot_write(text: str) -> bool:
-    """Whether an error is one of the disk: full, read-only, failing or gone. The trial that met it is not to blame."""
+    """Return whether an error is one of the disk: full, read-only, failing or gone.
+
+    The trial that met such an error is not to blame for it.
+    """
     return any(words in text for words in _CANNOT_WRITE)
 
 
 def out_of_memory(text: str) -> bool:
-    """Whether an error is one of memory, of the machine or of a GPU, that a process has met itself."""
+    """Return whether an error is one of memory, of the machine or of a GPU, that a process has met itself."""
     return any(words in text for words in _OUT_OF_MEMORY)
 
 
 def chain(error: BaseException) -> str:
-    """The texts of an error and of those that it was raised from, one line each."""
+    """Return the texts of an error and of those that it was raised from, one line each."""
     lines: list[str] = []
     link: BaseException | None = error
     while link is not None:
@@ -45,10 +48,10 @@ def chain(error: BaseException) -> str:
 
 
 def probe(folder: Path) -> None:
-    """Writes a megabyte into a folder, and removes it: a full disk still takes files that are empty.
+    """Write a megabyte into a folder and remove it again, because a full disk still takes files that are empty.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The folder cannot be written.
     """
     file = folder / ".probe"
     try:

@@ -16,7 +16,8 @@ class _Name(str, enum.Enum):
     def __str__(self) -> str:
         return str(self.value)
 
-    __format__ = str.__format__
+    def __format__(self, format_spec: str) -> str:
+        return format(str(self.value), format_spec)
 
 
 class Status(_Name):
@@ -56,3 +57,13 @@ class Event(_Name):
     """The last seed of a trial has made it complete."""
     OUTPACED = "outpaced"
     """A trial gets no more seeds, since it cannot reach the best mean any more."""
+
+    @property
+    def ends_run(self) -> bool:
+        """Whether the run will not change any more."""
+        return self in (Event.COMPLETE, Event.PRUNED, Event.FAILED)
+
+    @property
+    def concerns_trial(self) -> bool:
+        """Whether it happens to the trial as a whole, over its seeds, and not to one of its runs."""
+        return self in (Event.JUDGED, Event.OUTPACED)

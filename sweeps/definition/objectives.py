@@ -6,64 +6,72 @@ With several objectives there is no best trial but a front: the trials that no o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from sweeps.search.replicates import METRIC
-
-DIRECTIONS: Mapping[str, str] = {METRIC: "maximize", "seconds": "minimize", "gpu_memory": "minimize"}
-"""Objective, a metric that trainings report, -> which way is better. Seconds are those of the training steps, a shared
-warm-up's included, without evaluations; GPU memory is the most that a process had allocated, in GiB."""
+from sweeps.common.names import METRIC
 
 
-def check(objectives: Sequence[str], *, search: str, scheduler: str | None) -> None:
-    """Check that these go together.
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A metric that trainings report and that trials can be judged on."""
 
-    Args:
-        objectives: keys of `DIRECTIONS`.
-        search: of :data:`sweeps.search.algorithms.SAMPLERS`.
-        scheduler: that the user has asked for; None where that is nobody's wish.
+    name: str
+    direction: Literal["maximize", "minimize"]
+    """Which way is better."""
+    help: str
+    """What it is, for the command's help."""
+    needs_gpu: bool = False
+    """Whether only workers with a GPU report it."""
 
-    Raises:
-        ValueError: they do not.
-    """
-    if METRIC not in objectives:
-        raise ValueError(
-            f"--objectives must hold {METRIC}, by which the best trial is kept, but got {','.join(objectives)}. Add it."
-        )
-    if len(objectives) == 1:
-        if search == "nsga2":
-            raise ValueError("--search nsga2 is for several --objectives, but got one. Use --search tpe.")
-        return
-    if scheduler not in (None, "none"):
-        raise ValueError(
-            "With several --objectives no trial is stopped early, because one that has a lower mIoU may cost less, "
-            f"so --scheduler must be none, but got {scheduler}. Leave it out."
-        )
-    if search == "cmaes":
-        raise ValueError("--search cmaes takes one objective, but got several --objectives. Use --search tpe or nsga2.")
+
+OBJECTIVES: Mapping[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective(name=METRIC, direction="maximize", help="the score, which is always among them"),
+        # Those of the training steps, a shared trunk's included, without evaluations.
+        Objective(name="seconds", direction="minimize", help="seconds of training"),
+        Objective(
+            name="gpu_memory",
+            direction="minimize",
+            help="the most GiB that a process had allocated",
+            needs_gpu=True,
+        ),
+    )
+}
+"""Every objective by its name."""
+DIRECTIONS: Mapping[str, str] = {name: objective.direction for name, objective in OBJECTIVES.items()}
+"""Which way is better, by the objective's name."""
+
+
+def are_objectives(names: Sequence[str]) -> bool:
+    """Return whether these are names of `OBJECTIVES`, at least one and each once."""
+    return bool(names) and len(set(names)) == len(names) and all(name in OBJECTIVES for name in names)
 
 
 def check_workers(objectives: Sequence[str], gpus: float) -> None:
     """Check that workers with this many GPUs each report what is asked for.
 
     Raises:
-        ValueError: they do not.
+        ValueError: They do not.
     """
-    if "gpu_memory" in objectives and not gpus:
-        raise ValueError(
-            "The objective gpu_memory needs workers with a GPU, but these have none. Leave it out of --objectives, or "
-            "give --gpus-per-worker."
-        )
+    for name in objectives:
+        if OBJECTIVES[name].needs_gpu and not gpus:
+            raise ValueError(
+                f"The objective {name} needs workers with a GPU, but these have none. Leave it out of --objectives, "
+                "or give --gpus-per-worker."
+            )
 
 
-def front(points: Mapping[str, Sequence[float]], directions: Sequence[str]) -> set[str]:
-    """The points that no other one dominates, which is to be nowhere worse and somewhere better.
+def front(values: Mapping[str, Sequence[float]], directions: Sequence[str]) -> set[str]:
+    """Return the trials that no other one dominates, which is to be nowhere worse and somewhere better.
 
     Args:
-        points: name -> its value of each objective.
-        directions: of each, "maximize" or "minimize".
+        values: The values of a trial's objectives, by the trial's name.
+        directions: Which way is better, "maximize" or "minimize", for each objective.
     """
     signs = [1 if direction == "maximize" else -1 for direction in directions]
-    better = {name: [s * v for s, v in zip(signs, values, strict=True)] for name, values in points.items()}
+    better = {name: [s * v for s, v in zip(signs, mine, strict=True)] for name, mine in values.items()}
 
     def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
         return a != b and all(x >= y for x, y in zip(a, b, strict=True))

@@ -1,352 +1,273 @@
-"""The command line of a sweep, and how it agrees with what a sweep that is resumed was started with."""
+"""The options of a sweep: what its flags, or a caller from Python, ask for.
+
+Each field of `SweepOptions` says all that is known of an option: its type and default, what it means, which values it
+takes, and what becomes of it when the sweep is resumed. Names of search algorithms and schedulers are looked up in the
+tables of :mod:`sweeps.search`, which knows them.
+"""
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.definition import objectives
-from sweeps.definition.paper_tables import ABLATIONS, BASES, NUMBERS
-from sweeps.search.algorithms import POPULATION, SAMPLERS, SCHEDULERS
-from sweeps.search.replicates import METRIC
+from pgpc.runtime.checks import check
+from sweeps.common.names import METRIC
+from sweeps.definition import objectives as known_objectives
+from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
 
-DEFAULTS: Mapping[str, Any] = {
-    "preset": "streets",
-    "set": [],
-    "seed": None,
-    "seeds": None,
-    "table": None,
-    "bases": None,
-    "objectives": [METRIC],
-    "trials": 5,
-    "time_budget": None,
-    "search": "tpe",
-    "scheduler": "asha",
-    "brackets": 1,
-    "population": None,
-    "space": None,
-    "range": [],
-    "enqueue": [],
-    "warm_start": None,
-    "warm_up": True,
-    "workers": 2,
-    "cpus_per_worker": None,
-    "gpus_per_worker": None,
-    "concurrency": None,
-    "address": None,
-    "storage": "./results",
-    "name": None,
-    "resume": None,
-    "json": False,
-}
-IDENTITY = (
-    "preset",
-    "set",
-    "seed",
-    "seeds",
-    "table",
-    "bases",
-    "objectives",
-    "search",
-    "scheduler",
-    "brackets",
-    "population",
-    "space",
-    "range",
-    "workers",
+DEFAULT_TRIALS = 5
+"""Trials of a search, where neither the user nor a grid says how many."""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Which values an option takes.
+
+    Attributes:
+        holds: Whether a value is one of them.
+        words: The same in words, to follow "must be".
+    """
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and (0 <= value < 1 or (value >= 1 and value == int(value)))
+
+
+_POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")
+_NATURAL = _Rule(lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
+_SHARE = _Rule(_is_share, "a whole number, or a share below 1")
+_SECONDS = _Rule(lambda value: isinstance(value, (int, float)) and value > 0, "a time such as 900, 30m or 2h")
+_SEEDS = _Rule(
+    lambda seeds: bool(seeds) and len(set(seeds)) == len(seeds) and all(map(_NATURAL.holds, seeds)),
+    "different seeds, whole numbers of at least 0",
 )
-"""Flags that make a sweep what it is: a resumed sweep keeps them. The others may be given anew."""
-OF_ONE_DRIVER = ("resume", "time_budget", "enqueue", "warm_start", "json")
-"""Flags that hold for the one time they are given."""
-_OF_A_SEARCH = (
-    "trials",
-    "objectives",
-    "search",
-    "scheduler",
-    "brackets",
-    "population",
-    "space",
-    "range",
-    "enqueue",
-    "warm_start",
+_OBJECTIVES = _Rule(known_objectives.are_objectives, f"different ones of {', '.join(known_objectives.OBJECTIVES)}")
+_TABLES = _Rule(
+    lambda numbers: bool(numbers) and all(number in NUMBERS for number in numbers),
+    f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
-
-EXAMPLES = """examples:
-  python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
-  python sweeps/run_ablation.py --trials 40 --time-budget 2h --name first
-  python sweeps/run_ablation.py --resume first --trials 60         go on after Ctrl-C, a crash, or for more trials
-  python sweeps/run_ablation.py --set training.iterations=400 --set contrast.eta=0.5
-  python sweeps/run_ablation.py --range contrast.r=2:6 --range contrast.eta=0.2:0.8:0.2 --search grid
-  python sweeps/run_ablation.py --scheduler pbt --population 4 --trials 12
-  python sweeps/run_ablation.py --table 12 --seeds 0,1,2           the paper's Table 12, beside the paper's figures
-  python sweeps/run_ablation.py --preset gta5-cityscapes/daformer+pgpc --address auto --storage /shared/results \\
-      --set data.source=/data/gta5 --set data.target=/data/cityscapes --workers 4 --gpus-per-worker 1
-"""
+_BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Options that are not given are absent from the namespace, so that `--resume` can tell them from defaults."""
-    parser = argparse.ArgumentParser(
-        prog="run_ablation.py",
-        description="Sweeps the contrast's parameters r, eta, weight, anchors and negatives with Ray Tune and Optuna. "
-        "Each trial is a distributed training of its own; the first has the preset's own values, and the reference "
-        "'base', the same training without contrast, is run beside the search. With --table it runs the rows of the "
-        "paper's tables instead, and sets what comes out beside what the paper prints.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    what = parser.add_argument_group("what is trained")
-    what.add_argument("--preset", metavar="NAME", help="named config to start from (default: streets)")
-    what.add_argument(
-        "--set",
-        action="append",
-        metavar="KEY=VALUE",
-        help="change one value of the config, e.g. training.iterations=400; repeatable. A parameter of the search that "
-        "is set here keeps this value in all trials. `pgpc show PRESET` lists all keys",
-    )
-    what.add_argument(
-        "--seed",
-        type=_natural,
-        metavar="N",
-        help="of the trainings and of the search (default: the preset's)",
-    )
-    what.add_argument(
-        "--seeds",
-        type=_seeds,
-        metavar="N,N,..",
-        help="train everything with each of these seeds; means and paired differences are compared. A trial of the "
-        "search that cannot reach the best mean any more is not given more seeds",
-    )
-    what.add_argument(
-        "--table",
-        type=_tables,
-        metavar="N,N,..",
-        help="run the rows of these tables of the paper instead of a search: 6 to 12, or all of these as 'all', are "
-        "ablations of the preset; 1 to 4 compare bases with and without PGPC, and 5 their speed, on the preset's task",
-    )
-    what.add_argument(
-        "--bases",
-        type=_bases,
-        metavar="NAME,NAME,..",
-        help=f"bases of Tables 1 to 5 (default: the paper's: {', '.join(BASES)})",
-    )
+def _option(
+    default: Any,
+    *,
+    rule: _Rule | None = None,
+    identifies: bool = False,
+    once: bool = False,
+    of_search: bool = False,
+    key: str | None = None,
+) -> Any:
+    """Return a field of `SweepOptions`.
 
-    search = parser.add_argument_group("how it is searched")
-    search.add_argument(
-        "--trials",
-        type=_positive,
-        metavar="N",
-        help="trials of the search, failed ones included (default: 5; with --search grid the whole grid)",
-    )
-    search.add_argument(
-        "--time-budget",
-        type=seconds,
-        metavar="TIME",
-        help="stop after this time, e.g. 900, 30m, 2h; what then runs can be resumed (default: none)",
-    )
-    search.add_argument(
-        "--objectives",
-        type=_objectives,
-        metavar="NAME,NAME,..",
-        help=f"what trials are judged on: {METRIC}, and seconds of training or gpu_memory (the most GiB of a process). "
-        f"With several no trial is stopped early, and the trials that none beats on all are marked (default: {METRIC})",
-    )
-    search.add_argument(
-        "--search",
-        choices=sorted(SAMPLERS),
-        help="Optuna sampler, nsga2 for several objectives, or grid for every combination (default: tpe)",
-    )
-    search.add_argument(
-        "--range",
-        action="append",
-        metavar="KEY=RANGE",
-        help="search this key in LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP, or among A,B,C; repeatable. Followed by "
-        "' if KEY=A,B' it is searched only where that other key, which is searched too, has one of these values",
-    )
-    search.add_argument(
-        "--space",
-        metavar="FILE.json",
-        help='search these keys and no others: an object such as {"contrast.eta": "0.2:0.8"}, or with {"range": RANGE, '
-        '"when": {KEY: [A, B]}} for a range; --range goes before it',
-    )
-    search.add_argument(
-        "--enqueue",
-        action="append",
-        metavar="POINT",
-        help="try this point next: KEY=VALUE,KEY=VALUE, other keys as in the preset, or a JSON file with a list of "
-        "objects; repeatable. Points count as trials",
-    )
-    search.add_argument(
-        "--warm-start",
-        metavar="STUDY",
-        help="tell the search about the complete trials of an earlier one that lie in the space: its results folder, "
-        "or the address of an Optuna storage, with #NAME where it has several studies",
-    )
-    search.add_argument(
-        "--scheduler",
-        choices=SCHEDULERS,
-        help="which trials are stopped early: by successive halving, below the median, none, or by population based "
-        "training, where children of the best take the places of the worst (default: asha; with several objectives "
-        "none)",
-    )
-    search.add_argument(
-        "--brackets",
-        type=_positive,
-        metavar="N",
-        help="of asha: trials take turns in N brackets, each with its first rung one later than the one before, and "
-        "compete within theirs only (default: 1)",
-    )
-    search.add_argument(
-        "--population",
-        type=_positive,
-        metavar="N",
-        help="of pbt: trials that are trained to the end; --trials counts those with the ones that they replace "
-        f"(default: {POPULATION})",
-    )
-    search.add_argument(
-        "--no-warm-up",
-        dest="warm_up",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="train every trial from the start; otherwise the iterations before the contrast, where they are the same, "
-        "are trained once and kept in FOLDER/warmups",
-    )
-
-    where = parser.add_argument_group("what it runs on")
-    where.add_argument("--workers", type=_positive, metavar="N", help="processes per trial (default: 2)")
-    where.add_argument(
-        "--gpus-per-worker", type=_share, metavar="N", help="(default: 1 if the cluster has any, else 0)"
-    )
-    where.add_argument(
-        "--cpus-per-worker",
-        type=_positive,
-        metavar="N",
-        help="(default: a GPU's share of the CPUs, at most 8; without GPUs 1)",
-    )
-    where.add_argument(
-        "--concurrency", type=_positive, metavar="N", help="trials at the same time (default: as many as fit)"
-    )
-    where.add_argument(
-        "--address", metavar="HOST:PORT", help="Ray cluster to join, or auto (default: this machine alone)"
-    )
-
-    results = parser.add_argument_group("what is left behind")
-    results.add_argument(
-        "--storage",
-        metavar="FOLDER",
-        help="results go to FOLDER/NAME; all nodes of a cluster must see it (default: ./results)",
-    )
-    results.add_argument("--name", metavar="NAME", help="of the sweep (default: the preset and the time)")
-    results.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="NAME",
-        help="go on with the sweep NAME, or with the newest: finished trials are kept, interrupted ones continue from "
-        "their last checkpoint. Flags that are not given are those of the first time",
-    )
-    results.add_argument(
-        "--json",
-        action="store_true",
-        help="at the end, one JSON document with rows, tables, best, pareto and places on standard output; progress "
-        "goes to standard error, and is left out where that is no terminal",
-    )
-    return parser
+    Args:
+        default: The value where nobody gives one.
+        rule: Which values it takes, besides None where that is the default.
+        identifies: Whether it makes a sweep what it is, so that a resumed sweep keeps it; others may be given anew.
+        once: Whether it holds for the one driver that it is given to, and not for those that resume the sweep.
+        of_search: Whether it is about a search, so that it has no place beside ``--table``.
+        key: The option's key in sweep.json, where it is not the field's name.
+    """
+    metadata = {"rule": rule, "identifies": identifies, "once": once, "of_search": of_search, "key": key}
+    return field(default=default, metadata=metadata)
 
 
-def merge(given: Mapping[str, Any], stored: Mapping[str, Any] | None) -> dict[str, Any]:
-    """All flags of a run: the given ones, then those of the sweep that is resumed, then the defaults.
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """All options of a sweep, validated when made.
 
     Raises:
-        ValueError: a given flag would make the resumed sweep a different one.
+        ValueError: An option does not keep its rule; the message says which rule, what it got and what to do.
     """
-    if stored is not None:
-        for key in IDENTITY:
-            was = stored.get(key, DEFAULTS[key])
-            if key in given and given[key] != was:
-                raise ValueError(
-                    f"A resumed sweep keeps its --{key}, which was {was!r}, but got {given[key]!r}. "
-                    "Leave the flag out, or start a new sweep under another --name."
-                )
-    merged = {**DEFAULTS, **(stored or {}), **given}
-    strange = [key for key in _OF_A_SEARCH if key in given] if merged["table"] else []
-    if strange:
-        raise ValueError(f"--table runs rows that are given, so there is no --{strange[0].replace('_', '-')}.")
-    if merged["bases"] and not set(merged["table"] or []) & set(range(1, 6)):
-        raise ValueError("--bases chooses rows of Tables 1 to 5. Add --table, or leave --bases out.")
-    objectives.check(merged["objectives"], search=merged["search"], scheduler=given.get("scheduler"))
-    if len(merged["objectives"]) > 1:
-        merged["scheduler"] = "none"
-    if merged["population"] and merged["scheduler"] != "pbt":
-        raise ValueError(
-            f"--population belongs to --scheduler pbt, but got --scheduler {merged['scheduler']}. "
-            "Leave one of them out."
+
+    preset: str = _option("streets", identifies=True)
+    """Name of the config to start from, of :mod:`pgpc.presets`."""
+    set: tuple[str, ...] = _option((), identifies=True)
+    """Changes to the config, each ``KEY=VALUE`` with a dotted key; such a key keeps its value in all trials."""
+    seed: int | None = _option(None, rule=_NATURAL, identifies=True)
+    """Seed of the trainings and of the search; None for the preset's."""
+    seeds: tuple[int, ...] | None = _option(None, rule=_SEEDS, identifies=True)
+    """Seeds that every trial is trained with; None for the one `seed`."""
+    table: tuple[int, ...] | None = _option(None, rule=_TABLES, identifies=True)
+    """Numbers of the paper's tables whose rows are run instead of a search; None for a search."""
+    bases: tuple[str, ...] | None = _option(None, rule=_BASES, identifies=True)
+    """Bases in the rows of Tables 1 to 5; None for the paper's."""
+    objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
+    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`."""
+    trials: int | None = _option(None, rule=_POSITIVE, of_search=True)
+    """Trials of the search, failed ones included; None for `DEFAULT_TRIALS`, or for a whole grid."""
+    time_budget: float | None = _option(None, rule=_SECONDS, once=True)
+    """Seconds after which the sweep stops, what then runs being left to be resumed; None for no limit."""
+    search: str = _option("tpe", identifies=True, of_search=True)
+    """Name of the search algorithm, of :data:`sweeps.search.samplers.SAMPLERS`."""
+    scheduler: str = _option("asha", identifies=True, of_search=True)
+    """Name of what stops trials early, of :data:`sweeps.search.schedulers.SCHEDULERS`."""
+    brackets: int = _option(1, rule=_POSITIVE, identifies=True, of_search=True)
+    """Number of brackets of the scheduler "asha"."""
+    population: int | None = _option(None, rule=_POSITIVE, identifies=True, of_search=True)
+    """Trials that the scheduler "pbt" trains to the end; None for its default, and for other schedulers."""
+    space: str | None = _option(None, identifies=True, of_search=True)
+    """JSON file with the ranges that are searched, and no others; None for the default ranges."""
+    range: tuple[str, ...] = _option((), identifies=True, of_search=True)
+    """Ranges to search, each ``KEY=RANGE``; see :func:`sweeps.definition.space.parse_range`."""
+    enqueue: tuple[str, ...] = _option((), once=True, of_search=True)
+    """Parameters to try next; see :func:`sweeps.search.warm_start.read_params`."""
+    warm_start: str | None = _option(None, once=True, of_search=True)
+    """Earlier study whose trials the search is told about; see :func:`sweeps.search.warm_start.open_earlier`."""
+    share_trunk: bool = _option(True, key="warm_up")
+    """Whether the iterations before the contrast are trained once, and shared by all trials that begin alike."""
+    workers: int = _option(2, rule=_POSITIVE, identifies=True)
+    """Processes of a trial."""
+    cpus_per_worker: int | None = _option(None, rule=_POSITIVE)
+    """CPUs that each of them occupies; None for a GPU's share of them, at most 8, or 1 without GPUs."""
+    gpus_per_worker: float | None = _option(None, rule=_SHARE)
+    """GPUs that each of them occupies; None for 1 where the cluster has any, and else 0."""
+    concurrency: int | None = _option(None, rule=_POSITIVE)
+    """Trials at the same time; None for as many as fit."""
+    address: str | None = _option(None)
+    """Ray cluster to join, HOST:PORT or "auto"; None for this machine alone."""
+    storage: str = _option("./results")
+    """Folder in which the sweep has a folder of its own."""
+    name: str | None = _option(None)
+    """Name of the sweep, and of its folder; None for one made of the preset and the time."""
+    resume: str | None = _option(None, once=True)
+    """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
+    json: bool = _option(False, once=True)
+    """Whether the results are written as one JSON document to standard output at the end."""
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, option.name, value)
+            if value is not None or option.default is not None:
+                check_value(option.name, value)
+        check(
+            METRIC in self.objectives,
+            f"--objectives must hold {METRIC}, by which the best trial is kept",
+            ",".join(self.objectives),
+            "Add it.",
         )
+        check(
+            not self.bases or any(number in TABLES_OF_BASES for number in self.table or ()),
+            f"--bases chooses rows of Tables {TABLES_OF_BASES[0]} to {TABLES_OF_BASES[-1]}",
+            f"--table {','.join(map(str, self.table))}" if self.table else "no --table",
+            "Add --table, or leave --bases out.",
+        )
+
+    @classmethod
+    def from_given(cls, given: Mapping[str, Any]) -> SweepOptions:
+        """Return the options of a new sweep.
+
+        Args:
+            given: The options that the user has given, by the names of the fields; the others have their defaults.
+
+        Raises:
+            ValueError: The options do not go together.
+        """
+        _check_given(given, table=given.get("table"))
+        several = len(given.get("objectives", ())) > 1
+        return cls(**({"scheduler": "none"} if several else {}) | dict(given))
+
+    @classmethod
+    def from_json(cls, flags: Mapping[str, Any]) -> SweepOptions:
+        """Return the options in a sweep.json, which older versions may have written without some of them."""
+        fields = {_key(option): option.name for option in dataclasses.fields(cls)}
+        return cls(**{fields[key]: value for key, value in flags.items() if key in fields})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as sweep.json has them."""
+        values = {_key(option): getattr(self, option.name) for option in dataclasses.fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not the defaults, as a user would give them."""
+        values = {option.name: (getattr(self, option.name), option.default) for option in dataclasses.fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
+
+    def resumed(self, given: Mapping[str, Any]) -> SweepOptions:
+        """Return the options with which a sweep that has these goes on.
+
+        Args:
+            given: The options that the user has given this time, by the names of the fields.
+
+        Raises:
+            ValueError: A given option would make the sweep a different one.
+        """
+        for option in dataclasses.fields(self):
+            before, now = getattr(self, option.name), given.get(option.name)
+            if option.metadata["identifies"] and option.name in given and _plain(now) != before:
+                raise ValueError(
+                    f"A resumed sweep keeps its {flag(option.name)}, which was {_shown(before)!r}, but got "
+                    f"{_shown(now)!r}. Leave the flag out, or start a new sweep under another --name."
+                )
+        _check_given(given, table=self.table)
+        once = {option.name: option.default for option in dataclasses.fields(self) if option.metadata["once"]}
+        return dataclasses.replace(self, **{**once, **given, "resume": None})
+
+
+_FIELDS = {option.name: option for option in dataclasses.fields(SweepOptions)}
+
+
+def check_value(name: str, value: Any) -> None:
+    """Check one option by itself.
+
+    Args:
+        name: The name of its field.
+        value: Its value, other than None.
+
+    Raises:
+        ValueError: The value does not keep the option's rule.
+    """
+    rule = _FIELDS[name].metadata["rule"]
+    if rule is not None:
+        check(rule.holds(value), f"{flag(name)} must be {rule.words}", _shown(value))
+
+
+def rule_of(name: str) -> str:
+    """Return which values an option takes, in words that follow "must be"."""
+    rule = _FIELDS[name].metadata["rule"]
+    return "" if rule is None else str(rule.words)
+
+
+def flag(name: str) -> str:
+    """Return how an option is called on the command line, by the name of its field."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_given(given: Mapping[str, Any], *, table: Sequence[int] | None) -> None:
+    """Refuse options that a user must not give together, whatever their values."""
+    strange = [name for name, option in _FIELDS.items() if option.metadata["of_search"] and name in given]
+    if table and strange:
+        raise ValueError(f"--table runs rows that are given, so there is no {flag(strange[0])}.")
     if "seed" in given and "seeds" in given:
-        raise ValueError(f"--seeds {given['seeds']} and --seed {given['seed']} exclude each other. Give one of them.")
-    return merged
+        raise ValueError(
+            f"--seeds {_shown(given['seeds'])} and --seed {given['seed']} exclude each other. Give one of them."
+        )
 
 
-def seconds(text: str) -> float:
-    """``"900"``, ``"900s"``, ``"30m"`` or ``"1.5h"`` in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
-    if not match or float(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"must be a time such as 900, 30m or 2h, but got {text!r}")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+def _key(option: dataclasses.Field[Any]) -> str:
+    return option.metadata["key"] or option.name
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
-    return int(text)
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, but got {text!r}")
-    return int(text)
+def _shown(value: Any) -> Any:
+    """Return a value as messages have it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
-def _seeds(text: str) -> list[int]:
-    seeds = [_natural(part.strip()) for part in text.split(",")]
-    if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"must be different seeds, but got {text!r}")
-    return seeds
-
-
-def _objectives(text: str) -> list[str]:
-    names = [part.strip() for part in text.split(",")]
-    if not all(name in objectives.DIRECTIONS for name in names) or len(set(names)) < len(names):
-        known = ", ".join(objectives.DIRECTIONS)
-        raise argparse.ArgumentTypeError(f"must be different ones of {known}, but got {text!r}")
-    return names
-
-
-def _tables(text: str) -> list[int]:
-    if text == "all":
-        return list(ABLATIONS)
-    numbers = [part.strip() for part in text.split(",")]
-    if not all(number.isdecimal() and int(number) in NUMBERS for number in numbers):
-        raise argparse.ArgumentTypeError(f"must be all, or numbers of the paper's tables, 1 to 12, but got {text!r}")
-    return sorted({int(number) for number in numbers})
-
-
-def _bases(text: str) -> list[str]:
-    names = [part.strip() for part in text.split(",")]
-    strange = next((name for name in names if name not in BASES), None)
-    if strange is not None:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(BASES)}, but got {strange!r}")
-    return names
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not (0 <= value < 1 or (value >= 1 and value == int(value))):
-        raise argparse.ArgumentTypeError(f"must be a whole number, or a share below 1, but got {text!r}")
-    return value
+DEFAULTS = SweepOptions()
+"""The options of a user who gives none."""

@@ -6,12 +6,13 @@ with its base, the same training without the contrast, which every table here ha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pgpc
 from pgpc.config import Config, override
+from pgpc.presets import find, task_of
 from sweeps.definition.space import REFERENCE
 
 Changes = Mapping[str, Any]
@@ -24,7 +25,9 @@ class TableRow:
     label: str
     changes: Changes = field(default_factory=dict)
     preset: str | None = None
-    """Base of :mod:`pgpc.presets`, perhaps with "+pgpc", that the row is on; None for the sweep's own preset."""
+    """Base of :mod:`pgpc.presets` that the row is on; None for the sweep's own preset."""
+    pgpc: bool = False
+    """Whether a row on a base has the contrast."""
     figure: float | None
     """What the paper prints; None where it prints nothing."""
     base: str | None
@@ -51,7 +54,7 @@ class Table:
     """What a reader must know to compare."""
 
     def row(self, label: str) -> TableRow:
-        """The row with this label."""
+        """Return the row with this label."""
         return next(row for row in self.rows if row.label == label)
 
 
@@ -64,19 +67,19 @@ _DAFORMER = 68.3  # on GTA5 to Cityscapes, Tables 1, 6, 9
 def _ablation(
     number: int, title: str, rows: Mapping[str, tuple[Changes, float]], *, base: str = BASE, note: str = ""
 ) -> Table:
-    """A table whose rows vary the contrast of DAFormer, with the base as its first row."""
+    """Return a table whose rows vary the contrast of DAFormer, with the base as its first row."""
     first = TableRow(label=base, changes=REFERENCE, figure=_DAFORMER, base=None)
     rest = (TableRow(label=k, changes=changes, figure=figure, base=base) for k, (changes, figure) in rows.items())
     return Table(number=number, title=title, rows=(first, *rest), note=note)
 
 
 def _pairs(number: int, title: str, figures: Mapping[str, tuple[float | None, float | None]], **others: Any) -> Table:
-    """A table of bases, each without and with PGPC."""
+    """Return a table of bases, each without and with PGPC."""
     rows = []
     for base, (without, with_pgpc) in figures.items():
         name = _NAMES[base]
         rows.append(TableRow(label=name, preset=base, figure=without, base=None))
-        rows.append(TableRow(label=f"PGPC+{name}", preset=f"{base}+pgpc", figure=with_pgpc, base=name))
+        rows.append(TableRow(label=f"PGPC+{name}", preset=base, pgpc=True, figure=with_pgpc, base=name))
     return Table(number=number, title=title, rows=tuple(rows), **others)
 
 
@@ -236,53 +239,58 @@ TABLES: Sequence[Table] = (
 )
 
 NUMBERS = tuple(dict.fromkeys(table.number for table in TABLES))
+TABLES_OF_BASES = tuple(number for number in NUMBERS if number <= 5)
+"""Tables 1 to 5, each with several bases."""
 ABLATIONS = tuple(number for number in NUMBERS if number > 5)
 """Tables 6 to 12, all on one base."""
 
 
 def select(numbers: Sequence[int], bases: Sequence[str] = BASES) -> list[Table]:
-    """The tables with these numbers; of Tables 1 to 5 the rows on these bases.
+    """Return the tables with these numbers; of Tables 1 to 5 with the rows on these bases.
 
     Raises:
-        ValueError: a table of bases has none of them.
+        ValueError: A table of bases has none of them.
     """
     chosen = []
     for table in TABLES:
         if table.number not in numbers:
             continue
-        rows = tuple(row for row in table.rows if row.preset is None or row.preset.removesuffix("+pgpc") in bases)
+        rows = tuple(row for row in table.rows if row.preset is None or row.preset in bases)
         if not rows:
             raise ValueError(f"Table {table.number} must have one of the bases, but got {', '.join(bases)}.")
-        chosen.append(Table(**{**vars(table), "rows": rows}))
+        chosen.append(dataclasses.replace(table, rows=rows))
     return chosen
 
 
 def row_config(row: TableRow, config: Config, changes: Changes) -> Config:
-    """The config of a row.
+    """Return the config of a row.
 
     Args:
-        row: of a table.
-        config: of the sweep; rows of Tables 1 to 5 take from it the task alone.
-        changes: that the user makes to every config.
+        row: A row of a table.
+        config: The sweep's own config, of which rows of Tables 1 to 5 take the task alone.
+        changes: What the user changes in every config.
 
     Raises:
-        ValueError: the row and the changes do not go together; the message names the row.
+        ValueError: The row and the changes do not go together; the message names the row.
     """
     try:
         if row.preset is not None:
-            config = override(pgpc.preset(f"{config.name.partition('/')[0]}/{row.preset}"), changes)
+            config = override(find(task=task_of(config), base=row.preset, pgpc=row.pgpc), changes)
         return override(config, row.changes)
     except ValueError as error:
         raise ValueError(f"Row {row.label!r}: {error}") from None
 
 
-def points(tables: Sequence[Table], config: Config, changes: Changes) -> dict[str, Config]:
-    """Every config that the tables need, once, under the name of the first row that needs it.
+def table_configs(tables: Sequence[Table], config: Config, changes: Changes) -> dict[str, Config]:
+    """Return every config that the tables need, once, under the name of the first row that needs it.
 
     Args:
-        tables: of :func:`select`.
-        config: of the sweep.
-        changes: that the user makes to every config.
+        tables: Tables of :func:`select`.
+        config: The sweep's own config.
+        changes: What the user changes in every config.
+
+    Raises:
+        ValueError: See :func:`row_config`.
     """
     found: dict[Config, str] = {}
     for table in tables:

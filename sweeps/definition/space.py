@@ -12,11 +12,14 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pgpc.config import Config, flatten, override
+from sweeps.common.private_optuna import contains
 
 Space = dict[str, BaseDistribution]
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
-"""Key -> switch -> values: a trial has a value for the key only where each switch, itself a key of the space without a
-condition, has one of the values. Keys that every trial has are absent."""
+"""Conditions of searched keys: key -> switch -> values.
+
+A trial has a value for the key only where each switch, itself a searched key without a condition, has one of the
+values. Keys that every trial has are absent."""
 
 # What the paper's Tables 9 to 12 vary, around the values that it settles on.
 DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
@@ -30,24 +33,24 @@ DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
 _IF, _AND = " if ", " and "
 
 REFERENCE = {"contrast.enabled": False}
-"""What turns a config into its reference row: the same training without the contrast."""
+"""Changes that turn a config into its reference: the same training without the contrast."""
 
 
 def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[str, str] | None = None) -> Space:
-    """The distributions to search around `config`.
+    """Return the distributions to search around `config`.
 
     Those of `DEFAULT_SPACE` are widened to hold the config's own values, because those are the first trial, and
     narrowed to what the config accepts. Those that the user gives are taken as they are. Keys with a condition, see
     `conditions`, come last.
 
     Args:
-        config: the sweep's base config.
-        fixed: keys that the user has set; they keep their value and leave the search.
-        ranges: the user's, by key: what `parse_range` takes, and after `` if `` a condition; a key that is not in
+        config: The sweep's own config.
+        fixed: Keys that the user has set; they keep their value and leave the search.
+        ranges: The user's ranges by key: what `parse_range` takes, and after `` if `` a condition; a key that is not in
             `DEFAULT_SPACE` joins the search.
 
     Raises:
-        ValueError: there is nothing to search, or a range does not fit its key.
+        ValueError: There is nothing to search, or a range does not fit its key.
     """
     if not config.contrast.enabled:
         raise ValueError(
@@ -72,15 +75,15 @@ def search_space(config: Config, fixed: Collection[str] = (), ranges: Mapping[st
 
 
 def conditions(config: Config, space: Space, ranges: Mapping[str, str]) -> Conditions:
-    """The conditions in a user's ranges, such as ``"64,128 if contrast.family=pixel_to_pixel,hybrid"``.
+    """Return the conditions in a user's ranges, such as ``"64,128 if contrast.family=pixel_to_pixel,hybrid"``.
 
     Args:
-        config: the sweep's base config.
-        space: of `search_space`.
-        ranges: as given to it; several switches are joined by `` and ``, and all must hold.
+        config: The sweep's own config.
+        space: The space that `search_space` has made of the ranges.
+        ranges: The ranges; several switches are joined by `` and ``, and all must hold.
 
     Raises:
-        ValueError: a switch that is not searched, or only under a condition, or a value that it never has.
+        ValueError: A switch that is not searched, or only under a condition, or a value that it never has.
     """
     texts = {key: text.partition(_IF)[2] for key, text in ranges.items() if key in space and _IF in text}
     found: dict[str, dict[str, list[Any]]] = {}
@@ -93,7 +96,7 @@ def conditions(config: Config, space: Space, ranges: Mapping[str, str]) -> Condi
                     f"{', '.join(k for k in space if k not in texts)}, but got {part!r}. Add the key with --range."
                 )
             chosen = [flatten(override(config, {switch: value.strip()}))[switch] for value in values.split(",")]
-            never = next((value for value in chosen if not holds(space[switch], value)), None)
+            never = next((value for value in chosen if not contains(space[switch], value)), None)
             if never is not None:
                 raise ValueError(
                     f"The condition of {key} must name values that are searched, but {switch}={never} is not in "
@@ -104,7 +107,7 @@ def conditions(config: Config, space: Space, ranges: Mapping[str, str]) -> Condi
 
 
 def is_active(key: str, params: Mapping[str, Any], when: Conditions) -> bool:
-    """Whether a trial with these values of the switches has a value for `key`."""
+    """Return whether a trial with these values of the switches has a value for `key`."""
     return all(params.get(switch) in values for switch, values in when.get(key, {}).items())
 
 
@@ -113,20 +116,21 @@ def _active(params: Mapping[str, Any], when: Conditions) -> dict[str, Any]:
 
 
 def read_space(file: Path) -> dict[str, str]:
-    """Ranges of a JSON file, an object from dotted key to the text of a range.
+    """Read the ranges of a JSON file, an object from dotted key to the text of a range.
 
     Such a text is what `parse_range` takes, with a condition or without; or an object instead, with that text as
     "range" and the condition as "when", an object from each switch to the list of its values.
 
     Raises:
-        ValueError: it cannot be read, or is something else.
+        ValueError: The file cannot be read, or is something else.
     """
     try:
         found = json.loads(file.expanduser().read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"--space must name a JSON file, but {str(file)!r} cannot be read: {error}.") from None
-    ranges = {key: _range_text(entry) for key, entry in found.items()} if isinstance(found, dict) else {}
-    if not ranges or None in ranges.values():
+    texts = {key: _range_text(entry) for key, entry in found.items()} if isinstance(found, dict) else {}
+    ranges = {key: text for key, text in texts.items() if text is not None}
+    if not ranges or len(ranges) < len(texts):
         raise ValueError(
             '--space must hold an object such as {"contrast.eta": "0.2:0.8"}, or with {"range": "0.2:0.8", '
             f'"when": {{"contrast.r": [3, 4]}}}} for the range, but {str(file)!r} holds {found!r}.'
@@ -135,7 +139,7 @@ def read_space(file: Path) -> dict[str, str]:
 
 
 def _range_text(entry: Any) -> str | None:
-    """An entry of a space file in words; None if it is none."""
+    """Return an entry of a space file in words; None if it is none."""
     if isinstance(entry, str):
         return entry
     if not isinstance(entry, dict) or entry.keys() != {"range", "when"}:
@@ -150,15 +154,15 @@ def _range_text(entry: Any) -> str | None:
 
 
 def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
-    """A range in words as a distribution.
+    """Return a range in words as a distribution.
 
     Args:
-        key: dotted key of the config; the type of its value decides between whole and other numbers.
-        text: ``"0.2:0.8"``, ``"0.02:0.5:log"``, ``"0.2:0.8:0.1"`` with a step, or choices, ``"64,128,256"``.
-        config: that every value in the range must go with.
+        key: A dotted key of the config; the type of its value decides between whole and other numbers.
+        text: The range: ``"0.2:0.8"``, ``"0.02:0.5:log"``, ``"0.2:0.8:0.1"`` with a step, or choices, ``"64,128,256"``.
+        config: The config that every value in the range must go with.
 
     Raises:
-        ValueError: no such key, no range, or one with values that the config refuses.
+        ValueError: There is no such key, it is no range, or it has values that the config refuses.
     """
     if key == "seed":
         raise ValueError("--range cannot search the seed. Use --seeds to train every trial with several.")
@@ -172,13 +176,14 @@ def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
         return CategoricalDistribution(list(dict.fromkeys(choices)))
     # The ends go through the config, which knows the type and says what is wrong.
     low, high = (flatten(override(config, {key: part}))[key] for part in parts[:2])
-    kind = {int: IntDistribution, float: FloatDistribution}.get(type(low))
     try:
-        if kind is None or len(parts) > 3:
+        if len(parts) > 3 or type(low) not in (int, float):
             raise ValueError("not a range of numbers")
-        if parts[2:] == ["log"]:
-            return kind(low, high, log=True)
-        return kind(low, high, step=type(low)(parts[2])) if len(parts) == 3 else kind(low, high)
+        log = parts[2:] == ["log"]
+        step = None if log or len(parts) < 3 else type(low)(parts[2])
+        if isinstance(low, int):
+            return IntDistribution(low, high, log=log, step=1 if step is None else step)
+        return FloatDistribution(low, high, log=log, step=step)
     except ValueError as error:
         raise ValueError(
             f"--range takes KEY=LOW:HIGH, LOW:HIGH:log, LOW:HIGH:STEP or choices A,B,C, but got {key}={text} ({error})."
@@ -186,10 +191,10 @@ def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
 
 
 def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
-    """Every combination of the values in a space, each once, where conditions make some alike.
+    """Return every combination of the values in a space, each once, also where conditions make some alike.
 
     Raises:
-        ValueError: a range has no step, so that it has no last value.
+        ValueError: A range has no step, so that it has no last value.
     """
     axes: list[Sequence[Any]] = []
     for key, d in space.items():
@@ -206,34 +211,34 @@ def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
                 f"--range {key}=LOW:HIGH:STEP, --range {key}=A,B,C or --set {key}=VALUE."
             )
     every = (_active(dict(zip(space, values)), when or {}) for values in itertools.product(*axes))
-    return list({tuple(point.items()): point for point in every}.values())
+    return list({tuple(params.items()): params for params in every}.values())
 
 
-def known_points(
-    points: Sequence[Mapping[str, Any]], config: Config, space: Space, when: Conditions | None = None
+def complete_params(
+    given: Sequence[Mapping[str, Any]], config: Config, space: Space, when: Conditions | None = None
 ) -> list[dict[str, Any]]:
-    """Points that a user knows, completed with the config's own values.
+    """Return parameters that a user wants to be tried, completed with the config's own values.
 
     Args:
-        points: dotted key -> value, or its text.
-        config: the sweep's base config.
-        space: in which they must lie.
-        when: conditions of the space.
+        given: For each trial, values or their texts by dotted key.
+        config: The sweep's own config.
+        space: The space in which they must lie.
+        when: The conditions of the space.
 
     Raises:
-        ValueError: a key that is not searched, or not in this point, or a value outside its range.
+        ValueError: A key is not searched, or not by such a trial, or a value is outside its range.
     """
     completed = []
-    for point in points:
-        strange = next((key for key in point if key not in space), None)
+    for params in given:
+        strange = next((key for key in params if key not in space), None)
         if strange is not None:
             raise ValueError(f"--enqueue takes values of {', '.join(space)}, but got {strange}. Add it with --range.")
-        values = own_values(override(config, point), space, when)
-        idle = next((key for key in point if key not in values), None)
+        values = own_values(override(config, params), space, when)
+        idle = next((key for key in params if key not in values), None)
         if idle is not None:
-            where = " and ".join(f"{switch} is one of {chosen}" for switch, chosen in when[idle].items())
-            raise ValueError(f"--enqueue takes {idle} only where {where}, but got {dict(point)}. Leave it out there.")
-        outside = next((key for key, value in values.items() if not holds(space[key], value)), None)
+            where = " and ".join(f"{switch} is one of {chosen}" for switch, chosen in (when or {})[idle].items())
+            raise ValueError(f"--enqueue takes {idle} only where {where}, but got {dict(params)}. Leave it out there.")
+        outside = next((key for key, value in values.items() if not contains(space[key], value)), None)
         if outside is not None:
             raise ValueError(
                 f"--enqueue takes values inside the search space, but {outside}={values[outside]} is not in "
@@ -243,29 +248,24 @@ def known_points(
     return completed
 
 
-def holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a distribution can take the value."""
-    try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except (TypeError, ValueError):  # text where a number is due, or no such choice
-        return False
-
-
 def own_values(config: Config, space: Space, when: Conditions | None = None) -> dict[str, Any]:
-    """The config's own value of every searched key whose condition it meets."""
+    """Return the config's own value of every searched key whose condition it meets."""
     values = flatten(config)
     return _active({key: values[key] for key in space}, when or {})
 
 
 def trial_config(config: Config, params: Mapping[str, Any]) -> Config:
-    """The config of the trial with these parameters; no parameters mean the reference."""
+    """Return the config of the trial with these parameters; no parameters mean the reference."""
     return override(config, params or REFERENCE)
 
 
 def _around(distribution: BaseDistribution, value: Any, high: int | None) -> BaseDistribution:
+    """Return a distribution widened to hold `value`, and without what is above `high`."""
     if isinstance(distribution, CategoricalDistribution):
         return CategoricalDistribution(sorted({*distribution.choices, value}))
     assert isinstance(distribution, (IntDistribution, FloatDistribution)), f"unknown kind: {distribution}"
     upper = distribution.high if high is None else min(distribution.high, high)
-    kind = type(distribution)
-    return kind(min(distribution.low, value), max(upper, value), log=distribution.log and value > 0)
+    low, upper, log = min(distribution.low, value), max(upper, value), distribution.log and value > 0
+    if isinstance(distribution, IntDistribution):
+        return IntDistribution(int(low), int(upper), log=log)
+    return FloatDistribution(low, upper, log=log)

@@ -1,8 +1,8 @@
-"""How often Ray Train starts the workers of a trial again when some of them are lost.
+"""How often Ray Train starts the workers of a run again when some of them are lost.
 
 Train counts over the whole run, and counts a machine that vanishes as a failure of the training unless Ray was told
-before. A trial of days on machines that come and go would be given up for nothing. Here a trial is given up when it
-fails several times without getting further: an error of its own comes back at the same place.
+before. A run of days on machines that come and go would be given up for nothing. Here a run is given up when it fails
+several times without getting further: an error of its own comes back at the same place.
 """
 
 from __future__ import annotations
@@ -11,16 +11,29 @@ import json
 from pathlib import Path
 
 from ray.exceptions import RayActorError
-from ray.train import ControllerError, FailureConfig, TrainingFailedError, WorkerGroupError
-from ray.train.v2._internal.execution.failure_handling import DefaultFailurePolicy, FailureDecision, FailurePolicy
-from ray.train.v2.api.exceptions import PreemptionError
-from ray.train.v2.api.preemption import PreemptionInfo
 
-SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""Train's list of a run's checkpoints, in the run's directory."""
+from sweeps.common.private_ray import (
+    ControllerError,
+    DefaultFailurePolicy,
+    FailureConfig,
+    FailureDecision,
+    FailurePolicy,
+    PreemptionError,
+    PreemptionInfo,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+
+MAX_FAILURES = 2
+"""How often lost workers, or a lost process of a trial, are replaced without getting to the next checkpoint."""
+MAX_LOST_MACHINES = 20
+"""Machines that a run may lose one after the other without getting to its next checkpoint.
+
+Spot machines go by the dozen; yet a training that brings down whatever it runs on must end."""
+_SNAPSHOT = "checkpoint_manager_snapshot.json"  # Train's list of a run's checkpoints, in the run's directory
 
 
-class Restarts(FailurePolicy):
+class RecoveryPolicy(FailurePolicy):
     """Train's own policy, which begins to count anew at each checkpoint.
 
     The loss of a machine counts towards ``max_preemption_failures``, announced or not, and not towards
@@ -28,8 +41,8 @@ class Restarts(FailurePolicy):
     machine; then it is a failure like any other, which the next checkpoint makes forgotten.
 
     Args:
-        failure_config: the limits.
-        directory: of the run.
+        failure_config: The limits.
+        directory: The directory of the run.
     """
 
     def __init__(self, failure_config: FailureConfig, directory: Path) -> None:
@@ -39,7 +52,7 @@ class Restarts(FailurePolicy):
         self._policy = DefaultFailurePolicy(failure_config)
 
     def make_decision(self, training_failed_error: TrainingFailedError) -> FailureDecision:
-        """Called by Train when something has failed: whether to go on from the last checkpoint."""
+        """Return, when something has failed, whether Train resumes from the last checkpoint."""
         error = training_failed_error
         newest = newest_checkpoint(self._directory)
         if newest != self._checkpoint:
@@ -53,7 +66,7 @@ class Restarts(FailurePolicy):
 
 
 def has_lost_machine(error: TrainingFailedError) -> bool:
-    """Whether a worker died because its machine did."""
+    """Return whether a worker died because its machine did."""
     failures = error.worker_failures.values() if isinstance(error, WorkerGroupError) else ()
     causes = [getattr(failure, "health_check_failure", failure) for failure in failures]
     # Ray has no type for it.
@@ -61,8 +74,31 @@ def has_lost_machine(error: TrainingFailedError) -> bool:
 
 
 def newest_checkpoint(directory: Path) -> str | None:
-    """Name of the last checkpoint that Train knows of in a run's directory."""
+    """Return the name of the last checkpoint that Train knows of in a run's directory.
+
+    Returns:
+        None where there is none yet, or the list is just being written.
+    """
     try:
-        return json.loads((directory / SNAPSHOT).read_text())["latest_checkpoint_result"]["checkpoint_dir_name"]
-    except (OSError, ValueError, TypeError, KeyError):  # none yet, or it is just being written
+        return str(json.loads(snapshot_file(directory).read_text())["latest_checkpoint_result"]["checkpoint_dir_name"])
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def snapshot_file(directory: Path) -> Path:
+    """Return where Train keeps its list of a run's checkpoints."""
+    return directory / _SNAPSHOT
+
+
+def drop_torn_snapshot(directory: Path) -> None:
+    """Remove Train's list of checkpoints where a kill has cut it short, since Train would refuse the run for ever.
+
+    Train overwrites the list in place, so there is a moment in which it is not JSON. The run then starts afresh.
+    """
+    file = snapshot_file(directory)
+    try:
+        json.loads(file.read_text())
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        file.unlink()

@@ -1,4 +1,4 @@
-"""The reports of a Train run, handed over to Tune.
+"""The way of a run's reports from Ray Train to Tune.
 
 Ray 2.60 has TuneReportCallback for this. With it Tune's process of a trial puts reports and the end of its function
 into one queue of one place, from two threads: where the last report has not been fetched when the function ends, the
@@ -8,28 +8,33 @@ thread that would empty the queue waits for room in it, and the trial hangs for 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 import ray.train
 from ray import tune
 from ray.util.queue import Queue
 
 
-class Reports(ray.train.UserCallback):
-    """Callback of a Train run; to be made in the process of the trial, which calls `fit`."""
+class _Fits(Protocol):
+    def fit(self) -> Any:
+        """Train until the end of the run."""
+
+
+class ReportChannel(ray.train.UserCallback):
+    """A callback of a Train run; to be made in the process of the trial, which calls `fit`."""
 
     def __init__(self) -> None:
         self._queue = Queue(1, actor_options={"num_cpus": 0})
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """Called by Train's controller with what each worker reports."""
+        """Take what each worker reports; called by Train's controller."""
         self._queue.put(metrics[0])
 
-    def fit(self, trainer: Any) -> None:
-        """Runs the trainer, which has this callback, and hands each report to Tune; ends after the last one.
+    def fit(self, trainer: _Fits) -> None:
+        """Run the trainer, which has this callback, and hand each report to Tune; return after the last one.
 
         Raises:
-            TrainingFailedError: as ``trainer.fit()``.
+            TrainingFailedError: The training failed; the same as ``trainer.fit()`` raises.
         """
         failure: list[BaseException] = []
 

@@ -20,6 +20,7 @@ With T trials at a time, each on W GPUs, so on T x W of them, what runs out firs
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -27,11 +28,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ray
-from ray._common.network_utils import build_address
-from ray._private.state import state as cluster_state
 from ray.util.state import list_actors
 
-from sweeps.execution.trial import WORKER_ENV, Workers
+from sweeps.common.private_ray import build_address, cluster_state
+from sweeps.search.trial_spec import Workers
 
 NO_CLUSTER = (
     "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
@@ -41,17 +41,26 @@ NO_CLUSTER = (
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
+_WORKER_ENV = {
+    # Reports are handed over at this interval, by default 2 s each.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    # How often it is asked whether a machine is about to be taken away, by default every 5 s; some clouds give it 30.
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    # Train gives its controller this variable; with the same on the whole job the controller can be an idle process.
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
+}
 
 
 def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one on this machine that ends with this process.
+    """Join the cluster at `address`, or start one on this machine that ends with this process.
 
     Raises:
-        ValueError: there is no cluster at the address, or it cannot free the workers of stopped trials.
+        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials.
     """
     if address and address != "auto":
         _check_reachable(address)
-    env = {key: os.environ.get(key, value) for key, value in WORKER_ENV.items()}
+    env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
         env["RAY_ADDRESS"] = reserve_address()
@@ -64,7 +73,7 @@ def connect(address: str | None) -> None:
             address=address or "local",
             include_dashboard=None if address else True,
             log_to_driver=False,
-            logging_level="CRITICAL",
+            logging_level=logging.CRITICAL,
             runtime_env={"env_vars": env},
         )
     except ConnectionError as error:
@@ -75,7 +84,7 @@ def connect(address: str | None) -> None:
 
 
 def reserve_address() -> str:
-    """The address that the cluster which is started next is going to have.
+    """Return the address that the cluster which is started next is going to have.
 
     What frees a stopped trial's workers (see `_check_state_api`) looks for its own cluster by itself. Where several run
     on the machine, it finds it by the environment variable RAY_ADDRESS only, which must be known before the start.
@@ -85,11 +94,11 @@ def reserve_address() -> str:
         free.bind(("", 0))
         port = free.getsockname()[1]
     os.environ[PORT] = str(port)
-    return build_address(host, port)
+    return str(build_address(host, port))
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself takes minutes to find out that nobody is there."""
+    """Refuse an address that nobody listens at; Ray itself takes minutes to find that out."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdecimal():
         raise ValueError(f"--address takes HOST:PORT of a Ray head node, or auto, but got {address!r}.")
@@ -100,9 +109,10 @@ def _check_reachable(address: str) -> None:
 
 
 def _check_state_api() -> None:
-    """A stopped trial's workers are freed by a helper of Ray Train that asks the State API, which the dashboard serves.
+    """Refuse a cluster whose State API, which the dashboard serves, does not answer.
 
-    Where nothing answers, they stay and the next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
+    A stopped trial's workers are freed by a helper of Ray Train that asks it. Where nothing answers, they stay and the
+    next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
     """
     deadline = time.monotonic() + STATE_API_TIMEOUT
     while True:
@@ -121,7 +131,7 @@ def _check_state_api() -> None:
 
 
 def nodes() -> list[dict[str, float]]:
-    """Resources of every node: of those that are alive, or, where an autoscaler can start more, of all it can start."""
+    """Return the resources of every node that is alive or, where an autoscaler can start more, that it can start."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     config = cluster_state.get_cluster_config()
     groups = config.node_group_configs if config else []
@@ -130,15 +140,24 @@ def nodes() -> list[dict[str, float]]:
 
 
 def _count(maximum: int) -> int:
-    """The number of nodes that an autoscaler may start; it says -1 for any."""
+    """Return the number of nodes that an autoscaler may start; it says -1 for any."""
     return 1000 if maximum < 0 else maximum
 
 
 def default_workers(nodes: Sequence[dict[str, float]], count: int, cpus: float | None, gpus: float | None) -> Workers:
-    """The workers of a trial where flags leave something open.
+    """Return the workers of a trial where flags leave something open.
 
     A worker takes one GPU where the cluster has any, with that GPU's share of the CPUs (at most 8, for loading data);
     without GPUs it takes one CPU.
+
+    Args:
+        nodes: The resources of each node.
+        count: The number of workers.
+        cpus: CPUs of each worker; None where the user has not said it.
+        gpus: GPUs of each worker; None where the user has not said it.
+
+    Raises:
+        ValueError: Several workers would have to share a GPU.
     """
     cluster_gpus = sum(n.get("GPU", 0) for n in nodes)
     if gpus is None:
@@ -146,26 +165,35 @@ def default_workers(nodes: Sequence[dict[str, float]], count: int, cpus: float |
     if cpus is None:
         share = sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if cluster_gpus else 0
         cpus = max(1, min(8, int(share * gpus)))
+    if 0 < gpus < 1 and count > 1:
+        raise ValueError(
+            f"Workers of one trial cannot share a GPU, but got --gpus-per-worker {gpus:g} with --workers {count}. "
+            "Use --workers 1, or whole GPUs."
+        )
     return Workers(count=count, cpus=cpus, gpus=gpus)
 
 
 def trial_slots(nodes: Sequence[dict[str, float]], workers: Workers) -> int:
-    """How many trials fit at the same time.
+    """Return how many runs fit at the same time.
+
+    Args:
+        nodes: The resources of each node.
+        workers: The workers of a run.
 
     Raises:
-        ValueError: not even one.
+        ValueError: Not even one fits.
     """
-    places = 0
+    slots = 0
     for node in nodes:
         fits = [node.get("CPU", 0) // workers.cpus] if workers.cpus else []
         fits += [node.get("GPU", 0) // workers.gpus] if workers.gpus else []
-        places += int(min(fits))
-    if places >= workers.count:
-        return places // workers.count
+        slots += int(min(fits))
+    if slots >= workers.count:
+        return slots // workers.count
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     has = f"{len(nodes)} node{'s' * (len(nodes) != 1)} with {cpus:g} CPUs and {gpus:g} GPUs in all"
     remedy = "--gpus-per-worker 0 to train on CPUs, " if workers.gpus > gpus / workers.count else ""
     raise ValueError(
-        f"A trial asks for {workers}, but the cluster has {has}, which has room for {places} such workers. "
+        f"A trial asks for {workers}, but the cluster has {has}, which has room for {slots} such workers. "
         f"Use {remedy}fewer --workers, or fewer --cpus-per-worker."
     )

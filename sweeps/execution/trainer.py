@@ -15,17 +15,16 @@ from typing import Any
 import ray
 import ray.train
 from ray.train.backend import Backend, BackendConfig
-from ray.train.v2._internal.execution.worker_group import ExecutionGroup
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from sweeps.execution.recovery import Restarts
+from sweeps.common.private_ray import DataParallelTrainer, ExecutionGroup, FailureConfig
+from sweeps.execution.recovery import RecoveryPolicy
 
 TIMEOUT = timedelta(minutes=30)
-"""Of a collective: how long the others may wait for one process; TorchTrainer's."""
+"""How long the others may wait for one process in a collective; the same as TorchTrainer's."""
 
 
 class Trainer(DataParallelTrainer):
-    """As TorchTrainer: the workers find one torch process group, of all of them. There are no Ray data sets."""
+    """Does what TorchTrainer does: the workers find one torch process group, of all of them. It takes no data sets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, backend_config=_TorchGroup(), **kwargs)
@@ -37,30 +36,36 @@ class Trainer(DataParallelTrainer):
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         # The same holds for a later Ray without this method: Train then counts as it does by itself.
-        directory = Path(self.run_config.storage_path, self.run_config.name)
-        arguments["failure_policy"] = Restarts(self.run_config.failure_config, directory)
+        run = self.run_config
+        directory = Path(str(run.storage_path), str(run.name))
+        limits = run.failure_config
+        assert isinstance(limits, FailureConfig), f"Train V2 has limits of its own kind, but got {limits!r}"
+        arguments["failure_policy"] = RecoveryPolicy(limits, directory)
         return super()._initialize_and_run_controller(**arguments)
 
 
 class _TorchGroup(BackendConfig):
     @property
     def backend_cls(self) -> type[Backend]:
-        """Asked by Train."""
+        """The backend, for which Train asks."""
         return _Joining
 
 
 class _Joining(Backend):
     share_cuda_visible_devices = True  # workers of one machine see the same GPUs, by their local ranks
 
-    def on_start(self, worker_group: ExecutionGroup, backend_config: BackendConfig) -> None:
-        """Called by Train when the workers are there, and before they train."""
+    def on_start(  # type: ignore[override]  # of several kinds of groups Train V2 gives this one
+        self, worker_group: ExecutionGroup, backend_config: BackendConfig
+    ) -> None:
+        """Join the workers to one group; called by Train when they are there, and before they train."""
         backend = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) > 0 else "gloo"
         address, port = worker_group.execute_single(0, _free_address)
-        ray.get(worker_group.execute_async(_join, address, port, backend))
+        joined: list[Any] = worker_group.execute_async(_join, address, port, backend)
+        ray.get(joined)
 
 
 def _free_address() -> tuple[str, int]:
-    """Where the first worker can be reached by the others."""
+    """Return where the first worker can be reached by the others."""
     address = ray.util.get_node_ip_address()
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as free:
         free.bind(("", 0))
@@ -68,7 +73,7 @@ def _free_address() -> tuple[str, int]:
 
 
 def _join(address: str, port: int, backend: str) -> None:
-    """Makes this worker one of the group, with the variables of the environment that torchrun sets."""
+    """Make this worker one of the group, with the variables of the environment that torchrun sets."""
     import torch.distributed as dist
 
     context = ray.train.get_context()

@@ -1,44 +1,117 @@
-"""Tune executes the trials of a searcher, until they have ended or the user wants it to stop."""
+"""Tune executes the runs of a searcher, until they have ended or the user wants it to stop."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ray import tune
-from ray.tune.search import Searcher
+from ray.tune import Stopper
+from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.common.faults import cannot_write, chain
-from sweeps.execution import scheduling
-from sweeps.execution.storage_faults import Guard, first_line
-from sweeps.execution.trial import RESTARTS, TRIAL_RESOURCES, run_trial
-from sweeps.progress.plain import Terminal
+from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME
+from sweeps.execution.recovery import MAX_FAILURES
+from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line
+from sweeps.execution.trial import describe, run_trial
+from sweeps.search.trial_spec import REPORT
+
+# What Tune's own process of a run occupies: Tune wants something, and any share of a CPU, however small, would leave
+# no room for 2 workers on a machine of 2 cores. The head has this resource and no other node; the Train controller and
+# what else a run starts beside its workers follow Tune's process, so that of the nodes that come and go a run has but
+# its workers.
+TRIAL_RESOURCES = {"cpu": 0, HEAD_NODE_RESOURCE_NAME: 0.0001}
 
 
-def execute(searcher: Searcher, interruption: scheduling.Interruption, concurrency: int, folder: Path) -> None:
-    """Tune runs the trials of a searcher, see `Guard`. What Tune itself writes is of no use afterwards and removed."""
+class Interruption(Stopper):
+    """Ends the sweep, leaving what runs to be resumed: when asked to, when the time is up, or at a fault.
+
+    Args:
+        budget: Seconds until the sweep ends by itself; None for no limit.
+
+    Attributes:
+        requested: Whether the user has asked for the end.
+        fault: Why the results cannot be written; "" as long as they can.
+    """
+
+    def __init__(self, budget: float | None) -> None:
+        self._deadline = math.inf if budget is None else time.monotonic() + budget
+        self.requested = False
+        self.fault = ""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False, since single runs are not stopped here."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the sweep is to end; called by Tune at every step."""
+        return self.requested or bool(self.fault) or time.monotonic() >= self._deadline
+
+    def note_fault(self, fault: str) -> None:
+        """End the sweep because its results cannot be written; the first fault is kept."""
+        self.fault = self.fault or fault
+
+
+class PrunerScheduler(FIFOScheduler):
+    """Stops the runs that the searcher gives up. All its state is in the study.
+
+    Args:
+        searcher: What hears of reports and errors.
+    """
+
+    def __init__(self, searcher: RunSearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Return whether the run goes on; called by Tune with a run's flattened report."""
+        prefix = f"{REPORT}/"
+        metrics = {key[len(prefix) :]: value for key, value in result.items() if key.startswith(prefix)}
+        if metrics and self._searcher.report(trial.trial_id, metrics):
+            return str(self.STOP)
+        return str(self.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Tell the searcher; called by Tune when a process has failed, before it is started again or given up."""
+        error = trial.get_pickled_error()
+        message = describe(error) if error else "its process was lost"
+        self._searcher.note_error(trial.trial_id, message, final=not trial.should_recover())
+
+
+def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int, folder: Path) -> None:
+    """Have Tune execute the runs of a searcher. What Tune itself writes is of no use afterwards and removed.
+
+    Args:
+        searcher: What hands out the runs.
+        interruption: Ends the sweep; it is told when the results cannot be written.
+        concurrency: The number of runs at the same time.
+        folder: The folder of the sweep.
+    """
     shutil.rmtree(folder / "tune", ignore_errors=True)
-    guard = Guard(searcher, interruption, folder)
+    catcher = FaultCatcher(searcher, folder, interruption.note_fault)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
-            search_alg=guard,
-            scheduler=scheduling.PrunerScheduler(guard),
+            search_alg=catcher,
+            scheduler=PrunerScheduler(catcher),
             num_samples=-1,
             max_concurrent_trials=concurrency,
-            trial_name_creator=lambda trial: trial.config["label"],
+            trial_name_creator=lambda trial: str(trial.config["label"]),
             trial_dirname_creator=lambda trial: f"{trial.config['label']}_{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),
             stop=interruption,
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
         ),
     )
@@ -47,20 +120,26 @@ def execute(searcher: Searcher, interruption: scheduling.Interruption, concurren
     except Exception as error:  # Tune, too, writes below the folder, and wraps what it meets
         if not cannot_write(chain(error)):
             raise
-        interruption.fault = interruption.fault or first_line(error)
+        interruption.note_fault(first_line(error))
     shutil.rmtree(folder / "tune", ignore_errors=True)
 
 
 @contextlib.contextmanager
-def stop_gracefully(interruption: scheduling.Interruption, terminal: Terminal, received: list[int]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the sweep to stop; the second one leaves at once."""
+def stop_gracefully(interruption: Interruption, say: Callable[[str], None], received: list[int]) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM ask the sweep to stop, and the second one leave at once.
+
+    Args:
+        interruption: Ends the sweep.
+        say: Writes one line on the terminal.
+        received: Where the numbers of the signals are put.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if interruption.requested:
             raise KeyboardInterrupt
         interruption.requested = True
-        terminal.say("stopping; once more to leave at once")
+        say("Stopping; what runs can be resumed later. Press Ctrl-C once more to leave at once.")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"

@@ -11,23 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from sweeps.common.names import REFERENCE_LABEL, Event, Status
+from sweeps.common.statistics import mean_std_text
+from sweeps.common.words import duration, number, short
 from sweeps.definition.sweep import Sweep
-from sweeps.execution.trial import forked
-from sweeps.progress.eta import Course, time_left
-from sweeps.progress.live_table import RUNNING, STYLES, Row, table
-from sweeps.progress.plain import Terminal, duration, values_of
-from sweeps.results import rows as results
-from sweeps.results.comparison import spread
+from sweeps.progress.eta import RunProgress, time_left
+from sweeps.progress.live_table import LiveRow, table
+from sweeps.progress.plain import Terminal, params_of
+from sweeps.results.forks import read_fork
+from sweeps.results.rows import Row
 from sweeps.search import replicates
-from sweeps.search.searcher import METRIC, REFERENCE_LABEL, Run
+from sweeps.search.searcher import Run
 
-_ABOVE = ("restarted", "resumed", "failed")  # events that stay to be read
+_ABOVE = (Event.RESTARTED, Event.RESUMED, Event.FAILED)  # these stay to be read
 _CHATTER = "worker processes have been started on node"  # Ray is surprised that trials consist of processes
 _FINISHED = 6  # so many of them are shown
 _PAUSE, _IDLE = 0.25, 1.0  # seconds between two pictures: at least, and where nothing but the time has changed
@@ -35,14 +37,14 @@ _PAUSE, _IDLE = 0.25, 1.0  # seconds between two pictures: at least, and where n
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a sweep has before it, apart from the reference.
+    """What a sweep has before it.
 
     Attributes:
-        num_trials: of the search, or of the tables.
-        done: how many of them earlier drivers have finished.
-        has_reference: whether the reference, too, is still to be run.
-        columns: names of the parameters.
-        trials: folder with the directory of each run.
+        num_trials: The number of trials of the search, or of the tables; the reference is not among them.
+        done: How many of them earlier drivers have finished.
+        has_reference: Whether the reference, too, is still to be run.
+        columns: Names of the parameters.
+        trials: The folder with the directory of each run.
     """
 
     num_trials: int
@@ -52,25 +54,26 @@ class Plan:
     trials: Path
 
     @classmethod
-    def of(cls, sweep: Sweep, rows: Sequence[results.Row]) -> Plan:
-        """That of a sweep with these rows so far."""
-        finished = {row["point"] for row in rows if row["outcome"] != "interrupted"}
+    def of(cls, sweep: Sweep, rows: Sequence[Row]) -> Plan:
+        """Return the plan of a sweep with these rows so far."""
+        finished = {row.trial for row in rows if row.outcome != Status.INTERRUPTED}
         return cls(
             num_trials=sweep.num_trials,
             done=len(finished - {REFERENCE_LABEL}),
-            has_reference=not sweep.points and REFERENCE_LABEL not in finished,
-            columns=tuple(key.rpartition(".")[2] for key in sweep.space),
-            trials=results.trials_folder(sweep.folder),
+            has_reference=sweep.is_search and REFERENCE_LABEL not in finished,
+            columns=tuple(map(short, sweep.space)),
+            trials=sweep.trials_folder,
         )
 
 
 class _Printed:
     """Stands in for a standard stream: the lines that any Python code prints appear above the table."""
 
-    def __init__(self, stream: TextIO, write: Callable[[str], None]):
+    def __init__(self, stream: TextIO, write: Callable[[str], None]) -> None:
         self._stream, self._write, self._begun = stream, write, ""
 
     def write(self, text: str) -> int:
+        """Write the lines that are complete, and keep the rest for the next time."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if _CHATTER not in line:
@@ -87,19 +90,19 @@ class LiveTerminal(Terminal):
     A thread of its own writes, so that a signal's handler can say something at any moment.
 
     Args:
-        console: of the terminal.
-        seeds: of every trial.
-        best: label and mIoU of the best trial of an earlier driver.
-        plan: of the sweep.
+        console: The terminal.
+        seeds: The seeds of every trial.
+        best: Label and mean mIoU in percent of the best trial that earlier drivers have completed.
+        plan: What the sweep has before it.
     """
 
-    def __init__(self, console: Console, seeds: Sequence[int], best: tuple[str, float] | None, plan: Plan):
-        super().__init__(console.file, seeds, best)
+    def __init__(self, console: Console, seeds: Sequence[int], best: tuple[str, float] | None, plan: Plan) -> None:
+        super().__init__(cast("TextIO", console.file), seeds, best)
         self._console, self._plan = console, plan
-        self._running: dict[str, Row] = {}
-        self._finished: deque[Row] = deque(maxlen=_FINISHED)
-        self._courses: dict[str, Course] = {}
-        self._ended_points: set[str] = set()
+        self._running: dict[str, LiveRow] = {}
+        self._finished: deque[LiveRow] = deque(maxlen=_FINISHED)
+        self._progress: dict[str, RunProgress] = {}
+        self._ended_trials: set[str] = set()
         self._slots = 1
         self._end: float | None = None
         """When the sweep is expected to end, on the clock of `time.monotonic`."""
@@ -110,91 +113,97 @@ class LiveTerminal(Terminal):
         self._said: deque[str] = deque(maxlen=50)
         """The last that are there."""
         self._live: Live | None = None
+        self._thread = threading.Thread(target=self._keep_drawing, name="live table", daemon=True)
+        self._streams: tuple[TextIO, TextIO] = sys.stdout, sys.stderr
 
     def __enter__(self) -> LiveTerminal:
         self._live = Live(
             console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
         self._live.start()
-        self._before = sys.stdout, sys.stderr
+        self._streams = sys.stdout, sys.stderr
         # What goes into a file goes on to do so.
-        sys.stdout, sys.stderr = (_Printed(file, self.write) if file.isatty() else file for file in self._before)
-        self._thread = threading.Thread(target=self._keep_drawing, name="live table", daemon=True)
+        sys.stdout, sys.stderr = (
+            cast("TextIO", _Printed(stream, self.write)) if stream.isatty() else stream for stream in self._streams
+        )
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        sys.stdout, sys.stderr = self._before
+        sys.stdout, sys.stderr = self._streams
         self._leaving.set()
         self._thread.join()
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
         self._live = None
         while self._lines:
             super().write(self._lines.popleft())
 
     def write(self, text: str) -> None:
-        """Lines as they are, above the table."""
+        """Write lines as they are, above the table."""
         if self._live is None:
             super().write(text)
             self._said.append(text)
         else:
             self._lines.append(text)  # and takes no lock, which the code that a signal has interrupted may hold
 
-    def event(self, event: str, run: Run) -> None:
-        """Takes an event of `StudySearcher` into the table; a line for those that tell of a mishap."""
+    def event(self, event: Event, run: Run) -> None:
+        """Take an event of `StudySearcher` into the table; write a line for those that tell of a mishap."""
         if event in _ABOVE:
             self.say(self._line(event, run))
-        ended = event in STYLES
         with self._lock:
             self._note_best(event, run)
-            if event == "started":
-                self._running[run.label] = Row(label=run.label, state=RUNNING, score="", values=values_of(run))
-            if event in ("judged", "outpaced"):
-                scores = replicates.values(run.trial, self._seeds)
-                text = "mean over seeds" if event == "judged" else "cannot catch up"
-                self._finished.appendleft(Row(label=run.point, state=text, score=spread(scores, len(self._seeds))))
+            if event.concerns_trial:
+                scores = mean_std_text(replicates.values(run.trial, self._seeds), len(self._seeds))
+                text = "mean over seeds" if event == Event.JUDGED else "cannot catch up"
+                self._finished.appendleft(LiveRow(label=run.trial_label, state=text, score=scores))
             else:
-                row = self._running.get(run.label) or Row(label=run.label, state="", score="")  # never began
-                value = run.metrics.get(METRIC, math.nan)
-                row.score = "-" if math.isnan(value) else f"{value:.2f}"
-                row.iteration, row.iterations = run.iteration, run.iterations
-            if event == "paused":
-                row.state = event
-            if ended:
-                self._running.pop(run.label, None)
-                row.state = event
-                self._finished.appendleft(row)
-                if run.study.get_trials(deepcopy=False)[run.trial.number].state.is_finished():
-                    self._ended_points.add(run.point)
+                self._update(event, run)
             self._slots = max(self._slots, len(self._running))
-            self._estimate(run, ended)
+            self._estimate(event, run)
         self._changed = True
 
-    def _estimate(self, run: Run, ended: bool) -> None:
+    def _update(self, event: Event, run: Run) -> None:
+        """Take an event into the row of the run that it happens to."""
+        if event == Event.STARTED:
+            state = Status.RUNNING.value
+            self._running[run.label] = LiveRow(label=run.label, state=state, score="", params=params_of(run))
+        row = self._running.get(run.label) or LiveRow(label=run.label, state="", score="")  # it never began
+        row.score = number(run.score)
+        row.iteration, row.iterations = run.iteration, run.iterations
+        if event == Event.PAUSED or event.ends_run:
+            row.state = event.value
+        if event.ends_run:
+            self._running.pop(run.label, None)
+            self._finished.appendleft(row)
+            if run.study.get_trials(deepcopy=False)[run.trial.number].state.is_finished():
+                self._ended_trials.add(run.trial_label)
+
+    def _estimate(self, event: Event, run: Run) -> None:
+        """Estimate anew when the sweep is going to end."""
         now = time.monotonic()
-        if run.label not in self._courses:
-            self._courses[run.label] = Course(
-                point=run.point,
+        if run.label not in self._progress:
+            self._progress[run.label] = RunProgress(
+                trial=run.trial_label,
                 iterations=run.iterations,
                 iteration=run.iteration,
                 given=run.iteration,
                 began=now,
                 seen=now,
             )
-        course = self._courses[run.label]
-        course.iteration, course.seen, course.ended = run.iteration, now, ended or course.ended
-        warm_up = forked(self._plan.trials / run.label)["warm_up_iterations"]
-        course.given = max(course.given, min(warm_up, run.iteration))
-        begun = {course.point for course in self._courses.values()}
-        own = begun - {REFERENCE_LABEL}
-        to_begin = self._plan.num_trials - self._plan.done - len(own)
+        mine = self._progress[run.label]
+        mine.iteration, mine.seen, mine.ended = run.iteration, now, event.ends_run or mine.ended
+        fork = read_fork(self._plan.trials / run.label)
+        mine.given = max(mine.given, min(fork.iterations if fork else 0, run.iteration))
+        begun = {progress.trial for progress in self._progress.values()}
+        to_begin = self._plan.num_trials - self._plan.done - len(begun - {REFERENCE_LABEL})
         to_begin += self._plan.has_reference and REFERENCE_LABEL not in begun
         left = time_left(
-            list(self._courses.values()),
+            list(self._progress.values()),
             now=now,
-            finished=self._ended_points,
+            finished=self._ended_trials,
             to_begin=to_begin,
             num_seeds=len(self._seeds),
             slots=self._slots,
@@ -216,10 +225,11 @@ class LiveTerminal(Terminal):
                 self._console.clear()
                 for line in self._said:
                     self._console.print(Text.from_ansi(line), soft_wrap=True)
-            self._live.update(self.picture(*size), refresh=True)
+            if self._live is not None:
+                self._live.update(self.picture(*size), refresh=True)
 
     def picture(self, width: int, height: int) -> Group:
-        """The table for a terminal of `width` x `height` characters, of at most one line less."""
+        """Return the table for a terminal of `width` x `height` characters, in at most one line less."""
         with self._lock:
             running, finished = list(self._running.values()), list(self._finished)
             head = self._head()
@@ -236,7 +246,7 @@ class LiveTerminal(Terminal):
 
     def _head(self) -> Text:
         now = time.monotonic()
-        done = self._plan.done + len(self._ended_points - {REFERENCE_LABEL})
+        done = self._plan.done + len(self._ended_trials - {REFERENCE_LABEL})
         best = f"{self._best[1]:.2f} ({self._best[0]})" if self._best else "-"
         left = "-" if self._end is None else duration(max(self._end - now, 0))
         parts = {

@@ -7,42 +7,51 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from sweeps.search.replicates import METRIC
+from sweeps.common.names import METRIC, Status
 
-STYLES = {"complete": "green", "pruned": "yellow", "failed": "red"}
-RUNNING = "running"
+_STYLES = {Status.COMPLETE.value: "green", Status.PRUNED.value: "yellow", Status.FAILED.value: "red"}
 _BAR, _MIN_BAR = 30, 8
 _GAP = "  "
 _LEFT_OUT = ".."
 
 
 @dataclass(kw_only=True)
-class Row:
-    """A run in the table, or what became of all runs of a trial."""
+class LiveRow:
+    """A line of the table: a run, or what became of all runs of a trial.
+
+    Attributes:
+        label: The label of the run, or of the trial.
+        state: The word of a `Status`, or words that say more.
+        score: The score as text.
+        iteration: Iterations done so far; 0 for a trial.
+        iterations: The iteration at which the run is complete; 0 for a trial.
+        params: Texts of the parameters by their names.
+    """
 
     label: str
     state: str
-    """ "running", "complete", "pruned" or "failed"; or words that say more."""
     score: str
     iteration: int = 0
     iterations: int = 0
-    values: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
 
 
-def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Text:
-    """One line for each row, below a line of names. (A table of rich's own takes ten times as long to draw.)
+def table(rows: Sequence[LiveRow], columns: Sequence[str], width: int) -> Text:
+    """Return a line for each row, below a line of names.
+
+    A table of rich's own would take ten times as long to draw.
 
     Args:
-        rows: to be shown.
-        columns: names of the parameters; those that find no room are left out, the last first.
-        width: of the terminal, in characters.
+        rows: The rows to be shown.
+        columns: Names of the parameters; those that find no room are left out, the last first.
+        width: The width of the terminal, in characters.
     """
     counts = [f"{row.iteration}/{row.iterations}" if row.iterations else "" for row in rows]
     trial = _widest(["trial", *(row.label for row in rows)])
     count = _widest(counts)
     score = _widest([METRIC, *(row.score for row in rows)])
-    widths = {name: _widest([name, *(row.values.get(name, "-") for row in rows)]) for name in columns}
-    bar = _widest([*({row.state for row in rows} - {RUNNING}), "#" * _MIN_BAR])
+    widths = {name: _widest([name, *(row.params.get(name, "-") for row in rows)]) for name in columns}
+    bar = _widest([*({row.state for row in rows} - {Status.RUNNING}), "#" * _MIN_BAR])
 
     room = width - trial - bar - count - score - 3 * len(_GAP)
     shown = _fitting(widths, room)
@@ -51,7 +60,7 @@ def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Text:
     bar = min(bar + max(room, 0), max(_BAR, bar))
 
     def right(cells: Iterable[str]) -> str:
-        return "".join(f"{_GAP}{cell:>{widths[name]}}" for name, cell in zip(shown, cells))
+        return "".join(f"{_GAP}{cell:>{widths[name]}}" for name, cell in zip(shown, cells, strict=True))
 
     drawn = Text(no_wrap=True, overflow="crop")
     names = "".join(_GAP + name for name in extra)
@@ -59,18 +68,18 @@ def table(rows: Sequence[Row], columns: Sequence[str], width: int) -> Text:
     drawn.append(right(shown) + names, style="dim")
     for row, done in zip(rows, counts, strict=True):
         drawn.append(f"\n{row.label:{trial}}{_GAP}")
-        if row.state == RUNNING:
+        if row.state == Status.RUNNING:
             filled = bar * row.iteration // max(row.iterations, 1)
             drawn.append("#" * filled, style="cyan").append("." * (bar - filled), style="dim")
         else:
-            drawn.append(f"{row.state:{bar}}", style=STYLES.get(row.state, ""))
+            drawn.append(f"{row.state:{bar}}", style=_STYLES.get(row.state, ""))
         drawn.append(f"{_GAP}{done:>{count}}{_GAP}").append(f"{row.score:>{score}}", style="bold")
-        drawn.append(right(row.values.get(name, "-" if row.iterations else "") for name in shown))
+        drawn.append(right(row.params.get(name, "-" if row.iterations else "") for name in shown))
     return drawn
 
 
 def _fitting(widths: dict[str, int], room: int) -> list[str]:
-    """The first names whose columns fit; where not all do, so does a mark that says so."""
+    """Return the first names whose columns fit; where not all do, a mark that says so fits too."""
     names = list(widths)
     for num in range(len(names), 0, -1):
         mark = len(_GAP + _LEFT_OUT) if num < len(names) else 0

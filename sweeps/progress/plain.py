@@ -1,42 +1,32 @@
-"""What a sweep says while it runs: one line per event; on a terminal one table instead, of `sweeps.progress.live`."""
+"""What a sweep says while it runs: one line per event. `sweeps.progress.live` shows a table instead."""
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import re
 import time
-import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TextIO
 
-import optuna
-from ray._private import ray_logging
-
-from sweeps.definition.sweep import Sweep
-from sweeps.results import rows as results
-from sweeps.results.comparison import spread
+from sweeps.common.names import METRIC, REFERENCE_LABEL, Event
+from sweeps.common.statistics import mean_std_text
+from sweeps.common.words import count, duration, number, param_text, short
 from sweeps.search import replicates
-from sweeps.search.searcher import METRIC, REFERENCE_LABEL, Run
-
-
-def duration(seconds: float) -> str:
-    """``m:ss``, or ``h:mm:ss`` from an hour on."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+from sweeps.search.searcher import Run
 
 
 class Terminal:
-    """Writes the lines. Knows the best complete trial so far, to set each report beside it.
+    """Writes a line for each event. Knows the best complete trial so far, to set each report beside it.
 
-    To be entered while trials run.
+    It is to be entered while trials run.
+
+    Args:
+        out: Where to write; None keeps quiet.
+        seeds: The seeds of every trial.
+        best: Label and mean mIoU in percent of the best trial that earlier drivers of the sweep have completed.
     """
 
-    def __init__(self, out: TextIO | None, seeds: Sequence[int], best: tuple[str, float] | None = None):
-        """`out` None keeps quiet; `best` is the label and mIoU of the best trial of an earlier driver of the sweep."""
+    def __init__(self, out: TextIO | None, seeds: Sequence[int], best: tuple[str, float] | None = None) -> None:
         self._start = time.monotonic()
         self._out = out
         self._seeds = seeds
@@ -56,101 +46,71 @@ class Terminal:
         return Terminal, (None, ())
 
     def write(self, text: str) -> None:
-        """Lines as they are."""
+        """Write lines as they are."""
         if self._out:
             print(text, file=self._out, flush=True)
 
     def say(self, text: str) -> None:
-        """One line, after the time since the start."""
+        """Write one line, after the time since the start."""
         self.write(f"[{duration(time.monotonic() - self._start):>7}] {text}")
 
     def say_once(self, text: str) -> None:
-        """The same, unless it was said before."""
+        """Write one line, unless it was said before."""
         if text not in self._told:
             self._told.add(text)
             self.say(text)
 
-    def event(self, event: str, run: Run) -> None:
-        """One line for an event of `StudySearcher`."""
+    def event(self, event: Event, run: Run) -> None:
+        """Write the line of an event of `StudySearcher`."""
         self._note_best(event, run)
         self.say(self._line(event, run))
 
-    def _note_best(self, event: str, run: Run) -> None:
-        if event == ("complete" if len(self._seeds) == 1 else "judged") and run.point != REFERENCE_LABEL:
+    def _note_best(self, event: Event, run: Run) -> None:
+        decides = Event.COMPLETE if len(self._seeds) == 1 else Event.JUDGED
+        if event == decides and run.trial_label != REFERENCE_LABEL:
             mean = replicates.mean(replicates.values(run.trial, self._seeds).values())
-            self._best = max(self._best or ("", -math.inf), (run.point, mean), key=lambda b: b[1])
+            self._best = max(self._best or ("", -math.inf), (run.trial_label, mean), key=lambda best: best[1])
 
-    def _line(self, event: str, run: Run) -> str:
-        progress = f"iteration {run.iteration}/{run.iterations}"
-        score = f"{METRIC} {run.metrics.get(METRIC, math.nan):.2f}"
-        scores = replicates.values(run.trial, self._seeds)
+    def _line(self, event: Event, run: Run) -> str:
+        at = f"iteration {run.iteration} of {run.iterations}"
+        score = f"{METRIC} {number(run.score)}"
+        mean = mean_std_text(replicates.values(run.trial, self._seeds), len(self._seeds))
         text = {
-            "started": f"started   {_params(run)}{_origin(run)}",
-            "reported": f"{progress}  {score}{self._beside()}",
-            "resumed": f"goes on from {progress}",
-            "restarted": f"{run.error}; it is started again",
-            "complete": f"complete  {score}{self._beside()}",
-            "paused": f"paused at {progress} until the others have come as far",
-            "pruned": f"pruned at {progress}  {score}{_reason(run)}",
-            "failed": f"FAILED    {run.error}",
-            "judged": f"mean over seeds {spread(scores, len(self._seeds))}{self._beside()}",
-            "outpaced": f"pruned at mean {spread(scores, len(self._seeds))}: no other seed can lift it to the best",
+            Event.STARTED: f"started {_params(run)}{_origin(run)}",
+            Event.REPORTED: f"{at}, {score}{self._beside()}",
+            Event.RESUMED: f"resumed from its checkpoint at {at}",
+            Event.RESTARTED: f"{run.error}; it is started again from its last checkpoint",
+            Event.COMPLETE: f"complete, {score}{self._beside()}",
+            Event.PAUSED: f"paused at {at} until the other trials have come as far",
+            Event.PRUNED: f"pruned (stopped early) at {at}, {score}{_reason(run)}",
+            Event.FAILED: f"FAILED: {run.error}",
+            Event.JUDGED: f"complete with {count(len(self._seeds), 'seed')}, mean {METRIC} {mean}{self._beside()}",
+            Event.OUTPACED: f"pruned at mean {METRIC} {mean}: no result with another seed can lift it to the best",
         }[event]
-        return f"{run.point if event in ('judged', 'outpaced') else run.label}  {text}"
+        return f"{run.trial_label if event.concerns_trial else run.label}  {text}"
 
     def _beside(self) -> str:
-        return f"   best {self._best[1]:.2f} ({self._best[0]})" if self._best else ""
+        return f" (best so far {self._best[1]:.2f}, trial {self._best[0]})" if self._best else ""
 
 
-def open_terminal(out: TextIO | None, sweep: Sweep, rows: Sequence[results.Row]) -> Terminal:
-    """What `sweep` writes on `out` (None: nothing), of whose runs earlier drivers have left `rows`.
-
-    Lines, unless it is a terminal that can move its cursor, and nobody keeps what appears on it for later.
-    """
-    leading = [row for row in results.ranked(rows) if row["status"] == "complete" and row["kind"] == "search"]
-    best = (leading[0]["trial"], leading[0][METRIC]) if leading and not sweep.points else None
-    if out is None or not out.isatty() or os.environ.get("TERM") == "dumb" or "CI" in os.environ:
-        return Terminal(out, sweep.seeds, best)
-    from rich.console import Console
-
-    from sweeps.progress.live import LiveTerminal, Plan
-
-    return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows))
-
-
-def silence() -> None:
-    """Keeps Ray's, Tune's and Optuna's own messages off the terminal. To be called before Ray is imported further."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-    # The trials write TensorBoard themselves, into their own directories.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    # Of every lost machine Ray prints the end of a log; a trial that goes on says so itself.
-    ray_logging.stdout_deduplicator.skip_re = re.compile("^Raylet is terminated")
-    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", module=r"ray\..*")
+def params_of(run: Run) -> dict[str, str]:
+    """Return the parameters of a run's trial, as they are shown, by what follows the last dot of their keys."""
+    return {short(key): param_text(value) for key, value in run.trial.params.items()}
 
 
 def _origin(run: Run) -> str:
-    parent = replicates.lineage(run.trial)
-    child = f"a child of {parent[replicates.PARENT]}, " if parent else ""
-    return f"   ({child}from iteration {run.iteration})" if run.iteration else ""
+    parent = replicates.parent_of(run.trial)
+    if parent:
+        return f", forked from trial {parent} at iteration {run.iteration}"
+    return f", resumed from iteration {run.iteration}" if run.iteration else ""
 
 
 def _reason(run: Run) -> str:
     reason = run.trial.user_attrs.get(replicates.REASON)
-    return f"   {reason}" if reason else ""
+    return f": {reason}" if reason else ""
 
 
 def _params(run: Run) -> str:
-    if run.point == REFERENCE_LABEL:
-        return "the reference, without contrast"
-    return "  ".join(f"{name} {value}" for name, value in values_of(run).items())
-
-
-def values_of(run: Run) -> dict[str, str]:
-    """The parameters of a run's trial, as they are shown, by what follows the last dot of their keys."""
-    params = run.trial.params.items()
-    return {key.rpartition(".")[2]: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in params}
+    if run.trial_label == REFERENCE_LABEL:
+        return "as the reference, without contrast"
+    return f"with {', '.join(f'{name} {value}' for name, value in params_of(run).items())}"

@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from sweeps.search.replicates import COMPLETE, FAILED, METRIC
+from sweeps.common.names import METRIC, Event
 from sweeps.search.searcher import Run
 
-TAG = "outcome"
+_TAG = "outcome"
 
 
-def note_outcome(directory: Path, status: str, run: Run) -> None:
-    """Adds the text to the run in `directory`, with an event file of its own.
+def note_outcome(directory: Path, event: Event, run: Run) -> None:
+    """Add the text to the run's directory, in an event file of its own.
 
     Args:
-        directory: of the run, which has ended.
-        status: "complete", "pruned" or "failed".
-        run: what is known of it.
+        directory: The directory of the run.
+        event: How it has ended: COMPLETE, PRUNED or FAILED.
+        run: What is known of it.
     """
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    text = f"{status} at iteration {run.iteration} of {run.iterations}" if status != COMPLETE else status
-    if not math.isnan(score := run.metrics.get(METRIC, math.nan)):
-        text += f", {METRIC} {score:.2f}"
-    if status == FAILED:
+    text = f"{event} at iteration {run.iteration} of {run.iterations}" if event != Event.COMPLETE else str(event)
+    if not math.isnan(run.score):
+        text += f", {METRIC} {run.score:.2f}"
+    if event == Event.FAILED:
         text += f"\n\n    {run.error}"  # indented: as it is
     with SummaryWriter(str(directory)) as writer:
-        writer.add_text(TAG, text, run.iteration)
+        writer.add_text(_TAG, text, run.iteration)

@@ -17,17 +17,17 @@ RESAMPLED = 0.25
 
 
 def perturbed(params: Mapping[str, Any], space: Space, rng: np.random.Generator) -> dict[str, Any]:
-    """A child's parameters.
+    """Return a child's parameters.
 
     Each is changed by one of `FACTORS`, whole numbers by one at least, and kept within its range; one of several
     choices gives way to a neighbor. With probability `RESAMPLED` it is drawn from its range instead.
 
     Args:
-        params: of the parent.
-        space: the ranges.
-        rng: source of all randomness.
+        params: The parent's parameters.
+        space: The ranges.
+        rng: The source of all randomness.
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     for key, distribution in space.items():
         anew, up, where = rng.random() < RESAMPLED, rng.random() < 0.5, rng.random()
         changed[key] = _drawn(distribution, where) if anew else _moved(distribution, params[key], up)
@@ -47,9 +47,10 @@ def _moved(distribution: BaseDistribution, value: Any, up: bool) -> Any:
 
 
 def _drawn(distribution: BaseDistribution, where: float) -> Any:
-    """The value at a share `where`, in [0, 1), of the range."""
+    """Return the value at a share `where`, in [0, 1), of the range."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(where * len(distribution.choices))]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution)), f"unknown kind: {distribution}"
     low, high = distribution.low, distribution.high
     if distribution.log:
         return _within(distribution, low * (high / low) ** where)
@@ -57,7 +58,7 @@ def _drawn(distribution: BaseDistribution, where: float) -> Any:
 
 
 def _within(distribution: BaseDistribution, value: float) -> Any:
-    """The nearest value that the distribution has."""
+    """Return the nearest value that the distribution has."""
     assert isinstance(distribution, (IntDistribution, FloatDistribution)), f"unknown kind: {distribution}"
     low, high, step = distribution.low, distribution.high, distribution.step
     if step is not None:

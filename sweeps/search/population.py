@@ -1,10 +1,11 @@
-"""Population based training: the worst trials make room for children of the best ones, which go on in mid-training.
+"""Population based training: the worst trials make room for children that are forked from the best in mid-training.
 
 Jaderberg et al., Population Based Training of Neural Networks, 2017, section 3, with truncation selection. A population
 has a fixed size. Once so many trials have reported at a rung, one that is in the lowest quarter there is ended with its
 report, and its place is taken by a child of one of the highest quarter: a new trial of the study that has the parent's
-parameters, perturbed, and goes on from a copy of the parent's last checkpoint to the same number of iterations. A trial
-is only ended when there is a child for its place, so that as many trials as the population has are trained to the end.
+parameters, perturbed, and is trained from a copy of the parent's last checkpoint to the same number of iterations. A
+trial is only ended when there is a child for its place, so that as many trials as the population has are trained to the
+end.
 
 The study is the only truth. A child is added to it, with all that is to be known of it and RUNNING, in one transaction
 after the checkpoint has been copied: from then on the trial in whose place it is has ended, even if the driver is
@@ -23,15 +24,17 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pgpc.bases.state import ADJUSTABLE, CHECKPOINT, read_metrics
-from pgpc.config import Config
+from pgpc.config import Config, adjustable_keys
+from pgpc.models.checkpoint import CHECKPOINT, read_metrics
+from sweeps.common.names import METRIC, Status
+from sweeps.common.private_optuna import revive
+from sweeps.definition.options import SweepOptions
 from sweeps.definition.space import Conditions, Space
-from sweeps.search import algorithms, replicates
+from sweeps.search import replicates, schedulers
 from sweeps.search.perturbation import perturbed
-from sweeps.search.replicates import METRIC
 
 _QUARTER = 4
-_FOLDER = "parent"  # in the child's directory, what it goes on from
+_FOLDER = "parent"  # in the child's directory, what it is forked from
 _REPLACES, _RUNG = "replaces", "rung"
 """User attributes of a child: in whose place it is, and at which rung that one was in the lowest quarter."""
 
@@ -40,13 +43,13 @@ class Population:
     """Which trials of a study make room for which children.
 
     Args:
-        study: of the search.
-        space: of its parameters.
-        size: trials that are trained to the end.
-        rungs: iterations at which trials are compared; every trial reports at each.
-        iterations: at which a trial is complete.
-        seed: of the random choices, which depend on it and on the number of the child only.
-        trials: folder with the trials' directories.
+        study: The study of the search.
+        space: The space of its parameters.
+        size: Number of trials that are trained to the end.
+        rungs: Iterations at which trials are compared; every trial reports at each.
+        iterations: Iteration at which a trial is complete.
+        seed: Seed of the random choices, which depend on it and on the number of the child only.
+        trials: Folder with the trials' directories.
     """
 
     def __init__(
@@ -63,16 +66,16 @@ class Population:
         self._study, self._space, self._size = study, space, size
         self._rungs, self._iterations, self._seed, self._trials = frozenset(rungs), iterations, seed, trials
 
-    def has_place(self) -> bool:
-        """Whether there are fewer members, trials that run or are complete, than the population has places."""
+    def has_free_slot(self) -> bool:
+        """Return whether there are fewer members, trials that run or are complete, than the population has places."""
         return sum(t.state in (TrialState.RUNNING, TrialState.COMPLETE) for t in self._own()) < self._size
 
     def is_rung(self, iteration: int) -> bool:
-        """Whether trials are compared there."""
+        """Return whether trials are compared at this iteration."""
         return iteration in self._rungs
 
     def replace(self, trial: optuna.Trial, iteration: int) -> FrozenTrial | None:
-        """Ends a trial that has just reported at `iteration`, if it is of the lowest quarter.
+        """End a trial that has just reported at `iteration`, if it is of the lowest quarter.
 
         It is compared at the last rung at which as many have reported as the population has: what the first to come
         there is worth shows when the others have come, and where all run at the same time that is one report later.
@@ -101,24 +104,24 @@ class Population:
         return None
 
     def end_replaced(self) -> None:
-        """Ends the trials that have been replaced by a driver that was killed before it could end them."""
+        """End the trials that have been replaced by a driver that was killed before it could end them."""
         trials = self._own()
         children = {child.user_attrs[_REPLACES]: child for child in trials if _REPLACES in child.user_attrs}
         for frozen in trials:
             if frozen.state == TrialState.RUNNING and _label(frozen) in children:
-                trial = optuna.Trial(self._study, frozen._trial_id)
+                trial = revive(self._study, frozen)
                 trial.set_user_attr(replicates.REASON, _reason(children[_label(frozen)]))
-                trial.set_user_attr("status", replicates.PRUNED)
+                replicates.set_status(trial, 0, (0,), Status.PRUNED)  # there is one seed, see `check_population`
                 self._study.tell(trial, state=TrialState.PRUNED)
 
-    def spec(self, trial: optuna.Trial) -> dict[str, str]:
-        """What a trial's training has to be told."""
-        if replicates.PARENT not in trial.user_attrs:
-            return {}
-        return {"parent": str(self._trials / f"{trial.number:04d}" / _FOLDER)}
+    def parent_folder(self, trial: optuna.Trial) -> Path | None:
+        """Return the folder with the checkpoint that a trial is forked from; None for one without a parent."""
+        if replicates.parent_of(trial) is None:
+            return None
+        return self._trials / f"{trial.number:04d}" / _FOLDER
 
     def clean(self, trial: optuna.Trial) -> None:
-        """Removes what a trial that has ended went on from."""
+        """Remove the checkpoint that a trial was forked from, when the trial has ended."""
         shutil.rmtree(self._trials / f"{trial.number:04d}" / _FOLDER, ignore_errors=True)
 
     def _child(self, number: int, parent: FrozenTrial, metrics: dict[str, float], attrs: dict[str, Any]) -> FrozenTrial:
@@ -127,19 +130,16 @@ class Population:
             state=TrialState.RUNNING,
             params=perturbed(parent.params, self._space, rng),
             distributions=self._space,
-            user_attrs={
-                replicates.PARENT: _label(parent),
-                replicates.PARENT_ITERATION: int(metrics["iteration"]),
-                replicates.PARENT_SECONDS: metrics["seconds"],
-                "metrics": metrics,
-                **attrs,
-            },
+            user_attrs={**replicates.parent_attrs(_label(parent), metrics), **attrs},
         )
 
     def _copy_checkpoint(self, parent: Path, child: Path) -> dict[str, float] | None:
-        """Copies the newest checkpoint that can be read, whole or not at all; returns its last report.
+        """Copy the newest checkpoint that can be read, whole or not at all.
 
-        The parent goes on meanwhile, and keeps no other. None where it has none, or it is that of the end.
+        The parent is trained on meanwhile, and keeps no other.
+
+        Returns:
+            The last report in the checkpoint; None where there is no checkpoint, or it is that of the end.
         """
         partial, target = child / f"{_FOLDER}-partial", child / _FOLDER
         for folder in (partial, target):  # of a driver that was killed before the child was in the study
@@ -161,51 +161,40 @@ class Population:
         return [trial for trial in self._study.get_trials(deepcopy=False) if replicates.is_own(trial)]
 
 
-def check_population(flags: Mapping[str, Any], config: Config, space: Space, when: Conditions, num_points: int) -> None:
+def check_population(options: SweepOptions, config: Config, space: Space, when: Conditions, num_enqueued: int) -> None:
     """Refuse what population based training cannot do.
 
     Args:
-        flags: of the sweep.
-        config: of the trials.
-        space: of the search.
-        when: its conditions.
-        num_points: that are to be tried, whatever the search suggests.
+        options: The options of the sweep; its population and trials are known by now.
+        config: The config of the trials.
+        space: What is searched.
+        when: The conditions of the space.
+        num_enqueued: Number of trials that are to be run, whatever the search suggests.
 
     Raises:
-        ValueError: see above; the message has the remedy.
+        ValueError: There is something that it cannot do; the message has the remedy.
     """
-    size, num_trials = flags["population"], flags["trials"]
-    fixed = [key for key in space if key not in ADJUSTABLE]
+    size, num_trials = options.population or 0, options.trials or 0
+    fixed = [key for key in space if key not in adjustable_keys()]
     if fixed:
         raise ValueError(
-            f"--scheduler pbt changes parameters in mid-training, which must be of {', '.join(ADJUSTABLE)}, but got "
-            f"{fixed[0]}. Use another --scheduler, or --set {fixed[0]}=VALUE."
+            "--scheduler pbt changes parameters in mid-training, which must be of "
+            f"{', '.join(adjustable_keys())}, but got {fixed[0]}. Use another --scheduler, or --set {fixed[0]}=VALUE."
         )
     if when:
         raise ValueError(
             f"--scheduler pbt perturbs all parameters of a trial, but {next(iter(when))} is searched under a condition "
             "only. Use another --scheduler, or leave the condition out."
         )
-    if len(flags["seeds"] or []) > 1:
+    if len(options.seeds or ()) > 1:
         raise ValueError(
-            f"--scheduler pbt trains with one seed, but got --seeds {flags['seeds']}. Use --seed, or another "
-            "--scheduler."
+            f"--scheduler pbt trains with one seed, but got --seeds {list(options.seeds or ())}. Use --seed, or "
+            "another --scheduler."
         )
-    if flags["search"] == "grid":
-        raise ValueError("--scheduler pbt makes its own points, but got --search grid. Use another --search.")
-    if size < 2:
-        raise ValueError(f"--population must be at least 2, to compare them, but got {size}. Give more.")
-    if num_trials <= size:
-        raise ValueError(
-            f"--trials must be more than the population of {size}, of which the others take the places, but got "
-            f"{num_trials}. Give more --trials, or a smaller --population."
-        )
-    if num_points > size:
-        raise ValueError(
-            f"--population must be at least {num_points}, for the preset's own point and those of --enqueue, but got "
-            f"{size}. Give more, or fewer points."
-        )
-    if not algorithms.rungs("pbt", config):
+    if options.search == "grid":
+        raise ValueError("--scheduler pbt makes its own parameters, but got --search grid. Use another --search.")
+    _check_size(size, num_trials, num_enqueued)
+    if not schedulers.rungs(options.scheduler, config):
         raise ValueError(
             "--scheduler pbt compares trials at evaluations between contrast.start and the end, so that "
             f"training.eval_interval must be smaller, but got {config.training.eval_interval}. "
@@ -213,24 +202,40 @@ def check_population(flags: Mapping[str, Any], config: Config, space: Space, whe
         )
 
 
+def _check_size(size: int, num_trials: int, num_enqueued: int) -> None:
+    """Check that a population of this size can be filled, and can lose members to others."""
+    if size < 2:
+        raise ValueError(f"--population must be at least 2, to compare them, but got {size}. Give more.")
+    if num_trials <= size:
+        raise ValueError(
+            f"--trials must be more than the population of {size}, of which the others take the places, but got "
+            f"{num_trials}. Give more --trials, or a smaller --population."
+        )
+    if num_enqueued > size:
+        raise ValueError(
+            f"--population must be at least {num_enqueued}, for the preset's own parameters and those of --enqueue, "
+            f"but got {size}. Give more, or enqueue fewer."
+        )
+
+
 def is_low(values: Mapping[int, float], number: int) -> bool:
-    """Whether a trial is of the lowest quarter: no more than that, and one at least, score as little as it does.
+    """Return whether a trial is of the lowest quarter: no more than that, and one at least, score as little.
 
     Args:
-        values: score by trial, of all that have come as far.
-        number: of the trial.
+        values: Score by the trial's number, of all trials that have come as far.
+        number: The number of the trial.
     """
     return len(values) > 1 and sum(v <= values[number] for v in values.values()) <= max(1, len(values) // _QUARTER)
 
 
 def highest(values: Mapping[int, float]) -> list[int]:
-    """The trials of the highest quarter, at least one, best first."""
+    """Return the numbers of the trials of the highest quarter, at least one, best first."""
     ranked = sorted(values, key=lambda number: (-values[number], number))
     return ranked[: max(1, len(values) // _QUARTER)]
 
 
 def _values(trials: Sequence[FrozenTrial], rung: int) -> dict[int, float]:
-    """Scores there of all trials that have trained as far themselves, and were not in a lowest quarter before."""
+    """Return the scores at a rung of all trials that came so far themselves and were in no lowest quarter before."""
     last = {t.user_attrs[_REPLACES]: t.user_attrs[_RUNG] for t in trials if _REPLACES in t.user_attrs}
     return {
         t.number: t.intermediate_values[rung]

@@ -1,46 +1,60 @@
 """The search: an Optuna study that is the only truth about a sweep's trials, and Tune, which executes them.
 
 A trial that is RUNNING in the study is one that somebody has started and nobody has ended. If its driver was killed it
-stays so, and the next driver hands it out again: same number, same parameters, same directory, so that it goes on
+stays so, and the next driver hands it out again: same number, same parameters, same directory, so that it resumes
 from its checkpoint. Tune is always started afresh and is told nothing about the past.
 
 With a population (see :mod:`sweeps.search.population`) a trial that has to wait for others is RUNNING, too.
 
-A trial is trained once per seed, and judged on the mean; to Tune each of these replicates is a trial of its own. The
-pruner sees the curve of the first seed, at the iterations of its reports; a study has, besides, the mean over the first
-k seeds at k times the iterations of one, for k from 2 on.
+A trial is trained once per seed, and judged on the mean; to Tune each of these runs is a trial of its own. The pruner
+sees the curve of the first seed, at the iterations of its reports; a study has, besides, the mean over the first k
+seeds at k times the iterations of one, for k from 2 on.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import TrialState
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from sweeps.common.names import METRIC, REFERENCE_LABEL, Event, Status
+from sweeps.common.private_optuna import revive, stored
 from sweeps.definition.space import Conditions, Space, is_active
-from sweeps.execution.trial import FAILED
 from sweeps.search import replicates
 from sweeps.search.population import Population
-from sweeps.search.replicates import METRIC, REFERENCE_LABEL
+from sweeps.search.trial_spec import FAILURE, TrialSpec
 
 
 @dataclass(kw_only=True)
 class Run:
-    """A replicate of a trial of the study that this driver is executing."""
+    """A run that this driver is executing: the training of a trial of the study with one seed.
+
+    Attributes:
+        label: The run's own label.
+        trial_label: The label of its trial; `label` itself where there is one seed.
+        seed: The seed.
+        iterations: The iteration at which it is complete.
+        study: The study that its trial belongs to.
+        trial: The trial.
+        metrics: Its last report.
+        prune: Whether it is to be stopped for good.
+        pause: Whether it is to be stopped until others have come as far.
+        error: Why it has failed, or why one of its processes has.
+        reported: Whether this driver has had a report of it.
+        steps: Iterations whose value the study holds already.
+    """
 
     label: str
-    point: str
-    """Label of the trial; `label` itself where there is one seed."""
+    trial_label: str
     seed: int
     iterations: int
-    """At which it is complete."""
     study: optuna.Study
     trial: optuna.Trial
     metrics: dict[str, float] = field(default_factory=dict)
@@ -49,36 +63,40 @@ class Run:
     error: str = ""
     reported: bool = False
     steps: set[int] = field(default_factory=set)
-    """Iterations whose value the study holds already."""
 
     @property
     def iteration(self) -> int:
-        """Optimizer steps done so far, as far as reported; 0 before the first report."""
+        """The optimizer steps done so far, as far as reported; 0 before the first report."""
         return int(self.metrics.get("iteration", 0))
+
+    @property
+    def score(self) -> float:
+        """The mIoU of the last report in percent; NaN before the first."""
+        return self.metrics.get(METRIC, math.nan)
 
 
 class StudySearcher(Searcher):
     """Hands the trials of a study to Tune and writes what becomes of them back into the study.
 
     Args:
-        study: of the search.
-        reference: of the reference row, which is run first, once per seed, and never pruned; None without one.
-        space: what to search; every trial gets a value for each key whose condition it meets.
-        when: conditions of the space.
-        objectives: metrics that a trial is judged on, as in the study. With several nothing is pruned, and every trial
-            gets all its seeds.
-        known: parameters of the first trials, in order.
-        num_trials: of the search, finished ones of earlier drivers and failed ones included.
-        iterations: parameters -> at which iteration a trial is complete; those of the reference are {}.
-        make_spec: (label, parameters, seed) -> what Tune passes to the trainable.
-        on_event: (event, run) with the events "started", "reported", "resumed", "restarted", "complete", "pruned" and
-            "failed"; with several seeds also "judged", when the last one has made a trial complete, and "outpaced",
-            when a trial gets no more seeds; with a population also "paused". Called after the study knows.
-        seeds: that every trial is trained with.
-        side_by_side: all seeds of a trial are run, at the same time where there is room; else one after the other,
-            and a trial whose mean cannot reach that of the best any more gets no more of them.
-        population: whose worst trials are replaced; the one of its members that is least advanced is run next, and one
-            that reaches a rung makes room for those behind it. Without one trials are left to the study's pruner.
+        study: The study of the search.
+        reference: The study of the reference, which is run first, once per seed, and never stopped; None without one.
+        space: What to search; every trial gets a value for each key whose condition it meets.
+        known: Parameters of the first trials, in order.
+        num_trials: Number of trials of the search, finished ones of earlier drivers and failed ones included.
+        iterations: Gives the iteration at which a trial is complete for its parameters; the reference's are {}.
+        make_spec: Gives what the training is told for a run's label, its parameters and its seed.
+        on_event: Is told each event and the run it happens to, after the study knows. With several seeds the events
+            JUDGED and OUTPACED are among them, with a population PAUSED.
+        seeds: Seeds that every trial is trained with.
+        side_by_side: Whether all seeds of a trial are run, at the same time where there is room; else one after the
+            other, and a trial whose mean cannot reach that of the best any more gets no more of them.
+        when: The conditions of the space.
+        objectives: Metrics that a trial is judged on, as in the study. With several nothing is stopped early, and every
+            trial gets all its seeds.
+        population: The population whose worst trials are replaced; the one of its members that is least advanced is
+            run next, and one that reaches a rung makes room for those behind it. Without one trials are left to the
+            study's pruner.
     """
 
     def __init__(
@@ -89,15 +107,15 @@ class StudySearcher(Searcher):
         space: Space,
         known: Sequence[dict[str, Any]],
         num_trials: int,
-        iterations: Callable[[dict[str, Any]], int],
-        make_spec: Callable[[str, dict[str, Any], int], dict[str, Any]],
-        on_event: Callable[[str, Run], None],
+        iterations: Callable[[Mapping[str, Any]], int],
+        make_spec: Callable[[str, dict[str, Any], int], TrialSpec],
+        on_event: Callable[[Event, Run], None],
         seeds: Sequence[int] = (0,),
         side_by_side: bool = False,
         when: Conditions | None = None,
         objectives: Sequence[str] = (METRIC,),
         population: Population | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self._study = study
         self._reference = reference
@@ -117,32 +135,48 @@ class StudySearcher(Searcher):
         self._runs: dict[str, Run] = {}
         self._queue: deque[Run] = deque()
         own = self._own_trials()
-        for point in known[len(own) :]:  # a driver may have been killed before it had enqueued them all
-            study.enqueue_trial(point)
+        for params in known[len(own) :]:  # a driver may have been killed before it had enqueued them all
+            study.enqueue_trial(params)
         self._interrupted = [t for t in own if t.state == TrialState.RUNNING]
         self._num_started = sum(t.state != TrialState.WAITING for t in own)
         finished = reference is None or any(t.state.is_finished() for t in reference.get_trials(deepcopy=False))
         self._reference_pending = not finished
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Tune asks for a run: the reference first, then what was interrupted, then new ones."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray, too, returns texts
+        """Return the next run for Tune: the reference first, then what was interrupted, then new ones.
+
+        Args:
+            trial_id: Tune's name for it.
+
+        Returns:
+            The plain data of its `TrialSpec`; None where there is none now, but may be one later; or Tune's word for
+            the end.
+        """
         while (run := self._next()) is not None:
             self._runs[trial_id] = run
             try:
                 spec = self._make_spec(run.label, run.trial.params, run.seed)
             except ValueError as error:  # values that are valid one by one, but not together
-                self.on_trial_complete(trial_id, {FAILED: str(error)})
+                self.on_trial_complete(trial_id, {FAILURE: str(error)})
                 continue
             if self._population:
-                spec |= self._population.spec(run.trial)
-            self._set(run, "status", replicates.RUNNING)
-            self._on_event("started", run)
-            return spec
+                spec = replace(spec, parent=self._population.parent_folder(run.trial))
+            replicates.set_status(run.trial, run.seed, self._seeds, Status.RUNNING)
+            self._on_event(Event.STARTED, run)
+            return spec.to_plain()
         # What runs now may be followed by a run with another seed, by a child, or by itself after a pause.
-        return None if self._runs and (len(self._seeds) > 1 or self._population) else Searcher.FINISHED
+        return None if self._runs and (len(self._seeds) > 1 or self._population) else str(Searcher.FINISHED)
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
-        """Takes a run's report into the study; says whether the run is to be stopped."""
+        """Take a run's report into the study.
+
+        Args:
+            trial_id: Tune's name for the run.
+            metrics: What the training has reported.
+
+        Returns:
+            Whether the run is to be stopped.
+        """
         run = self._runs[trial_id]
         if METRIC not in metrics:  # a checkpoint between two evaluations
             return False
@@ -156,87 +190,100 @@ class StudySearcher(Searcher):
             else:
                 replicates.note(trial, value, step)
             run.steps.add(step)
-        self._set(run, "metrics", metrics)
-        self._on_event("resumed" if resumed else "reported", run)
+        replicates.set_metrics(run.trial, run.seed, self._seeds, metrics)
+        self._on_event(Event.RESUMED if resumed else Event.REPORTED, run)
         judged = first and run.study is self._study and step < run.iterations
         if self._prunes and judged and not (run.prune or run.pause):
             self._judge(run)
         return run.prune or run.pause
 
     def _judge(self, run: Run) -> None:
-        """Decides after a report of the search whether the run goes on."""
+        """Decide after a report of the search whether the run goes on."""
         if not self._population:
             run.prune = run.trial.should_prune()
             return
-        run.prune = self._replace(run)
+        run.prune = self._replace(self._population, run)
         if not self._population.is_rung(run.iteration):
             return
         # Those that wait may now be among the worst, and need not be run again to learn it.
         for other in [other for other in self._queue if other.study is self._study]:
-            if self._replace(other):
+            if self._replace(self._population, other):
                 self._queue.remove(other)
-                self._end(other, replicates.PRUNED)
+                self._end(other, Status.PRUNED)
         if not run.prune:
             behind = sum(other.iteration < run.iteration for other in self._queue)
             # Runs that are about to stop make room, too.
             stopping = sum(other.prune or other.pause for other in self._runs.values())
-            run.pause = behind + len(self._interrupted) + self._has_place() > stopping
+            run.pause = behind + len(self._interrupted) + self._has_free_slot() > stopping
 
-    def _replace(self, run: Run) -> bool:
-        """Whether the population replaces a run; its child is queued."""
-        child = self._num_started < self._num_trials and self._population.replace(run.trial, run.iteration)
-        if not child:
+    def _replace(self, population: Population, run: Run) -> bool:
+        """Return whether the population replaces a run; its child is then queued."""
+        child = population.replace(run.trial, run.iteration) if self._num_started < self._num_trials else None
+        if child is None:
             return False
         self._num_started += 1
-        self._begin(optuna.Trial(self._study, child._trial_id))
+        self._begin(revive(self._study, child))
         return True
 
     def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
-        """A run's process has failed, with this message; unless `final` Tune starts it again."""
+        """Take note that a run's process has failed.
+
+        Args:
+            trial_id: Tune's name for the run.
+            message: Why it has failed.
+            final: Whether Tune gives the run up; else it starts the run again.
+        """
         run = self._runs[trial_id]
         run.error = message
         if not final:
-            self._on_event("restarted", run)
+            self._on_event(Event.RESTARTED, run)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tune has ended a run. Not called for those that a stopped sweep leaves unfinished: they stay RUNNING."""
+        """Take note that Tune has ended a run.
+
+        Tune does not call it for runs that a stopped sweep leaves unfinished: they stay RUNNING.
+
+        Args:
+            trial_id: Tune's name for the run.
+            result: Its last report, or why it cannot succeed.
+            error: Whether its process was lost.
+        """
         run = self._runs.pop(trial_id)
-        is_number = not math.isnan(run.metrics.get(METRIC, math.nan))
-        failure = run.error if error else (result or {}).get(FAILED, "")
+        failure = run.error if error else (result or {}).get(FAILURE, "")
         if run.pause and not failure and not error:
             run.pause = run.reported = False
             self._queue.append(run)
-            self._on_event("paused", run)
+            self._on_event(Event.PAUSED, run)
             return
         if not failure and run.prune:
-            event = replicates.PRUNED
-        elif not failure and not error and run.iteration >= run.iterations and is_number:
-            event = replicates.COMPLETE
+            status = Status.PRUNED
+        elif not failure and not error and run.iteration >= run.iterations and not math.isnan(run.score):
+            status = Status.COMPLETE
         else:
-            event = replicates.FAILED
+            status = Status.FAILED
             run.error = failure or (
                 f"{METRIC} is not a number"
                 if run.iteration >= run.iterations
                 else f"ended at iteration {run.iteration} of {run.iterations} without saying why"
             )
-            self._set(run, "error", run.error)
-        self._end(run, event)
+            replicates.set_error(run.trial, run.seed, self._seeds, run.error)
+        self._end(run, status)
 
-    def _end(self, run: Run, event: str) -> None:
-        """A run has ended like this."""
-        self._set(run, "status", event)
-        outcome = self._advance(run.study, run.trial)
+    def _end(self, run: Run, status: Status) -> None:
+        """Take note of what has become of a run."""
+        replicates.set_status(run.trial, run.seed, self._seeds, status)
+        verdict = self._advance(run.study, run.trial)
         if self._population and run.study is self._study:
             self._population.clean(run.trial)
-        self._on_event(event, run)
-        if outcome:
-            self._on_event(outcome, run)
+        self._on_event(Event(status.value), run)
+        if verdict:
+            self._on_event(verdict, run)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is saved at every change."""
+        """Do nothing: the study is saved at every change."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the study is the state."""
+        """Do nothing: the study is the state."""
 
     def _next(self) -> Run | None:
         while self._wants_another() and self._begin_another():
@@ -247,75 +294,86 @@ class StudySearcher(Searcher):
         return run
 
     def _wants_another(self) -> bool:
-        """Whether another trial is to be begun before one of the queue is run; new ones are the least advanced."""
+        """Return whether another trial is to be begun before one of the queue is run.
+
+        New ones are the least advanced.
+        """
         return all(run.iteration > 0 for run in self._queue) if self._population else not self._queue
 
     def _begin_another(self) -> bool:
-        if self._reference_pending:
+        if self._reference is not None and self._reference_pending:
             self._reference_pending = False
             left = self._reference.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            trial = optuna.Trial(self._reference, left[0]._trial_id) if left else self._reference.ask()
+            trial = revive(self._reference, left[0]) if left else self._reference.ask()
             self._advance(self._reference, trial)
         elif self._interrupted:
-            self._begin(optuna.Trial(self._study, self._interrupted.pop(0)._trial_id))
-        elif self._has_place():
+            self._begin(revive(self._study, self._interrupted.pop(0)))
+        elif self._has_free_slot():
             self._num_started += 1
             self._begin(self._study.ask())
         else:
             return False
         return True
 
-    def _has_place(self) -> bool:
-        """Whether one more trial may be started that is nobody's child."""
-        return self._num_started < self._num_trials and (not self._population or self._population.has_place())
+    def _has_free_slot(self) -> bool:
+        """Return whether one more trial may be started that is nobody's child."""
+        return self._num_started < self._num_trials and (not self._population or self._population.has_free_slot())
 
     def _begin(self, trial: optuna.Trial) -> None:
         self._complete_params(trial)
         self._advance(self._study, trial)
 
-    def _advance(self, study: optuna.Study, trial: optuna.Trial) -> str | None:
-        """Queues the next replicates of a trial, or ends it; returns the event of the latter, with several seeds."""
+    def _advance(self, study: optuna.Study, trial: optuna.Trial) -> Event | None:
+        """Queue the next runs of a trial, or end the trial.
+
+        Returns:
+            What has happened to the trial as a whole, with several seeds; else None.
+        """
         states = {seed: replicates.status(trial, seed, self._seeds) for seed in self._seeds}
-        under_way = {run.seed for run in (*self._runs.values(), *self._queue) if run.trial is trial}
-        to_do = [seed for seed, state in states.items() if state in (None, replicates.RUNNING)]
-        scores = replicates.values(trial, self._seeds)
-        num_scores = len(scores)
-        if num_scores > 1 and self._prunes:
-            iterations = self._iterations(trial.params)
-            if num_scores * iterations not in _curve(trial):
-                trial.report(replicates.mean(scores.values()), num_scores * iterations)
+        scores = list(replicates.values(trial, self._seeds).values())
+        self._report_mean(trial, scores)
+        to_do = [seed for seed, state in states.items() if state in (None, Status.RUNNING)]
         given_up = False
         if study is self._study and not self._side_by_side:
-            given_up = bool({replicates.FAILED, replicates.PRUNED} & set(states.values())) or (
-                self._prunes and num_scores > 0 and not self._can_catch_up(list(scores.values()))
+            given_up = bool({Status.FAILED, Status.PRUNED} & set(states.values())) or (
+                self._prunes and bool(scores) and not self._can_catch_up(scores)
             )
             to_do = to_do[:1]
         if to_do and not given_up:
+            under_way = {run.seed for run in (*self._runs.values(), *self._queue) if run.trial is trial}
             self._queue.extend(self._run(study, trial, seed) for seed in to_do if seed not in under_way)
             return None
-        if replicates.FAILED in states.values():
+        if Status.FAILED in states.values():
             if len(self._seeds) > 1:
-                seed = next(seed for seed, state in states.items() if state == replicates.FAILED)
-                trial.set_user_attr("error", f"seed {seed}: {replicates.error(trial, seed, self._seeds)}")
+                seed = next(seed for seed, state in states.items() if state == Status.FAILED)
+                message = f"seed {seed}: {replicates.error(trial, seed, self._seeds)}"
+                replicates.set_trial_error(trial, message)
             study.tell(trial, state=TrialState.FAIL)
             return None
         if given_up:
             study.tell(trial, state=TrialState.PRUNED)
-            return None if replicates.PRUNED in states.values() else "outpaced"
+            return None if Status.PRUNED in states.values() else Event.OUTPACED
         study.tell(trial, replicates.means(trial, self._seeds, self._objectives))
-        return "judged" if len(self._seeds) > 1 else None
+        return Event.JUDGED if len(self._seeds) > 1 else None
+
+    def _report_mean(self, trial: optuna.Trial, scores: Sequence[float]) -> None:
+        """Tell the study the mean over these seeds of a trial, once."""
+        if len(scores) > 1 and self._prunes:
+            step = len(scores) * self._iterations(trial.params)
+            if step not in _curve(trial):
+                trial.report(replicates.mean(scores), step)
 
     def _can_catch_up(self, scores: list[float]) -> bool:
-        complete = [t.value for t in self._own_trials() if t.state == TrialState.COMPLETE]
+        complete = [t.values[0] for t in self._own_trials() if t.state == TrialState.COMPLETE]
         known = [*self._own_trials(), *(self._reference.get_trials(deepcopy=False) if self._reference else [])]
         spread = replicates.spread_between_seeds(list(replicates.values(t, self._seeds).values()) for t in known)
         return replicates.can_catch_up(scores, len(self._seeds), max(complete, default=-math.inf), spread)
 
     def _run(self, study: optuna.Study, trial: optuna.Trial, seed: int) -> Run:
-        point = REFERENCE_LABEL if study is self._reference else f"{trial.number:04d}"
+        label = REFERENCE_LABEL if study is self._reference else f"{trial.number:04d}"
         return Run(
-            label=point + replicates.suffix(seed, self._seeds),
-            point=point,
+            label=label + replicates.suffix(seed, self._seeds),
+            trial_label=label,
             seed=seed,
             iterations=self._iterations(trial.params),
             study=study,
@@ -324,25 +382,23 @@ class StudySearcher(Searcher):
             steps=set(_curve(trial)),
         )
 
-    def _set(self, run: Run, name: str, value: Any) -> None:
-        run.trial.set_user_attr(name + replicates.suffix(run.seed, self._seeds), value)
-
-    def _own_trials(self) -> list[optuna.trial.FrozenTrial]:
+    def _own_trials(self) -> list[FrozenTrial]:
         return [trial for trial in self._study.get_trials(deepcopy=False) if replicates.is_own(trial)]
 
     def _complete_params(self, trial: optuna.Trial) -> None:
-        """Gives `trial` the parameters that it lacks: all if it is new, some if its driver died while asking."""
+        """Give `trial` the parameters that it lacks: all if it is new, some if its driver died while asking."""
         for key, d in self._space.items():
             if not is_active(key, trial.params, self._when):
                 continue
             if isinstance(d, CategoricalDistribution):
                 trial.suggest_categorical(key, d.choices)
-            elif isinstance(d, optuna.distributions.IntDistribution):
+            elif isinstance(d, IntDistribution):
                 trial.suggest_int(key, d.low, d.high, step=d.step, log=d.log)
             else:
+                assert isinstance(d, FloatDistribution), f"unknown kind: {d}"
                 trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
 
 
 def _curve(trial: optuna.Trial) -> dict[int, float]:
-    """What the study holds of a trial's reports; read alone, for all trials together are many."""
-    return replicates.curve(trial.storage.get_trial(trial._trial_id))
+    """Return what the study holds of a trial's reports."""
+    return replicates.curve(stored(trial))

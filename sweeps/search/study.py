@@ -10,11 +10,11 @@ from typing import Any
 
 import optuna
 
-from sweeps.definition.objectives import DIRECTIONS
+from sweeps.definition.objectives import OBJECTIVES
 
 
 def study_url(results: Path) -> str:
-    """Address of a sweep's study, for Optuna and its tools."""
+    """Return the address of a sweep's study, for Optuna and its tools."""
     return f"sqlite:///{results / 'study.db'}"
 
 
@@ -27,9 +27,18 @@ def open_studies(
     objectives: Sequence[str],
     reference: bool,
 ) -> tuple[optuna.Study, optuna.Study | None]:
-    """The study of the search and, where there is one, that of the reference, in one storage; made where missing.
+    """Open the studies of a sweep, which are made where they are missing.
 
-    Both have the same `objectives`, keys of :data:`sweeps.definition.objectives.DIRECTIONS`.
+    Args:
+        url: Address of the storage that holds both.
+        name: Name of the sweep.
+        sampler: What suggests the parameters.
+        pruner: What stops trials early.
+        objectives: Names of the objectives, the same for both.
+        reference: Whether there is a reference.
+
+    Returns:
+        The study of the search, and that of the reference, if there is one.
     """
     storage = optuna.storages.RDBStorage(url)
 
@@ -37,7 +46,7 @@ def open_studies(
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=[DIRECTIONS[objective] for objective in objectives],
+            directions=[OBJECTIVES[objective].direction for objective in objectives],
             load_if_exists=True,
             **kwargs,
         )
@@ -49,13 +58,16 @@ def open_studies(
 
 
 def check_study(results: Path) -> None:
-    """Looks at the study of a sweep that is to be resumed.
+    """Look at the study of a sweep that is to be resumed.
 
-    A new study would give other parameters to the numbers of trials whose checkpoints are there, and they would go on
+    A new study would give other parameters to the numbers of trials whose checkpoints are there, and they would resume
     from those.
 
+    Args:
+        results: The folder of the sweep.
+
     Raises:
-        ValueError: it is damaged, or does not know the trials that the sweep has left.
+        ValueError: The study is damaged, or does not know the trials that the sweep has left.
     """
     file = results / "study.db"
     remedy = "Put the file back from a copy, or start the sweep anew under another --name."

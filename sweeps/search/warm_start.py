@@ -1,4 +1,4 @@
-"""What a search is told before it starts: points that the user knows, and trials of an earlier study."""
+"""What a search is told before it starts: parameters that the user wants tried, and trials of an earlier study."""
 
 from __future__ import annotations
 
@@ -11,49 +11,54 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from sweeps.common.names import METRIC
+from sweeps.common.private_optuna import contains
 from sweeps.definition.objectives import DIRECTIONS
-from sweeps.definition.space import Conditions, Space, holds, is_active
-from sweeps.search.replicates import EARLIER, METRIC
+from sweeps.definition.space import Conditions, Space, is_active
+from sweeps.search.replicates import EARLIER
 
 
-def read_points(texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Points as a user gives them.
+def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the parameters that a user wants tried.
 
     Args:
-        texts: each ``KEY=VALUE,KEY=VALUE``, or the name of a JSON file with a list of objects.
+        texts: Texts such as ``KEY=VALUE,KEY=VALUE``, or names of JSON files with a list of objects.
+
+    Returns:
+        For each trial, values or their texts by dotted key.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: A text is neither.
     """
-    points = []
+    params: list[dict[str, Any]] = []
     for text in texts:
         if "=" in text and not Path(text).exists():
             pairs = [pair.partition("=") for pair in text.split(",")]
             if not all(equals for _, equals, _ in pairs):
                 raise ValueError(f"--enqueue takes KEY=VALUE,KEY=VALUE or a JSON file, but got {text!r}.")
-            points.append({key.strip(): value.strip() for key, _, value in pairs})
+            params.append({key.strip(): value.strip() for key, _, value in pairs})
             continue
         try:
             found = json.loads(Path(text).expanduser().read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"--enqueue must name a JSON file, but {text!r} cannot be read: {error}.") from None
-        if not isinstance(found, list) or not all(isinstance(point, dict) for point in found):
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
             raise ValueError(
                 f'--enqueue must hold a list such as [{{"contrast.eta": 0.4}}], but {text!r} holds {found!r}.'
             )
-        points += found
-    return points
+        params += found
+    return params
 
 
 def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.Study:
-    """The study of an earlier search.
+    """Open the study of an earlier search.
 
     Args:
-        where: the results folder of a sweep; or an address of an Optuna storage, with ``#NAME`` of a study.
-        objectives: that it must have, in this order.
+        where: The results folder of a sweep; or an address of an Optuna storage, with ``#NAME`` of a study.
+        objectives: Names of the objectives that it must have, in this order.
 
     Raises:
-        ValueError: there is no such study, or it is not clear which one is meant, or it has other objectives.
+        ValueError: There is no such study, or it is not clear which one is meant, or it has other objectives.
     """
     url, _, name = where.partition("#")
     file = Path(where).expanduser() / "study.db"
@@ -89,14 +94,14 @@ def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.St
 def add_trials(
     study: optuna.Study, earlier: optuna.Study, space: Space, when: Conditions | None = None
 ) -> tuple[int, int]:
-    """Adds the complete trials of `earlier` to `study`, each once, that have the parameters of `space` and no others.
+    """Add the complete trials of `earlier` to `study`, each once, that have the parameters of `space` and no others.
 
     Of parameters with a condition in `when` they must have those, and those alone, whose condition they meet.
 
     They are known to the sampler, but are no trials of the sweep: they have no run, and no trial is stopped for them.
 
     Returns:
-        How many were added or had been before, and how many complete ones there are.
+        The number of trials that were added or had been before, and the number of complete ones that there are.
     """
     origin = f"{earlier.study_name}#"
     known = {trial.user_attrs.get(EARLIER) for trial in study.get_trials(deepcopy=False)}
@@ -105,7 +110,7 @@ def add_trials(
         trial
         for trial in complete
         if trial.params.keys() == {key for key in space if is_active(key, trial.params, when or {})}
-        and all(holds(space[key], value) for key, value in trial.params.items())
+        and all(contains(space[key], value) for key, value in trial.params.items())
     ]
     for trial in fitting:
         if f"{origin}{trial.number}" not in known:

@@ -30,7 +30,7 @@ TINY = {
     "data.rare_class_sampling": "false",
     "model.head_channels": 16,
     "contrast.start": 2,
-    "contrast.fill": 2,  # from the start, so that there is no warm-up
+    "contrast.fill": 2,  # from the start, so that there is no trunk to share
     "optimizer.warmup": 1,
     "training.iterations": 12,
     "training.batch_size": 2,
@@ -146,19 +146,19 @@ def interrupted_sweep(
     """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said."""
     storage = tmp_path_factory.mktemp("storage")
     first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
-    first.wait_for("0000  iteration 3/")
+    first.wait_for("0000  iteration 3 of")
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
     clean = [first.leaves_nothing()]
 
     second = start("--storage", storage, "--resume", "hardy")
-    second.wait_for("0000  (goes on|iteration)")
+    second.wait_for("0000  (resumed|iteration)")
     second.interrupt()
     second_code = second.wait(60)
     clean.append(second.leaves_nothing())
 
     third = start("--storage", storage, "--resume")
-    third.wait_for("0001  iteration 3/")
+    third.wait_for("0001  iteration 3 of")
     os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
     third_code = third.wait()
     clean.append(third.leaves_nothing())
@@ -171,15 +171,15 @@ def interrupted_sweep(
 
 
 @pytest.fixture(scope="session")
-def warmed_sweep(
+def trunk_sweep(
     start: Callable[..., Driver], tiny: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """A sweep whose driver is killed during the warm-up and which is resumed; and what both drivers said."""
+    """A sweep whose driver is killed while it trains the trunk and which is resumed; and what both drivers said."""
     storage = tmp_path_factory.mktemp("storage")
     changes = [*tiny, "--set", "contrast.start=6"]
     arguments = ("--storage", storage, "--trials", 1, "--scheduler", "none", "--workers", 1, *changes)
     killed = start("--name", "first", *arguments)
-    killed.wait_for("warmup  iteration 3/4")
+    killed.wait_for("trunk  iteration 3 of 4")
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
     assert killed.leaves_nothing()

@@ -2,7 +2,7 @@
 
     python tests/sweeps/stub_sweep.py FLAGS      as run_ablation.py; `training.iterations` reports of SECONDS each
 
-A trial keeps its checkpoint in its directory and goes on from it, as a training does. What it scores depends on its
+A trial keeps its checkpoint in its directory and resumes from it, as a training does. What it scores depends on its
 parameters and its iteration alone, and the checkpoint counts the iterations that led to it, so that one that was done
 twice, or left out, shows in what the trial reports in the end.
 """
@@ -19,21 +19,21 @@ from typing import Any
 
 from ray import tune
 
-from sweeps import run_ablation
-from sweeps.execution import tune_run as execution
-from sweeps.execution.trial import REPORT
+from sweeps import driver, run_ablation
+from sweeps.execution import tune_run
+from sweeps.search.trial_spec import REPORT
 
 SECONDS = 0.25
 
 
-def run_trial(spec: dict[str, Any]) -> None:
+def run_trial(plain: dict[str, Any]) -> None:
     """Stands in for `sweeps.execution.trial.run_trial`."""
-    directory = Path(spec["directory"])
+    directory = Path(plain["directory"])
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "checkpoint_stub" / "checkpoint.pt"
     file.parent.mkdir(exist_ok=True)
-    (directory / "config.json").write_text(spec["config"])
-    config = json.loads(spec["config"])
+    (directory / "config.json").write_text(plain["config"])
+    config = json.loads(plain["config"])
     done = json.loads(file.read_text()) if file.exists() else {"iteration": 0, "seconds": 0}
     if done["iteration"]:
         tune.report({REPORT: done})
@@ -53,6 +53,6 @@ def score(contrast: dict[str, Any], iteration: int) -> float:
 
 
 if __name__ == "__main__":
-    execution.run_trial = run_trial
-    run_ablation.check_model = run_ablation.check_pair = lambda checked: None  # seconds, for each of many drivers
+    tune_run.run_trial = run_trial
+    driver.check_model = driver.check_pair = lambda checked: None  # seconds, for each of many drivers
     sys.exit(run_ablation.main())

@@ -17,9 +17,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 import pgpc
-from pgpc.config import parse_settings
+from pgpc.config import parse_settings, to_dict
 from sweeps import run_ablation
-from sweeps.definition import options as flags
+from sweeps.definition.options import DEFAULTS, SweepOptions
 from sweeps.definition.space import own_values, search_space
 from sweeps.search.study import check_study
 
@@ -59,6 +59,7 @@ sys.stdin.read()
         (["--set", "training.iterations=30"], "contrast.start must be smaller than training.iterations (30)"),
         (["--address", "127.0.0.1:1"], "No Ray cluster answers at '127.0.0.1:1'"),
         (["--address", "ray://host:10001"], "--address takes HOST:PORT"),
+        (["--set", "base=unet"], "base must be one of proca, self_training"),
     ],
 )
 def test_user_errors_are_one_message(
@@ -72,28 +73,22 @@ def test_user_errors_are_one_message(
     assert not list(tmp_path.iterdir()), "a sweep that has not started leaves nothing behind"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--trials", "0"],
-        ["--time-budget", "soon"],
-        ["--search", "luck"],
-        ["--objectives", "speed"],
-        ["--gpus-per-worker", "1.5"],
-    ],
-)
-def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        run_ablation.main(arguments)
-    assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
-
-
 def test_sampler_that_lacks_its_package(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run_ablation.main(["--storage", str(tmp_path), "--search", "cmaes"]) == 2
     assert "pip install cmaes" in capsys.readouterr().err
+
+
+def test_another_ray_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("sweeps.driver", "sweeps.common.private_ray"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delattr("sweeps.driver", raising=False)
+    monkeypatch.setattr("ray.__version__", "2.61.0")
+    assert run_ablation.main([]) == 2
+    error = capsys.readouterr().err
+    assert "private to release 2.60, but Ray 2.61.0 is installed" in error and error.count("\n") == 1
 
 
 def test_a_folder_that_was_there_survives_a_failed_start(tmp_path: Path) -> None:
@@ -115,9 +110,9 @@ def write_sweep(folder: Path) -> None:
     space = {k: json.loads(optuna.distributions.distribution_to_json(d)) for k, d in search_space(config).items()}
     stored = {
         "runs": [],
-        "flags": {**flags.DEFAULTS, "seed": 0},
+        "flags": {**DEFAULTS.to_json(), "seed": 0, "trials": 5},
         "space": space,
-        "config": run_ablation.to_dict(config),
+        "config": to_dict(config),
     }
     folder.mkdir()
     (folder / "sweep.json").write_text(json.dumps(stored))
@@ -183,14 +178,9 @@ def test_damaged_sweeps_are_named_before_they_are_resumed(
 
 
 def test_flags_of_a_resumed_sweep_are_the_first_ones_unless_given() -> None:
-    stored = {**flags.DEFAULTS, "trials": 40, "search": "random"}
-    merged = flags.merge({"trials": 60}, stored)
-    assert (merged["trials"], merged["search"], merged["workers"]) == (60, "random", 2)
-
-
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
-def test_times(text: str, expected: float) -> None:
-    assert flags.seconds(text) == expected
+    stored = SweepOptions(trials=40, search="random")
+    options = stored.resumed({"trials": 60})
+    assert (options.trials, options.search, options.workers) == (60, "random", 2)
 
 
 def test_more_than_the_cluster_has_is_refused_before_a_worker_starts(
@@ -231,6 +221,9 @@ def test_pruned_trials_free_their_workers_for_the_next(
     assert other.stdout.readline() == b"up\n"
     driver = start("--storage", tmp_path, "--name", "pruned", "--trials", 6, *tiny)
     assert driver.wait() == 0, driver.output
-    assert re.findall(r"(\d{4})  pruned at iteration (\d+)/12", driver.output) == [("0004", "6"), ("0005", "6")]
+    assert re.findall(r"(\d{4})  pruned \(stopped early\) at iteration (\d+) of 12", driver.output) == [
+        ("0004", "6"),
+        ("0005", "6"),
+    ]
     assert driver.leaves_nothing()
     other.communicate()

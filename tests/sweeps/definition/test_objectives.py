@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
 import optuna
@@ -11,45 +10,35 @@ from optuna.trial import create_trial
 
 from sweeps.definition import objectives
 
-BOTH = ("mIoU", "seconds")
 WAYS = ("maximize", "minimize")
 
 
 def test_front_by_hand() -> None:
-    points = {"good": (30, 90), "cheap": (20, 10), "between": (25, 50), "beaten": (25, 51), "twin": (20, 10)}
-    assert objectives.front(points, WAYS) == {"good", "cheap", "between", "twin"}
-    assert objectives.front(points, WAYS[::-1]) == {"good", "beaten", "cheap", "twin"}, "the second is maximized"
+    values = {"good": (30, 90), "cheap": (20, 10), "between": (25, 50), "beaten": (25, 51), "twin": (20, 10)}
+    assert objectives.front(values, WAYS) == {"good", "cheap", "between", "twin"}
+    assert objectives.front(values, WAYS[::-1]) == {"good", "beaten", "cheap", "twin"}, "the second is maximized"
     assert objectives.front({}, WAYS) == set()
 
 
 def test_front_is_the_one_that_optuna_finds() -> None:
     numbers = random.Random(0)
     ways = ("minimize", "maximize", "minimize")
-    points = {str(i): [float(numbers.randrange(6)) for _ in ways] for i in range(60)}
+    values = {str(i): [float(numbers.randrange(6)) for _ in ways] for i in range(60)}
     study = optuna.create_study(directions=ways)
-    study.add_trials([create_trial(values=values) for values in points.values()])
-    assert objectives.front(points, ways) == {str(trial.number) for trial in study.best_trials}
+    study.add_trials([create_trial(values=found) for found in values.values()])
+    assert objectives.front(values, ways) == {str(trial.number) for trial in study.best_trials}
 
 
-@pytest.mark.parametrize(
-    ("names", "search", "scheduler", "message"),
-    [
-        (["seconds"], "tpe", None, "must hold mIoU"),
-        (BOTH, "tpe", "asha", "--scheduler must be none, but got asha"),
-        (BOTH, "cmaes", None, "Use --search tpe or nsga2"),
-        (["mIoU"], "nsga2", None, "Use --search tpe"),
-    ],
-)
-def test_what_does_not_go_together(names: list[str], search: str, scheduler: str | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        objectives.check(names, search=search, scheduler=scheduler)
+def test_what_objectives_may_be() -> None:
+    assert objectives.are_objectives(["seconds", "mIoU"])
+    for names in ([], ["mIoU", "mIoU"], ["speed"], "mIoU"):
+        assert not objectives.are_objectives(names)
 
 
-def test_what_goes_together() -> None:
-    searches = ("tpe", "random", "gp", "qmc", "nsga2", "grid")
-    for search, scheduler in itertools.product(searches, (None, "none")):
-        objectives.check(BOTH, search=search, scheduler=scheduler)
-    objectives.check(["mIoU"], search="cmaes", scheduler="asha")
+@pytest.mark.parametrize("objective", objectives.OBJECTIVES.values(), ids=list(objectives.OBJECTIVES))
+def test_every_objective_has_a_direction_that_optuna_knows(objective: objectives.Objective) -> None:
+    assert objectives.OBJECTIVES[objective.name] is objective and objective.help
+    optuna.create_study(direction=objective.direction)
 
 
 def test_memory_is_refused_where_there_is_no_gpu() -> None:

@@ -15,9 +15,10 @@ import pytest
 import pgpc
 from pgpc.bases.state import check_feature_distance
 from pgpc.config import flatten
-from sweeps.definition import options as flags
+from sweeps.command_line import parse
 from sweeps.definition import paper_tables as tables
-from sweeps.definition.sweep import new_sweep
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep
 
 STREETS = pgpc.preset("streets")
 
@@ -118,9 +119,9 @@ def test_the_papers_own_row_is_the_presets_config_in_every_ablation() -> None:
 
 def test_each_config_is_run_once() -> None:
     # 7 tables with 6, 4, 5, 5, 5, 4 and 4 rows beside the base; the paper's own setting is in each of them.
-    assert len(tables.points(tables.select(tables.ABLATIONS), STREETS, {})) == 1 + 1 + 5 + 3 + 4 + 4 + 4 + 3 + 3
+    assert len(tables.table_configs(tables.select(tables.ABLATIONS), STREETS, {})) == 1 + 1 + 5 + 3 + 4 + 4 + 4 + 3 + 3
     # Tables 1 to 5 have the same ten configs on one task.
-    assert len(tables.points(tables.select([1, 2, 3, 4, 5]), STREETS, {})) == 10
+    assert len(tables.table_configs(tables.select([1, 2, 3, 4, 5]), STREETS, {})) == 10
 
 
 def test_bases_of_ones_choice() -> None:
@@ -132,7 +133,7 @@ def test_bases_of_ones_choice() -> None:
 
 def test_row_that_does_not_go_with_the_users_changes_is_named() -> None:
     with pytest.raises(ValueError, match=r"Row 'PGPC\+ProCA': contrast.start must lie in"):
-        tables.points(tables.select([1]), STREETS, {"contrast.start": "100"})
+        tables.table_configs(tables.select([1]), STREETS, {"contrast.start": "100"})
 
 
 @pytest.mark.parametrize(
@@ -146,34 +147,9 @@ def test_row_that_does_not_go_with_the_users_changes_is_named() -> None:
     ],
 )
 def test_flags_that_do_not_go_together(arguments: list[str], message: str, tmp_path: Path) -> None:
-    given = vars(flags.build_parser().parse_args(["--storage", str(tmp_path), *arguments]))
+    given = parse(["--storage", str(tmp_path), *arguments])
     with pytest.raises(ValueError, match=re.escape(message)):
-        new_sweep(given)
-
-
-@pytest.mark.parametrize("arguments", [["--table", "13"], ["--table", "x"], ["--seeds", "0,0"], ["--bases", "unet"]])
-def test_flags_that_are_refused(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        flags.build_parser().parse_args(arguments)
-
-
-def test_runs_of_several_tables_have_a_row_in_each(tmp_path: Path) -> None:
-    given = flags.build_parser().parse_args(["--storage", str(tmp_path), "--table", "9,12", "--seeds", "1,2"])
-    sweep = new_sweep(vars(given))
-    assert list(sweep.points) == ["9: 0", "9: 0.05", "9: 0.1", "9: 0.2", "9: 0.3", "9: 0.4", "12: 3", "12: 5", "12: 6"]
-    runs = [{"row": name, "seed": seed} for name in sweep.points for seed in (1, 2)]
-    rows = sweep.label_rows(runs)
-    assert len(rows) == 2 * (6 + 5)
-    of_12 = [(r["row"], r["kind"], r.get("contrast.r")) for r in rows if r["table"] == 12 and r["seed"] == 2]
-    assert of_12 == [
-        ("without contrast", "reference", None),
-        ("3", "search", 3),
-        ("4", "search", 4),
-        ("5", "search", 5),
-        ("6", "search", 6),
-    ]
-    config = sweep.trial_config({"row": "12: 5"}, 2)
-    assert (config.contrast.r, config.seed) == (5, 2)
+        new_sweep(SweepOptions.from_given(given))
 
 
 @pytest.fixture(scope="module")

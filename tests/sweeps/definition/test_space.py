@@ -9,19 +9,22 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import pgpc
-from sweeps.definition import options as flags
+from sweeps.command_line import parse
+from sweeps.common.private_optuna import contains
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep, resumed_sweep
 from sweeps.definition.space import (
     DEFAULT_SPACE,
+    complete_params,
     conditions,
     grid,
-    known_points,
     own_values,
     parse_range,
     read_space,
     search_space,
     trial_config,
 )
-from sweeps.definition.sweep import Sweep, new_sweep, resumed_sweep, write_sweep
+from sweeps.definition.sweep import Sweep
 
 STREETS = pgpc.preset("streets")
 
@@ -42,7 +45,7 @@ def test_own_values_are_inside_even_when_unusual() -> None:
     config = pgpc.override(STREETS, {"contrast.anchors": 100, "contrast.eta": 0.95, "contrast.weight": 1.0})
     space = search_space(config)
     for key, value in own_values(config, space).items():
-        assert space[key]._contains(space[key].to_internal_repr(value)), key
+        assert contains(space[key], value), key
 
 
 def test_fixed_key_leaves_the_search() -> None:
@@ -106,7 +109,7 @@ def test_ranges_that_do_not_fit(key: str, text: str, message: str) -> None:
 
 
 def sweep_of(tmp_path: Path, *arguments: str) -> Sweep:
-    return new_sweep(vars(flags.build_parser().parse_args(["--storage", str(tmp_path), *arguments])))
+    return new_sweep(SweepOptions.from_given(parse(["--storage", str(tmp_path), *arguments])))
 
 
 def test_range_replaces_the_default_or_joins_it(tmp_path: Path) -> None:
@@ -149,10 +152,10 @@ def test_grid_is_every_combination_the_presets_first(tmp_path: Path) -> None:
     file = tmp_path / "space.json"
     file.write_text(json.dumps({"contrast.r": "3:5", "contrast.eta": "0.1:0.7:0.2", "contrast.anchors": "64,256"}))
     sweep = sweep_of(tmp_path, "--space", str(file), "--search", "grid")
-    assert sweep.flags["trials"] == len(sweep.known) == 3 * 4 * 2
+    assert sweep.options.trials == len(sweep.known) == 3 * 4 * 2
     assert sweep.known[0] == own_values(sweep.config, sweep.space)
-    assert {point["contrast.eta"] for point in sweep.known} == {0.1, 0.3, 0.5, 0.7}
-    assert len({tuple(point.values()) for point in sweep.known}) == 24
+    assert {params["contrast.eta"] for params in sweep.known} == {0.1, 0.3, 0.5, 0.7}
+    assert len({tuple(params.values()) for params in sweep.known}) == 24
 
 
 def test_grid_without_a_step_is_refused(tmp_path: Path) -> None:
@@ -160,14 +163,14 @@ def test_grid_without_a_step_is_refused(tmp_path: Path) -> None:
         grid({"contrast.weight": DEFAULT_SPACE["contrast.weight"]})
 
 
-def test_known_points_are_completed_with_the_presets_values() -> None:
+def test_known_parameters_are_completed_with_the_presets_values() -> None:
     space = search_space(STREETS)
-    (point,) = known_points([{"contrast.eta": "0.3"}], STREETS, space)
-    assert point == {**own_values(STREETS, space), "contrast.eta": 0.3}
+    (params,) = complete_params([{"contrast.eta": "0.3"}], STREETS, space)
+    assert params == {**own_values(STREETS, space), "contrast.eta": 0.3}
 
 
 @pytest.mark.parametrize(
-    ("point", "message"),
+    ("params", "message"),
     [
         ({"contrast.tau": 1}, "but got contrast.tau"),
         ({"contrast.temperature": 1}, "Add it with --range"),
@@ -176,9 +179,9 @@ def test_known_points_are_completed_with_the_presets_values() -> None:
         ({"contrast.eta": "much"}, "contrast.eta must be a number"),
     ],
 )
-def test_known_points_outside_the_space_are_refused(point: dict[str, object], message: str) -> None:
+def test_known_parameters_outside_the_space_are_refused(params: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        known_points([point], STREETS, search_space(STREETS))
+        complete_params([params], STREETS, search_space(STREETS))
     assert message in str(error.value)
 
 
@@ -210,10 +213,10 @@ def test_condition_survives_the_sweeps_file(tmp_path: Path) -> None:
     ranges = ["--range", FAMILY, "--range", f"contrast.negatives=64,512 if {IF_PIXELS}"]
     sweep = sweep_of(tmp_path, "--name", "a", "--objectives", "mIoU,seconds", *ranges)
     sweep.folder.mkdir()
-    write_sweep(sweep)
+    sweep.save()
     again = resumed_sweep({"storage": str(tmp_path), "resume": "a"})
     assert (again.when, list(again.space), again.known) == (sweep.when, list(sweep.space), sweep.known)
-    assert (again.objectives, again.flags["scheduler"]) == (["mIoU", "seconds"], "none")
+    assert (again.objectives, again.options.scheduler) == (("mIoU", "seconds"), "none")
     with pytest.raises(ValueError, match="keeps its --objectives"):
         resumed_sweep({"storage": str(tmp_path), "resume": "a", "objectives": ["mIoU"]})
 
@@ -233,7 +236,7 @@ def test_conditions_that_do_not_fit(condition: str, message: str, tmp_path: Path
         sweep_of(tmp_path, "--range", f"contrast.negatives=64,512 if {condition}")
 
 
-def test_known_points_and_the_grid_leave_out_what_is_not_searched() -> None:
+def test_known_parameters_and_the_grid_leave_out_what_is_not_searched() -> None:
     ranges = {
         "contrast.negatives": "64,512 if contrast.family=hybrid",
         "contrast.family": "hybrid,pixel_to_prototype",
@@ -241,16 +244,16 @@ def test_known_points_and_the_grid_leave_out_what_is_not_searched() -> None:
     }
     space = search_space(STREETS, fixed=["contrast.r", "contrast.weight", "contrast.anchors"], ranges=ranges)
     when = conditions(STREETS, space, ranges)
-    points = grid(space, when)
-    assert len(points) == 2 * (2 + 1), "with prototypes the negatives make no difference"
-    assert all(("contrast.negatives" in p) == (p["contrast.family"] == "hybrid") for p in points)
+    every = grid(space, when)
+    assert len(every) == 2 * (2 + 1), "with prototypes the negatives make no difference"
+    assert all(("contrast.negatives" in p) == (p["contrast.family"] == "hybrid") for p in every)
     prototypes = pgpc.override(STREETS, {"contrast.family": "pixel_to_prototype"})
     own = {"contrast.eta": 0.5, "contrast.family": "pixel_to_prototype"}
     assert own_values(prototypes, space, when) == own
     given = [{"contrast.family": "pixel_to_prototype"}, {"contrast.negatives": "64"}]
-    assert known_points(given, STREETS, space, when) == [
+    assert complete_params(given, STREETS, space, when) == [
         own,
         {"contrast.eta": 0.5, "contrast.family": "hybrid", "contrast.negatives": 64},
     ]
     with pytest.raises(ValueError, match="takes contrast.negatives only where contrast.family is one of"):
-        known_points([{**given[0], **given[1]}], STREETS, space, when)
+        complete_params([{**given[0], **given[1]}], STREETS, space, when)

@@ -10,7 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import pgpc
-from sweeps.definition.space import holds, own_values, search_space
+from sweeps.common.private_optuna import contains
+from sweeps.definition.space import own_values, search_space
 from sweeps.search.perturbation import perturbed
 
 CONFIG = pgpc.preset("streets")
@@ -48,7 +49,7 @@ def test_perturbed(distribution: Any, value: Any, down: Any, up: Any) -> None:
     for draw, expected in ((0.9, down), (0.1, up)):
         found = perturbed({"key": value}, {"key": distribution}, Draws(0.25, draw, 0.5))["key"]
         assert found == pytest.approx(expected) if isinstance(expected, float) else found == expected
-        assert holds(distribution, found)
+        assert contains(distribution, found)
 
 
 def test_a_parameter_can_be_drawn_anew() -> None:
@@ -67,5 +68,5 @@ def test_perturbation_stays_in_the_space_and_follows_from_the_generator() -> Non
     params = own_values(CONFIG, SPACE)
     for number in range(50):
         found = [perturbed(params, SPACE, np.random.default_rng([0, number])) for _ in range(2)]
-        assert found[0] == found[1] and all(holds(SPACE[key], value) for key, value in found[0].items())
+        assert found[0] == found[1] and all(contains(SPACE[key], value) for key, value in found[0].items())
         params = found[0]

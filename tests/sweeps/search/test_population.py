@@ -20,16 +20,20 @@ from ray.train.torch import TorchTrainer
 from ray.tune.search import Searcher
 
 import pgpc
-from pgpc.config import parse_settings, to_dict
+from pgpc.config import parse_settings
+from pgpc.models.checkpoint import read_metrics
+from pgpc.training import ForkParent
 from sweeps import run_ablation
-from sweeps.definition import options as flags
+from sweeps.definition.options import DEFAULTS, SweepOptions
 from sweeps.definition.space import own_values, search_space
-from sweeps.execution import scheduling
 from sweeps.execution.trial import train_loop
-from sweeps.results import rows as results
-from sweeps.search import algorithms, population, replicates
-from sweeps.search import searcher as search
+from sweeps.execution.tune_run import PrunerScheduler
+from sweeps.results.ranking import terminal_table
+from sweeps.results.rows import Parent, collect
+from sweeps.search import population, replicates, schedulers
 from sweeps.search.perturbation import perturbed
+from sweeps.search.searcher import StudySearcher
+from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -37,6 +41,7 @@ CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
 )
 SPACE = search_space(CONFIG)
+WORKERS = Workers(count=1, cpus=1, gpus=0)
 STEPS = (20, 40, 60, 80, 100)
 COMPLETE, PRUNED, RUNNING, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL
 
@@ -73,25 +78,27 @@ class Bench:
             self.study,
             space=SPACE,
             size=self.size,
-            rungs=algorithms.rungs("pbt", CONFIG),
+            rungs=schedulers.rungs("pbt", CONFIG),
             iterations=100,
             seed=0,
             trials=self.trials,
         )
 
-    def driver(self) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
-        searcher = search.StudySearcher(
+    def driver(self) -> tuple[StudySearcher, PrunerScheduler]:
+        searcher = StudySearcher(
             self.study,
             None,
             space=SPACE,
             known=[own_values(CONFIG, SPACE)],
             num_trials=self.num_trials,
             iterations=lambda params: 100,
-            make_spec=lambda label, params, seed: {"label": label, "params": params},
+            make_spec=lambda label, params, seed: TrialSpec(
+                label=label, config=CONFIG, directory=self.trials / label, workers=WORKERS
+            ),
             on_event=lambda event, run: self.events.append((event, run.label)),
             population=self.members(),
         )
-        return searcher, scheduling.PrunerScheduler(searcher)
+        return searcher, PrunerScheduler(searcher)
 
     def run(self, slots: int) -> Iterator[None]:
         """One driver, which has `slots` trials trained at the same time; each in turn does one step per round.
@@ -132,8 +139,8 @@ class Bench:
         directory, label = self.trials / spec["label"], spec["label"]
         own = max(directory.glob("checkpoint_*"), default=None)
         start = 0
-        if own or "parent" in spec:
-            metrics = pgpc.bases.state.read_metrics(own or Path(spec["parent"]))
+        if own or spec["parent"]:
+            metrics = read_metrics(own or Path(spec["parent"]))
             start = metrics["iteration"]
             if not own:
                 self.began[label] = start
@@ -159,7 +166,7 @@ class Bench:
         return self.study.trials[number].user_attrs
 
 
-def report(scheduler: scheduling.PrunerScheduler, trial_id: str, metrics: dict[str, float]) -> str:
+def report(scheduler: PrunerScheduler, trial_id: str, metrics: dict[str, float]) -> str:
     flat = {f"report/{key}": value for key, value in metrics.items()}
     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), flat)
 
@@ -174,7 +181,8 @@ def test_a_child_of_the_best_goes_on_in_the_place_of_the_worst(tmp_path: Path) -
     finish(bench.run(3))
     assert bench.states == [COMPLETE, COMPLETE, PRUNED, COMPLETE]
     child = bench.study.trials[3]
-    assert replicates.lineage(child) == {"parent": "0001", "parent_iteration": 20, "parent_seconds": 2.0}
+    attrs = {key: child.user_attrs[key] for key in ("parent", "parent_iteration", "parent_seconds")}
+    assert attrs == {"parent": "0001", "parent_iteration": 20, "parent_seconds": 2.0}
     assert child.params != bench.study.trials[1].params
     rng = np.random.default_rng([0, 3])
     assert child.params == perturbed(bench.study.trials[1].params, SPACE, rng)
@@ -183,10 +191,10 @@ def test_a_child_of_the_best_goes_on_in_the_place_of_the_worst(tmp_path: Path) -
     assert [i for label, i in bench.trained if label == "0003"] == [40, 60, 80, 100]
     assert child.intermediate_values == pytest.approx({20: 30.02, 40: 31.04, 60: 31.06, 80: 31.08, 100: 31.1})
     assert not list(tmp_path.glob("*/parent*")), "the copy is removed when it is of no more use"
-    rows = {row["trial"]: row for row in results.collect(bench.study, None, results=tmp_path, seeds=[0])}
-    table = [line.split() for line in results.table(list(rows.values()), []).splitlines()]
+    rows = {row.label: row for row in collect(bench.study, None, results=tmp_path, seeds=[0])}
+    table = [line.split() for line in terminal_table(list(rows.values()), []).splitlines()]
     assert next(line for line in table if "0003" in line)[2:6] == ["complete", "0001", "from", "20"]
-    assert (rows["0003"]["parent"], rows["0003"]["parent_iteration"]) == ("0001", 20) and "parent" not in rows["0000"]
+    assert rows["0003"].parent == Parent(label="0001", iteration=20, seconds=2.0) and rows["0000"].parent is None
 
 
 def test_as_many_as_the_population_has_are_trained_to_the_end(tmp_path: Path) -> None:
@@ -196,7 +204,7 @@ def test_as_many_as_the_population_has_are_trained_to_the_end(tmp_path: Path) ->
     assert bench.states == [PRUNED] * 3 + [COMPLETE] * 4
     ends = [bench.attrs(number)["metrics"]["iteration"] for number in range(3)]
     assert ends == [40, 60, 80]
-    assert [replicates.lineage(t)["parent"] for t in bench.study.trials[4:]] == ["0003", "0004", "0005"]
+    assert [replicates.parent_of(t) for t in bench.study.trials[4:]] == ["0003", "0004", "0005"]
 
 
 def test_nobody_is_replaced_without_trials_left(tmp_path: Path) -> None:
@@ -241,9 +249,9 @@ def test_a_trial_that_fails_gives_its_place_to_a_new_one(tmp_path: Path) -> None
     for trial_id in "ab":
         searcher.suggest(trial_id)
     assert searcher.suggest("c") is None, "the population is full, but somebody may fall out"
-    searcher.on_trial_complete("b", {search.FAILED: "out of memory"})
+    searcher.on_trial_complete("b", {FAILURE: "out of memory"})
     spec = searcher.suggest("d")
-    assert spec["label"] == "0002" and "parent" not in spec
+    assert spec["label"] == "0002" and spec["parent"] is None
     assert bench.states == [RUNNING, FAIL, RUNNING]
 
 
@@ -291,7 +299,7 @@ def test_what_a_child_has_from_its_parent_does_not_count_as_its_own(tmp_path: Pa
     assert bench.members().replace(first, 20) is None, "the best, 0003, has no checkpoint"
     shutil.copytree(tmp_path / "0001", tmp_path / "0003")
     child = bench.members().replace(first, 40)
-    assert child is not None and replicates.lineage(child)["parent"] == "0003"
+    assert child is not None and replicates.parent_of(child) == "0003"
     assert (tmp_path / "0004" / "parent" / "checkpoint.pt").is_file()
 
 
@@ -356,10 +364,11 @@ def test_what_cannot_be_is_refused_early(
 
 
 def test_a_resumed_sweep_of_before_has_one_bracket() -> None:
-    stored = {key: value for key, value in flags.DEFAULTS.items() if key not in ("brackets", "population")}
-    assert flags.merge({"brackets": 1}, stored)["population"] is None
+    flags = {key: value for key, value in DEFAULTS.to_json().items() if key not in ("brackets", "population")}
+    stored = SweepOptions.from_json(flags)
+    assert stored.resumed({"brackets": 1}).population is None
     with pytest.raises(ValueError, match="keeps its --brackets, which was 1"):
-        flags.merge({"brackets": 2}, stored)
+        stored.resumed({"brackets": 2})
 
 
 def test_the_training_of_a_child_goes_on_from_the_copy_with_its_own_settings(tiny: list[str], tmp_path: Path) -> None:
@@ -368,15 +377,15 @@ def test_the_training_of_a_child_goes_on_from_the_copy_with_its_own_settings(tin
     shutil.copytree(tmp_path / "0000", tmp_path / "at3")
     (tmp_path / "at3" / "previous.pt").rename(tmp_path / "at3" / "checkpoint.pt")
     child = pgpc.override(config, {"contrast.r": 2})
-    spec = {"config": json.dumps(to_dict(child)), "directory": str(tmp_path / "0001"), "parent": str(tmp_path / "at3")}
+    spec = TrialSpec(label="0001", config=child, directory=tmp_path / "0001", workers=WORKERS, parent=tmp_path / "at3")
     trainer = TorchTrainer(
         train_loop,
-        train_loop_config={**spec, "warm_up": None, "until": None, "compared": None},
+        train_loop_config=spec.to_plain(),
         scaling_config=ray.train.ScalingConfig(num_workers=0),  # in this process
         run_config=ray.train.RunConfig(name="0001", storage_path=str(tmp_path)),
     )
     found = trainer.fit().metrics["report"]
-    alone = pgpc.train(child, out=tmp_path / "alone", parent=tmp_path / "at3").metrics
+    alone = pgpc.train(child, out=tmp_path / "alone", begin=ForkParent(tmp_path / "at3")).metrics
     assert {key: found[key] for key in found if "loss/" in key} == {key: alone[key] for key in alone if "loss/" in key}
     assert not ray.is_initialized()
     assert json.loads((tmp_path / "0001" / "config.json").read_text())["contrast"]["r"] == 2

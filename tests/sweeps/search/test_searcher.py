@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ from ray.tune.search import Searcher
 import pgpc
 from sweeps.definition.objectives import DIRECTIONS
 from sweeps.definition.space import conditions, own_values, search_space
-from sweeps.execution import scheduling
-from sweeps.search import algorithms, replicates
-from sweeps.search import searcher as search
+from sweeps.execution.tune_run import PrunerScheduler
+from sweeps.search import replicates, schedulers
+from sweeps.search.samplers import make_sampler
+from sweeps.search.searcher import StudySearcher
+from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
@@ -42,39 +45,46 @@ class Bench:
         self.study = optuna.create_study(
             directions=directions,
             sampler=sampler or optuna.samplers.RandomSampler(seed=0),
-            pruner=algorithms.make_pruner(scheduler, CONFIG),
+            pruner=schedulers.make_pruner(scheduler, CONFIG),
         )
         self.reference = optuna.create_study(directions=directions)
         self.events: list[tuple[str, str]] = []
+        self.params: dict[str, dict[str, Any]] = {}
+        """Parameters by the label of the run that was told them."""
 
-    def driver(self, num_trials: int = 3) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
-        searcher = search.StudySearcher(
+    def make_spec(self, label: str, params: dict[str, Any], seed: int) -> TrialSpec:
+        self.params[label] = dict(params)
+        config = pgpc.override(CONFIG, {"seed": seed})
+        return TrialSpec(label=label, config=config, directory=Path(label), workers=Workers(count=1, cpus=1, gpus=0))
+
+    def driver(self, num_trials: int = 3) -> tuple[StudySearcher, PrunerScheduler]:
+        searcher = StudySearcher(
             self.study,
             self.reference,
             space=self.space,
             known=[own_values(CONFIG, self.space, self.when)],
             num_trials=num_trials,
             iterations=lambda params: CONFIG.training.iterations,
-            make_spec=lambda label, params, seed: {"label": label, "params": params, "seed": seed},
+            make_spec=self.make_spec,
             on_event=lambda event, run: self.events.append((event, run.label)),
             seeds=self.seeds,
             side_by_side=self.side_by_side,
             when=self.when,
             objectives=self.objectives,
         )
-        return searcher, scheduling.PrunerScheduler(searcher)
+        return searcher, PrunerScheduler(searcher)
 
     def states(self) -> list[TrialState]:
         return [trial.state for trial in self.study.trials]
 
 
-def report(scheduler: scheduling.PrunerScheduler, trial_id: str, iteration: int, value: float, **others: float) -> str:
+def report(scheduler: PrunerScheduler, trial_id: str, iteration: int, value: float, **others: float) -> str:
     result = {"report/iteration": iteration, "report/mIoU": value, "report/IoU/road": value, "pid": 1, "done": False}
     result |= {f"report/{name}": other for name, other in others.items()}
     return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
 
 
-def run_reference(searcher: search.StudySearcher, scheduler: scheduling.PrunerScheduler) -> None:
+def run_reference(searcher: StudySearcher, scheduler: PrunerScheduler) -> None:
     assert searcher.suggest("reference")["label"] == "base"
     report(scheduler, "reference", 100, 10.0, seconds=5.0)
     searcher.on_trial_complete("reference", {})
@@ -85,8 +95,8 @@ def test_reference_then_the_presets_values_then_the_search() -> None:
     searcher, _ = bench.driver()
     specs = [searcher.suggest(str(i)) for i in range(5)]
     assert [s["label"] for s in specs[:4]] == ["base", "0000", "0001", "0002"]
-    assert specs[0]["params"] == {} and specs[1]["params"] == own_values(CONFIG, SPACE)
-    assert set(specs[2]["params"]) == set(SPACE)
+    assert bench.params["base"] == {} and bench.params["0000"] == own_values(CONFIG, SPACE)
+    assert set(bench.params["0001"]) == set(SPACE)
     assert specs[4] == Searcher.FINISHED
 
 
@@ -136,7 +146,7 @@ def test_next_driver_hands_out_what_the_last_one_left() -> None:
     first = searcher.suggest("a")
     report(scheduler, "a", 40, 20.0)
     searcher.suggest("b")
-    searcher.on_trial_complete("b", {search.FAILED: "out of memory"})
+    searcher.on_trial_complete("b", {FAILURE: "out of memory"})
 
     searcher, scheduler = bench.driver()
     assert searcher.suggest("x") == first
@@ -163,13 +173,13 @@ def test_driver_killed_while_asking_leaves_a_trial_that_can_be_completed() -> No
     run_reference(searcher, scheduler)
     bench.study.ask()  # trial 0 without a single parameter
     spec = bench.driver()[0].suggest("a")
-    assert (spec["label"], spec["params"]) == ("0000", own_values(CONFIG, SPACE))
+    assert (spec["label"], bench.params["0000"]) == ("0000", own_values(CONFIG, SPACE))
 
 
 @pytest.mark.parametrize(
     ("result", "error", "text"),
     [
-        ({search.FAILED: "loss/source became NaN"}, False, "loss/source became NaN"),
+        ({FAILURE: "loss/source became NaN"}, False, "loss/source became NaN"),
         (None, True, "its process was lost"),
         ({}, False, "ended at iteration 40 of 100"),
     ],
@@ -200,8 +210,8 @@ def test_score_that_is_no_number_fails_the_trial() -> None:
 
 def test_first_rung_is_after_a_quarter_of_the_iterations_with_contrast() -> None:
     config = pgpc.override(CONFIG, {"contrast.start": 60})
-    assert algorithms.rungs("asha", config) == [70]
-    assert algorithms.rungs("median", config) == [70]
+    assert schedulers.rungs("asha", config) == [70]
+    assert schedulers.rungs("median", config) == [70]
 
 
 def test_more_trials_than_before_can_be_asked_for() -> None:
@@ -218,12 +228,12 @@ def test_more_trials_than_before_can_be_asked_for() -> None:
 # Several seeds
 
 
-def finish(searcher: search.StudySearcher, scheduler: scheduling.PrunerScheduler, trial_id: str, value: float) -> None:
+def finish(searcher: StudySearcher, scheduler: PrunerScheduler, trial_id: str, value: float) -> None:
     report(scheduler, trial_id, 100, value)
     searcher.on_trial_complete(trial_id, {})
 
 
-def with_reference(bench: Bench, *values: float) -> tuple[search.StudySearcher, scheduling.PrunerScheduler]:
+def with_reference(bench: Bench, *values: float) -> tuple[StudySearcher, PrunerScheduler]:
     """A driver that has run the reference with each seed, to these scores."""
     searcher, scheduler = bench.driver()
     for i, value in enumerate(values):
@@ -236,7 +246,11 @@ def test_reference_is_run_with_every_seed_at_the_same_time() -> None:
     bench = Bench(seeds=(4, 7))
     searcher, scheduler = bench.driver()
     specs = [searcher.suggest(trial_id) for trial_id in "abc"]
-    assert [(s["label"], s["seed"]) for s in specs] == [("base-s4", 4), ("base-s7", 7), ("0000-s4", 4)]
+    assert [(spec["label"], TrialSpec.from_plain(spec).config.seed) for spec in specs] == [
+        ("base-s4", 4),
+        ("base-s7", 7),
+        ("0000-s4", 4),
+    ]
     finish(searcher, scheduler, "b", 20.0)
     assert bench.reference.trials[0].state == TrialState.RUNNING
     finish(searcher, scheduler, "a", 10.0)
@@ -250,7 +264,7 @@ def test_trial_is_judged_on_the_mean_over_its_seeds() -> None:
     report(scheduler, "a", 50, 20.0)
     finish(searcher, scheduler, "a", 30.0)
     spec = searcher.suggest("b")
-    assert (spec["label"], spec["params"]) == ("0000-s1", own_values(CONFIG, SPACE))
+    assert (spec["label"], bench.params["0000-s1"]) == ("0000-s1", own_values(CONFIG, SPACE))
     report(scheduler, "b", 60, 99.0)
     finish(searcher, scheduler, "b", 33.0)
     trial = bench.study.trials[0]
@@ -327,7 +341,7 @@ def test_one_seed_that_fails_fails_the_trial_and_ends_it() -> None:
     searcher.suggest("a")
     finish(searcher, scheduler, "a", 20.0)
     searcher.suggest("b")
-    searcher.on_trial_complete("b", {search.FAILED: "out of memory"})
+    searcher.on_trial_complete("b", {FAILURE: "out of memory"})
     assert bench.states() == [TrialState.FAIL]
     assert bench.study.trials[0].user_attrs["error"] == "seed 1: out of memory"
     assert searcher.suggest("c")["label"] == "0001-s0"
@@ -362,7 +376,7 @@ def test_side_by_side_every_seed_is_run_whatever_becomes_of_the_others() -> None
     searcher, scheduler = bench.driver(num_trials=1)
     assert [searcher.suggest(trial_id)["label"] for trial_id in "ab"] == ["0000-s0", "0000-s1"]
     finish(searcher, scheduler, "b", 1.0)
-    searcher.on_trial_complete("a", {search.FAILED: "out of memory"})
+    searcher.on_trial_complete("a", {FAILURE: "out of memory"})
     assert bench.states() == [TrialState.FAIL]
     assert bench.study.trials[0].user_attrs["status-s1"] == "complete"
 
@@ -386,7 +400,7 @@ def test_trials_of_an_earlier_study_are_neither_counted_nor_competed_with() -> N
     bench.study.add_trial(earlier)
     searcher, scheduler = bench.driver(num_trials=1)
     spec = searcher.suggest("a")
-    assert (spec["label"], spec["params"]) == ("0000-s0", own_values(CONFIG, SPACE))
+    assert (spec["label"], bench.params["0000-s0"]) == ("0000-s0", own_values(CONFIG, SPACE))
     finish(searcher, scheduler, "a", 30.0)
     assert searcher.suggest("b")["label"] == "0000-s1", "99 is not a mean to catch up with"
     finish(searcher, scheduler, "b", 30.0)
@@ -445,7 +459,7 @@ def outcomes(bench: Bench, num_trials: int) -> list[dict[str, Any]]:
     searcher, scheduler = bench.driver(num_trials)
     run_reference(searcher, scheduler)
     for number in range(num_trials):
-        params = searcher.suggest(str(number))["params"]
+        params = bench.params[searcher.suggest(str(number))["label"]]
         report(scheduler, str(number), 100, 10 * params["contrast.eta"], seconds=params["contrast.r"])
         searcher.on_trial_complete(str(number), {})
     return [trial.params for trial in bench.study.trials]
@@ -456,7 +470,7 @@ def outcomes(bench: Bench, num_trials: int) -> list[dict[str, Any]]:
     [*((name, BOTH) for name in ("tpe", "random", "qmc", "gp", "nsga2")), ("tpe", BOTH[:1]), ("gp", BOTH[:1])],
 )
 def test_every_sampler_takes_several_objectives_and_conditions(name: str, objectives: tuple[str, ...]) -> None:
-    sampler = algorithms.make_sampler(name, seed=1, num_trials=12)
+    sampler = make_sampler(name, seed=1, num_trials=12)
     bench = Bench(objectives=objectives, sampler=sampler, ranges=CONDITION)
     found = outcomes(bench, 12)
     assert bench.states() == [TrialState.COMPLETE] * 12
@@ -472,16 +486,16 @@ def test_driver_killed_between_a_switch_and_what_depends_on_it() -> None:
     trial = bench.study.ask()
     trial.suggest_categorical("contrast.family", bench.space["contrast.family"].choices)
     trial.suggest_int("contrast.r", 2, 8)
-    params = bench.driver(1)[0]
-    params.suggest("base")
-    spec = params.suggest("a")
-    assert spec["params"].keys() >= {"contrast.eta"} and spec["params"].items() >= trial.params.items()
-    assert ("contrast.negatives" in spec["params"]) == (trial.params["contrast.family"] != "pixel_to_prototype")
+    searcher = bench.driver(1)[0]
+    searcher.suggest("base")
+    params = bench.params[searcher.suggest("a")["label"]]
+    assert params.keys() >= {"contrast.eta"} and params.items() >= trial.params.items()
+    assert ("contrast.negatives" in params) == (trial.params["contrast.family"] != "pixel_to_prototype")
 
 
 @pytest.mark.parametrize(("objectives", "together"), [(BOTH[:1], True), (BOTH, False)])
 def test_tpe_models_parameters_together_where_there_is_one_objective(objectives: Any, together: bool) -> None:
-    sampler = algorithms.make_sampler("tpe", seed=0, num_trials=9)
+    sampler = make_sampler("tpe", seed=0, num_trials=9)
     bench = Bench(objectives=objectives, sampler=sampler)
     outcomes(bench, 4)
     modeled = sampler.infer_relative_search_space(bench.study, bench.study.trials[0])

@@ -1,0 +1,65 @@
+"""The folder of a sweep: what lies where in it, and the lock that one driver holds on it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sweeps.common.faults import probe
+
+SWEEP_FILE = "sweep.json"
+"""Says what the sweep is; see :class:`sweeps.definition.sweep.Sweep`."""
+RESULTS_FILE = "results.parquet"
+"""One row per run; see :mod:`sweeps.results.rows`."""
+_LOCK = ".lock"
+
+
+def trials_folder(folder: Path) -> Path:
+    """Return where each run of the sweep in `folder` has a directory of its own; TensorBoard's logdir."""
+    return folder / "trials"
+
+
+@contextlib.contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Make a sweep's folder and hold its lock; remove the folder again if the sweep has not started by the end.
+
+    Raises:
+        ValueError: The folder cannot be written, or another driver holds it.
+    """
+    made = not folder.exists()
+    try:
+        trials_folder(folder).mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("w")
+        probe(folder)
+    except OSError as error:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise ValueError(
+            f"The results folder must be writable, but {folder} is not ({error.strerror}). "
+            "Make it so, free space there, or choose another --storage."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"Another process is running the sweep in {folder}. Wait for it, or end it.") from None
+        try:
+            yield
+        finally:
+            if made and not (folder / SWEEP_FILE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_running(folder: Path) -> bool:
+    """Return whether a driver, in whatever process, holds the lock of the sweep in `folder`."""
+    try:
+        with (folder / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none
+        return False
+    return False

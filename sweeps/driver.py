@@ -1,0 +1,371 @@
+"""The driver of a sweep: it checks what was asked for, runs what is left to run, and writes what has come out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import ray
+
+from pgpc.bases import make_base
+from pgpc.bases.state import check_feature_distance
+from pgpc.data.domains import check_pair
+from pgpc.models import check_model
+from sweeps.common.faults import cannot_write, chain
+from sweeps.common.names import Event
+from sweeps.common.words import count, listed
+from sweeps.definition.folder import RESULTS_FILE, own_folder
+from sweeps.definition.objectives import check_workers
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep, resumed_sweep
+from sweeps.definition.space import complete_params
+from sweeps.definition.sweep import Sweep
+from sweeps.execution import resources, trunk
+from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, remedy
+from sweeps.execution.tune_run import Interruption, execute, stop_gracefully
+from sweeps.finalize import finish
+from sweeps.progress.plain import Terminal
+from sweeps.progress.quiet import silence
+from sweeps.progress.tensorboard import note_outcome
+from sweeps.progress.terminals import open_terminal
+from sweeps.progress.throttle import Throttle
+from sweeps.reporting.write import attempt
+from sweeps.results.labels import label_rows
+from sweeps.results.outcome import Results
+from sweeps.results.rows import Row, collect, write_parquet
+from sweeps.search import schedulers
+from sweeps.search.population import Population, check_population
+from sweeps.search.samplers import check_sampler, make_sampler
+from sweeps.search.searcher import Run, StudySearcher
+from sweeps.search.study import check_study, open_studies, study_url
+from sweeps.search.trial_spec import TrialSpec, Workers
+from sweeps.search.warm_start import add_trials, open_earlier, read_params
+
+_DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A sweep that has been checked and can be run.
+
+    Attributes:
+        sweep: The sweep; its sweep.json is written.
+        workers: The workers of every run.
+        concurrency: The number of runs at the same time.
+        enqueued: Parameters that the user wants tried next.
+    """
+
+    sweep: Sweep
+    workers: Workers
+    concurrency: int
+    enqueued: list[dict[str, Any]]
+
+
+def command(given: Mapping[str, Any]) -> int:
+    """Run a sweep as the command does, and return the exit code.
+
+    Args:
+        given: The options that the user has given, by the names of the fields of `SweepOptions`.
+    """
+    silence()
+    answer = sys.stdout
+    with contextlib.ExitStack() as stack:
+        if given.get("json"):
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))  # Ray, too, prints
+            out = sys.stderr if sys.stderr.isatty() else None
+        else:
+            out = sys.stdout
+        stack.callback(ray.shutdown)
+        try:
+            setup = prepare(given, stack)
+        except (ValueError, OSError) as error:
+            print(f"run_ablation.py: error: {error}", file=sys.stderr)
+            return 2
+        try:
+            return _drive(setup, out, answer)
+        except StorageFault as fault:
+            print(fault, file=sys.stderr)
+            return 3
+
+
+def run(options: SweepOptions | None, *, quiet: bool, given: Mapping[str, Any]) -> Results:
+    """Run a sweep for another program; see :func:`sweeps.run`."""
+    if options is not None and given:
+        raise ValueError(f"Options are given either as one object or by name, but got both: {', '.join(given)}.")
+    asked = dict(given) if options is None else options.given()
+    unknown = [name for name in asked if name not in {field.name for field in dataclasses.fields(SweepOptions)}]
+    if unknown:
+        raise ValueError(f"The options of a sweep are the fields of SweepOptions, but got {unknown[0]}.")
+    if isinstance(asked.get("set"), Mapping):
+        asked["set"] = tuple(f"{key}={_setting(value)}" for key, value in asked["set"].items())
+    silence()
+    with contextlib.ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        setup = prepare(asked, stack)
+        _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+    return Results.read(setup.sweep.folder)
+
+
+def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
+    """Check all that can be checked before a worker starts, cheap things first, and write sweep.json.
+
+    Args:
+        given: The options that the user has given, by the names of the fields of `SweepOptions`.
+        stack: Holds the lock on the sweep's folder, until the sweep is over.
+
+    Raises:
+        ValueError: The user must change something; the message says what.
+        OSError: A file cannot be read.
+    """
+    sweep = _described_sweep(given)
+    options = sweep.options
+    _check_configs(sweep)
+    enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
+    schedulers.make_pruner(options.scheduler, sweep.config, options.brackets)
+    if options.population is not None:
+        num_enqueued = len(enqueued) + len(sweep.known)
+        check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
+    if options.warm_start:
+        open_earlier(options.warm_start, sweep.objectives)
+    stack.enter_context(own_folder(sweep.folder))
+    if given.get("resume") is not None:
+        check_study(sweep.folder)
+    for data in {config.data for config in sweep.configs}:
+        check_pair(data)
+    resources.connect(options.address)
+    nodes = resources.nodes()
+    workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    check_workers(sweep.objectives, workers.gpus)
+    slots = resources.trial_slots(nodes, workers)
+    if (options.concurrency or 0) > slots:
+        raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
+    sweep.save()
+    concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
+    return Setup(sweep=sweep, workers=workers, concurrency=concurrency, enqueued=enqueued)
+
+
+def _described_sweep(given: Mapping[str, Any]) -> Sweep:
+    """Return the sweep that the options describe, or the one that they resume."""
+    if given.get("resume") is not None:
+        return resumed_sweep(given)
+    options = schedulers.settle_scheduler(SweepOptions.from_given(given))
+    check_sampler(options)
+    return new_sweep(options)
+
+
+def _check_configs(sweep: Sweep) -> None:
+    """Check that every config of the sweep can be trained by its workers."""
+    for config in sweep.configs:
+        if config.training.batch_size % sweep.options.workers:
+            raise ValueError(
+                f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
+                f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
+            )
+        make_base(config)
+        check_model(config.model)
+        check_feature_distance(config)
+    check_sampler(sweep.options)
+
+
+def _setting(value: Any) -> str:
+    """Return a value of the config as ``--set`` takes it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def _drive(setup: Setup, out: TextIO | None, answer: TextIO) -> int:
+    """Run what is left of a sweep and write its results.
+
+    Args:
+        setup: The sweep, checked.
+        out: Where to say what happens; None keeps quiet.
+        answer: Where the results go as JSON, if that is asked for.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        StorageFault: The results cannot be written; the text says what to do.
+    """
+    try:
+        return Driver(setup, out).run(answer)
+    except (StorageFault, *STORAGE_ERRORS) as error:
+        if not (isinstance(error, StorageFault) or cannot_write(chain(error))):
+            raise
+        sweep = setup.sweep
+        raise StorageFault(remedy(first_line(error), sweep.folder, sweep.resume_command)) from error
+
+
+class Driver:
+    """Runs what is left of a sweep.
+
+    Args:
+        setup: The sweep, checked.
+        out: Where to say what happens; None keeps quiet.
+    """
+
+    def __init__(self, setup: Setup, out: TextIO | None) -> None:
+        self._setup, self._sweep = setup, setup.sweep
+        self._options, config = self._sweep.options, self._sweep.config
+        # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
+        seed = config.seed + 1000 * len(self._sweep.drivers)
+        # The paper's tables have bases of their own.
+        self._study, self._reference = open_studies(
+            study_url(self._sweep.folder),
+            self._sweep.folder.name,
+            make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials),
+            schedulers.make_pruner(self._scheduler, config, self._options.brackets),
+            objectives=self._sweep.objectives,
+            reference=self._sweep.is_search,
+        )
+        self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
+        self._interruption = Interruption(self._options.time_budget)
+        self._terminal: Terminal = open_terminal(out, self._sweep, self._rows())
+        # Both take longer the more trials there are.
+        self._written = (
+            Throttle(self._write_rows, share=0.05),
+            Throttle(self._write_report, share=0.05, pause=30),
+        )
+
+    def run(self, answer: TextIO) -> int:
+        """Run what is left of the sweep and write its results.
+
+        Args:
+            answer: Where the results go as JSON, if that is asked for.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            StorageFault: The results cannot be written; the text says why.
+        """
+        signals: list[int] = []
+        self._terminal.write(describe(self._setup))
+        searcher = self._make_searcher()
+        self._tell_searcher()
+        with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal:
+            if self._options.share_trunk:
+                trunk.provide_trunks(
+                    self._trunks,
+                    self._sweep,
+                    execute=self._execute,
+                    stopped=self._interruption.stop_all,
+                    say=self._terminal.say,
+                )
+            if not self._interruption.stop_all():
+                self._execute(searcher)
+        if self._interruption.fault:
+            raise StorageFault(self._interruption.fault)
+        code = finish(self._sweep, self._rows(), signals, self._terminal, answer)
+        if saved := trunk.summary(self._trunks, self._sweep.folder):
+            self._terminal.write(saved)
+        return code
+
+    @property
+    def _scheduler(self) -> str:
+        """The scheduler of the trials; the rows of the paper's tables are trained to their ends."""
+        return self._options.scheduler if self._sweep.is_search else "none"
+
+    def _execute(self, searcher: RunSearcher) -> None:
+        execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder)
+
+    def _make_searcher(self) -> StudySearcher:
+        sweep = self._sweep
+        population = None
+        if self._options.population is not None:
+            population = Population(
+                self._study,
+                space=sweep.space,
+                size=self._options.population,
+                rungs=schedulers.rungs(self._scheduler, sweep.config),
+                iterations=sweep.config.training.iterations,
+                seed=sweep.config.seed,
+                trials=sweep.trials_folder,
+            )
+        return StudySearcher(
+            self._study,
+            self._reference,
+            space=sweep.space,
+            known=sweep.known,
+            num_trials=sweep.num_trials,
+            iterations=sweep.iterations,
+            make_spec=self._make_spec,
+            on_event=self._on_event,
+            seeds=sweep.seeds,
+            side_by_side=not sweep.is_search,
+            when=sweep.when,
+            objectives=sweep.objectives,
+            population=population,
+        )
+
+    def _tell_searcher(self) -> None:
+        """Tell the study what the user knows: trials of an earlier one, and parameters to be tried next."""
+        where = self._options.warm_start
+        if where:
+            old = open_earlier(where, self._sweep.objectives)
+            fitting, complete = add_trials(self._study, old, self._sweep.space, self._sweep.when)
+            self._terminal.write(
+                f"The search is told about {fitting} of the {count(complete, 'complete trial')} of {where}, "
+                "those that lie in its space."
+            )
+        for params in self._setup.enqueued:
+            self._study.enqueue_trial(params, skip_if_exists=True)
+
+    def _make_spec(self, label: str, params: dict[str, Any], seed: int) -> TrialSpec:
+        config = self._sweep.trial_config(params, seed)
+        return TrialSpec(
+            label=label,
+            config=config,
+            directory=self._sweep.trials_folder / label,
+            workers=self._setup.workers,
+            trunk=self._trunks.find(config) if self._options.share_trunk else None,
+            compared=self._sweep.compared,
+        )
+
+    def _on_event(self, event: Event, run: Run) -> None:
+        self._terminal.event(event, run)
+        if event.ends_run:
+            note_outcome(self._sweep.trials_folder / run.label, event, run)
+        for write in self._written:
+            write(due=event in _DUE)
+
+    def _rows(self, *, alive: bool = False) -> list[Row]:
+        sweep = self._sweep
+        found = collect(self._study, self._reference, results=sweep.folder, seeds=sweep.seeds, alive=alive)
+        return label_rows(sweep, found)
+
+    def _write_rows(self) -> None:
+        try:
+            write_parquet(self._rows(alive=True), self._sweep.folder / RESULTS_FILE)
+        except OSError as error:  # what matters is in the study; the next event tries again
+            self._terminal.say_once(f"{RESULTS_FILE} could not be written: {error}")
+
+    def _write_report(self) -> None:
+        attempt(self._sweep.folder, self._terminal.say_once, images=0)
+
+
+def describe(setup: Setup) -> str:
+    """Return what the sweep is going to do, and where, in a few lines."""
+    sweep, options = setup.sweep, setup.sweep.options
+    if sweep.is_search:
+        what = f"a search of {count(sweep.num_trials, 'trial')} around the preset {options.preset}"
+        how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}"
+        if len(sweep.objectives) > 1:
+            how += f", objectives {listed(sweep.objectives)}"
+    else:
+        numbers = listed([str(number) for number in options.table or ()])
+        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.preset}"
+        how = ""
+    lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
+    seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""
+    return (
+        f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
+        f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}"
+    )

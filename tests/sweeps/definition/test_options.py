@@ -1,0 +1,153 @@
+"""What the options of a sweep take, what they refuse, and what becomes of them when it is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from sweeps.definition.options import DEFAULTS, SweepOptions
+
+KEYS = [
+    "preset",
+    "set",
+    "seed",
+    "seeds",
+    "table",
+    "bases",
+    "objectives",
+    "trials",
+    "time_budget",
+    "search",
+    "scheduler",
+    "brackets",
+    "population",
+    "space",
+    "range",
+    "enqueue",
+    "warm_start",
+    "warm_up",
+    "workers",
+    "cpus_per_worker",
+    "gpus_per_worker",
+    "concurrency",
+    "address",
+    "storage",
+    "name",
+    "resume",
+    "json",
+]
+"""Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0."),
+        ({"workers": 1.5}, "--workers must be a whole number"),
+        ({"workers": None}, "--workers must be a whole number"),
+        ({"seed": -1}, "--seed must be a whole number of at least 0"),
+        ({"seeds": (1, 1)}, "--seeds must be different seeds"),
+        ({"seeds": ()}, "--seeds must be different seeds"),
+        ({"time_budget": 0}, "--time-budget must be a time such as 900"),
+        ({"gpus_per_worker": 1.5}, "--gpus-per-worker must be a whole number, or a share below 1, but got 1.5."),
+        ({"table": (13,)}, "--table must be all, or numbers of the paper's tables, 1 to 12, but got [13]."),
+        ({"table": (1,), "bases": ("unet",)}, "--bases must be of proca, "),
+        ({"bases": ("hrda",)}, "--bases chooses rows of Tables 1 to 5, but got 'no --table'. Add --table"),
+        ({"table": (12,), "bases": ("hrda",)}, "but got '--table 12'"),
+        ({"objectives": ("speed",)}, "--objectives must be different ones of mIoU, seconds, gpu_memory"),
+        ({"objectives": ("seconds",)}, "--objectives must hold mIoU"),
+        ({"objectives": "mIoU"}, "--objectives must be different ones of"),
+    ],
+)
+def test_values_that_keep_no_rule(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        SweepOptions(**options)
+
+
+def test_options_are_frozen_and_given_by_name() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DEFAULTS.trials = 4  # type: ignore[misc]  # that it is refused is the point
+    with pytest.raises(TypeError):
+        SweepOptions("streets")  # type: ignore[misc]  # that it is refused is the point
+    assert SweepOptions(seeds=[1, 2]).seeds == (1, 2)  # type: ignore[arg-type]  # as JSON has it
+
+
+def test_every_option_is_documented() -> None:
+    source = inspect.getsource(SweepOptions)
+    for field in dataclasses.fields(SweepOptions):
+        assert re.search(rf'^    {field.name}: [^=]* = _option\(.*\)\n    """[A-Z`].*\."""$', source, re.MULTILINE), (
+            field.name
+        )
+
+
+def test_json_is_that_of_earlier_versions() -> None:
+    assert list(DEFAULTS.to_json()) == KEYS
+    options = SweepOptions(share_trunk=False, seeds=(1, 2), set=("contrast.r=3",))
+    plain = options.to_json()
+    assert (plain["warm_up"], plain["seeds"], plain["set"], plain["objectives"]) == (
+        False,
+        [1, 2],
+        ["contrast.r=3"],
+        ["mIoU"],
+    )
+    assert SweepOptions.from_json(plain) == options
+    old = {key: value for key, value in plain.items() if key not in ("brackets", "population", "json")}
+    assert SweepOptions.from_json({**old, "of a later version": 1}) == options
+
+
+IDENTITY = {
+    "preset": "dark",
+    "set": ("a=1",),
+    "seed": 3,
+    "seeds": (3, 4),
+    "table": (12,),
+    "bases": ("hrda",),
+    "objectives": ("mIoU", "seconds"),
+    "search": "gp",
+    "scheduler": "median",
+    "brackets": 2,
+    "population": 3,
+    "space": "file",
+    "range": ("a=1:2",),
+    "workers": 4,
+}
+"""What makes a sweep what it is, each with a value that is not the default."""
+
+
+@pytest.mark.parametrize("name", IDENTITY)
+def test_a_resumed_sweep_keeps_what_identifies_it(name: str) -> None:
+    with pytest.raises(ValueError, match=f"A resumed sweep keeps its --{name}, which was"):
+        DEFAULTS.resumed({name: IDENTITY[name]})
+    assert DEFAULTS.resumed({name: getattr(DEFAULTS, name)}) == DEFAULTS
+
+
+def test_other_options_may_be_given_anew_or_hold_for_one_driver() -> None:
+    first = SweepOptions(trials=9, concurrency=2, time_budget=60.0, enqueue=("a=1",), warm_start="x", json=True)
+    second = first.resumed({"trials": 12, "resume": "first"})
+    assert second == SweepOptions(trials=12, concurrency=2)
+    assert first.resumed({"time_budget": 5.0}).time_budget == 5.0
+    identity = {f.name for f in dataclasses.fields(SweepOptions) if f.metadata["identifies"]}
+    assert identity == set(IDENTITY)
+
+
+@pytest.mark.parametrize("name", ["trials", "search", "scheduler", "enqueue", "warm_start", "objectives"])
+def test_a_table_is_no_search_whatever_the_value(name: str) -> None:
+    given = {name: getattr(DEFAULTS, name)}
+    with pytest.raises(ValueError, match=f"there is no --{name.replace('_', '-')}"):
+        SweepOptions.from_given({"table": (12,), **given})
+    with pytest.raises(ValueError, match="there is no --"):
+        SweepOptions(table=(12,)).resumed({"trials": 9})
+
+
+def test_one_seed_or_several() -> None:
+    with pytest.raises(ValueError, match="--seeds \\[0, 1\\] and --seed 1 exclude each other"):
+        SweepOptions.from_given({"seed": 1, "seeds": (0, 1)})
+
+
+def test_given_is_what_is_not_the_default() -> None:
+    assert DEFAULTS.given() == {}
+    assert SweepOptions(trials=5, share_trunk=False).given() == {"trials": 5, "share_trunk": False}

@@ -1,0 +1,77 @@
+"""A sweep's folder says what the sweep is, also after it was moved, and to programs without a command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.definition.folder import is_running, own_folder
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep
+from sweeps.definition.sweep import Sweep
+
+
+def saved(storage: Path, **options: object) -> Sweep:
+    sweep = new_sweep(SweepOptions.from_given({"storage": str(storage), "name": "mine", **options}))
+    sweep.folder.mkdir(parents=True)
+    sweep.save()
+    return sweep
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seeds": (1, 2), "set": ("contrast.r=3",), "trials": 7},
+        {"table": (9, 12)},
+        {"range": ("contrast.family=hybrid,pixel_to_pixel", "contrast.negatives=64,512 if contrast.family=hybrid")},
+    ],
+    ids=["search", "tables", "conditions"],
+)
+def test_a_sweep_is_read_as_it_was_written(options: dict[str, object], tmp_path: Path) -> None:
+    sweep = saved(tmp_path / "here", **options)
+    (tmp_path / "there").mkdir()
+    moved = tmp_path / "there" / "yours"
+    sweep.folder.rename(moved)
+    found = Sweep.load(moved)
+    assert (found.folder, found.options.name, found.options.storage) == (moved, "yours", str(tmp_path / "there"))
+    for name in ("config", "space", "when", "table_configs", "seeds", "known", "num_trials", "compared", "is_search"):
+        assert getattr(found, name) == getattr(sweep, name), name
+    assert len(found.drivers) == 1 and {"command", "started", "versions"} <= set(found.drivers[0])
+    found.save()
+    assert len(json.loads((moved / "sweep.json").read_text())["runs"]) == 2
+
+
+def test_a_folder_is_read_without_command_line_ray_and_torch(tmp_path: Path) -> None:
+    saved(tmp_path)
+    code = f"""import sys
+from pathlib import Path
+from sweeps.definition.sweep import Sweep
+assert Sweep.load(Path({str(tmp_path / "mine")!r})).num_trials == 5
+print(*sys.modules)"""
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"sweeps.command_line", "ray", "torch", "sweeps.search"} & set(loaded)
+
+
+def test_no_sweep_and_a_damaged_one_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must have a sweep.json, but .* cannot be read"):
+        Sweep.load(tmp_path)
+    sweep = saved(tmp_path)
+    stored = json.loads(sweep.file.read_text())
+    for damage, message in (({"flags": {"trials": 0}}, "--trials must be"), ({"space": 3}, "damaged")):
+        sweep.file.write_text(json.dumps({**stored, **damage}))
+        with pytest.raises(ValueError, match=message):
+            Sweep.load(sweep.folder)
+
+
+def test_one_driver_holds_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert not is_running(folder)
+    with own_folder(folder):
+        assert is_running(folder) and (folder / "trials").is_dir()
+        with pytest.raises(ValueError, match="Another process is running the sweep"), own_folder(folder):
+            pass
+    assert not folder.exists(), "a sweep that has not started leaves nothing behind"

@@ -1,0 +1,72 @@
+"""The flags, as options; what each of them refuses is said by the parser, and the help comes from the tables."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sweeps import run_ablation
+from sweeps.command_line import build_parser, parse, seconds
+from sweeps.definition.objectives import OBJECTIVES
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.paper_tables import ABLATIONS, BASES
+from sweeps.search.samplers import SAMPLERS
+from sweeps.search.schedulers import SCHEDULERS
+
+
+def test_every_flag_is_an_option_and_every_option_has_a_flag() -> None:
+    flags = {action.dest for action in build_parser()._actions} - {"help"}
+    assert flags == {field.name for field in dataclasses.fields(SweepOptions)}
+
+
+def test_flags_that_are_not_given_are_absent() -> None:
+    assert parse([]) == {}
+    given = parse(
+        ["--seeds", "0, 2", "--table", "12,9,12", "--objectives", "mIoU,seconds", "--no-warm-up", "--resume", "--json"]
+    )
+    assert given == {
+        "seeds": (0, 2),
+        "table": (9, 12),
+        "objectives": ("mIoU", "seconds"),
+        "share_trunk": False,
+        "resume": "",
+        "json": True,
+    }
+    assert parse(["--table", "all"]) == {"table": ABLATIONS}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--trials", "0"],
+        ["--trials", "many"],
+        ["--time-budget", "soon"],
+        ["--time-budget", "0"],
+        ["--search", "luck"],
+        ["--scheduler", "luck"],
+        ["--objectives", "speed"],
+        ["--gpus-per-worker", "1.5"],
+        ["--table", "13"],
+        ["--table", "x"],
+        ["--seeds", "0,0"],
+        ["--bases", "unet"],
+    ],
+)
+def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_ablation.main(arguments)
+    assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_times(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+def test_the_help_has_every_entry_of_the_tables() -> None:
+    text = " ".join(build_parser().format_help().split())
+    for entries in (SAMPLERS, SCHEDULERS, OBJECTIVES):
+        for entry in entries.values():
+            assert f"{entry.name}: {entry.help}" in text
+    assert ", ".join(BASES) in text.replace("- ", "-")
