@@ -7,28 +7,25 @@ import hashlib
 import html
 import importlib.resources
 import string
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sweeps.reporting import sections
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.header import header
-from sweeps.results.tables import Table
 
 if TYPE_CHECKING:  # it loads PIL, which a page without pictures does without
     from sweeps.reporting.pictures import Gallery
 
 
-def page(report: SweepReport, paper: Sequence[Table], gallery: Gallery | None) -> str:
+def page(report: SweepReport, gallery: Gallery | None) -> str:
     """Return the whole page.
 
     Args:
         report: What is known of the sweep.
-        paper: The paper's tables, with what came out beside what the paper has.
         gallery: Pictures; None where none were to be drawn.
     """
-    shown = [section for section in sections.all_sections(report, paper, gallery) if section.content]
+    shown = [section for section in sections.all_sections(report, gallery) if section.content]
     script = _file("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return string.Template(_file("page.html")).substitute(

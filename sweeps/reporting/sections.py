@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from sweeps.common.names import METRIC
 from sweeps.reporting import charts, tables
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.formats import to_html
-from sweeps.results.tables import Table
 
 if TYPE_CHECKING:
     from sweeps.reporting.pictures import Gallery
@@ -34,12 +32,12 @@ class Section(NamedTuple):
     content: str
 
 
-def all_sections(report: SweepReport, paper: Sequence[Table], gallery: Gallery | None) -> list[Section]:
+def all_sections(report: SweepReport, gallery: Gallery | None) -> list[Section]:
     """Return the sections in their order; see :func:`sweeps.reporting.page.page` for the arguments."""
     return [
         Section("ranking", "Ranking", _ranking(report)),
         Section("pareto", "Pareto front", _pareto(report)),
-        Section("paper", "Beside the paper", "".join(to_html(table) for table in paper)),
+        Section("paper", "Beside the paper", "".join(to_html(table) for table in tables.paper(report))),
         Section("curves", "Learning curves", _curves(report)),
         Section("parameters", "Parameters", _parameters(report)),
         Section("classes", "Classes", _classes(report)),

@@ -182,7 +182,7 @@ def cost(report: SweepReport) -> Table:
     lines = [
         _CostLine("trained", seconds.used, iterations.used),
         _CostLine("of it wasted", seconds.wasted, iterations.wasted),
-        _CostLine("saved by the trunk", seconds.warm_up, iterations.warm_up),
+        _CostLine("saved by the trunk", seconds.trunk, iterations.trunk),
         *([_CostLine("saved by children", seconds.inherited, iterations.inherited)] if iterations.inherited else []),
         _CostLine("saved by stopping early", seconds.pruning, iterations.pruning),
         _CostLine("every trial to its end", seconds.total, iterations.total),
@@ -205,7 +205,7 @@ def cost(report: SweepReport) -> Table:
 def _about_costs(iterations: Cost, seconds: Cost, workers: int) -> str:
     each = f"times the {workers} workers of a trial, " if workers > 1 else ""
     caption = f"Time of training, {each}without evaluations and without what interruptions have lost."
-    if iterations.warm_up:
+    if iterations.trunk:
         caption += (
             " The trunk is the part of the trainings before the contrast starts, which all trials of one seed have in "
             "common; it is trained and counted once, also where an earlier sweep has trained it."

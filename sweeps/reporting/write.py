@@ -39,7 +39,7 @@ def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS
 
         gallery = draw(report, num=images, seconds=seconds)
     found = tables.all_tables(report)
-    texts = (page(report, tables.paper(report), gallery), markdown(report, found), latex(found))
+    texts = (page(report, gallery), markdown(report, found), latex(found))
     written = [report.sweep.folder / name for name in NAMES]
     for path, text in zip(written, texts, strict=True):
         write_text(path, text)

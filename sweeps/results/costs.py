@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 
     Attributes:
         used: What all runs have trained, as far as they came, with what they share counted once.
-        warm_up: What the runs that were forked from a trunk would have used beside that for the same iterations.
+        trunk: What the runs that were forked from a trunk would have used beside that for the same iterations.
         inherited: What the runs that were forked from a parent would have used beside that for the same iterations.
         pruning: What the trials that were stopped early would have used to their end, each at its own pace.
         wasted: Part of `used` that led to no complete trial: it went into trials that were stopped early, replaced or
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
     """
 
     used: float
-    warm_up: float
+    trunk: float
     inherited: float
     pruning: float
     wasted: float
@@ -40,7 +40,7 @@ class Cost(NamedTuple):
     @property
     def total(self) -> float:
         """What it would have cost to train every trial from its start to its end."""
-        return self.used + self.warm_up + self.inherited + self.pruning
+        return self.used + self.trunk + self.inherited + self.pruning
 
     @property
     def saved(self) -> float:
@@ -105,8 +105,7 @@ def in_seconds(rows: Iterable[Row], planned: Callable[[Row], int], num_seeds: in
 
 def as_dict(iterations: Cost, seconds: Cost, workers: int) -> dict[str, dict[str, float]]:
     """Return both costs, the latter as worker-seconds, as plain data."""
-    both = {"iterations": iterations, "worker_seconds": seconds.times(workers)}
-    return {unit: {**cost._asdict(), "total": cost.total} for unit, cost in both.items()}
+    return {"iterations": _plain(iterations), "worker_seconds": _plain(seconds.times(workers))}
 
 
 def summary(iterations: Cost, seconds: Cost, workers: int, outcomes: Iterable[Status]) -> str:
@@ -136,9 +135,20 @@ def waste(iterations: Cost, seconds: Cost) -> str:
     return f"{percent(iterations.wasted_share)} of the iterations ({percent(seconds.wasted_share)} of the time)"
 
 
+def _plain(cost: Cost) -> dict[str, float]:
+    return {
+        "used": cost.used,
+        "warm_up": cost.trunk,  # programs read it by the name that the trunk had before
+        "inherited": cost.inherited,
+        "pruning": cost.pruning,
+        "wasted": cost.wasted,
+        "total": cost.total,
+    }
+
+
 def _savings(cost: Cost) -> str:
     ways = {
-        "by training the trunk, the part before the contrast starts, once for all trials": cost.warm_up,
+        "by training the trunk, the part before the contrast starts, once for all trials": cost.trunk,
         "by starting trials from the checkpoints of others": cost.inherited,
         "by stopping trials early": cost.pruning,
     }
@@ -169,7 +179,7 @@ def _cost(rows: Iterable[Row], account: Callable[[Row], _Account], planned: Call
 
     return Cost(
         used=used,
-        warm_up=sum(a.from_trunk for a in accounts.values()) - sum(trunks.values()),
+        trunk=sum(a.from_trunk for a in accounts.values()) - sum(trunks.values()),
         inherited=sum(a.from_parent for a in accounts.values()),
         pruning=_beyond(runs, accounts, planned, num),
         wasted=wasted,

@@ -2,13 +2,14 @@
 
     python -m tests.benchmarks.report_time [--repetitions 5]
 
-All are processes of their own, started in turns; the sweep is made by hand, and no pictures are drawn. Expected from what
-the imports take one by one: the help takes 0.1 s beyond Python, since what a report is made with is imported after the
-arguments are read; the report takes 2.5 s, and must not take more than 4 s, most of it for importing Optuna and
+All are processes of their own, started in turns; the sweep is made by hand, and no pictures are drawn. Expected from
+what the imports take one by one: the help takes 0.1 s beyond Python, since what a report is made with is imported after
+the arguments are read; the report takes 2.5 s, and must not take more than 4 s, most of it for importing Optuna and
 SQLAlchemy. Before, it loaded Ray, torch, pandas and scikit-learn, too.
 
-Measured on 2 shared CPU cores with others at work, 2026-11-29, processor time: the help 0.04 s beyond Python; the report
-2.7 s, 4.4 times what importing Optuna takes (0.6 s). With all that it loaded before: the help 7.9 s, the report 13.3 s.
+Measured on 2 shared CPU cores with others at work, 2026-11-29, processor time: the help 0.04 s beyond Python; the
+report 2.7 s, 4.4 times what importing Optuna takes (0.6 s). With all that it loaded before: the help 7.9 s, the report
+13.3 s.
 """
 
 from __future__ import annotations
