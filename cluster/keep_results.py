@@ -1,4 +1,4 @@
-"""Results of a cluster that is taken down live on in a bucket: ``keep_results.py save|restore FOLDER s3://BUCKET/NAME``."""
+"""On the head: keeps the results in a bucket: ``keep_results.py save|restore FOLDER s3://BUCKET/NAME``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from pathlib import Path
 from pgpc.runtime import storage
 
 STUDY = "study.db"
+"""Name of a study's database in the folder of a sweep."""
 SAVED = "study.saved.db"
+"""Name of its backup, which is what a new cluster begins with."""
 
 
 def save(folder: Path, url: str) -> None:
-    """Puts what is new or changed on S3; may run while sweeps do.
+    """Copy what is new or changed to S3, also while sweeps run.
 
     A database that is being written is of no use as a copy; each study is first backed up into a file beside it.
+
+    Args:
+        folder: The folder of the results.
+        url: The address on S3.
     """
     for study in folder.glob(f"*/{STUDY}"):
         backup = study.with_name(SAVED)
@@ -31,7 +37,12 @@ def save(folder: Path, url: str) -> None:
 
 
 def restore(folder: Path, url: str) -> None:
-    """Gets from S3 what the folder lacks; what is there stays as it is."""
+    """Copy from S3 what the folder lacks; files that exist stay as they are.
+
+    Args:
+        folder: The folder of the results.
+        url: The address on S3.
+    """
     names = set(storage.sizes(url))
     for name in sorted(names):
         source = name
@@ -41,6 +52,11 @@ def restore(folder: Path, url: str) -> None:
             storage.download(f"{url}/{source}", folder / name)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the command line says."""
     what, where, address = sys.argv[1:]
     {"save": save, "restore": restore}[what](Path(where), address)
+
+
+if __name__ == "__main__":
+    main()

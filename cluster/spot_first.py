@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-from ray.autoscaler.node_launch_exception import NodeLaunchException
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, it only has its own folder there
+from cluster.private_ray import AWSNodeProvider, NodeLaunchException
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +26,22 @@ NO_SPOT = (
     "UnfulfillableCapacity",
     "Unsupported",  # what AWS says of a type that it offers on demand only
 )
-"""Codes of AWS that say: not as a spot instance, not in any zone, not now."""
+"""Codes of AWS which mean that there is no such spot instance in any zone for now."""
 
 
 class SpotFirst(AWSNodeProvider):
-    """Ray's own, but for what happens when a spot request is refused."""
+    """Ray's own access to AWS, but for what happens when a spot request is refused."""
 
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:
-        """As spot instances where `node_config` asks for them; if AWS has none in any zone, on demand.
+        """Start nodes, as spot instances where `node_config` asks for them; if AWS has none in any zone, on demand.
+
+        Args:
+            node_config: The description of the nodes, as EC2 takes it.
+            tags: The tags that the nodes get.
+            count: The number of nodes.
+
+        Returns:
+            Data of the nodes, by their ids.
 
         Raises:
             NodeLaunchException: AWS refuses these too, or for another reason.
@@ -49,12 +57,17 @@ class SpotFirst(AWSNodeProvider):
 
 
 def use_in(config: dict[str, Any]) -> dict[str, Any]:
-    """The launcher's config with this class as its provider."""
+    """Return the launcher's config with this class as its provider."""
     config = copy.deepcopy(config)
     config["provider"] |= {"type": "external", "module": f"cluster.spot_first.{SpotFirst.__name__}"}
     return config
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Rewrite the config that the command line names."""
     source, target = map(Path, sys.argv[1:])
     target.write_text(json.dumps(use_in(json.loads(source.read_text()))))
+
+
+if __name__ == "__main__":
+    main()

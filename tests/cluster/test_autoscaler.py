@@ -172,11 +172,11 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
                 )
             )
             address = f"127.0.0.1:{port}"
-            announce = [sys.executable, str(ROOT / "cluster" / "announce.py"), str(ours)]
+            publish = [sys.executable, str(ROOT / "cluster" / "publish_node_types.py"), str(ours)]
             while "Ray runtime started" not in (tmp_path / "head.log").read_text():
                 assert process.poll() is None, (tmp_path / "head.log").read_text()
                 time.sleep(0.2)
-            subprocess.run(announce, env={**env, "RAY_ADDRESS": address}, check=True, timeout=60)
+            subprocess.run(publish, env={**env, "RAY_ADDRESS": address}, check=True, timeout=60)
             return address, env
 
         yield start

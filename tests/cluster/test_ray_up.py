@@ -108,7 +108,7 @@ def test_up_again_exec_and_down(aws, laptop):
     ran = commands(calls)
     (start,) = [command for command in ran if "ray start" in command]
     assert "RAY_AUTH_MODE=token PYTHONPATH=~/pgpc-code ray start --head" in start
-    order = ["setup.sh s3://", "ray stop", "spot_first.py", "ray start --head", "announce.py"]
+    order = ["setup.sh s3://", "ray stop", "spot_first.py", "ray start --head", "publish_node_types.py"]
     places = [next(i for i, command in enumerate(ran) if part in command) for part in order]
     assert places == sorted(places)
     assert TOKEN not in str(calls) and TOKEN not in output

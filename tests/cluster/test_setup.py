@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -16,8 +15,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pgpc.runtime import storage
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
@@ -137,26 +134,3 @@ def test_a_bucket_must_be_named_and_the_folder_of_own_machines_be_one(gpu_setup,
         assert run.returncode == code, run.stdout + run.stderr
     assert "must be one folder for all machines" in run.stdout + run.stderr
     assert not (tmp_path / "sudo.log").exists()
-
-
-def test_results_outlive_the_cluster(s3, tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
-    trial = old / "first" / "trials" / "0000"
-    trial.mkdir(parents=True)
-    (trial / "checkpoint.pt").write_bytes(b"weights")
-    study = sqlite3.connect(old / "first" / "study.db")
-    study.execute("create table trials (number)")
-    study.execute("insert into trials values (1)")
-    study.commit()
-    study.execute("insert into trials values (2)")  # a driver in the middle of a transaction
-    program = [sys.executable, str(ROOT / "cluster" / "keep_results.py")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for _ in range(2):
-        subprocess.run([*program, "save", str(old), s3], check=True, env=env)
-    torn = tmp_path / "torn.db"  # what a copy of a file may be that is being written
-    torn.write_bytes((old / "first" / "study.db").read_bytes()[:5000])
-    storage.upload(torn, f"{s3}/first/study.db")
-    subprocess.run([*program, "restore", str(new), s3], check=True, env=env)
-    study.rollback()
-    assert (new / "first" / "trials" / "0000" / "checkpoint.pt").read_bytes() == b"weights"
-    assert sqlite3.connect(new / "first" / "study.db").execute("select number from trials").fetchall() == [(1,)]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
-PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "cluster" / "spot_notice.py"))
-drain, notice = PROGRAM["drain"], PROGRAM["notice"]
+from cluster.private_ray import GcsClient
+from cluster.spot_notice import drain, notice
 
 
 class Metadata(BaseHTTPRequestHandler):
