@@ -14,12 +14,12 @@ from sweeps.search.schedulers import in_words
 
 def headline(report: SweepReport) -> str:
     """Return the result of the sweep in a sentence."""
-    best, base = report.best, report.base
+    best, base, search = report.best, report.base, " of the search" if report.sweep.is_search else ""
     if best is None:
-        return "No trial of the search is complete yet." if report.rows else "No trial has been evaluated yet."
-    text = f"The best trial of the search is {best.label}, with {METRIC} {best.score:.2f} %"
+        return f"No trial{search} is complete yet." if report.rows else "No trial has been started yet."
+    text = f"The best trial{search} is {best.label}, with {METRIC} {best.score:.2f} %"
     if base is None:
-        return f"{text}. The base, the same training without contrast, is not complete, so there is no comparison."
+        return f"{text}. There is no single complete base, the same training without contrast, to compare it with."
     difference = typeset(words.number(report.difference(best), "+.2f"))
     return f"{text}: {difference} points against the base, the same training without contrast ({base.score:.2f} %)."
 

@@ -152,7 +152,7 @@ def _reproduce(report: SweepReport) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in driver["versions"].items())
         parts.append(f"<pre>{html.escape(driver['command'])}</pre>")
         parts.append(f'<p class="soft">{html.escape(driver["started"])}; {html.escape(versions)}</p>')
-    parts.append("<h3>One training</h3>")
+    parts.append("<h3>One run</h3>")
     roles = ((", the best", report.best), (", without contrast", report.base))
     named = {trial.run.label: role for role, trial in roles if trial}
     for run in report.runs:

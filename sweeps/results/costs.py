@@ -109,7 +109,7 @@ def as_dict(iterations: Cost, seconds: Cost, workers: int) -> dict[str, dict[str
 
 
 def summary(iterations: Cost, seconds: Cost, workers: int, outcomes: Iterable[Status]) -> str:
-    """Return what the sweep has cost as a paragraph for somebody who has not seen it.
+    """Return what the sweep has cost in sentences, one a line, for somebody who has not seen it.
 
     Args:
         iterations: Cost in iterations.
@@ -127,7 +127,7 @@ def summary(iterations: Cost, seconds: Cost, workers: int, outcomes: Iterable[St
         sentences.append(f"{waste(iterations, seconds)} went into trials that were stopped early or failed.")
     elif all(outcome == Status.COMPLETE for outcome in outcomes):
         sentences.append("Every trial was trained to its end.")
-    return " ".join([*sentences, _savings(iterations)])
+    return "\n".join([*sentences, _savings(iterations)])
 
 
 def waste(iterations: Cost, seconds: Cost) -> str:

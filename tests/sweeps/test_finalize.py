@@ -71,7 +71,7 @@ def test_a_search_ends_with_its_table_and_where_everything_is(tmp_path: Path) ->
     assert "   1  0000   complete  31.00" in said and "0001 failed: mIoU is not a number" in lines
     assert f"report  {sweep.folder}/report.html" in lines and f"best    {sweep.folder}/best/checkpoint.pt" in lines
     assert not any(line.startswith(("tables", "resume")) for line in lines)
-    assert lines[-1].startswith("The sweep trained 300 iterations (1:00 of worker-time")
+    assert any(line.startswith("The sweep trained 300 iterations (1:00 of worker-time") for line in lines)
     document = json.loads(answer)
     assert list(document) == ["sweep", "best", "pareto", "rows", "tables", "cost", "places"]
     assert document["best"]["trial"] == "0000" and document["best"]["contrast.eta"] == 0.5

@@ -17,9 +17,11 @@ def test_headline_compares_the_best_with_the_base(typical: Path) -> None:
 
 
 def test_headline_of_a_sweep_that_has_not_come_so_far(make: Make) -> None:
-    assert headline(read(make())) == "No trial has been evaluated yet."
+    assert headline(read(make())) == "No trial has been started yet."
     assert headline(read(make(TYPICAL[2:3], name="pruned"))) == "No trial of the search is complete yet."
-    assert "so there is no comparison" in headline(read(make(TYPICAL[:1], name="no base")))
+    assert "There is no single complete base" in headline(read(make(TYPICAL[:1], name="no base")))
+    rows = [(COMPLETE, {0: [1, 30.0 + k]}, "") for k in range(5)]
+    assert headline(read(make(rows, table=(12,), name="table"))).startswith("The best trial is 0004, with mIoU 34.00 %")
     worse = read(make([(COMPLETE, {0: [1, 29.0]}, "")], {0: [1, 30.0]}, name="worse"))
     assert f"{MINUS}1.00 points" in headline(worse)
 

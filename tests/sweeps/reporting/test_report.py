@@ -18,16 +18,15 @@ SCRIPT = ROOT / "report.py"
 HEAVY = {"ray", "torch", "sklearn", "pandas", "matplotlib"}
 MODULES = sorted(
     f"sweeps.{room}" if file.stem == "__init__" else f"sweeps.{room}.{file.stem}"
-    for room in ("common", "definition", "results", "reporting")
+    for room in ("results", "reporting")
     for file in (ROOT / room).glob("*.py")
-    if not file.stem.startswith("private_")
 )
 
 
 def loaded(code: str, *arguments: str) -> set[str]:
     """The packages that a process of its own has loaded after the code."""
     code += "\nfinally: print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return set(result.stderr.splitlines()[-1].split())
 
 

@@ -107,7 +107,7 @@ def test_costs_as_plain_data() -> None:
 def test_summary_of_what_was_wasted_and_saved() -> None:
     assert told([run("0000", "complete", 1200), run("0001", "pruned", 50, pace=0.2)], workers=2) == (
         "The sweep trained 1,250 iterations (4:20 of worker-time, which is the training time of all processes "
-        "together). 4 % of the iterations (8 % of the time) went into trials that were stopped early or failed. "
+        "together).\n4 % of the iterations (8 % of the time) went into trials that were stopped early or failed.\n"
         "Training every trial from its start to its end would have taken 1,300 iterations; 4 % was saved by stopping "
         "trials early."
     )
@@ -126,7 +126,7 @@ def test_summary_where_there_is_nothing_to_say_of_a_part() -> None:
     assert told([]) == "The sweep has trained nothing."
     whole = told([run("0000", "complete", 1)])
     assert whole.startswith("The sweep trained 1 iteration (0:00 of worker-time")
-    assert "Every trial was trained to its end. No iterations were shared" in whole and "0 %" not in whole
+    assert "Every trial was trained to its end.\nNo iterations were shared" in whole and "0 %" not in whole
     running = told([run("0000", "interrupted", 50)])
     assert "to its end" not in running and "failed" not in running
     failed_at_once = told([run("0000", "complete", 100), run("0001", "failed", 0)])
