@@ -19,18 +19,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("results", metavar="RESULTS", type=Path, help="folder of the sweep: results/NAME")
     parser.add_argument(
-        "--images", type=int, default=IMAGES, metavar="N", help="pictures to segment (default: %(default)s; 0: none)"
+        "--images",
+        type=int,
+        default=IMAGES,
+        metavar="N",
+        help="validation images to segment, as pictures (default: %(default)s; 0: none)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=SECONDS, metavar="N", help="time for the pictures (default: %(default)g)"
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="N",
+        help="after so many seconds no further picture is begun (default: %(default)g)",
     )
     arguments = parser.parse_args(argv)
     # Here, so that --help and mistakes are answered at once: these import what a report is made with.
-    import optuna
-
+    from sweeps.common.quiet import silence_optuna
     from sweeps.reporting.write import write_report
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    silence_optuna()
     try:
         written = write_report(arguments.results, images=arguments.images, seconds=arguments.seconds)
     except (ValueError, OSError) as error:
