@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgpc.data import image_files as picture_files
-from pgpc.data import image_limits as picture_limits
+from pgpc.data import image_files, image_limits
 from pgpc.data.image_files import PictureError, decode_image, decode_label, read_file, read_header
 from pgpc.data.tiles import encode_tiles
 
@@ -191,7 +190,7 @@ def test_bombs_of_other_formats_are_refused() -> None:
 
 
 def test_the_limit_itself_is_allowed(png, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_limits, "MAX_PIXELS", 12)
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", 12)
     assert decode_label(png(np.zeros((3, 4)))).shape == (3, 4)
     with pytest.raises(PictureError, match="at most 12 pixels, but it is 13 x 1"):
         decode_label(png(np.zeros((1, 13))))
@@ -335,7 +334,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(8 * picture_files.MAX_PIXELS + 1)
+        file.truncate(8 * image_files.MAX_PIXELS + 1)
     for name, text in (
         ("broken", "link to nothing"),
         ("loop", "cannot be read"),
