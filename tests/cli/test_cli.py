@@ -1,9 +1,9 @@
-import pytest
-import torch
+import re
+from pathlib import Path
 
-from pgpc.cli import main
-from pgpc.config import override
-from pgpc.presets import preset
+import pytest
+
+from pgpc.cli import main, show
 from tests.helpers.cli import fails
 
 
@@ -25,81 +25,40 @@ def test_errors_are_one_message_without_traceback(arguments, message, tmp_path, 
     assert "Traceback" not in error
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a run with a teacher whose weights differ from the student's, and a projection head."""
-    from pgpc.bases.state import TrainingState
-
-    small = {"model.encoder": "mit_b0", "model.head_channels": 8, "data.target_size": "128,64", "data.crop": 64}
-    state = TrainingState(override(preset("streets/daformer+pgpc"), small), torch.device("cpu"))
-    with torch.no_grad():
-        for parameter in state.teacher.parameters():
-            parameter.add_(1)
-    folder = tmp_path_factory.mktemp("run")
-    state.save(folder)
-    return folder
+README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-def without_teacher(run, folder):
-    """A copy of the run as it would be without self-training."""
-    state = torch.load(run / "checkpoint.pt")
-    torch.save({**state, "teacher": None}, folder / "checkpoint.pt")
-    return folder
+def test_the_readme_shows_all_commands_and_no_other(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = set(re.findall(r"^    (\w+) +\w", capsys.readouterr().out, re.MULTILINE))
+    assert listed == set(re.findall(r"^(?:pgpc|torchrun .* -m pgpc) (\w+)", README, re.MULTILINE))
 
 
-@pytest.mark.parametrize("network", ["student", "teacher"])
-def test_export_writes_the_segmenter_alone(network, run, tmp_path, capsys):
-    from pgpc.models.export import load_exported
-
-    out = tmp_path / "exports" / "w.pth"
-    main(["export", "--checkpoint", str(run), "--out", str(out), "--network", network])
-    before, after = (path.stat().st_size / 1e6 for path in (run / "checkpoint.pt", out))
-    assert capsys.readouterr().out == f"exported {network}: {after:.1f} MB (checkpoint {before:.1f} MB) -> {out}\n"
-    content, state = torch.load(out), torch.load(run / "checkpoint.pt")
-    assert content.keys() == {"config", "classes", "state_dict"}
-    assert any(name.startswith("projection.") for name in state[network])
-    expected = {k.removeprefix("segmenter."): v for k, v in state[network].items() if k.startswith("segmenter.")}
-    assert content["state_dict"].keys() == expected.keys()
-    assert all(torch.equal(content["state_dict"][name], value) for name, value in expected.items())
-    of_student = state["student"]["segmenter.encoder.norm1.bias"]
-    assert torch.equal(content["state_dict"]["encoder.norm1.bias"], of_student) == (network == "student")
-    assert load_exported(out).state_dict().keys() == expected.keys()
+@pytest.mark.parametrize("command", ["pack", "train", "evaluate", "predict", "submit", "draw", "export", "show"])
+def test_help_is_whole_sentences(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    description = capsys.readouterr().out.split("\n\n")[1]
+    assert description.strip().endswith(".") and description[0].isupper()
 
 
-@pytest.mark.parametrize(("given", "size"), [([], (64, 128)), (["--size", "32x96"], (32, 96))])
-def test_export_writes_a_program(given, size, run, tmp_path, monkeypatch):
-    from pgpc.models import export
+def test_interrupted_commands_say_what_is_left(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
 
-    calls = []
-
-    def record(model, path, size):
-        path.write_bytes(b"program")
-        calls.append((type(model).__name__, size))
-
-    monkeypatch.setattr(export, "export_program", record)  # it takes seconds; its own tests run it
-    main(["export", "--checkpoint", str(run), "--out", str(tmp_path / "p.pt2"), "--format", "program", *given])
-    assert calls == [("Segmenter", size)]
+    monkeypatch.setattr(show, "run", interrupt)
+    with pytest.raises(SystemExit) as stop:
+        main(["show"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "\npgpc show: interrupted.\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--checkpoint", "{tmp}/nowhere"], "pgpc export: error: No checkpoint at"),
-        (["--format", "program", "--size", "64"], "--size must be HEIGHTxWIDTH in pixels, for example 512x1024"),
-        (["--format", "program", "--size=-64x64"], "but got '-64x64'"),
-        (["--format", "program", "--size", "64x16"], "height and width must be at least 32, but got (64, 16)"),
-        (["--size", "64x64"], "--size is that of a program's images, but got --format weights"),
-        (["--out", "{run}/checkpoint.pt"], "--out must not be the checkpoint itself"),
-        (["--out", "{tmp}"], "an export must be written to a file"),
-        (["--checkpoint", "{alone}", "--network", "teacher"], "--network teacher must be in the checkpoint"),
-    ],
-)
-def test_export_refuses(arguments, message, run, tmp_path, capsys):
-    if "{alone}" in arguments:
-        without_teacher(run, tmp_path)
-    given = [text.format(tmp=tmp_path, run=run, alone=tmp_path) for text in arguments]
-    content = (run / "checkpoint.pt").read_bytes()
-    error = fails(capsys, "export", "--checkpoint", str(run), "--out", str(tmp_path / "out"), *given)
-    assert message in error
-    assert not (tmp_path / "out").exists()
-    assert (run / "checkpoint.pt").read_bytes() == content
+def test_defects_keep_their_traceback(monkeypatch):
+    def fail(arguments):
+        raise RuntimeError("of torch")
+
+    monkeypatch.setattr(show, "run", fail)
+    with pytest.raises(RuntimeError, match="of torch"):
+        main(["show"])

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from pgpc.bases.state import TrainingState
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.cli import main
 from pgpc.config import override
@@ -19,6 +18,8 @@ from pgpc.data.domains import open_shards
 from pgpc.data.loader import read_label
 from pgpc.data.shards.manifest import MANIFEST
 from pgpc.evaluation.segmentation import predict
+from tests.helpers.cli import fails
+from tests.helpers.runs import untrained_run
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +39,11 @@ def config(tiny):
 @pytest.fixture(scope="module")
 def run(config, tmp_path_factory):
     """A run's folder, in whose name is a space; student and teacher tell several classes apart."""
-    torch.manual_seed(0)
-    state = TrainingState(config, torch.device("cpu"))
-    with torch.no_grad():
-        for network in (state.student, state.teacher):
-            network.segmenter.decode_head.conv_seg.weight.normal_()
-    folder = tmp_path_factory.mktemp("a run")
-    state.save(folder)
-    return folder
+
+    def change(network, name):
+        network.segmenter.decode_head.conv_seg.weight.normal_()
+
+    return untrained_run(tmp_path_factory.mktemp("a run"), config, change=change)
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +70,13 @@ def plain_iou(labels, predictions):
 @pytest.mark.parametrize("window", [None, 32])
 def test_scores_are_those_of_a_plain_loop_over_the_images(network, window, run, config, capsys):
     from pgpc.data.loader import evaluation_samples
-    from pgpc.evaluation.loaded_model import load_trained
+    from pgpc.evaluation.loaded_model import load_model
 
     changes = {} if window is None else {"evaluation.window": window, "evaluation.window_stride": 24}
     settings = [text for key, value in changes.items() for text in ("--set", f"{key}={value}")]
     got = figures(capsys, "--checkpoint", run, "--network", network, *settings)
 
-    model, config = load_trained(run, network).student.segmenter, override(config, changes)
+    model, config = load_model(run, network).student.segmenter, override(config, changes)
     val = open_shards(config.data.target, config.data, "val")
     labels = [read_label(val, row) for row in range(3)]
     images = [sample.image for sample in evaluation_samples(val, config.data)]
@@ -170,15 +168,12 @@ def other_classes(shards, folder):
     ],
 )
 def test_refuses_before_anything_is_segmented(arguments, message, run, shards, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pgpc.evaluation.segmentation.predict", None)
+    monkeypatch.setattr("pgpc.evaluation.scoring.predict", None)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "other").mkdir()
     other = other_classes(shards, tmp_path / "other")
     given = [text.format(tmp=tmp_path, other=other) for text in arguments]
-    with pytest.raises(SystemExit) as stop:
-        main(["evaluate", "--checkpoint", str(run), *given])
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
+    error = fails(capsys, "evaluate", "--checkpoint", run, *given)
     assert message in error
     if "{other}" in arguments:
         assert f"19 ({', '.join(CITYSCAPES.names)})" in error
@@ -195,8 +190,7 @@ def test_rules_of_training_do_not_limit_the_size(tiny, tmp_path, capsys):
         "proca.source_iterations": 1,
         "proca.self_training_iterations": 1,
     }
-    state = TrainingState(tiny("streets/proca", changes), torch.device("cpu"))
-    state.save(tmp_path)
+    untrained_run(tmp_path, tiny("streets/proca", changes))
     got = figures(capsys, "--checkpoint", tmp_path, "--set", "data.target_size=64,64", "--set", "data.fit=inside")
     assert got["protocol"]["target_size"] == [64, 64]
 

@@ -3,120 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from pgpc.classes import CITYSCAPES, IGNORE_INDEX, SYNTHIA_13, SYNTHIA_16, classes_from_json
 from pgpc.data.config import EvaluationConfig
-from pgpc.evaluation.scores import Metrics
-from pgpc.evaluation.segmentation import evaluate, predict, window_starts
+from pgpc.evaluation.segmentation import predict, window_starts
 from pgpc.models import ModelConfig, build_model
-
-TWO, THREE = (classes_from_json(None, n) for n in (2, 3))
-
-
-class Paints(nn.Module):
-    """A model whose logits are its input's channels, at stride 4."""
-
-    def __init__(self, align_corners=False):
-        super().__init__()
-        self.align_corners = align_corners
-        self.nothing = nn.Parameter(torch.zeros(()))
-
-    def forward(self, images):
-        return images[:, :, ::4, ::4]
-
-
-def test_iou_by_hand():
-    """Class 0: 3 of 5; class 1: 2 of 4; class 2 is nowhere."""
-    metrics = Metrics(np.array([[3, 1, 0], [1, 2, 0], [0, 0, 0]]), THREE)
-    assert metrics.iou[:2].tolist() == pytest.approx([60.0, 50.0])
-    assert np.isnan(metrics.iou[2])
-    assert metrics.miou == pytest.approx(55.0)
-    assert "IoU/class 2" not in metrics.as_dict()
-
-
-def test_the_means_of_synthia_by_hand():
-    """Wall, fence and pole are taken for road: 0, and road is 1 of 4. All others are right, until truck is taken for
-    car, which counts against car although truck is in neither mean."""
-    assert [CITYSCAPES.names[k] for k in range(19) if k not in SYNTHIA_16] == ["terrain", "truck", "train"]
-    assert [CITYSCAPES.names[k] for k in SYNTHIA_16 if k not in SYNTHIA_13] == ["wall", "fence", "pole"]
-    assert (len(SYNTHIA_16), len(SYNTHIA_13)) == (16, 13)
-    confusion = np.zeros((19, 19), dtype=np.int64)
-    for label in range(19):
-        if label in (9, 14, 16):
-            confusion[label, label] = 7
-        elif label in (3, 4, 5):
-            confusion[label, 0] = 1
-        else:
-            confusion[label, label] = 1
-    metrics = Metrics(confusion)
-    assert metrics.means["mIoU"] == pytest.approx((25 + 12 * 100 + 3 * 100) / 19)
-    assert metrics.means["mIoU16"] == pytest.approx((25 + 12 * 100) / 16)
-    assert metrics.means["mIoU13"] == pytest.approx((25 + 12 * 100) / 13)
-    confusion[14, 13] = 3  # car is now 1 of 4, truck 7 of 10
-    metrics = Metrics(confusion)
-    assert metrics.means["mIoU"] == pytest.approx((25 + 11 * 100 + 25 + 2 * 100 + 70) / 19)
-    assert metrics.means["mIoU16"] == pytest.approx((25 + 11 * 100 + 25) / 16)
-    confusion[[6, 7], [6, 7]] = 0  # classes that are nowhere leave the means
-    assert Metrics(confusion).means["mIoU13"] == pytest.approx((25 + 9 * 100 + 25) / 11)
-
-
-def test_other_classes_have_one_mean():
-    assert Metrics(np.eye(3, dtype=np.int64), THREE).means == {"mIoU": 100.0}
-
-
-def test_accuracy_by_hand():
-    metrics = Metrics(np.array([[3, 1, 0], [1, 2, 3], [0, 0, 0]]), THREE)
-    assert metrics.accuracy[:2].tolist() == pytest.approx([75.0, 100 / 3])
-    assert np.isnan(metrics.accuracy[2])
-    assert metrics.pixel_accuracy == pytest.approx(50.0)
-    assert metrics.pixels.tolist() == [4, 6, 0]
-
-
-def test_nothing_labeled_has_no_score(recwarn):
-    metrics = Metrics(np.zeros((3, 3), dtype=np.int64), THREE)
-    assert all(map(np.isnan, (metrics.miou, metrics.pixel_accuracy, *metrics.accuracy)))
-    assert not recwarn.list
-
-
-def plain_scores(labels, predictions, num_classes):
-    """IoU and accuracy per class, pixel by pixel over all images; NaN where there is nothing to divide by."""
-    label, predicted = (np.concatenate([ids.ravel() for ids in images]) for images in (labels, predictions))
-    label, predicted = label[label != IGNORE_INDEX], predicted[label != IGNORE_INDEX]
-    iou, accuracy = [], []
-    for c in range(num_classes):
-        both = np.count_nonzero((label == c) & (predicted == c))
-        either, labeled = np.count_nonzero((label == c) | (predicted == c)), np.count_nonzero(label == c)
-        iou.append(100 * both / either if either else np.nan)
-        accuracy.append(100 * both / labeled if labeled else np.nan)
-    return iou, accuracy
-
-
-@pytest.mark.parametrize("window", [None, 32])
-def test_equals_a_plain_mean_of_iou_at_native_size(window):
-    """Odd sizes, larger and smaller than the image that is segmented; ignored pixels; class 3 is never a label, class 4
-    neither label nor prediction; one image without any label."""
-    rng = np.random.default_rng(0)
-    evaluation = EvaluationConfig() if window is None else windows(window, 24)
-    samples, predictions = [], []
-    for size, ids in (((47, 95), [0, 1, 2, 255]), ((33, 61), [0, 1]), ((20, 31), [255]), ((101, 7), [0, 2, 255])):
-        image = torch.from_numpy(rng.standard_normal((1, 5, 36, 68))).float()
-        image[:, 4] = -10
-        samples.append((image, rng.choice(ids, size=size).astype(np.uint8), "name"))
-        total, count = torch.zeros(1, 5, 36, 68), torch.zeros(36, 68)
-        for top in (0,) if window is None else (0, 4):
-            for left in (0,) if window is None else (0, 24, 36):
-                part = image[:, :, top : top + (window or 36), left : left + (window or 68)]
-                logits = nn.functional.interpolate(part[:, :, ::4, ::4], part.shape[2:], mode="bilinear")
-                total[:, :, top : top + part.shape[2], left : left + part.shape[3]] += logits
-                count[top : top + part.shape[2], left : left + part.shape[3]] += 1
-        predictions.append(nn.functional.interpolate(total / count, size, mode="bilinear")[0].argmax(0).numpy())
-    metrics = evaluate(Paints(), samples, classes_from_json(None, 5), evaluation=evaluation)
-    labels = [label for _, label, _ in samples]
-    iou, accuracy = plain_scores(labels, predictions, 5)
-    np.testing.assert_allclose(metrics.iou, iou, rtol=1e-12)
-    np.testing.assert_allclose(metrics.accuracy, accuracy, rtol=1e-12)
-    assert metrics.miou == pytest.approx(np.nanmean(iou), rel=1e-12)
-    assert metrics.confusion.sum() == sum((label != IGNORE_INDEX).sum() for label in labels)
-    assert iou[3] == 0 and np.isnan(iou[4])
+from tests.helpers.models import Counts, Identity, Paints, windows
 
 
 @pytest.mark.parametrize("num_classes", [2, 5, 19])
@@ -156,40 +46,6 @@ def test_images_of_any_size_are_segmented(model, evaluation):
         assert predicted.shape == size
         assert predicted.min() >= 0
         assert predicted.max() < 5
-
-
-@pytest.mark.parametrize(("label", "classes"), [(2, TWO), (254, THREE), (0, TWO)])
-def test_ids_that_are_no_class_are_refused(label, classes):
-    """Of the labels, and in the last case of a model with more classes."""
-    image = torch.zeros(1, 3, 32, 32)
-    image[:, 2] = 1
-    labels = np.full((32, 32), label, dtype=np.uint8)
-    with pytest.raises(ValueError, match="must be ids below .* those of 'street 7' have others"):
-        evaluate(Paints(), [(image, labels, "street 7")], classes)
-
-
-class Identity(Paints):
-    """Pointwise: logits are the channels at full size."""
-
-    def forward(self, images):
-        self.shapes = [*getattr(self, "shapes", []), tuple(images.shape)]
-        return images
-
-
-class Counts(Paints):
-    """Two classes: the first has the mean of what the model is shown, the second a constant."""
-
-    def __init__(self, constant):
-        super().__init__()
-        self.constant = constant
-
-    def forward(self, images):
-        mean = images.mean((1, 2, 3)).view(-1, 1, 1, 1).expand(-1, 1, *images.shape[2:])
-        return torch.cat([mean, torch.full_like(mean, self.constant)], dim=1)
-
-
-def windows(window, stride, batch=1):
-    return EvaluationConfig(window=window, window_stride=stride, window_batch=batch)
 
 
 def test_published_windows():
@@ -277,18 +133,3 @@ def test_logits_are_resized_as_the_model_says(evaluation):
         predictions.append(predict(Paints(aligned), image, (90, 150), evaluation=evaluation))
         assert torch.equal(predictions[-1], logits[0].argmax(0))
     assert not torch.equal(*predictions)
-
-
-def test_scores_are_those_of_the_windows():
-    """The constant wins by hand in the first column of 32 of 128."""
-    image = torch.tensor([0.0, 3.0, 12.0, 0.0]).repeat_interleave(32).expand(1, 3, 64, 128)
-    label = np.ones((64, 128), dtype=np.uint8)
-    metrics = evaluate(Counts(1.6), [(image, label, "name")], TWO, evaluation=windows(64, 32))
-    assert metrics.confusion.tolist() == [[0, 0], [64 * 96, 64 * 32]]
-    assert evaluate(Counts(1.6), [(image, label, "name")], TWO).confusion.tolist() == [[0, 0], [64 * 128, 0]]
-
-
-def test_leaves_the_model_in_its_mode():
-    model = Paints().train()
-    evaluate(model, [], THREE)
-    assert model.training

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pgpc.classes import IGNORE_INDEX, classes_from_json
-from pgpc.figures.selection import WAYS, accuracy, paint, selected, selection_figure
+from pgpc.classes import classes_from_json
+from pgpc.evaluation.selected_pixels import WAYS, accuracy, selected
+from pgpc.figures.selection import selection_figure
 
 THREE = classes_from_json(
     [
@@ -18,55 +19,6 @@ def random_logits(height=20, width=30):
     return 3 * torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.75, 1.0])
-def test_each_way_selects_its_share(share):
-    """The global ways of all pixels; the class-wise ones of each predicted class, to the nearest pixel."""
-    logits = random_logits()
-    ids = logits[0].argmax(0).numpy()
-    masks = selected(logits, share)
-    assert list(masks) == list(WAYS) and len(WAYS) == 4
-    for name, mask in masks.items():
-        assert mask.shape == (20, 30) and mask.dtype == bool
-        if name.startswith("global"):
-            assert mask.sum() == round(share * 600)
-        else:
-            for k in range(3):
-                assert abs(mask[ids == k].sum() - share * (ids == k).sum()) <= 0.5
-
-
-def test_selection_by_hand():
-    """Four pixels; the first two are of class 0, the second of which is surer; global takes the surest two of all."""
-    logits = torch.tensor([[3.0, 9.0, 0.0, 0.0], [0.0, 0.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]]).view(1, 3, 1, 4)
-    for name, mask in selected(logits, 0.5).items():
-        assert mask[0].tolist() == ([True, True, False, False] if "global" in name else [False, True, True, False])
-
-
-def test_entropy_and_confidence_can_disagree():
-    """Probabilities .5 .5 0 have less entropy, .52 .24 .24 more confidence."""
-    logits = torch.tensor([[0.5, 0.52], [0.5, 0.24], [1e-9, 0.24]]).log().view(1, 3, 1, 2)
-    masks = selected(logits, 0.5)
-    assert masks["global entropy"][0].tolist() == [True, False]
-    assert masks["global confidence"][0].tolist() == [False, True]
-
-
-def test_unselected_pixels_are_gray_and_lighter():
-    photo = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    ids, shown = np.full((4, 6), 2), np.zeros((4, 6), dtype=bool)
-    shown[0] = True
-    painted = paint(photo, ids, shown, THREE)
-    assert painted.dtype == np.uint8
-    assert (painted[0] == (0, 0, 255)).all()
-    rest = painted[1:].astype(int)
-    assert (rest == rest[..., :1]).all() and (rest >= 191).all()
-
-
-def test_accuracy_counts_labeled_pixels_of_the_mask():
-    ids, label = np.array([[0, 1, 2, 2]]), np.array([[0, 0, 2, IGNORE_INDEX]])
-    assert accuracy(ids, label, np.array([[True, True, True, True]])) == pytest.approx(200 / 3)
-    assert accuracy(ids, label, np.array([[True, False, False, True]])) == 100
-    assert np.isnan(accuracy(ids, label, np.array([[False, False, False, True]])))
-
-
 def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
@@ -75,7 +27,7 @@ def legend(figure):
     return {h.get_label(): tuple(h.get_facecolor()[:3]) for h in figure.legends[0].legend_handles}
 
 
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("labeled", [True, False])
 def test_figure_states_shares_and_accuracies(labeled):
     logits = random_logits()
     ids = logits[0].argmax(0).numpy().astype(np.uint8)

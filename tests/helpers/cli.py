@@ -10,6 +10,6 @@ from pgpc.cli import main
 def fails(capsys, *arguments):
     """The one line that a command ends with."""
     with pytest.raises(SystemExit) as stop:
-        main(arguments)
+        main([str(argument) for argument in arguments])
     assert stop.value.code == 2
     return capsys.readouterr().err

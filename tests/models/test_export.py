@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pgpc.config import Config, override
+from pgpc.config import Config, override, to_dict
 from pgpc.models import Segmenter, build_model, load_weights
 from pgpc.models.export import export_program, export_weights, load_exported
 from pgpc.presets import preset
@@ -32,7 +32,7 @@ def _network(architecture: str = "daformer") -> tuple[Segmenter, Config]:
 @pytest.mark.parametrize("architecture", list(_ARCHITECTURES))
 def test_weights_come_back_with_their_network(architecture, tmp_path):
     model, config = _network(architecture)
-    export_weights(model, config, tmp_path / "new" / "w.pth")
+    export_weights(model, to_dict(config), tmp_path / "new" / "w.pth")
     exported = load_exported(tmp_path / "new" / "w.pth")
     assert type(exported) is type(model)
     assert not exported.training
@@ -48,7 +48,7 @@ def test_weights_come_back_with_their_network(architecture, tmp_path):
 
 def test_weights_need_no_file_of_initial_ones(tmp_path):
     model, config = _network()
-    export_weights(model, override(config, {"model.pretrained": "elsewhere.pth"}), tmp_path / "w.pth")
+    export_weights(model, to_dict(override(config, {"model.pretrained": "elsewhere.pth"})), tmp_path / "w.pth")
     load_exported(tmp_path / "w.pth")
 
 
@@ -56,6 +56,15 @@ def test_weights_need_no_file_of_initial_ones(tmp_path):
 def test_other_files_are_no_exported_network(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="must have its config beside its weights"):
+        load_exported(tmp_path / "w.pth")
+
+
+def test_keys_of_another_version_are_named(tmp_path):
+    model, config = _network()
+    described = to_dict(config)
+    described["model"]["depth"] = 3
+    export_weights(model, described, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=r"must have known keys, but .*w\.pth has model\.depth\. Read it with"):
         load_exported(tmp_path / "w.pth")
 
 
@@ -110,13 +119,14 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fail)
         with pytest.raises(OSError, match="disk full"):
-            export_weights(model, config, path)
+            export_weights(model, to_dict(config), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-    export_weights(model, config, path)
+    export_weights(model, to_dict(config), path)
     load_exported(path)
 
 
 def test_a_folder_is_no_file(tmp_path):
+    model, config = _network()
     with pytest.raises(ValueError, match="an export must be written to a file"):
-        export_weights(*_network(), tmp_path)
+        export_weights(model, to_dict(config), tmp_path)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from pgpc.models import DAFormerHead, ModelConfig, build_model, check_model
+from tests.helpers.networks import build
+
+
+def test_parameters_of_the_papers_network():
+    with torch.device("meta"):
+        model = build_model(ModelConfig())
+    assert sum(p.numel() for p in model.parameters()) == 85_155_283
+
+
+def test_check_model_builds_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr("timm.create_model", None)
+    check_model(ModelConfig())
+    with pytest.raises(ValueError, match="Did you mean"):
+        check_model(ModelConfig(encoder="mit_b9"))
+    with pytest.raises(ValueError, match=r"model\.pretrained must name a file"):
+        check_model(ModelConfig(pretrained=str(tmp_path / "none.pth")))
+
+
+def test_weights_are_drawn_for_the_encoder_then_for_the_head():
+    model = build()
+    torch.manual_seed(0)
+    encoder = timm.create_model("mit_b0", features_only=True)
+    head = DAFormerHead((32, 64, 160, 256), channels=16, num_classes=19, dropout=0.1)
+    for made, expected in ((model.encoder, encoder), (model.decode_head, head)):
+        assert all(torch.equal(a, b) for a, b in zip(made.parameters(), expected.parameters(), strict=True))
+
+
+def test_same_seed_gives_same_weights():
+    first, second = build().state_dict(), build().state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_pretrained_loads_the_encoder(tmp_path):
+    other = build()
+    torch.manual_seed(9)
+    donor = build_model(ModelConfig(encoder="mit_b0", head_channels=16))
+    torch.save({**donor.encoder.state_dict(), "head.weight": torch.zeros(1000, 256)}, tmp_path / "mit_b0.pth")
+    model = build(pretrained=str(tmp_path / "mit_b0.pth"))
+    for name, value in model.state_dict().items():
+        source = donor if name.startswith("encoder.") else other
+        assert torch.equal(value, source.state_dict()[name]), name

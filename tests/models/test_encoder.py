@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from pgpc.models import Segmenter
+from tests.helpers.networks import build, random_images
+
+
+@pytest.mark.parametrize(
+    ("encoder", "channels"),
+    [
+        ("mit_b0", (32, 64, 160, 256)),
+        ("pvt_v2_b0", (32, 64, 160, 256)),
+        ("test_convnext", (24, 32, 48, 64)),
+        ("resnet10t", (64, 128, 256, 512)),  # has a fifth map, at stride 2
+        ("swin_tiny_patch4_window7_224", (96, 192, 384, 768)),  # channels last, weights of one size
+    ],
+)
+def test_any_hierarchical_backbone_of_timm(encoder, channels):
+    model = build(encoder=encoder)
+    assert model.encoder_channels == channels
+    images = random_images(64, 96)
+    features = model.encoder(images)
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (c, 64 // s, 96 // s) for c, s in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+    model(random_images(70, 45)).mean().backward()
+    assert all(p.grad is not None for p in model.parameters()), "every parameter takes part"
+
+
+def test_channels_last_encoders_keep_names_and_values():
+    model = build(encoder="swin_tiny_patch4_window7_224").eval()
+    plain = timm.create_model("swin_tiny_patch4_window7_224", features_only=True).eval()
+    plain.load_state_dict(
+        {n: v for n, v in model.encoder.state_dict().items() if n in plain.state_dict()}, strict=False
+    )
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.encoder.named_parameters()]
+    images = random_images(224, 224)[:1]
+    with torch.no_grad():
+        for ours, theirs in zip(model.encoder(images), plain(images), strict=True):
+            torch.testing.assert_close(ours, theirs.movedim(-1, 1))
+
+
+def _pass(model: Segmenter, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], int]:
+    """Logits, gradients and bytes kept for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    torch.manual_seed(3)  # of stochastic depth
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        logits = model(images)
+    logits.square().mean().backward()
+    return logits.detach(), [p.grad for p in model.parameters()], sum(kept.values())
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"architecture": "hrda", "detail_crop": 64}, {"encoder": "test_convnext"}], ids=str
+)
+def test_checkpointing_changes_memory_and_nothing_else(options):
+    options = {**options, "drop_path": 0.5}
+    images = random_images(64, 64)
+    plain, checkpointed = build(**options).train(), build(**options, checkpointing=True).train()
+    assert list(plain.state_dict()) == list(checkpointed.state_dict())
+    logits, gradients, size = _pass(plain, images)
+    same_logits, same_gradients, smaller = _pass(checkpointed, images)
+    assert torch.equal(logits, same_logits)
+    assert all(torch.equal(a, b) for a, b in zip(gradients, same_gradients, strict=True))
+    assert smaller < 0.9 * size
+
+
+def test_checkpointing_acts_in_training_only(monkeypatch):
+    model = build(checkpointing=True)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("checkpointed")
+
+    monkeypatch.setattr("pgpc.models.mit.checkpoint", refuse)
+    with torch.no_grad():
+        model.train()(random_images(32, 32))
+    model.eval()(random_images(32, 32))
+    with pytest.raises(AssertionError, match="checkpointed"):
+        model.train()(random_images(32, 32))
+
+
+def test_checkpointing_refuses_batch_norm():
+    with torch.device("meta"), pytest.raises(ValueError, match=r"model\.checkpointing .*batch norm.*'resnet10t'"):
+        build(encoder="resnet10t", checkpointing=True)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("mit_b9", r"'mit_b9'\. Did you mean mit_b"),
+        ("resnet-50", r"Did you mean resnet50"),
+        ("no such thing at all", r"timm\.list_models\(\)"),
+        ("vit_tiny_patch16_224", r"strides \(4, 8, 16, 32\), but .* gives \(16, 16, 16, 16\)"),
+        ("maxvit_tiny_rw_224", r"any size, but .*divisible by window \(7\)"),
+        ("vgg11", r"model\.drop_path=0"),
+    ],
+)
+def test_refuses_encoders_it_cannot_use(encoder, message):
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        build(encoder=encoder)
