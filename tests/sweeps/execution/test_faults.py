@@ -8,13 +8,13 @@ what happens                   what the user sees                               
 =============================  ===============================================  =======================================
 driver killed (SIGKILL)        nothing; ``--resume`` goes on                    test_ten_kills_at_random_instants and,
                                                                                 with trainings, test_interruptions.py
-Train worker killed            "goes on from iteration N"; twice at most        test_killed_worker_costs_no_trial in
-                               without a new checkpoint, then it is FAILED;     test_interruptions.py, test_restarts.py
+Train worker killed            "resumed from its checkpoint"; twice at most     test_killed_worker_costs_no_trial in
+                               without a new checkpoint, then it is FAILED;     test_interruptions.py, test_recovery.py
                                where Train's list of checkpoints was cut off,
                                it starts afresh
-nodes lost, or the head        "goes on from iteration N"; ``--resume``         test_lost_nodes.py
+nodes lost, or the head        "resumed from its checkpoint"; ``--resume``      test_lost_nodes.py
 trial's own process killed     "it is started again", twice at most             test_killed_trial_process_costs_no_trial
-Ctrl-C or SIGTERM, once        "stopping", the table, the resume command; 130   test_interruptions.py
+Ctrl-C or SIGTERM, once        "Stopping", the table, the resume command; 130   test_interruptions.py
 .. twice                       the same, without waiting for Tune; 130          test_ctrl_c_twice_leaves_at_once
 folder becomes read-only       which folder, why, the resume command; exit      test_disk_read_only_then_full
                                code 3, no traceback; nothing is told to the
@@ -24,7 +24,7 @@ disk full                      the same; results.parquet alone: one warning,    
 .. and still so at --resume    which folder, why; exit code 2, nothing started  test_disk_read_only_then_full
 loss becomes NaN               FAILED with the loss and the iteration, at once  test_nan_and_no_memory_cost_one_trial
 memory of a worker runs out    FAILED with what to lower, at once; a worker     test_nan_and_no_memory_cost_one_trial,
-                               that the system killed is replaced twice first   test_lost_process_says_what_to_lower
+                               that the system killed is replaced twice first   test_trial.py
 two drivers on one sweep       the second: "Another process is running", or     test_second_driver_is_refused
                                "exists", and exit code 2; the first goes on
 sweep.json or study.db         which file, what to do; exit code 2              test_damaged_sweeps_are_named_.. in
@@ -52,17 +52,14 @@ from typing import Any
 import optuna
 import pyarrow.parquet as pq
 import pytest
-import ray
 from optuna.trial import TrialState
 
+import sweeps
 from sweeps import run_ablation
-from sweeps.common import faults
-from sweeps.execution.trial import describe
-from sweeps.reporting import data as report_data
 from sweeps.search.study import check_study
 
 pytestmark = pytest.mark.timeout(420)
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STUB = Path(__file__).parents[1] / "stub_sweep.py"
 SHORT = [
     "--workers",
@@ -96,17 +93,17 @@ def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
     storage = tmp_path_factory.mktemp("storage")
     flags = ["--storage", storage, "--name", "busy", "--trials", 200, *SHORT, "--set", "training.iterations=24"]
     driver = start(*flags, script=STUB)
-    driver.wait_for("0000  iteration 2/")
+    driver.wait_for("0000  iteration 2 of")
     os.kill(driver.family("ray::ImplicitFunc")[0], signal.SIGKILL)
-    driver.wait_for("(base|0000)  goes on from iteration")
+    driver.wait_for("(base|0000)  resumed from its checkpoint")
     driver.wait_for("0000  complete")
-    driver.wait_for("0001  iteration 2/")  # by now results.parquet has been written, and 0001 is far from its end
+    driver.wait_for("0001  iteration 2 of")  # by now results.parquet has been written, and 0001 is far from its end
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         refused = [run_ablation.main(["--storage", str(storage), flag, "busy"]) for flag in ("--resume", "--name")]
-    alive = {row["status"] for row in report_data.read(storage / "busy").rows}
+    alive = {row.status for row in sweeps.read(storage / "busy").rows}
     driver.interrupt()
-    driver.wait_for("stopping; once more to leave at once")
+    driver.wait_for("Stopping; what runs can be resumed later")
     driver.interrupt()
     return {
         "folder": storage / "busy",
@@ -122,7 +119,7 @@ def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
 def test_killed_trial_process_costs_no_trial(busy: dict[str, Any]) -> None:
     trial = re.search(r"(base|0000)  its process was lost; it is started again", busy["output"])[1]
     again = busy["output"].partition("it is started again")[2]
-    steps = [int(i) for i in re.findall(rf"{trial}  (?:goes on from )?iteration (\d+)/24", again)]
+    steps = [int(i) for i in re.findall(rf"{trial}  (?:resumed from its checkpoint at )?iteration (\d+) of 24", again)]
     assert steps and steps == list(range(steps[0], steps[0] + len(steps))), busy["output"]
 
 
@@ -141,7 +138,7 @@ def test_ctrl_c_twice_leaves_at_once(busy: dict[str, Any]) -> None:
 
 def test_trials_are_running_while_their_driver_lives(busy: dict[str, Any]) -> None:
     assert "running" in busy["alive"] and "interrupted" not in busy["alive"]
-    found = {row["trial"]: row["status"] for row in report_data.read(busy["folder"]).rows}
+    found = {row.label: row.status for row in sweeps.read(busy["folder"]).rows}
     assert found["0000"] == "complete" and "interrupted" in found.values() and "running" not in found.values()
 
 
@@ -212,7 +209,7 @@ def test_disk_read_only_then_full(start: Callable[..., Any], disk: Disk, capsys:
         assert driver.leaves_nothing()
 
     first = start(*flags, script=STUB)
-    first.wait_for("0001  iteration 2")
+    first.wait_for("0001  iteration 2 of")
     disk.fail()
     stops(first, "ead-only file system")
     disk.unmount()
@@ -221,7 +218,7 @@ def test_disk_read_only_then_full(start: Callable[..., Any], disk: Disk, capsys:
     assert complete >= 1 and TrialState.FAIL not in [trial.state for trial in study(folder).trials]
 
     second = start("--storage", storage, "--resume", "full", script=STUB)
-    second.wait_for(r"(goes on from )?iteration \d+/10")
+    second.wait_for(r"iteration \d+ of 10")
     disk.fill()
     stops(second, "No space left on device")
     assert run_ablation.main(["--storage", str(storage), "--resume", "full"]) == 2
@@ -246,42 +243,11 @@ def test_nan_and_no_memory_cost_one_trial_each(start: Callable[..., Any], tiny: 
     driver = start(*flags, *(text for point in points for text in ("--enqueue", point)), *tiny)
     assert driver.wait() == 1, driver.output
     assert "base  complete" in driver.output
-    assert re.search(r"0000  FAILED +NonFiniteLoss: \S+ became infinite or NaN", driver.output), driver.output
-    assert re.search(r"0001  FAILED .*can't allocate memory.* lower training.batch_size", driver.output), driver.output
+    assert re.search(r"0000  FAILED: NonFiniteLoss: \S+ became infinite or NaN", driver.output), driver.output
+    assert re.search(r"0001  FAILED: .*can't allocate memory.* lower training.batch_size", driver.output), driver.output
     for trial, words in (("0000", "became infinite or NaN"), ("0001", "lower training.batch_size")):
         assert driver.output.count(f"{trial}  started") == 1, "it would only fail again"
         assert "again" not in driver.output
         assert words in study(tmp_path / "bad").trials[int(trial)].user_attrs["error"]
         assert (tmp_path / "bad" / "trials" / trial / "error.txt").stat().st_size > 0
     assert [trial.state for trial in study(tmp_path / "bad").trials] == [TrialState.FAIL] * 2
-
-
-def test_lost_process_says_what_to_lower() -> None:
-    lost = ray.exceptions.ActorDiedError()
-    assert describe(lost).startswith("a process was lost (ActorDiedError: The actor died unexpectedly")
-    assert describe(lost).endswith(faults.LESS_MEMORY)
-    assert describe(MemoryError()) == f"MemoryError. To need less, {faults.LESS_MEMORY}"
-    assert describe(ValueError("contrast.r must be smaller")) == "ValueError: contrast.r must be smaller"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("OSError: [Errno 28] No space left on device: '/x/checkpoint.pt'", True),
-        ("(sqlite3.OperationalError) attempt to write a readonly database", True),
-        ("FileNotFoundError: [Errno 2] No such file or directory: '/x'", False),
-        ("PermissionError: [Errno 13] Permission denied: '/x'", False),
-    ],
-)
-def test_errors_of_the_disk(text: str, expected: bool) -> None:
-    assert faults.cannot_write(text) is expected
-
-
-def test_cause_is_found_below_what_wraps_it() -> None:
-    try:
-        try:
-            raise OSError(28, os.strerror(28))
-        except OSError as error:
-            raise RuntimeError("the commit failed") from error
-    except RuntimeError as error:
-        assert faults.chain(error) == "the commit failed\n[Errno 28] No space left on device"

@@ -36,8 +36,8 @@ def study(sweep: dict[str, Any]) -> optuna.Study:
 
 
 def reported(output: str, trial: str) -> list[int]:
-    """Iterations that a driver reported of a trial, in order, those included that it went on from."""
-    return [int(i) for i in re.findall(rf"{trial}  (?:goes on from )?iteration (\d+)/", output)]
+    """Iterations that a driver reported of a trial, in order, those included that it was resumed from."""
+    return [int(i) for i in re.findall(rf"{trial}  (?:resumed from its checkpoint at )?iteration (\d+) of", output)]
 
 
 def test_exit_codes(sweep: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:
     assert "base  started" not in second + third
 
 
-def test_interrupted_trial_goes_on_from_its_checkpoint(sweep: dict[str, Any]) -> None:
+def test_interrupted_trial_is_resumed_from_its_checkpoint(sweep: dict[str, Any]) -> None:
     first, second, third = (reported(output, "0000") for output in sweep["outputs"])
     assert first == [3]
     # A driver may miss what was trained while it was dying, but nothing is trained twice.
@@ -65,7 +65,7 @@ def test_interrupted_trial_goes_on_from_its_checkpoint(sweep: dict[str, Any]) ->
 
 def test_killed_worker_costs_no_trial(sweep: dict[str, Any]) -> None:
     steps = reported(sweep["outputs"][2], "0001")
-    assert "0001  goes on from iteration" in sweep["outputs"][2]
+    assert "0001  resumed from its checkpoint" in sweep["outputs"][2]
     assert sorted(set(steps)) == STEPS and len(steps) == 5, steps
 
 

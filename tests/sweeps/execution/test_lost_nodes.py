@@ -10,8 +10,8 @@ all nodes but the head                 it waits until there are nodes again, goe
 the head, and the driver with it       after `--resume` finished trials stay; the others go on as above
 =====================================  ========================================================================
 
-None of these is held against a trial that gets to its next checkpoint, see sweeps.execution.recovery. A worker or a driver alone
-is lost in test_interruptions.py.
+None of these is held against a trial that gets to its next checkpoint, see sweeps.execution.recovery. A worker or a
+driver alone is lost in test_interruptions.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.util.state import list_actors
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweeps.execution.recovery import SNAPSHOT
+from sweeps.execution.recovery import snapshot_file
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
 STEPS = [3, 6, 9, 12, 15, 18, 21, 24]
@@ -89,7 +89,7 @@ def wait_for_save(trials: Path, timeout: float = 60) -> tuple[str, int]:
     while time.monotonic() < deadline:
         for trial in ("base", "0000"):
             with contextlib.suppress(ValueError):  # it is just being written
-                newest = json.loads((trials / trial / SNAPSHOT).read_text())["latest_checkpoint_result"]
+                newest = json.loads(snapshot_file(trials / trial).read_text())["latest_checkpoint_result"]
                 if (iteration := newest["metrics"]["report"]["iteration"]) not in STEPS:
                     return trial, int(iteration)
         time.sleep(0.05)
@@ -123,8 +123,8 @@ def sweep(
         "--set",
         "training.log_interval=1",
     )
-    driver.wait_for("base  iteration 3/")
-    driver.wait_for("0000  iteration 3/")
+    driver.wait_for("base  iteration 3 of")
+    driver.wait_for("0000  iteration 3 of")
     before = alive(cluster)
     victim, other = cluster.worker_nodes
     head, logs = cluster.head_node.node_id, Path(cluster.head_node.get_logs_dir_path(), "train")
@@ -132,7 +132,7 @@ def sweep(
     label, saved = wait_for_save(storage / "spot" / "trials")
     kill(cluster, victim)
     killed = time.time()
-    goes_on = f"{label}  goes on from(?s:.*){label}  iteration"
+    goes_on = f"{label}  resumed from(?s:.*){label}  iteration"
     driver.wait_for(goes_on, 180)
     kill(cluster, other)
     add_nodes(cluster, 1)
@@ -160,8 +160,8 @@ def sweep(
 
 
 def reported(output: str, trial: str) -> list[tuple[str, int]]:
-    """What a driver has said of a trial's iterations; the first part is "" or "goes on from "."""
-    found = re.findall(rf"{trial}  (goes on from )?iteration (\d+)/", output)
+    """What a driver has said of a trial's iterations; the first part is "" or says that it was resumed."""
+    found = re.findall(rf"{trial}  (resumed from its checkpoint at )?iteration (\d+) of", output)
     return [(how, int(iteration)) for how, iteration in found]
 
 
@@ -196,7 +196,7 @@ def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:
 def test_no_iteration_is_done_twice(sweep: dict[str, Any]) -> None:
     lost = sweep["label"]
     steps = reported(sweep["outputs"][0], lost)
-    assert [how for how, _ in steps].count("goes on from ") == 2, steps
+    assert [how for how, _ in steps].count("resumed from its checkpoint at ") == 2, steps
     steps += reported(sweep["outputs"][1], lost)
     assert [iteration for how, iteration in steps if not how] == STEPS, steps
     for (_, before), (how, after) in itertools.pairwise(steps):

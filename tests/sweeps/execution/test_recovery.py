@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
-from ray.train import ControllerError, FailureConfig, TrainingFailedError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.failure_handling import FailureDecision
 
-from sweeps.execution.recovery import SNAPSHOT, Restarts, has_lost_machine
+from sweeps.common.private_ray import (
+    ControllerError,
+    FailureConfig,
+    FailureDecision,
+    TrainingFailedError,
+    WorkerGroupError,
+)
+from sweeps.execution.recovery import RecoveryPolicy, drop_torn_snapshot, has_lost_machine, snapshot_file
 
 RETRY, RAISE = FailureDecision.RETRY, FailureDecision.RAISE
 
@@ -31,46 +36,56 @@ BUG = WorkerGroupError("", {0: RuntimeError("a bug")})
 
 
 @pytest.fixture
-def restarts(tmp_path: Path) -> Restarts:
-    return Restarts(FailureConfig(max_failures=2, max_preemption_failures=4), tmp_path)
+def policy(tmp_path: Path) -> RecoveryPolicy:
+    return RecoveryPolicy(FailureConfig(max_failures=2, max_preemption_failures=4), tmp_path)
 
 
-def decisions(restarts: Restarts, *errors: TrainingFailedError) -> list[FailureDecision]:
-    return [restarts.make_decision(error) for error in errors]
+def decisions(policy: RecoveryPolicy, *errors: TrainingFailedError) -> list[FailureDecision]:
+    return [policy.make_decision(error) for error in errors]
 
 
 def reach(directory: Path, checkpoint: str) -> None:
     """What Train leaves when there is a new checkpoint."""
-    (directory / SNAPSHOT).write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": checkpoint}}))
+    snapshot_file(directory).write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": checkpoint}}))
 
 
 @pytest.mark.parametrize("error", [PROCESS, BUG], ids=["process", "error"])
-def test_failures_at_one_place_end_a_trial(restarts: Restarts, error: TrainingFailedError) -> None:
-    assert decisions(restarts, error, error, error) == [RETRY, RETRY, RAISE]
+def test_failures_at_one_place_end_a_trial(policy: RecoveryPolicy, error: TrainingFailedError) -> None:
+    assert decisions(policy, error, error, error) == [RETRY, RETRY, RAISE]
 
 
-def test_lost_machines_have_a_limit_of_their_own(restarts: Restarts) -> None:
-    assert decisions(restarts, BUG, NODE, BUG, NODE, NODE, NODE) == [RETRY] * 6
-    assert decisions(restarts, NODE) == [RAISE]
+def test_lost_machines_have_a_limit_of_their_own(policy: RecoveryPolicy) -> None:
+    assert decisions(policy, BUG, NODE, BUG, NODE, NODE, NODE) == [RETRY] * 6
+    assert decisions(policy, NODE) == [RAISE]
 
 
-def test_each_checkpoint_begins_the_count_anew(restarts: Restarts, tmp_path: Path) -> None:
+def test_each_checkpoint_begins_the_count_anew(policy: RecoveryPolicy, tmp_path: Path) -> None:
     for checkpoint in ("a", "b", "c"):
         reach(tmp_path, checkpoint)
-        assert decisions(restarts, PROCESS, PROCESS) == [RETRY, RETRY]
-    assert decisions(restarts, PROCESS) == [RAISE]
+        assert decisions(policy, PROCESS, PROCESS) == [RETRY, RETRY]
+    assert decisions(policy, PROCESS) == [RAISE]
 
 
-def test_a_checkpoint_that_was_there_before_is_no_progress(restarts: Restarts, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_there_before_is_no_progress(policy: RecoveryPolicy, tmp_path: Path) -> None:
     reach(tmp_path, "a")
-    assert decisions(restarts, BUG, BUG, BUG) == [RETRY, RETRY, RAISE]
+    assert decisions(policy, BUG, BUG, BUG) == [RETRY, RETRY, RAISE]
 
 
-def test_a_worker_lost_during_its_start_is_replaced(restarts: Restarts) -> None:
-    assert decisions(restarts, *[ControllerError(died("worker process"))] * 3) == [RETRY, RETRY, RAISE]
-    assert decisions(restarts, ControllerError(ValueError("of the controller itself"))) == [RAISE]
+def test_a_worker_lost_during_its_start_is_replaced(policy: RecoveryPolicy) -> None:
+    assert decisions(policy, *[ControllerError(died("worker process"))] * 3) == [RETRY, RETRY, RAISE]
+    assert decisions(policy, ControllerError(ValueError("of the controller itself"))) == [RAISE]
 
 
 def test_what_is_a_lost_machine() -> None:
     assert has_lost_machine(NODE)
     assert not any(map(has_lost_machine, (PROCESS, BUG, ControllerError(died("node")))))
+
+
+def test_a_list_of_checkpoints_that_was_cut_off_is_removed(tmp_path: Path) -> None:
+    drop_torn_snapshot(tmp_path)
+    reach(tmp_path, "a")
+    drop_torn_snapshot(tmp_path)
+    assert snapshot_file(tmp_path).is_file(), "a whole one is kept"
+    snapshot_file(tmp_path).write_text('{"latest_check')
+    drop_torn_snapshot(tmp_path)
+    assert not snapshot_file(tmp_path).exists()

@@ -9,8 +9,8 @@ import pytest
 import ray
 from ray import tune
 
-from sweeps.execution import resources as cluster
-from sweeps.execution.report_channel import Reports
+from sweeps.execution import resources
+from sweeps.execution.report_channel import ReportChannel
 
 NUM_REPORTS = 3
 
@@ -18,27 +18,27 @@ NUM_REPORTS = 3
 class Hasty:
     """A trainer whose run is over once its last report has been put into the queue."""
 
-    def __init__(self, reports: Reports, failure: Exception | None = None):
-        self._reports, self._failure = reports, failure
+    def __init__(self, channel: ReportChannel, failure: Exception | None = None):
+        self._channel, self._failure = channel, failure
 
     def fit(self) -> None:
         for step in range(1, NUM_REPORTS + 1):
-            self._reports.after_report(None, [{"step": step}, {"step": -1}], None)
+            self._channel.after_report(None, [{"step": step}, {"step": -1}], None)
         if self._failure:
             raise self._failure
 
 
 def trial(config: dict[str, Any]) -> None:
-    reports = Reports()
+    channel = ReportChannel()
     try:
-        reports.fit(Hasty(reports, ValueError("torn") if config["fails"] else None))
+        channel.fit(Hasty(channel, ValueError("torn") if config["fails"] else None))
     except ValueError as error:
         tune.report({"step": 0, "failed": str(error)})
 
 
 @pytest.fixture
 def own_cluster() -> Any:
-    cluster.connect(None)
+    resources.connect(None)
     yield
     ray.shutdown()
 

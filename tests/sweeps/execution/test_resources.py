@@ -13,14 +13,15 @@ import pytest
 import ray
 import ray.train
 
-from sweeps.execution import resources as cluster
+from sweeps.execution import resources
 from sweeps.execution.trainer import Trainer
+from sweeps.search.trial_spec import Workers
 
 
 @pytest.fixture(scope="module")
 def connected() -> Iterator[str]:
     """The address of a cluster of our own."""
-    cluster.connect(None)
+    resources.connect(None)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -28,7 +29,7 @@ def connected() -> Iterator[str]:
 def test_every_process_knows_the_address(connected: str) -> None:
     variable = ray.remote(lambda: os.environ["RAY_ADDRESS"]).options(num_cpus=0)
     assert ray.get(variable.remote()) == connected
-    assert cluster.PORT not in os.environ
+    assert resources.PORT not in os.environ
 
 
 def test_helpers_find_the_cluster_among_several(connected: str) -> None:
@@ -69,3 +70,20 @@ def test_workers_of_a_trial_are_one_process_group(connected: str, tmp_path: Path
     finally:
         signal.signal(signal.SIGINT, before)
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["gloo 2 3.0 0", "gloo 2 3.0 1"]
+
+
+def test_workers_where_flags_leave_something_open() -> None:
+    cpus, gpus = [{"CPU": 4.0}], [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0}]
+    assert resources.default_workers(cpus, 2, None, None) == Workers(count=2, cpus=1, gpus=0)
+    assert resources.default_workers(gpus, 2, None, None) == Workers(count=2, cpus=8, gpus=1)
+    assert resources.default_workers(gpus, 1, 3, 0.5) == Workers(count=1, cpus=3, gpus=0.5)
+    with pytest.raises(ValueError, match=r"cannot share a GPU, but got --gpus-per-worker 0.5 with --workers 2"):
+        resources.default_workers(gpus, 2, None, 0.5)
+
+
+def test_how_many_runs_fit() -> None:
+    nodes = [{"CPU": 5.0}, {"CPU": 2.0}]
+    assert resources.trial_slots(nodes, Workers(count=1, cpus=2, gpus=0)) == 3
+    assert resources.trial_slots(nodes, Workers(count=2, cpus=2, gpus=0)) == 1
+    with pytest.raises(ValueError, match=r"asks for 4 workers x 2 CPU, but the cluster has 2 nodes with 7 CPUs"):
+        resources.trial_slots(nodes, Workers(count=4, cpus=2, gpus=0))

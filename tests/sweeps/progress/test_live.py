@@ -15,9 +15,12 @@ from optuna.trial import TrialState
 from ray import cloudpickle
 from rich.console import Console
 
-from sweeps.progress import plain as terminal
+from sweeps.common.names import Event, Status
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep
 from sweeps.progress.live import LiveTerminal, Plan
 from sweeps.progress.plain import Terminal
+from sweeps.progress.terminals import open_terminal
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
 
@@ -48,24 +51,23 @@ class Sweep:
         if trial is None:
             self._study.enqueue_trial(PARAMS)
             trial = self._study.ask(SPACE)
-        point = f"{trial.number:04d}"
-        label = point + replicates.suffix(seed, self._seeds)
-        run = Run(label=label, point=point, seed=seed, iterations=100, study=self._study, trial=trial)
-        self.out.event("started", run)
+        trial_label = f"{trial.number:04d}"
+        label = trial_label + replicates.suffix(seed, self._seeds)
+        run = Run(label=label, trial_label=trial_label, seed=seed, iterations=100, study=self._study, trial=trial)
+        self.out.event(Event.STARTED, run)
         return run
 
     def report(self, run: Run, iteration: int, score: float) -> None:
         run.metrics = {"iteration": iteration, "mIoU": score}
-        self.out.event("reported", run)
+        self.out.event(Event.REPORTED, run)
 
-    def end(self, run: Run, status: str, state: TrialState | None) -> None:
-        suffix = replicates.suffix(run.seed, self._seeds)
-        run.trial.set_user_attr(f"metrics{suffix}", run.metrics)
-        run.trial.set_user_attr(f"status{suffix}", status)
+    def end(self, run: Run, status: Status, state: TrialState | None) -> None:
+        replicates.set_metrics(run.trial, run.seed, self._seeds, run.metrics)
+        replicates.set_status(run.trial, run.seed, self._seeds, status)
         if state:
             values = replicates.values(run.trial, self._seeds).values()
             self._study.tell(run.trial, replicates.mean(values) if state == TrialState.COMPLETE else None, state=state)
-        self.out.event(status, run)
+        self.out.event(Event(status.value), run)
 
 
 @pytest.fixture
@@ -101,10 +103,10 @@ def test_running_and_finished_trials(live: Callable[..., LiveTerminal]) -> None:
     first, second, third = (sweep.start() for _ in range(3))
     assert " left -" in drawn(table)[0]
     sweep.report(first, 100, 10.168)
-    sweep.end(first, "complete", TrialState.COMPLETE)
+    sweep.end(first, Status.COMPLETE, TrialState.COMPLETE)
     sweep.report(second, 50, 8.0)
     sweep.report(third, 20, 7.0)
-    sweep.end(third, "pruned", TrialState.PRUNED)
+    sweep.end(third, Status.PRUNED, TrialState.PRUNED)
     head, names, *rows = drawn(table)
     assert head.startswith("best 10.17 (0000)   trials 2/4   elapsed 0:0") and "left 0:0" in head
     assert names.split() == ["trial", "mIoU", "r", "eta", "weight"]
@@ -120,13 +122,13 @@ def test_one_row_per_run_of_several_seeds_and_one_for_the_mean(live: Callable[..
     sweep = Sweep(table, (0, 1))
     run = sweep.start(seed=0)
     sweep.report(run, 100, 10.0)
-    sweep.end(run, "complete", None)
+    sweep.end(run, Status.COMPLETE, None)
     assert "best -   trials 0/4" in drawn(table)[0], "the trial goes on with its other seed"
     run = sweep.start(seed=1, of=run)
     sweep.report(run, 100, 11.0)
     assert [line.split()[0] for line in drawn(table)[2:]] == ["0000-s1", "0000-s0"]
-    sweep.end(run, "complete", TrialState.COMPLETE)
-    table.event("judged", run)
+    sweep.end(run, Status.COMPLETE, TrialState.COMPLETE)
+    table.event(Event.JUDGED, run)
     head, _, mean, *rows = drawn(table)
     assert "best 10.50 (0000)   trials 1/4" in head
     assert mean.split()[:4] == ["0000", "mean", "over", "seeds"] and "10.5" in mean
@@ -139,7 +141,7 @@ def test_never_higher_or_wider_than_the_terminal(live: Callable[..., LiveTermina
     table = live(num_trials=60)
     sweep = Sweep(table)
     for _ in range(8):
-        sweep.end(sweep.start(), "pruned", TrialState.PRUNED)
+        sweep.end(sweep.start(), Status.PRUNED, TrialState.PRUNED)
     for _ in range(40):
         sweep.report(sweep.start(), 50, 9.0)
     lines = drawn(table, width, height)
@@ -170,15 +172,15 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(
     sweep = Sweep(table)
     table.write("before")
     with table:
-        table.say("warmup  started")
+        table.say("trunk  started")
         run = sweep.start()
         sweep.report(run, 50, 9.0)
         run.error = "a worker was lost"
-        table.event("restarted", run)
+        table.event(Event.RESTARTED, run)
         run.error = "NonFiniteLoss"
         print("what Ray", "says")
         print("(raylet) WARNING: 8 PYTHON worker processes have been started on node: 6ed7")
-        sweep.end(run, "failed", TrialState.FAIL)
+        sweep.end(run, Status.FAILED, TrialState.FAIL)
         wait_for(lambda: "failed" in table._console.file.getvalue())
         table.say("stopping")
         print("a warning", file=sys.stderr)
@@ -186,10 +188,10 @@ def test_only_mishaps_are_said_above_the_table_which_vanishes(
     text = table._console.file.getvalue()
     assert text.startswith("before\n") and text.endswith("after\n")
     said = [
-        "] warmup  started",
-        "0000  a worker was lost; it is started again",
+        "] trunk  started",
+        "0000  a worker was lost; it is started again from its last checkpoint",
         "what Ray says",
-        "0000  FAILED    NonFiniteLoss",
+        "0000  FAILED: NonFiniteLoss",
     ]
     places = [text.index(line) for line in [*said, "trials 1/4", "] stopping", "after"]]
     assert places == sorted(places)
@@ -224,7 +226,7 @@ def test_without_colors_where_the_user_wants_none(
     table = live()
     sweep = Sweep(table)
     sweep.report(sweep.start(), 50, 9.0)
-    sweep.end(sweep.start(), "failed", TrialState.FAIL)
+    sweep.end(sweep.start(), Status.FAILED, TrialState.FAIL)
 
     def codes() -> str:
         console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=80, height=24)
@@ -237,20 +239,18 @@ def test_without_colors_where_the_user_wants_none(
 
 
 def test_lines_where_nobody_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweeps.definition.sweep import new_sweep
-
     for name in ("CI", "TERM"):
         monkeypatch.delenv(name, raising=False)
-    sweep = new_sweep({"storage": str(tmp_path), "name": "a"})
-    assert type(terminal.open_terminal(Screen(), sweep, [])) is LiveTerminal
-    assert type(terminal.open_terminal(io.StringIO(), sweep, [])) is Terminal
+    sweep = new_sweep(SweepOptions(storage=str(tmp_path), name="a"))
+    assert type(open_terminal(Screen(), sweep, [])) is LiveTerminal
+    assert type(open_terminal(io.StringIO(), sweep, [])) is Terminal
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert type(terminal.open_terminal(io.StringIO(), sweep, [])) is Terminal
+    assert type(open_terminal(io.StringIO(), sweep, [])) is Terminal
     monkeypatch.setenv("TERM", "dumb")
-    assert type(terminal.open_terminal(Screen(), sweep, [])) is Terminal
+    assert type(open_terminal(Screen(), sweep, [])) is Terminal
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("CI", "true")
-    assert type(terminal.open_terminal(Screen(), sweep, [])) is Terminal
+    assert type(open_terminal(Screen(), sweep, [])) is Terminal
 
 
 def test_lines_of_every_event() -> None:
@@ -259,16 +259,32 @@ def test_lines_of_every_event() -> None:
     with sweep.out:
         run = sweep.start()
         sweep.report(run, 50, 9.0)
-        sweep.end(run, "complete", TrialState.COMPLETE)
+        sweep.end(run, Status.COMPLETE, TrialState.COMPLETE)
     said = [line.partition("] ")[2] for line in out.getvalue().splitlines()]
     assert said == [
-        "0000  started   r 4  eta 0.5  weight 0.1",
-        "0000  iteration 50/100  mIoU 9.00",
-        "0000  complete  mIoU 9.00   best 9.00 (0000)",
+        "0000  started with r 4, eta 0.5, weight 0.1",
+        "0000  iteration 50 of 100, mIoU 9.00",
+        "0000  complete, mIoU 9.00 (best so far 9.00, trial 0000)",
     ]
 
 
-def test_time_left_leaves_out_what_the_warm_up_has_given(
+def test_every_event_has_a_line_of_its_own() -> None:
+    out = io.StringIO()
+    sweep = Sweep(Terminal(out, (0,)))
+    run = sweep.start()
+    run.metrics, run.error = {"iteration": 20, "mIoU": 7.0}, "a worker was lost"
+    replicates.set_metrics(run.trial, 0, (0,), run.metrics)
+    replicates.set_status(run.trial, 0, (0,), Status.COMPLETE)
+    for event in Event:
+        sweep.out.event(event, run)
+    lines = [line.partition("] ")[2] for line in out.getvalue().splitlines()[1:]]
+    assert len(set(lines)) == len(lines) == len(Event) and all(line.startswith("0000  ") for line in lines)
+    assert "0000  pruned (stopped early) at iteration 20 of 100, mIoU 7.00" in lines
+    assert "0000  resumed from its checkpoint at iteration 20 of 100" in lines
+    assert "0000  started with r 4, eta 0.5, weight 0.1, resumed from iteration 20" in lines
+
+
+def test_time_left_leaves_out_what_the_trunk_has_given(
     live: Callable[..., LiveTerminal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]

@@ -1,6 +1,6 @@
 """What a user finds in TensorBoard of a sweep: a real server's answers over HTTP.
 
-Of two sweeps of test_interruptions and test_warmup, whose trials were interrupted, resumed, and forked from a warm-up.
+Of two sweeps of test_interruptions and test_trunk, whose trials were interrupted, resumed, and forked from a trunk.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import pytest
 from PIL import Image
 
 import pgpc
+from sweeps.common.names import Event
 from sweeps.progress.tensorboard import note_outcome
 from sweeps.search.searcher import Run
 
@@ -36,12 +37,12 @@ Get = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def logdir(
-    interrupted_sweep: dict[str, Any], warmed_sweep: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    interrupted_sweep: dict[str, Any], trunk_sweep: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The runs of both sweeps, in a folder each."""
     folder = tmp_path_factory.mktemp("logdir")
     (folder / "hardy").symlink_to(interrupted_sweep["folder"] / "trials", target_is_directory=True)
-    (folder / "first").symlink_to(warmed_sweep["storage"] / "first" / "trials", target_is_directory=True)
+    (folder / "first").symlink_to(trunk_sweep["storage"] / "first" / "trials", target_is_directory=True)
     return folder
 
 
@@ -102,7 +103,7 @@ def test_a_run_per_trial_called_after_it(served: Get) -> None:
 
 
 def test_one_curve_without_gaps_or_repetitions(served: Get, logdir: Path) -> None:
-    """Also where the trial was killed, resumed, or goes on from a warm-up."""
+    """Also where the trial was killed, resumed, or was forked from a trunk."""
     tags = served("plugin/scalars/tags")
     for run, row in {**rows(logdir / "hardy"), **rows(logdir / "first")}.items():
         for tag in ("eval/mIoU", "train/loss/source"):
@@ -169,9 +170,9 @@ def test_config_and_outcome_as_text(served: Get, logdir: Path) -> None:
 
 
 def test_a_pruned_run_says_so_to_a_server_that_is_running(served: Get, logdir: Path) -> None:
-    run = Run(label="0002", point="0002", seed=0, iterations=24, study=None, trial=None)  # type: ignore[arg-type]
+    run = Run(label="0002", trial_label="0002", seed=0, iterations=24, study=None, trial=None)  # type: ignore[arg-type]
     run.metrics = {"iteration": 12, "mIoU": 5.0}
-    note_outcome(logdir / "later" / "0002", "pruned", run)
+    note_outcome(logdir / "later" / "0002", Event.PRUNED, run)
 
     def shown() -> str:
         return str([text["text"] for text in served("plugin/text/text", run="later/0002", tag="outcome/text_summary")])

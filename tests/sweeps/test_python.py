@@ -1,0 +1,100 @@
+"""A sweep from Python: the same as the command, without a command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sweeps
+from sweeps import driver
+from sweeps.common.names import Kind, Status
+from sweeps.definition.options import SweepOptions
+from tests.sweeps import stub_sweep
+from tests.sweeps.conftest import TINY
+
+STUB = {"contrast.start": 1, "contrast.fill": 1, "training.iterations": 4}
+"""Changes with which the stub of a training ends after four reports."""
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets trials report without training anything."""
+    monkeypatch.setattr("sweeps.execution.tune_run.run_trial", stub_sweep.run_trial)
+    monkeypatch.setattr(driver, "check_model", lambda checked: None)
+    monkeypatch.setattr(driver, "check_pair", lambda checked: None)
+
+
+def test_importing_sweeps_loads_next_to_nothing() -> None:
+    code = "import sys, sweeps; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"ray", "optuna", "torch", "numpy", "sweeps.driver", "sweeps.definition"} & set(loaded)
+
+
+@pytest.mark.timeout(240)
+def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = SweepOptions(
+        storage=str(tmp_path),
+        name="mine",
+        trials=1,
+        workers=1,
+        scheduler="none",
+        share_trunk=False,
+        set=tuple(f"{key}={value}" for key, value in STUB.items()),
+    )
+    first = sweeps.run(options)
+    assert capsys.readouterr().out == "", "it is quiet"
+    assert [(row.label, row.kind, row.status) for row in first.rows] == [
+        ("base", Kind.REFERENCE, Status.COMPLETE),
+        ("0000", Kind.SEARCH, Status.COMPLETE),
+    ]
+    assert first.best is not None and (first.best.label, first.best.iterations) == ("0000", 4)
+    assert first.folder == tmp_path / "mine" and (first.folder / "report.html").is_file() and not first.is_unfinished
+
+    second = sweeps.run(storage=str(tmp_path), resume="mine", trials=2, quiet=False)
+    assert "0001  complete" in capsys.readouterr().out
+    assert {trial.label for trial in second.trials if trial.is_complete} == {"base", "0000", "0001"}
+    read = sweeps.read(tmp_path / "mine")
+    assert read.rows == second.rows and read.sweep.options.trials == 2
+    assert len(json.loads((tmp_path / "mine" / "sweep.json").read_text())["runs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0"),
+        ({"trails": 3}, "the fields of SweepOptions, but got trails"),
+        ({"preset": "street"}, "Did you mean 'streets'"),
+        ({"set": {"contrast.eta": 0}}, "contrast.eta must lie in"),
+        ({"options": SweepOptions(), "trials": 3}, "but got both: trials"),
+        ({"options": SweepOptions(table=(12,), trials=3)}, "there is no --trials"),
+        ({"search": "luck"}, "--search must be one of"),
+    ],
+)
+def test_what_cannot_be_is_a_value_error(given: dict[str, object], message: str, tmp_path: Path) -> None:
+    if "options" not in given:
+        given["storage"] = str(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        sweeps.run(**given)  # type: ignore[arg-type]  # of several kinds
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_none_of_a_sweep(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sweep.json"):
+        sweeps.read(tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_real_training_from_python(tmp_path: Path) -> None:
+    results = sweeps.run(
+        storage=str(tmp_path), name="real", trials=1, workers=1, set={**TINY, "training.iterations": 6}
+    )
+    assert [(row.label, row.status, row.iterations) for row in results.rows] == [
+        ("base", Status.COMPLETE, 6),
+        ("0000", Status.COMPLETE, 6),
+    ]
+    assert results.best is not None and (results.folder / "best" / "checkpoint.pt").is_file()
