@@ -43,14 +43,14 @@ from ray.tune.result import RESULT_DUPLICATE
 import pgpc
 from pgpc.classes import CITYSCAPES
 from pgpc.config import to_dict
-from sweeps import report, run_ablation
+from sweeps import driver, run_ablation
+from sweeps.definition.folder import trials_folder
 from sweeps.definition.space import search_space
-from sweeps.execution import tune_run as execution
-from sweeps.execution.trial import REPORT
-from sweeps.progress.plain import silence
-from sweeps.results import rows as results
-from sweeps.search import searcher as search
+from sweeps.execution import tune_run
+from sweeps.progress.quiet import silence
+from sweeps.search.searcher import StudySearcher
 from sweeps.search.study import open_studies, study_url
+from sweeps.search.trial_spec import REPORT
 
 ITERATIONS, INTERVAL = 100, 20
 SETTINGS = {"training.iterations": ITERATIONS, "training.eval_interval": INTERVAL, "contrast.start": 0}
@@ -157,7 +157,7 @@ def fill(folder: Path, size: int) -> None:
             )
         )
         config = pgpc.override(pgpc.preset("streets"), {**SETTINGS, **params})
-        directory = results.trials_folder(folder) / f"{number:04d}"
+        directory = trials_folder(folder) / f"{number:04d}"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(to_dict(config)))
     study.add_trials(trials)
@@ -167,13 +167,13 @@ def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespac
     """Resumes, or starts, the sweep where it has so many trials; CPU seconds per further trial by part, and counts."""
     fill(storage / "scale", size)
     ends: list[tuple[float, float, dict[str, float], dict[str, int]]] = []
-    complete = search.StudySearcher.on_trial_complete
+    complete = StudySearcher.on_trial_complete
 
-    def note_end(self: search.StudySearcher, *args: Any, **kwargs: Any) -> None:
+    def note_end(self: StudySearcher, *args: Any, **kwargs: Any) -> None:
         complete(self, *args, **kwargs)
         ends.append((time.perf_counter(), time.process_time(), dict(clock.seconds), dict(clock.calls)))
 
-    search.StudySearcher.on_trial_complete = note_end
+    StudySearcher.on_trial_complete = note_end
     flags = ["--storage", str(storage), "--trials", str(size + arguments.trials)]
     if (storage / "scale" / "sweep.json").exists():
         flags += ["--resume", "scale"]
@@ -182,7 +182,7 @@ def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespac
         flags += ["--no-warm-up", "--workers", "1", "--name", "scale", "--search", arguments.search]
     with contextlib.redirect_stdout(io.StringIO()):
         run_ablation.main(flags)
-    search.StudySearcher.on_trial_complete = complete
+    StudySearcher.on_trial_complete = complete
     (wall, cpu, seconds, calls), (last_wall, last_cpu, last_seconds, last_calls) = ends[0], ends[-1]
     num = len(ends) - 1
     parts = {part: (last_seconds[part] - seconds.get(part, 0.0)) / num for part in last_seconds}
@@ -223,13 +223,13 @@ def main() -> None:
     clock.wrap(optuna.Trial, "should_prune", "Optuna: pruner")
     clock.wrap(optuna.Trial, "report", "Optuna: storage")
     clock.wrap(optuna.Trial, "set_user_attr", "Optuna: storage")
-    clock.wrap(search.StudySearcher, "suggest", "searcher: suggestions")
-    clock.wrap(search.StudySearcher, "report", "searcher: reports")
-    clock.wrap(search.StudySearcher, "on_trial_complete", "searcher: ends")
-    clock.wrap(results, "collect", "rows")
-    clock.wrap(results, "write_parquet", "results.parquet")
-    clock.wrap(report, "attempt", "report.html")
-    execution.run_trial = Curve
+    clock.wrap(StudySearcher, "suggest", "searcher: suggestions")
+    clock.wrap(StudySearcher, "report", "searcher: reports")
+    clock.wrap(StudySearcher, "on_trial_complete", "searcher: ends")
+    clock.wrap(driver, "collect", "rows")
+    clock.wrap(driver, "write_parquet", "results.parquet")
+    clock.wrap(driver, "attempt", "report.html")
+    tune_run.run_trial = Curve
     tune.TuneConfig = functools.partial(tune.TuneConfig, reuse_actors=True)
     # Without the latter, whatever else runs on the machine goes before the trials.
     os.environ.update(TUNE_RESULT_BUFFER_LENGTH=str(2 * ITERATIONS // INTERVAL), RAY_worker_niceness="0")
