@@ -11,6 +11,7 @@ from pgpc.classes import IGNORE_INDEX
 from pgpc.contrast import PixelContrast, reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.sampling import draw_other_classes, draw_own_class, draw_with_replacement
+from tests.helpers.tensors import generator
 
 C, D, H, M, N, POOL, SIZE = 5, 6, 8, 4, 5, 30, 24
 BASE = ContrastConfig(r=2, anchors=M, negatives=N, bank_size=SIZE, quota=16, pool=POOL, dim=D, temperature=0.3, eta=0.5)
@@ -25,10 +26,6 @@ FAMILIES = {
     "prototypes": {"family": "pixel_to_prototype"},
     "prototypes, of the target": {"family": "pixel_to_prototype", "positive": "target_prototype"},
 }
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def features(seed, dtype=torch.float32):

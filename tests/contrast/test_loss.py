@@ -1,3 +1,4 @@
+import functools
 import math
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from pgpc.contrast import info_nce
+from tests.helpers import tensors
 
 
 def published(anchors, positives, bank, index, temperature):
@@ -18,8 +20,7 @@ def published(anchors, positives, bank, index, temperature):
     return torch.stack(losses).mean()
 
 
-def unit(*shape, generator=None):
-    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.double), dim=-1)
+unit = functools.partial(tensors.unit, dtype=torch.double)
 
 
 def test_by_hand():
@@ -32,8 +33,8 @@ def test_by_hand():
 
 def test_equals_the_published_formulation_in_value_and_gradient():
     g = torch.Generator().manual_seed(1)
-    anchors = unit(3, 5, 8, generator=g).requires_grad_()
-    positives, bank = unit(3, 8, generator=g), unit(3, 11, 8, generator=g)
+    anchors = unit(3, 5, 8, draws=g).requires_grad_()
+    positives, bank = unit(3, 8, draws=g), unit(3, 11, 8, draws=g)
     index = torch.randint(11, (3, 5, 7), generator=g)
     ours, theirs = info_nce(anchors, positives, bank, index, 0.5), published(anchors, positives, bank, index, 0.5)
     torch.testing.assert_close(ours.double(), theirs, atol=1e-6, rtol=1e-6)
@@ -45,7 +46,7 @@ def test_equals_the_published_formulation_in_value_and_gradient():
 
 def test_every_anchor_may_have_a_positive_of_its_own():
     g = torch.Generator().manual_seed(1)
-    anchors, positives, bank = unit(3, 5, 8, generator=g), unit(3, 5, 8, generator=g), unit(3, 11, 8, generator=g)
+    anchors, positives, bank = unit(3, 5, 8, draws=g), unit(3, 5, 8, draws=g), unit(3, 11, 8, draws=g)
     index = torch.randint(11, (3, 5, 7), generator=g)
     alone = [
         published(anchors[k : k + 1, [m]], positives[k : k + 1, m], bank[k : k + 1], index[k : k + 1, [m]], 0.5)

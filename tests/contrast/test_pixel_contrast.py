@@ -10,17 +10,10 @@ from pgpc.classes import IGNORE_INDEX
 from pgpc.contrast import PixelContrast
 from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.sampling import draw_with_replacement
+from tests.helpers.tensors import generator, unit_map
 
 C, D = 6, 8
 CONFIG = ContrastConfig(r=2, anchors=16, negatives=32, bank_size=64, quota=32, pool=256, dim=D)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def unit(*shape, seed=0):
-    return F.normalize(torch.randn(*shape, generator=generator(seed)), dim=1)
 
 
 def filled_contrast(config=CONFIG, *, logits=None, seed=0):
@@ -28,10 +21,10 @@ def filled_contrast(config=CONFIG, *, logits=None, seed=0):
     contrast = PixelContrast(config, C)
     labels = torch.randint(0, 5, (2, 8, 8), generator=generator(seed))
     labels[:, 0] = IGNORE_INDEX
-    contrast.enqueue_source(unit(2, D, 8, 8), labels, generator(1))
+    contrast.enqueue_source(unit_map(2, D, 8, 8), labels, generator(1))
     logits = torch.randn(2, C, 8, 8, generator=generator(2)) if logits is None else logits
     usable = torch.ones(2, 8, 8, dtype=torch.bool)
-    contrast.enqueue_target(unit(2, D, 8, 8, seed=3), logits, logits.argmax(1), usable, usable, generator(4))
+    contrast.enqueue_target(unit_map(2, D, 8, 8, seed=3), logits, logits.argmax(1), usable, usable, generator(4))
     return contrast
 
 
@@ -40,7 +33,7 @@ def rows_of(features, mask):
 
 
 def test_memory_holds_source_pixels_of_the_class_and_no_ignored_ones():
-    features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
+    features, labels = unit_map(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
     labels[0, :2] = IGNORE_INDEX
     contrast = PixelContrast(CONFIG, C)
     contrast.enqueue_source(features, labels, generator())
@@ -51,7 +44,7 @@ def test_memory_holds_source_pixels_of_the_class_and_no_ignored_ones():
 
 def test_target_negatives_of_a_class_are_all_usable_pixels_that_rank_it_at_r_or_lower():
     config = dataclasses.replace(CONFIG, quota=64)
-    features, logits = unit(1, D, 6, 6), torch.randn(1, C, 6, 6, generator=generator(5))
+    features, logits = unit_map(1, D, 6, 6), torch.randn(1, C, 6, 6, generator=generator(5))
     usable = torch.ones(1, 6, 6, dtype=torch.bool)
     usable[:, :2] = False
     contrast = PixelContrast(config, C)
@@ -80,7 +73,7 @@ def test_one_side_gives_all_negatives_where_the_other_is_off(side):
     contrast = filled_contrast(dataclasses.replace(CONFIG, negative=(side,)))
     pool, has = contrast._negatives(generator())
     assert has.all()
-    source, target = (rows_of(unit(2, D, 8, 8, seed=s), torch.ones(2, 8, 8, dtype=torch.bool)) for s in (0, 3))
+    source, target = (rows_of(unit_map(2, D, 8, 8, seed=s), torch.ones(2, 8, 8, dtype=torch.bool)) for s in (0, 3))
     assert {tuple(r) for r in pool[0].tolist()} <= (source if side == "source" else target)
 
 
@@ -105,7 +98,7 @@ def test_loss_equals_a_loop_over_classes_and_anchors():
     """The same draws, then Eq. 5 as it is written: cosine similarities, cross-entropy with the positive in front."""
     config = dataclasses.replace(CONFIG, anchors=5, negatives=7, temperature=0.2)
     contrast = filled_contrast(config)
-    features = unit(2, D, 8, 8, seed=9)
+    features = unit_map(2, D, 8, 8, seed=9)
     labels = torch.randint(0, C, (2, 8, 8), generator=generator(8))
     sure = torch.rand(2, 8, 8, generator=generator(10)) < 0.5
     loss, _ = contrast.loss(features, labels, sure, generator(11))
@@ -131,7 +124,7 @@ def test_loss_equals_a_loop_over_classes_and_anchors():
 def test_a_class_without_negatives_does_not_count():
     """One class only in the source, nothing of the target: there is a prototype, but nothing to be far from."""
     contrast = PixelContrast(CONFIG, C)
-    features, labels = unit(1, D, 8, 8), torch.full((1, 8, 8), 3)
+    features, labels = unit_map(1, D, 8, 8), torch.full((1, 8, 8), 3)
     contrast.enqueue_source(features, labels, generator())
     loss, anchors = contrast.loss(features, labels, labels == 3, generator())
     assert anchors[3] == 64
@@ -140,7 +133,7 @@ def test_a_class_without_negatives_does_not_count():
 
 def test_only_reliable_pixels_of_valid_classes_get_a_gradient():
     contrast = filled_contrast()
-    features = unit(2, D, 8, 8, seed=9).requires_grad_()
+    features = unit_map(2, D, 8, 8, seed=9).requires_grad_()
     labels = torch.randint(0, C, (2, 8, 8), generator=generator(8))  # class 5 has no source prototype
     sure = torch.zeros(2, 8, 8, dtype=torch.bool)
     sure[0, :4] = True
@@ -157,7 +150,7 @@ def test_only_reliable_pixels_of_valid_classes_get_a_gradient():
 def test_the_mean_runs_over_valid_classes_only():
     """Classes with anchors all alike: the loss does not shrink because other classes are absent."""
     contrast = filled_contrast()
-    features = unit(1, D, 8, 8, seed=9)
+    features = unit_map(1, D, 8, 8, seed=9)
     every = torch.ones(1, 8, 8, dtype=torch.bool)
     halves = torch.where(torch.arange(8)[:, None] < 4, 1, 2).expand(1, 8, 8)
     one, other, both = (
@@ -168,7 +161,7 @@ def test_the_mean_runs_over_valid_classes_only():
 
 
 def test_on_request_the_mean_runs_over_all_classes():
-    features, labels = unit(1, D, 8, 8, seed=9), torch.ones(1, 8, 8, dtype=torch.long)
+    features, labels = unit_map(1, D, 8, 8, seed=9), torch.ones(1, 8, 8, dtype=torch.long)
     valid, every = (
         filled_contrast(dataclasses.replace(CONFIG, average=average)).loss(features, labels, labels == 1, generator())
         for average in ("valid", "all")
@@ -179,7 +172,7 @@ def test_on_request_the_mean_runs_over_all_classes():
 
 def test_nothing_to_contrast_is_exactly_zero_with_a_graph():
     empty = PixelContrast(CONFIG, C)
-    features = unit(1, D, 8, 8).requires_grad_()
+    features = unit_map(1, D, 8, 8).requires_grad_()
     labels, every = torch.zeros(1, 8, 8, dtype=torch.long), torch.ones(1, 8, 8, dtype=torch.bool)
     for contrast, reliable in ((empty, every), (filled_contrast(), ~every)):
         loss, _ = contrast.loss(features, labels, reliable, generator())
@@ -191,7 +184,7 @@ def test_nothing_to_contrast_is_exactly_zero_with_a_graph():
 def test_target_prototypes_come_from_reliable_target_pixels():
     config = dataclasses.replace(CONFIG, positive="target_prototype", quota=64)
     contrast = PixelContrast(config, C)
-    features, labels = unit(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
+    features, labels = unit_map(1, D, 6, 6), torch.randint(0, C, (1, 6, 6), generator=generator())
     usable, sure = torch.ones(1, 6, 6, dtype=torch.bool), torch.rand(1, 6, 6, generator=generator()) < 0.5
     logits = F.one_hot(labels, C).permute(0, 3, 1, 2).float()
     contrast.enqueue_target(features, logits, labels, usable, sure, generator())
@@ -225,3 +218,24 @@ def test_projecting_only_the_pixels_that_are_drawn_changes_nothing():
     for dense, drawn in zip(*results, strict=True):
         torch.testing.assert_close(drawn, dense)
     assert results[0][1].abs().sum() > 0
+
+
+@pytest.mark.parametrize("negatives_per", ["anchor", "class"])
+def test_double_precision_is_kept(negatives_per):
+    """The loss is that of float32 but for rounding, and its gradient is exact to far more digits."""
+    config = dataclasses.replace(CONFIG, negatives_per=negatives_per)
+    labels = torch.randint(0, C, (2, 8, 8), generator=generator(8))
+    everywhere = torch.ones(2, 8, 8, dtype=torch.bool)
+    losses = {}
+    for dtype in (torch.float32, torch.float64):
+        contrast = filled_contrast(config).to(dtype)
+        features = unit_map(2, D, 8, 8, seed=9).to(dtype).requires_grad_()
+        losses[dtype], _ = contrast.loss(features, labels, everywhere, generator(11))
+        losses[dtype].backward()
+        assert losses[dtype].dtype == features.grad.dtype == dtype
+        moved = (features + 1e-6 * features.grad).detach()
+        change = (contrast.loss(moved, labels, everywhere, generator(11))[0] - losses[dtype]).item()
+        expected = 1e-6 * features.grad.double().square().sum().item()
+        assert dtype == torch.float32 or change == pytest.approx(expected, rel=1e-4)
+    assert losses[torch.float64].item() == pytest.approx(losses[torch.float32].item(), rel=1e-5)
+    assert losses[torch.float64] != losses[torch.float32]

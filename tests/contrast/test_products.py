@@ -9,13 +9,10 @@ from torch.utils._pytree import tree_leaves
 from pgpc.contrast import PixelContrast, info_nce, loss, reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.contrast.products import drawn_products, rows_of
+from tests.helpers.tensors import unit
 
 K, M, N, S, D = 3, 5, 4, 50, 8
 """S is more than `loss.ALL_PRODUCTS` times N."""
-
-
-def unit(*shape):
-    return F.normalize(torch.randn(shape), dim=-1)
 
 
 @pytest.fixture
