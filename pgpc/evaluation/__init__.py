@@ -1,1 +1,1 @@
-"""Segmenting and scoring images with a trained network."""
+"""Segmenting and scoring images with a trained network, and what is shown of it."""

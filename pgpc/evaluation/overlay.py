@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +20,7 @@ _FADED = 0.75  # how far the gray of pixels without color is moved towards white
 _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
+def photo(image: Tensor, size: Sequence[int]) -> np.ndarray:
     """Turn a normalized image back into a picture.
 
     Args:
@@ -28,7 +30,7 @@ def photo(image: Tensor, size: tuple[int, int]) -> np.ndarray:
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
-    resized = F.interpolate(image.cpu(), size, mode="bilinear", align_corners=False)[0]
+    resized = F.interpolate(image.cpu(), tuple(size), mode="bilinear", align_corners=False)[0]
     planes = resized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     pixels: np.ndarray = planes.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
     return pixels
