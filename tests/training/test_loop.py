@@ -11,10 +11,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pgpc
-from pgpc.bases.state import read_checkpoint
 from pgpc.classes import CLASS_NAMES
 from pgpc.config import flatten, from_dict
+from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime import distributed
+from pgpc.training import Callbacks, Resume
 
 
 class Stop(Exception):
@@ -56,7 +57,7 @@ def whole(tmp_path_factory, tiny):
     folder = tmp_path_factory.mktemp("whole")
     config = tiny()
     on_report, reports = keep_checkpoints(folder)
-    return config, folder, reports, pgpc.train(config, out=folder, on_report=on_report)
+    return config, folder, reports, pgpc.train(config, out=folder, callbacks=Callbacks(on_report=on_report))
 
 
 def test_reports_come_at_every_evaluation_with_all_metrics(whole):
@@ -72,8 +73,8 @@ def test_reports_come_at_every_evaluation_with_all_metrics(whole):
         "loss/target",
         "loss/contrast",
         "anchors/road",
-        "memory/source",
-        "memory/target_negatives",
+        "bank_fill/source",
+        "bank_fill/target_negatives",
         "pseudo_label_weight",
         "learning_rate",
         "images_per_second",
@@ -88,12 +89,12 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
     config, folder, reports, _ = whole
     on_report, _ = keep_checkpoints(tmp_path, stop_at=2)
     with pytest.raises(Stop):
-        pgpc.train(config, out=tmp_path, on_report=on_report)
+        pgpc.train(config, out=tmp_path, callbacks=Callbacks(on_report=on_report))
     (tmp_path / "2.pt").rename(tmp_path / "checkpoint.pt")
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(99)  # whatever the global generators hold, it plays no part
     on_report, resumed = keep_checkpoints(tmp_path)
-    pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    pgpc.train(config, out=tmp_path, begin=Resume(tmp_path), callbacks=Callbacks(on_report=on_report))
     assert equal(learned(folder / "4.pt"), learned(tmp_path / "4.pt"))
     assert [m["iteration"] for m, _ in resumed] == [2, 4]
     assert resumed[0][1] is None  # the old report once more, for a driver that never got it
@@ -104,16 +105,16 @@ def test_saved_between_two_reports_and_resumed_equals_uninterrupted_bit_for_bit(
     config = tiny(changes={"training.iterations": 6, "training.eval_interval": 3, "contrast.start": 2})
     (tmp_path / "whole").mkdir()
     on_report, whole = keep_checkpoints(tmp_path / "whole")
-    pgpc.train(config, out=tmp_path / "whole", on_report=on_report)
+    pgpc.train(config, out=tmp_path / "whole", callbacks=Callbacks(on_report=on_report))
 
     on_report, first = keep_checkpoints(tmp_path, stop_at=5)
     with pytest.raises(Stop):
-        pgpc.train(config, out=tmp_path, on_report=on_report, save_now=lambda: True)
+        pgpc.train(config, out=tmp_path, callbacks=Callbacks(on_report=on_report, should_checkpoint=lambda: True))
     assert [m["iteration"] for m, _ in first] == [1, 2, 3, 4, 5]
     assert [m.keys() for m, _ in first if m["iteration"] in (1, 2, 4, 5)] == [{"iteration", "seconds"}] * 4
     (tmp_path / "5.pt").rename(tmp_path / "checkpoint.pt")
     on_report, resumed = keep_checkpoints(tmp_path)
-    pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    pgpc.train(config, out=tmp_path, begin=Resume(tmp_path), callbacks=Callbacks(on_report=on_report))
     assert equal(learned(tmp_path / "whole" / "6.pt"), learned(tmp_path / "6.pt"))
     assert [m["iteration"] for m, _ in resumed] == [3, 6]
     timed = {"seconds": 0, "images_per_second": 0}
@@ -124,7 +125,7 @@ def test_a_finished_run_resumed_does_nothing_but_report_again(whole, tmp_path):
     config, folder, reports, _ = whole
     (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())
     on_report, again = keep_checkpoints(tmp_path)
-    result = pgpc.train(config, out=tmp_path, resume=tmp_path, on_report=on_report)
+    result = pgpc.train(config, out=tmp_path, begin=Resume(tmp_path), callbacks=Callbacks(on_report=on_report))
     assert again == [(reports[-1][0], None)]
     assert result.metrics == reports[-1][0]
 
@@ -136,7 +137,7 @@ def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
     assert {
         "train/loss/contrast",
         "train/anchors/road",
-        "train/memory/source",
+        "train/bank_fill/source",
         "train/learning_rate",
         "train/images_per_second",
         "eval/mIoU",
@@ -155,7 +156,7 @@ def test_another_config_is_refused_on_resuming(whole, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())
     other = pgpc.override(config, {"contrast.eta": 0.4})
     with pytest.raises(ValueError, match=r"contrast.eta: 0.5 there, 0.4 here"):
-        pgpc.train(other, out=tmp_path, resume=tmp_path)
+        pgpc.train(other, out=tmp_path, begin=Resume(tmp_path))
 
 
 def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny):

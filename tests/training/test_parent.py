@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import pgpc
-from pgpc.bases.state import ADJUSTABLE, read_checkpoint, read_metrics
-from pgpc.config import flatten
+from pgpc.config import adjustable_keys, flatten
+from pgpc.models.checkpoint import read_checkpoint, read_metrics
+from pgpc.training import Callbacks, ForkParent, Resume
 
 CHANGES = {
     "training.iterations": 6,
@@ -40,7 +41,7 @@ def run(config, folder, **arguments):
         if checkpoint is not None:
             shutil.copytree(checkpoint, folder / str(metrics["iteration"]))
 
-    pgpc.train(config, out=folder, on_report=on_report, **arguments)
+    pgpc.train(config, out=folder, callbacks=Callbacks(on_report=on_report), **arguments)
     return reports
 
 
@@ -66,7 +67,7 @@ def parent(tmp_path_factory, tiny):
 def test_a_child_of_equal_settings_goes_on_as_its_parent_bit_for_bit(parent, tmp_path):
     config, folder = parent
     torch.manual_seed(99)  # whatever the global generator holds, it plays no part
-    reports = run(config, tmp_path, parent=folder / "2")
+    reports = run(config, tmp_path, begin=ForkParent(folder / "2"))
     assert [report["iteration"] for report in reports] == [2, 4, 6]
     assert reports[0] == read_metrics(folder / "2")
     assert differing(tmp_path / "4", folder / "4") == differing(tmp_path / "6", folder / "6") == []
@@ -77,11 +78,11 @@ def test_a_child_may_differ_in_every_adjustable_setting_and_then_learns_otherwis
     config, folder = parent
     child = pgpc.override(config, OTHER)
     ours, theirs = flatten(child), flatten(config)
-    assert {key for key in ours if ours[key] != theirs[key]} == set(ADJUSTABLE)
-    run(child, tmp_path, parent=folder / "2")
+    assert {key for key in ours if ours[key] != theirs[key]} == set(adjustable_keys())
+    run(child, tmp_path, begin=ForkParent(folder / "2"))
     assert differing(tmp_path / "4", folder / "4")
     # A child that was interrupted goes on from its own checkpoint, whatever became of the parent's.
-    again = run(child, tmp_path / "again", resume=tmp_path / "4", parent=tmp_path / "gone")
+    again = run(child, tmp_path / "again", begin=Resume(tmp_path / "4"))
     assert [report["iteration"] for report in again] == [4, 6]
     assert differing(tmp_path / "again" / "6", tmp_path / "6") == []
 
@@ -91,9 +92,9 @@ def test_other_settings_are_refused(parent, tmp_path, key):
     config, folder = parent
     child = pgpc.override(config, {key: flatten(config)[key] * 2 + 1})
     with pytest.raises(ValueError, match=f"differs in {key}"):
-        pgpc.train(child, out=tmp_path, parent=folder / "2")
+        pgpc.train(child, out=tmp_path, begin=ForkParent(folder / "2"))
     with pytest.raises(ValueError, match=r"differs in contrast\.r"):
-        pgpc.train(pgpc.override(config, {"contrast.r": 2}), out=tmp_path, resume=folder / "2")
+        pgpc.train(pgpc.override(config, {"contrast.r": 2}), out=tmp_path, begin=Resume(folder / "2"))
 
 
 def test_the_last_report_of_a_checkpoint_is_read_without_the_rest(parent, tmp_path):

@@ -7,9 +7,9 @@ import torch
 
 import pgpc
 from pgpc.data.domains import open_shards
-from pgpc.evaluation.loaded_model import load_trained
+from pgpc.evaluation.loaded_model import load_model
 from pgpc.runtime import storage
-from pgpc.training import loop, remote
+from pgpc.training import Resume, loop, remote
 
 
 class Interrupted(Exception):
@@ -35,7 +35,7 @@ def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, 
         pgpc.train(tiny(), out=s3)
     assert content(s3)["step"] == 2
     remote.clear(remote.working_folder(s3))  # another machine has nothing of it
-    result = pgpc.train(tiny(), out=s3, resume=s3)
+    result = pgpc.train(tiny(), out=s3, begin=Resume(s3))
     assert result.out == s3
     assert result.metrics["mIoU"] == on_disk.metrics["mIoU"]
     ours, theirs = content(s3)["student"], content(tmp_path / "run")["student"]
@@ -43,7 +43,7 @@ def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, 
     names = storage.sizes(s3)
     assert {"checkpoint.pt", "config.json"} <= names.keys()
     assert sum("tfevents" in name for name in names) == 2
-    assert load_trained(s3).iteration == 4
+    assert load_model(s3).iteration == 4
 
 
 def test_training_from_shards_on_s3_equals_training_from_disk(tiny, s3, tmp_path):
@@ -69,4 +69,4 @@ def test_a_failed_copy_stops_only_the_end_of_a_run(tiny, s3, monkeypatch, caplog
 
 def test_nothing_to_go_on_from(tiny, s3):
     with pytest.raises(FileNotFoundError, match="No checkpoint.pt at"):
-        pgpc.train(tiny(), out=s3, resume=s3)
+        pgpc.train(tiny(), out=s3, begin=Resume(s3))

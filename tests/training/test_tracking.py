@@ -16,7 +16,7 @@ from pgpc.bases.state import TrainingState
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import evaluation_samples
-from pgpc.training import tracking
+from pgpc.training import Callbacks, tracking
 from pgpc.training.tracking import Tracker
 
 NUM = 2
@@ -98,7 +98,7 @@ def test_success_is_noted_at_the_end(tmp_path, tiny):
         raise Stop
 
     with pytest.raises(Stop):
-        pgpc.train(tiny(), out=tmp_path, on_report=stop)
+        pgpc.train(tiny(), out=tmp_path, callbacks=Callbacks(on_report=stop))
     assert hyperparameters(tmp_path)[2] is None
     pgpc.train(tiny(), out=tmp_path)
     _, values, status = hyperparameters(tmp_path)

@@ -1,4 +1,4 @@
-"""Runs that go on from a shared warm-up against the same runs alone, bit for bit; and what may share one."""
+"""Runs that go on from a shared trunk against the same runs alone, bit for bit; and what may share one."""
 
 import dataclasses
 import json
@@ -12,9 +12,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pgpc
-from pgpc.bases.state import read_checkpoint
 from pgpc.config import flatten, to_dict
-from pgpc.training import trunk as warm_up
+from pgpc.models.checkpoint import read_checkpoint
+from pgpc.training import Callbacks, ForkTrunk, Resume, trunk
 
 CHANGES = {
     "contrast.start": 4,
@@ -24,7 +24,7 @@ CHANGES = {
     "adaptation.confidence": 0.0537,
     "model.drop_path": 0.1,
 }
-"""The warm-up ends at 3, between two evaluations (2, 4, 6) and two points of the curves; dropout is on."""
+"""The trunk ends at 3, between two evaluations (2, 4, 6) and two points of the curves; dropout is on."""
 
 OTHER = {
     "contrast.r": 2,
@@ -53,7 +53,7 @@ OTHER = {
     "data.loader_workers": 1,
     "contrast.source_from": "student",
 }
-"""Another value of every setting that a warm-up does not depend on."""
+"""Another value of every setting that a trunk does not depend on."""
 
 
 def run(config, folder, **arguments):
@@ -67,7 +67,7 @@ def run(config, folder, **arguments):
             if "until" in arguments:
                 shutil.copy(checkpoint / "checkpoint.pt", folder)
 
-    pgpc.train(config, out=folder, on_report=on_report, **arguments)
+    pgpc.train(config, out=folder, callbacks=Callbacks(on_report=on_report), **arguments)
     return reports, last
 
 
@@ -88,7 +88,7 @@ def learned(state):
 
 
 def address(config, **changes):
-    return warm_up.address(config, **{"processes": 1, "device": "cpu", **changes})
+    return trunk.address(config, **{"processes": 1, "device": "cpu", **changes})
 
 
 def assert_same(a, b):
@@ -109,14 +109,14 @@ def assert_same_reports(ours, theirs):
 
 def curves(folder):
     events = EventAccumulator(str(folder)).Reload()
-    tags = [t for t in events.Tags()["scalars"] if "images_per_second" not in t and "memory" not in t]
+    tags = [t for t in events.Tags()["scalars"] if "images_per_second" not in t and "bank_fill" not in t]
     return {tag: [(e.step, pytest.approx(e.value, rel=1e-5)) for e in events.Scalars(tag)] for tag in tags}
 
 
 @pytest.fixture(scope="module")
-def warm(tmp_path_factory, tiny):
-    """A config and its warm-up."""
-    folder = tmp_path_factory.mktemp("warm")
+def trained(tmp_path_factory, tiny):
+    """A config and its trunk."""
+    folder = tmp_path_factory.mktemp("trunk")
     config = tiny(changes=CHANGES)
     reports, _ = run(config, folder, until=3)
     assert [r["iteration"] for r in reports] == [2, 3]
@@ -127,18 +127,18 @@ def warm(tmp_path_factory, tiny):
 @pytest.mark.parametrize(
     "changes", [{}, OTHER, {"contrast.enabled": False}], ids=["its own", "every other setting", "the reference"]
 )
-def test_forked_equals_alone_bit_for_bit(warm, tmp_path, changes):
-    config, folder = pgpc.override(warm[0], changes), warm[1]
+def test_forked_equals_alone_bit_for_bit(trained, tmp_path, changes):
+    config, folder = pgpc.override(trained[0], changes), trained[1]
     alone, state = run(config, tmp_path / "alone")
     for seed in (torch.manual_seed, np.random.seed):
         seed(99)  # whatever the global generators hold, it plays no part
-    forked, forked_state = run(config, tmp_path / "forked", warm_up=folder)
+    forked, forked_state = run(config, tmp_path / "forked", begin=ForkTrunk(folder))
     assert_same(state, forked_state)
     assert_same_reports(forked, alone)
     assert curves(tmp_path / "forked") == curves(tmp_path / "alone")
     if changes:
         return
-    assert forked[-1]["seconds"] > warm_up.read_record(folder).seconds > 0
+    assert forked[-1]["seconds"] > trunk.read_record(folder).seconds > 0
     assert forked[-1]["loss/contrast"] > 0
 
 
@@ -146,24 +146,25 @@ TWO_PROCESSES = """
 import json, sys
 from pathlib import Path
 import torch, pgpc
+from pgpc.training import ForkTrunk
 from pgpc.runtime import distributed
 from pgpc.config import from_dict
 
 torch.set_num_threads(1)
 out, configs = Path(sys.argv[1]), json.loads(sys.argv[2])
 with distributed.process_group(torch.device("cpu")):
-    pgpc.train(from_dict(configs["other"]), out=out / "warm", until=3)
+    pgpc.train(from_dict(configs["other"]), out=out / "trunk", until=3)
     torch.distributed.barrier()
     for name, config in configs.items():
         pgpc.train(from_dict(config), out=out / name / "alone")
-        pgpc.train(from_dict(config), out=out / name / "forked", warm_up=out / "warm")
+        pgpc.train(from_dict(config), out=out / name / "forked", begin=ForkTrunk(out / "trunk"))
 """
 
 
-def test_two_processes_forked_equal_two_alone(warm, tmp_path):
+def test_two_processes_forked_equal_two_alone(trained, tmp_path):
     configs = {
-        "other": to_dict(pgpc.override(warm[0], {"contrast.dim": 4})),
-        "reference": to_dict(pgpc.override(warm[0], {"contrast.enabled": False})),
+        "other": to_dict(pgpc.override(trained[0], {"contrast.dim": 4})),
+        "reference": to_dict(pgpc.override(trained[0], {"contrast.enabled": False})),
     }
     (tmp_path / "script.py").write_text(TWO_PROCESSES)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -177,35 +178,28 @@ def test_two_processes_forked_equal_two_alone(warm, tmp_path):
         assert_same(alone, forked)
         assert_same_reports([forked["metrics"]], [alone["metrics"]])
     with pytest.raises(ValueError, match="differs in processes: 2 there, 1 here"):
-        pgpc.train(warm[0], out=tmp_path, warm_up=tmp_path / "warm")
+        pgpc.train(trained[0], out=tmp_path, begin=ForkTrunk(tmp_path / "trunk"))
 
 
-def test_an_interrupted_warm_up_goes_on(warm, tmp_path):
-    config, folder = warm
-    for name in ("config.json", warm_up.FILE):
+def test_an_interrupted_trunk_goes_on(trained, tmp_path):
+    config, folder = trained
+    for name in ("config.json", trunk.FILE):
         shutil.copy(folder / name, tmp_path)
-    record = warm_up.read_record(tmp_path)
+    record = trunk.read_record(tmp_path)
     first = pgpc.train(config, out=tmp_path / "again", until=2)  # a shorter one: where this one was at its report
     assert first.metrics["iteration"] == 2
     shutil.copy(tmp_path / "again" / "checkpoint.pt", tmp_path)
-    resumed, state = run(config, tmp_path, resume=tmp_path, until=3)
+    resumed, state = run(config, tmp_path, begin=Resume(tmp_path), until=3)
     assert [r["iteration"] for r in resumed] == [2, 3]
     assert_same(state, torch.load(folder / "checkpoint.pt", weights_only=True))
-    again = warm_up.read_record(tmp_path)
+    again = trunk.read_record(tmp_path)
     assert again.iterations == 3 and [r["iteration"] for r in again.reports] == [2]
     for name in ("curve", "since_report"):
         assert again.progress[name]["sums"] == record.progress[name]["sums"]
 
-    resumed, _ = run(config, tmp_path, resume=tmp_path, until=3)  # at its very end
+    resumed, _ = run(config, tmp_path, begin=Resume(tmp_path), until=3)  # at its very end
     assert [r["iteration"] for r in resumed] == [2, 3]
-    assert warm_up.read_record(tmp_path) == again
-
-
-def test_resuming_ignores_the_warm_up(warm, tmp_path):
-    config, folder = warm
-    pgpc.train(config, out=tmp_path)
-    resumed, _ = run(config, tmp_path, resume=tmp_path, warm_up=folder)
-    assert [r["iteration"] for r in resumed] == [6]
+    assert trunk.read_record(tmp_path) == again
 
 
 @pytest.mark.parametrize("preset", ["streets/proca+pgpc", "streets/source-only+pgpc"])
@@ -223,39 +217,41 @@ def test_other_bases(preset, tmp_path, tiny):
         else {}
     )
     config = tiny(preset, {**CHANGES, "training.iterations": 5, "contrast.start": 3, **stages})
-    run(config, tmp_path / "warm", until=2)
+    run(config, tmp_path / "trunk", until=2)
     reference = pgpc.override(config, {"contrast.enabled": False})
     assert (address(reference) == address(config)) == ("proca" not in preset)
     config = pgpc.override(config, {"contrast.weight": 3.0, "contrast.r": 2})
-    assert_same(run(config, tmp_path / "alone")[1], run(config, tmp_path / "fork", warm_up=tmp_path / "warm")[1])
+    assert_same(
+        run(config, tmp_path / "alone")[1], run(config, tmp_path / "fork", begin=ForkTrunk(tmp_path / "trunk"))[1]
+    )
 
 
-def test_another_beginning_is_refused(warm, tmp_path):
-    config, folder = warm
+def test_another_beginning_is_refused(trained, tmp_path):
+    config, folder = trained
     for changes, message in (
         ({"adaptation.target_weight": 0.5}, r"differs in adaptation.target_weight: 1.0 there, 0.5 here"),
         ({"seed": 1}, r"differs in seed: 0 there, 1 here"),
-        ({"contrast.fill": 2}, r"must end before the contrast remembers anything, at iteration 2 .* got 3"),
+        ({"contrast.fill": 2}, r"must end before the memory bank begins to fill, at iteration 2 .* got 3"),
     ):
         with pytest.raises(ValueError, match=message):
-            pgpc.train(pgpc.override(config, changes), out=tmp_path, warm_up=folder)
+            pgpc.train(pgpc.override(config, changes), out=tmp_path, begin=ForkTrunk(folder))
     with pytest.raises(ValueError, match="has none"):
-        pgpc.train(config, out=tmp_path, warm_up=tmp_path)
+        pgpc.train(config, out=tmp_path, begin=ForkTrunk(tmp_path))
     with pytest.raises(ValueError, match=r"until must lie in \[1, 3\].*got 4"):
         pgpc.train(config, out=tmp_path, until=4)
 
 
-def test_an_incomplete_warm_up_is_refused(warm, tmp_path):
-    config, folder = warm
-    record = dataclasses.replace(warm_up.read_record(folder), iterations=0, progress=None)
+def test_an_incomplete_trunk_is_refused(trained, tmp_path):
+    config, folder = trained
+    record = dataclasses.replace(trunk.read_record(folder), iterations=0, progress=None)
     record.write(tmp_path)
     with pytest.raises(ValueError, match="must be complete, but got 0"):
-        pgpc.train(config, out=tmp_path / "run", warm_up=tmp_path)
+        pgpc.train(config, out=tmp_path / "run", begin=ForkTrunk(tmp_path))
 
 
 def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
     config = tiny(changes=CHANGES)
-    found = warm_up.influences(config, processes=1, device="cpu")
+    found = trunk.influences(config, processes=1, device="cpu")
     neutral = set(OTHER) | {"contrast.enabled"}
     assert set(flatten(config)) - set(found) == neutral
     assert address(config) == address(pgpc.override(config, {**OTHER, "contrast.start": 4, "contrast.fill": 1}))
@@ -279,11 +275,11 @@ def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
 
 def test_what_influences_the_beginning_depends_on_the_base(tiny):
     keys = ["contrast.eta", "contrast.anchor_view", "contrast.fill", "adaptation.target_weight", "contrast.enabled"]
-    assert warm_up.influential(tiny(), keys) == ["contrast.fill", "adaptation.target_weight"]
+    assert trunk.influential(tiny(), keys) == ["contrast.fill", "adaptation.target_weight"]
     alone = tiny(changes={"adaptation.target_weight": 0.0})
-    assert warm_up.influential(alone, keys) == ["contrast.anchor_view", "contrast.fill", "adaptation.target_weight"]
+    assert trunk.influential(alone, keys) == ["contrast.anchor_view", "contrast.fill", "adaptation.target_weight"]
     proca = pgpc.preset("streets/proca+pgpc")
-    assert warm_up.influential(proca, keys) == ["contrast.fill", "adaptation.target_weight", "contrast.enabled"]
+    assert trunk.influential(proca, keys) == ["contrast.fill", "adaptation.target_weight", "contrast.enabled"]
 
 
 def test_contents_count_and_places_do_not(tmp_path, tiny):
@@ -309,7 +305,7 @@ def test_contents_count_and_places_do_not(tmp_path, tiny):
     assert address(config) != before
 
 
-def test_the_record_is_readable(warm):
-    _, folder = warm
-    record = json.loads((folder / warm_up.FILE).read_text())
+def test_the_record_is_readable(trained):
+    _, folder = trained
+    record = json.loads((folder / trunk.FILE).read_text())
     assert record["influences"]["seed"] == 0 and "torch" in record["influences"]["versions"]

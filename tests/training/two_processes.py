@@ -3,6 +3,7 @@
 Also imported by the tests, for the same computation in one process.
 """
 
+import contextlib
 import itertools
 import json
 import random
@@ -12,21 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pgpc.bases.proca.step import prepare, proca_step
 from torch.nn import functional as F
 
 import pgpc
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.mixing import choose_classes
 from pgpc.adaptation.pseudo_labels import pseudo_labels
-from pgpc.bases.self_training import train_step
-from pgpc.bases.state import TrainingState
+from pgpc.bases import make_base
 from pgpc.config import from_dict
 from pgpc.contrast import PixelContrast, reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import training_batches
 from pgpc.runtime import distributed
+from pgpc.training import Resume
 
 B, C, D, H = 4, 7, 8, 16
 
@@ -97,21 +96,43 @@ def shards(config):
 
 
 def start(config):
-    """A new state, and this process's batches."""
-    state = TrainingState(config, torch.device("cpu"))
+    """A base, its new state, and this process's batches."""
+    base = make_base(config)
     source, target = shards(config)
     rank, world_size = distributed.rank(), distributed.world_size()
-    return state, training_batches(config, source, target, rank=rank, world_size=world_size)
+    return base, base.new_state(torch.device("cpu")), base.batches(source, target, rank=rank, world_size=world_size)
+
+
+@contextlib.contextmanager
+def double_precision():
+    """Networks that are made within compute in float64.
+
+    A batch of two images and two batches of one are rounded differently, and differently on every kind of processor.
+    In float32 that decides now and then over a pixel at a threshold, and so over a loss; in float64 the differences are
+    too small to reach any decision.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def whole_steps(config, num):
-    """All that comes out of some whole training steps."""
-    state, batches = start(config)
-    logs = []
-    for batch in itertools.islice(batches, num):
-        if state.proca is not None:
-            prepare(state, *shards(config))
-        logs.append((train_step if state.proca is None else proca_step)(state, batch))
+    """All that comes out of some whole training steps in double precision."""
+    with double_precision():
+        base, state, batches = start(config)
+        for network in (state.student, state.teacher):  # some images are read from shards within a step
+            network.segmenter.encoder.register_forward_pre_hook(lambda _, args: (args[0].double(), *args[1:]))
+        logs = []
+        for batch in itertools.islice(batches, num):
+            base.prepare(state, *shards(config))
+            images = {
+                name: None if images is None else images.double()
+                for name, images in (("source_images", batch.source_images), ("target_images", batch.target_images))
+            }
+            logs.append(base.step(state, batch._replace(**images)))
     return {
         "logs": logs,
         "gradients": {name: p.grad for name, p in state.student.named_parameters()},
@@ -123,7 +144,7 @@ def whole_steps(config, num):
 
 def many_steps(config, num):
     """The state after some training steps, and how often gradients were averaged."""
-    state, batches = start(config)
+    base, state, batches = start(config)
     averaged = []
 
     def count(_, bucket):
@@ -133,13 +154,13 @@ def many_steps(config, num):
 
     state.replica.register_comm_hook(None, count)
     for batch in itertools.islice(batches, num):
-        train_step(state, batch)
+        base.step(state, batch)
     return {"averaged": averaged.count(0), **networks(state)}
 
 
 def uneven_steps(config):
     """Steps in which the processes hold different classes, or none."""
-    state, batches = start(config)
+    base, state, batches = start(config)
     first = distributed.rank() == 0
     for labels, valid in (((255, None), (None, None)), ((0, 255), (False, None)), ((255, 255), (False, False))):
         batch, mine = next(batches), 0 if first else 1
@@ -147,7 +168,7 @@ def uneven_steps(config):
             batch = batch._replace(source_labels=torch.full_like(batch.source_labels, labels[mine]))
         if valid[mine] is not None:
             batch = batch._replace(target_valid=torch.full_like(batch.target_valid, valid[mine]))
-        log = train_step(state, batch)
+        log = base.step(state, batch)
         assert all(value.isfinite().all() for value in log.values())
     return networks(state)
 
@@ -169,7 +190,7 @@ def interrupted(config, out):
     torch.distributed.barrier()
     for seed in (torch.manual_seed, np.random.seed, random.seed):
         seed(17 + distributed.rank())
-    pgpc.train(config, out=out / "resumed", resume=out / "resumed")
+    pgpc.train(config, out=out / "resumed", begin=Resume(out / "resumed"))
 
 
 if __name__ == "__main__":

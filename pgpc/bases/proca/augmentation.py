@@ -90,4 +90,5 @@ def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 @functools.cache
 def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    return mean, std
