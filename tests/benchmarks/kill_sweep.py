@@ -29,9 +29,9 @@ import optuna
 import pyarrow.parquet as pq
 
 import pgpc
-from sweeps import run_ablation
-from sweeps.execution import tune_run as execution
-from sweeps.search.replicates import METRIC
+from sweeps import driver, run_ablation
+from sweeps.common.names import METRIC
+from sweeps.execution import tune_run
 from tests.sweeps.conftest import TINY
 
 FIXED = {"contrast.r": 4, "contrast.weight": 0.1, "contrast.anchors": 64, "contrast.negatives": 64}
@@ -116,8 +116,8 @@ def main() -> int:
     settings = STUB if arguments.stub else {**TINY, "training.iterations": 24}
     stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
-        execution.run_trial = stub["run_trial"]
-        run_ablation.check_model = run_ablation.check_pair = lambda checked: None
+        tune_run.run_trial = stub["run_trial"]
+        driver.check_model = driver.check_pair = lambda checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that goes on tries what the first one would have tried.
     flags += ["--workers", "1", "--search", "grid", "--range", "contrast.eta=0.2:0.8:0.2", "--scheduler", "none"]

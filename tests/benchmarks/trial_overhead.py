@@ -5,8 +5,9 @@
 Both ways run the same two trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
 every two steps; the first trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
 Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
-Tuner, both with their defaults. "sweep" is `sweeps.execution.tune_run.execute` on a cluster of `sweeps.execution.resources.connect`. Each
-way has a Ray cluster of its own, in a process of its own; the ways alternate, and medians over the rounds are printed.
+Tuner, both with their defaults. "sweep" is `sweeps.execution.tune_run.execute` on a cluster of
+`sweeps.execution.resources.connect`. Each way has a Ray cluster of its own, in a process of its own; the ways
+alternate, and medians over the rounds are printed.
 
 Predicted before the first run with these settings (2026-11-23, 2 CPU cores, shared with other work): ratios of 0.7 for
 the start of a trial (torch is imported by the workers alone, and two processes fewer are started), 0.1 to 1 for a
@@ -35,7 +36,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,13 @@ def guide_loop(spec: dict[str, Any]) -> None:
     """The guide's train function, with our training in it."""
     import pgpc
     from pgpc.config import from_dict
+    from pgpc.training import Callbacks
 
     def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
         checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
         ray.train.report(metrics, checkpoint=checkpoint)
 
-    pgpc.train(from_dict(json.loads(spec["config"])), out=spec["directory"], on_report=on_report)
+    pgpc.train(from_dict(json.loads(spec["config"])), out=spec["directory"], callbacks=Callbacks(on_report=on_report))
 
 
 def guide_driver(spec: dict[str, Any]) -> None:
@@ -207,32 +208,32 @@ def run_sweep_trial(spec: dict[str, Any]) -> None:
 def child(way: str, folder: Path, num_workers: int) -> None:
     """Runs the trials in one of the two ways."""
     import pgpc
-    from pgpc.config import parse_settings, to_dict
-    from sweeps.execution import resources as cluster
-    from sweeps.execution import tune_run as execution
-    from sweeps.execution.scheduling import Interruption
-    from sweeps.execution.trial import Workers
-    from sweeps.progress.plain import silence
+    from pgpc.config import parse_settings
+    from sweeps.execution import resources, tune_run
+    from sweeps.progress.quiet import silence
+    from sweeps.search.trial_spec import TrialSpec, Workers
 
     config = pgpc.override(pgpc.preset("streets"), parse_settings([f"{key}={value}" for key, value in TINY.items()]))
     specs = [
         {
-            "label": str(i),
-            "config": json.dumps(to_dict(config)),
-            "directory": str(folder / "trials" / str(i)),
+            **TrialSpec(
+                label=str(i),
+                config=config,
+                directory=folder / "trials" / str(i),
+                workers=Workers(count=num_workers, cpus=1, gpus=0),
+            ).to_plain(),
             "storage": str(folder / "storage"),
-            "workers": asdict(Workers(count=num_workers, cpus=1, gpus=0)),
         }
         for i in range(NUM_TRIALS)
     ]
     if way == "sweep":
         silence()
-        cluster.connect(None)
-        execution.run_trial = run_sweep_trial
-        execution.execute(Trials(specs), Interruption(None), 1, folder)
+        resources.connect(None)
+        tune_run.run_trial = run_sweep_trial
+        tune_run.execute(Trials(specs), tune_run.Interruption(None), 1, folder)
     else:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
-        os.environ["RAY_ADDRESS"] = cluster.reserve_address()
+        os.environ["RAY_ADDRESS"] = resources.reserve_address()
         # The guide's trial takes a CPU beside its workers.
         ray.init(address="local", num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL")
         tune.Tuner(
