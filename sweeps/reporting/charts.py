@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import html
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
 from sweeps.common.names import METRIC, Kind, Status
-from sweeps.common.words import param_text, short
+from sweeps.common.words import number, param_text, short
 from sweeps.definition.objectives import DIRECTIONS, front
 from sweeps.reporting.axes import Axis, linear_axis, padded_axis, param_axis
 from sweeps.reporting.data import SweepReport
@@ -54,7 +53,7 @@ def curves(report: SweepReport, width: int) -> str:
         trials.append(_curve(trial, curve, points, style))
         if style in ("best", "base"):
             *_, last = curve.values()
-            named.append((plot.top + points[-1][1], style, f"{trial.label} {last:.2f}"))
+            named.append((plot.top + points[-1][1], style, f"{trial.label} {number(last)}"))
     # An SVG within another cuts off what lies outside, here below.
     parts.append(
         f'<svg class="inside" x="{left}" y="{top}" width="{plot.width + 4}" height="{plot.height}" '
@@ -87,7 +86,7 @@ def _curve(trial: Summary, curve: Mapping[int, float], points: Sequence[tuple[fl
     step, value = list(curve.items())[-1]
     stopped = trial.status in (Status.PRUNED, Status.FAILED)
     mark = cross(*points[-1], style) if stopped else dot(*points[-1], style, 2.5)
-    title = html.escape(f"{trial.label}, {trial.status}: {METRIC} {value:.2f} at iteration {step}")
+    title = html.escape(f"{trial.label}, {trial.status}: {METRIC} {number(value)} at iteration {step}")
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<g class="trial"><title>{title}</title><polyline class="line {style}" points="{drawn}"/>{mark}</g>'
 
@@ -135,7 +134,7 @@ def pareto(report: SweepReport, width: int) -> str:
     ]
     for trial in (trial for trial in trials[::-1] if trial.label in at):
         style = "front" if trial.pareto and trial is not report.best else _style(trial, report.best)
-        told = ", ".join(f"{name} {trial.means.get(name, math.nan):.2f}" for name in report.sweep.objectives)
+        told = ", ".join(f"{name} {number(trial.means.get(name))}" for name in report.sweep.objectives)
         x, y = at[trial.label]
         parts.append(f"<g><title>{html.escape(trial.label)}: {told}</title>{dot(x, y, style, 5)}</g>")
         if style in ("best", "base") or (style == "front" and width > 600):  # on a phone names would touch
@@ -193,7 +192,7 @@ def parallel(report: SweepReport, width: int) -> str:
         )
         style = "best" if trial is report.best else f"level{i * _LEVELS // len(complete)}"
         settings = ", ".join(f"{short(key)} {param_text(trial.params[key])}" for key in keys)
-        title = html.escape(f"{trial.label}: {METRIC} {trial.score:.2f}; {settings}")
+        title = html.escape(f"{trial.label}: {METRIC} {number(trial.score)}; {settings}")
         parts.append(f'<g class="trial"><title>{title}</title><polyline class="line {style}" points="{points}"/></g>')
     for j, (axis, key) in enumerate(zip(axes, [*keys, METRIC], strict=True)):
         x = plot.x(j / len(keys))
@@ -215,11 +214,11 @@ def _slice(report: SweepReport, key: str, trials: Sequence[Summary], y_axis: Axi
     if base is not None:
         y = plot.y(y_axis.place(base))
         line = rule("line base", (plot.left, plot.x(1)), (y, y))
-        parts.append(f"<g><title>base: {METRIC} {base:.2f}</title>{line}</g>")
+        parts.append(f"<g><title>base: {METRIC} {number(base)}</title>{line}</g>")
     for trial in with_value:
         x = plot.x(x_axis.place(trial.params[key]))
         value, score = param_text(trial.params[key]), trial.score or 0.0
-        title = html.escape(f"{trial.label}, {trial.status}: {short(key)} {value}, {METRIC} {score:.2f}")
+        title = html.escape(f"{trial.label}, {trial.status}: {short(key)} {value}, {METRIC} {number(score)}")
         if trial.is_complete:
             mark = dot(x, plot.y(y_axis.place(score)), "best" if trial is report.best else "other", 4)
         else:  # its score is of another iteration: it has no place on the axis of scores

@@ -17,11 +17,12 @@ def headline(report: SweepReport) -> str:
     best, base, search = report.best, report.base, " of the search" if report.sweep.is_search else ""
     if best is None:
         return f"No trial{search} is complete yet." if report.rows else "No trial has been started yet."
-    text = f"The best trial{search} is {best.label}, with {METRIC} {best.score:.2f} %"
+    text = f"The best trial{search} is {best.label}, with {METRIC} {words.number(best.score)} %"
     if base is None:
         return f"{text}. There is no single complete base, the same training without contrast, to compare it with."
     difference = typeset(words.number(report.difference(best), "+.2f"))
-    return f"{text}: {difference} points against the base, the same training without contrast ({base.score:.2f} %)."
+    score = words.number(base.score)
+    return f"{text}: {difference} points against the base, the same training without contrast ({score} %)."
 
 
 def header(report: SweepReport) -> str:
@@ -48,12 +49,12 @@ def _tiles(report: SweepReport) -> list[tuple[str, str]]:
     difference = report.difference(best) if best else None
     return [
         (
-            f"{best.score:.2f} %" if best else typeset(words.NOTHING),
+            f"{words.number(best.score)} %" if best else typeset(words.NOTHING),
             f"best {METRIC}" + (f", {best.label}" if best else ""),
         ),
         (
             typeset(words.number(difference, "+.2f")),
-            f"against the base, {base.score:.2f} %" if base else "there is no single base to compare with",
+            f"against the base, {words.number(base.score)} %" if base else "there is no single base to compare with",
         ),
         (f"{len(searched)} of {sweep.num_trials}", f"trials: {counts}" if counts else "trials started"),
         (_hours(spent.used), f"worker-time{told}"),

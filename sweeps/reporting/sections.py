@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from sweeps.common.names import METRIC
+from sweeps.common.words import number
 from sweeps.reporting import charts, tables
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.formats import to_html
@@ -157,7 +158,7 @@ def _reproduce(report: SweepReport) -> str:
     named = {trial.run.label: role for role, trial in roles if trial}
     for run in report.runs:
         role = named.get(run.label, "")
-        score = "" if run.score is None or math.isnan(run.score) else f", {run.score:.2f} %"
+        score = "" if run.score is None or math.isnan(run.score) else f", {number(run.score)} %"
         parts.append(
             f"<details{' open' if role else ''}><summary>{html.escape(run.label + role + score)}</summary>"
             f"<pre>{html.escape(report.commands[run.label])}</pre></details>"
