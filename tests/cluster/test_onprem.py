@@ -231,7 +231,7 @@ def test_a_sweep_on_own_machines(machines, onprem):
     (machines.folder / "output").write_text(output)
     stopped, _, resumed = output.partition("\nresuming\n")
     assert re.search(r"without a token: .*(401|[Uu]nauth|token)", stopped), output
-    assert "stopping; once more to leave at once" in stopped, output
+    assert "Stopping; what runs can be resumed later" in stopped, output
     assert re.search(r"resume +python sweeps/run_ablation.py --resume first", stopped), output  # it had the time for it
     assert "Job 'second' succeeded" in resumed and re.search(r"0000 +complete", resumed), output
     machines.ask(f"ray rsync-down {onprem} {results}/first/report.html {machines.folder}/report.html")

@@ -1,0 +1,41 @@
+"""What the driver says that it is going to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import new_sweep
+from sweeps.driver import Setup, describe
+from sweeps.search.schedulers import settle_scheduler
+from sweeps.search.trial_spec import Workers
+
+
+def described(storage: Path, **given: Any) -> list[str]:
+    options = settle_scheduler(SweepOptions.from_given({"storage": str(storage), "name": "first", **given}))
+    workers = Workers(count=2, cpus=1, gpus=0)
+    return describe(Setup(sweep=new_sweep(options), workers=workers, concurrency=3, enqueued=[])).splitlines()
+
+
+def test_a_search_is_described(tmp_path: Path) -> None:
+    settings = ("training.iterations=120",)
+    assert described(tmp_path, set=settings, scheduler="pbt", trials=9) == [
+        "Sweep first: a search of 9 trials around the preset streets, 120 iterations each",
+        "How: search tpe, scheduler pbt with a population of 4",
+        "On: 2 workers x 1 CPU per run, 3 runs at a time",
+        f"Results in {tmp_path / 'first'}",
+        f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",
+    ]
+    _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
+    assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
+
+
+@pytest.mark.parametrize("seeds", [None, (0, 1, 2)])
+def test_tables_are_described(tmp_path: Path, seeds: tuple[int, ...] | None) -> None:
+    what, *rest = described(tmp_path, table=(9, 12), **({"seeds": seeds} if seeds else {}))
+    assert what.startswith("Sweep first: the 9 configs of the paper's tables 9 and 12 around streets, ")
+    assert what.endswith(", with each of the seeds 0, 1 and 2" if seeds else "iterations each")
+    assert rest[0].startswith("On: ")
