@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from pgpc.config import Config, flatten, override, parse_settings
+from pgpc.evaluation.names import NETWORKS
 from pgpc.presets import preset
 
 PROTOCOL = ("data.target_size", "data.fit", "data.interpolation")
@@ -36,7 +37,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """Add which network of which checkpoint."""
     parser.add_argument("--checkpoint", required=True, help="run folder, its checkpoint.pt, or an exported network")
     parser.add_argument(
-        "--network", default="student", choices=("student", "teacher"), help="of the checkpoint (default: %(default)s)"
+        "--network", default="student", choices=NETWORKS, help="which network of the checkpoint (default: %(default)s)"
     )
 
 
