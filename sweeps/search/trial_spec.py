@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpc.config import Config, from_dict, to_dict
+from sweeps.common.words import count
 
 REPORT = "report"
 """What a training reports travels below this key, apart from what Tune adds."""
@@ -35,7 +36,7 @@ class Workers:
     gpus: float
 
     def __str__(self) -> str:
-        return f"{self.count} workers x {self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
+        return f"{count(self.count, 'worker')} x {self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
 
 
 @dataclass(frozen=True, kw_only=True)

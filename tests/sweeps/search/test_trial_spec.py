@@ -35,7 +35,7 @@ def test_a_spec_survives_its_journey() -> None:
 
 def test_workers_in_words() -> None:
     assert str(WORKERS) == "2 workers x 1.5 CPU and 0.5 GPU"
-    assert str(Workers(count=1, cpus=1, gpus=0)) == "1 workers x 1 CPU"
+    assert str(Workers(count=1, cpus=1, gpus=0)) == "1 worker x 1 CPU"
 
 
 def test_reading_a_spec_loads_neither_torch_nor_ray_nor_optuna() -> None:

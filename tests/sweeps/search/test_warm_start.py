@@ -1,4 +1,4 @@
-"""Points that the user knows, and trials of an earlier study."""
+"""Parameters that the user wants tried, and trials of an earlier study."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from sweeps.search import warm_start as earlier
+from sweeps.search.warm_start import add_trials, open_earlier, read_params
 from sweeps.search.study import study_url
 
 SPACE = {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(2, 6)}
 WIDE = {"contrast.eta": FloatDistribution(0, 1), "contrast.r": IntDistribution(1, 18)}
 
 
-def test_points_of_flags_and_files(tmp_path: Path) -> None:
-    file = tmp_path / "points.json"
+def test_parameters_of_flags_and_files(tmp_path: Path) -> None:
+    file = tmp_path / "params.json"
     file.write_text(json.dumps([{"contrast.eta": 0.4}, {"contrast.r": 5}]))
-    assert earlier.read_points(["contrast.eta=0.3, contrast.r=4", str(file)]) == [
+    assert read_params(["contrast.eta=0.3, contrast.r=4", str(file)]) == [
         {"contrast.eta": "0.3", "contrast.r": "4"},
         {"contrast.eta": 0.4},
         {"contrast.r": 5},
@@ -30,9 +30,9 @@ def test_points_of_flags_and_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"), [("nowhere.json", "cannot be read"), ("contrast.eta=0.3,r", "KEY=VALUE,KEY=VALUE")]
 )
-def test_points_that_are_none(text: str, message: str) -> None:
+def test_parameters_that_are_none(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        earlier.read_points([text])
+        read_params([text])
 
 
 def earlier_sweep(folder: Path) -> str:
@@ -59,7 +59,7 @@ def test_complete_trials_inside_the_space_are_added_once(tmp_path: Path) -> None
     url = earlier_sweep(tmp_path / "öld run")
     study = optuna.create_study(direction="maximize")
     for where in (str(tmp_path / "öld run"), f"{url}#old", url):
-        assert earlier.add_trials(study, earlier.open_earlier(where), SPACE) == (2, 4)
+        assert add_trials(study, open_earlier(where), SPACE) == (2, 4)
     assert [(t.params["contrast.eta"], t.value) for t in study.trials] == [(0.5, 30.0), (0.3, 31.0)]
     assert study.trials[0].user_attrs == {"warm_start": "old#0"}
 
@@ -67,17 +67,17 @@ def test_complete_trials_inside_the_space_are_added_once(tmp_path: Path) -> None
 def test_studies_that_are_not_there_or_not_clear(tmp_path: Path) -> None:
     url = earlier_sweep(tmp_path / "old")
     with pytest.raises(ValueError, match="there is no study"):
-        earlier.open_earlier(str(tmp_path / "new"))
+        open_earlier(str(tmp_path / "new"))
     with pytest.raises(ValueError, match="there is no study"):
-        earlier.open_earlier(f"sqlite:///{tmp_path}/new.db")
+        open_earlier(f"sqlite:///{tmp_path}/new.db")
     assert not (tmp_path / "new.db").exists()
     with pytest.raises(ValueError, match="there: old, old-reference"):
-        earlier.open_earlier(f"{url}#new")
+        open_earlier(f"{url}#new")
     optuna.create_study(study_name="other", storage=url, direction="minimize")
     with pytest.raises(ValueError, match="must name one study"):
-        earlier.open_earlier(url)
+        open_earlier(url)
     with pytest.raises(ValueError, match=r"\(maximize mIoU\), but those of 'other' are: minimize a value"):
-        earlier.open_earlier(f"{url}#other")
+        open_earlier(f"{url}#other")
 
 
 def test_objectives_must_be_those_of_the_sweep(tmp_path: Path) -> None:
@@ -88,16 +88,16 @@ def test_objectives_must_be_those_of_the_sweep(tmp_path: Path) -> None:
     study.add_trial(create_trial(values=[30.0, 9.0], params={"contrast.eta": 0.5, "contrast.r": 4}, distributions=WIDE))
     old = str(tmp_path / "old")
     new = optuna.create_study(directions=ways)
-    assert earlier.add_trials(new, earlier.open_earlier(old, ["mIoU", "seconds"]), SPACE) == (1, 1)
+    assert add_trials(new, open_earlier(old, ["mIoU", "seconds"]), SPACE) == (1, 1)
     assert new.trials[0].values == [30.0, 9.0]
     for others in (["mIoU"], ["mIoU", "gpu_memory"], ["seconds", "mIoU"]):
         with pytest.raises(ValueError, match="of 'old' are: maximize mIoU, minimize seconds"):
-            earlier.open_earlier(old, others)
+            open_earlier(old, others)
 
 
 def test_trials_with_the_parameters_of_their_switch_lie_in_the_space(tmp_path: Path) -> None:
     url = earlier_sweep(tmp_path / "old")
     study = optuna.create_study(direction="maximize")
     when = {"contrast.eta": {"contrast.r": [2]}}
-    assert earlier.add_trials(study, earlier.open_earlier(url), SPACE, when) == (2, 4)
+    assert add_trials(study, open_earlier(url), SPACE, when) == (2, 4)
     assert [t.params for t in study.trials] == [{"contrast.eta": 0.3, "contrast.r": 2}, {"contrast.r": 4}]
