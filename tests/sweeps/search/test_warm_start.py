@@ -10,8 +10,8 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from sweeps.search.warm_start import add_trials, open_earlier, read_params
 from sweeps.search.study import study_url
+from sweeps.search.warm_start import add_trials, open_earlier, read_params
 
 SPACE = {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(2, 6)}
 WIDE = {"contrast.eta": FloatDistribution(0, 1), "contrast.r": IntDistribution(1, 18)}
