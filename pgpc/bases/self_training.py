@@ -178,7 +178,8 @@ def _detail_box(state: TrainingState, images: Tensor, purpose: str) -> Box | Non
     if side is None:
         return None
     rng = numpy_generator(state.config.seed, f"detail crop, {purpose}", state.step)
-    return draw_detail_box(rng, images.shape[2:], side)
+    height, width = images.shape[2:]
+    return draw_detail_box(rng, (height, width), side)
 
 
 def _segmentation_loss(

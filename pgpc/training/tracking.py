@@ -7,12 +7,14 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from pgpc.classes import ClassSet, colorize
 from pgpc.config import Config, flatten, hyperparameter_keys
+from pgpc.evaluation.names import Space
 from pgpc.evaluation.overlay import paint, photo
 from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
@@ -63,9 +65,14 @@ class Tracker:
         played = {name: value for name, (value, plays) in own.items() if plays}
         # Without an id of its own it is called after the run, and stays apart from a namesake of another sweep.
         for summary in (experiment, hparams_pb(played, trial_id="")):
-            self._writer.file_writer.add_summary(summary)
+            self._add_summary(summary)
         lines = "\n".join(f"    {key}={value}" for key, value in flatten(config).items())  # indented: as it is
         self._writer.add_text("config", lines, max(step, 0))
+
+    def _add_summary(self, summary: Any) -> None:
+        writer = self._writer.file_writer
+        assert writer is not None, "the event file is open until `close`"
+        writer.add_summary(summary)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add one point to each named curve."""
@@ -128,7 +135,7 @@ class Tracker:
         pixels = draw_pixels(labels, len(self._classes.names), _PROJECTED_PIXELS, rng)
         if len(pixels.label) == 0:
             return
-        space = "projection" if student.projection is not None else "decoder"
+        space: Space = "projection" if student.projection is not None else "decoder"
         features = []
         with _evaluating(student):
             for i, (image, label, _) in enumerate(self._samples):
@@ -141,7 +148,7 @@ class Tracker:
 
     def succeeded(self) -> None:
         """Note that the run has come to its end."""
-        self._writer.file_writer.add_summary(self._success)
+        self._add_summary(self._success)
 
     def close(self) -> None:
         """Flush and close the event file."""

@@ -105,7 +105,8 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         _CODE: _code(),
     }
-    return json.loads(json.dumps(found))
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
 
 
 def address(config: Config, *, processes: int, device: str) -> str:

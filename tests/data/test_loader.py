@@ -15,21 +15,21 @@ from PIL import Image
 from pgpc.bases.proca.class_balance import ClassBalancedDraws
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
-from pgpc.data import image_files as picture_files
+from pgpc.data import image_files
 from pgpc.data.loader import (
     Batch,
     SampleError,
-    TrainingData,
     evaluation_samples,
     read_image,
     read_label,
-    training_batches,
 )
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
-from pgpc.data.streets.generator import StreetsConfig, write_streets
+from pgpc.data.streets.config import StreetsConfig
+from pgpc.data.streets.generator import write_streets
 from pgpc.data.tiles import Region, encode_tiles
 from pgpc.data.transforms import MEAN, STD
+from tests.helpers.training import training_batches, training_data
 
 STREETS = StreetsConfig(num_source=6, num_target=5, num_val=5, height=64, width=128, seed=1)
 
@@ -115,19 +115,19 @@ def test_batches_are_the_same_though_only_the_crops_are_decoded(
     changes = {"data.source_size": (96, 48), "data.target_size": (64, 32), "data.crop": 32}
     config = _config(**changes, **{"data.rare_class_min_pixels": 5, "training.iterations": 15})
     expected = list(training_batches(config, source, target))
-    monkeypatch.setattr("pgpc.data.shards.pack.encode_tiles", lambda pixels, side=7: encode_tiles(pixels, side))
+    monkeypatch.setattr("pgpc.data.shards.source.encode_tiles", lambda pixels, side=7: encode_tiles(pixels, side))
     small = []
     for name in ("source", "target"):
         pack("gta5" if name == "source" else "cityscapes", pair / "raw" / name, tmp_path / name)
         small.append(Shards.open(tmp_path / name, "train"))
-    decode, decoded = picture_files.decode_tiles, []
+    decode, decoded = image_files.decode_tiles, []
 
     def recorded(data: memoryview, region: Region | None = None) -> np.ndarray:
         pixels = decode(data, region)
         decoded.append(pixels.any(axis=2).mean() if pixels.ndim == 3 else None)
         return pixels
 
-    monkeypatch.setattr(picture_files, "decode_tiles", recorded)
+    monkeypatch.setattr(image_files, "decode_tiles", recorded)
     for a, b in zip(expected, training_batches(config, *small), strict=True):
         assert _equal(a, b)
     images = [share for share in decoded if share is not None]
@@ -380,7 +380,7 @@ def test_more_processes_than_images(pair: Path) -> None:
 
 
 def test_training_data_is_addressed_by_step(source: Shards, target: Shards) -> None:
-    data = TrainingData(_config(), source, target, rank=0, world_size=1)
+    data = training_data(_config(), source, target, rank=0, world_size=1)
     assert _equal(data[1_000_000], data[1_000_000])
 
 
@@ -400,7 +400,7 @@ def _proca(**changes: Any) -> Config:
     return _config(
         **{
             **WHOLE,
-            "proca.enabled": True,
+            "base": "proca",
             "proca.source_iterations": 2,
             "proca.self_training_iterations": 1,
             "adaptation.feature_distance_weight": 0.0,
@@ -473,7 +473,7 @@ def test_the_stages_of_proca_take_their_domains(source: Shards, target: Shards) 
         for batch in training_batches(_proca(), source, target)
     ]
     assert sizes == [(8, 0), (8, 0), (4, 4), (4, 4), (0, 8)]
-    last = TrainingData(_proca(), source, target, rank=0, world_size=1)[4]
+    last = training_data(_proca(), source, target, rank=0, world_size=1)[4]
     assert last.source_images is None and last.source_labels is None
     assert last.to(torch.device("cpu")).source_labels is None
 
@@ -496,7 +496,7 @@ def test_the_adapting_stage_draws_by_proca_s_balance(
     rows: list[int] = []
     read = Shards.label_bytes
     monkeypatch.setattr(Shards, "label_bytes", lambda self, row: rows.append(row) or read(self, row))
-    data = TrainingData(_proca(), source, target, rank=rank, world_size=2)
+    data = training_data(_proca(), source, target, rank=rank, world_size=2)
     for step in (2, 3):
         data[step]
     draws = ClassBalancedDraws(source.class_pixels)

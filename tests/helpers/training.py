@@ -11,7 +11,7 @@ from torch import Tensor
 from pgpc.bases import TrainingState, make_base
 from pgpc.config import Config
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import Batch
+from pgpc.data.loader import Batch, TrainingData
 from pgpc.data.shards.reader import Shards
 
 CPU = torch.device("cpu")
@@ -35,6 +35,21 @@ def training_batches(
     if source is None:
         source, target = open_pair(config)
     return make_base(config).batches(source, target, **share)
+
+
+def training_data(config: Config, source: Shards, target: Shards | None, *, rank: int, world_size: int) -> TrainingData:
+    """Return the batches of a run by their steps."""
+    return TrainingData(
+        config.data,
+        source,
+        target,
+        plan=make_base(config).plan(source),
+        seed=config.seed,
+        batch_size=config.training.batch_size,
+        num_classes=config.model.num_classes,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 def prepare(state: TrainingState, source: Shards, target: Shards | None) -> None:

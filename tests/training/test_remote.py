@@ -8,6 +8,7 @@ import torch
 import pgpc
 from pgpc.data.domains import open_shards
 from pgpc.evaluation.loaded_model import load_model
+from pgpc.models.checkpoint import fetched
 from pgpc.runtime import storage
 from pgpc.training import Resume, loop, remote
 
@@ -17,7 +18,7 @@ class Interrupted(Exception):
 
 
 def content(folder):
-    with remote.fetched(folder) as local:
+    with fetched(folder) as local:
         return torch.load(local / "checkpoint.pt")
 
 

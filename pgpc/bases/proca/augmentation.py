@@ -85,7 +85,8 @@ def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
         image = adjust[i](image)
     if gray < _GRAY_PROBABILITY:
         image = V.rgb_to_grayscale(image, num_output_channels=3)
-    return V.gaussian_blur(image, [_BLUR_SIDE] * 2, [sigma] * 2)
+    blurred: Tensor = V.gaussian_blur(image, [_BLUR_SIDE] * 2, [sigma] * 2)
+    return blurred
 
 
 @functools.cache

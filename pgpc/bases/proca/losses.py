@@ -137,7 +137,9 @@ def _self_training_loss(state: TrainingState, target: TargetImages, log: dict[st
         sure = target.valid & (probability >= part.thresholds[labels])
         labels = torch.where(sure, labels, IGNORE_INDEX)
         rngs = image_generators(state, "proca", len(labels))
-        changed = [scale_crop_flip(*image, rng) for *image, rng in zip(target.images, labels, rngs, strict=True)]
+        changed = [
+            scale_crop_flip(image, label, rng) for image, label, rng in zip(target.images, labels, rngs, strict=True)
+        ]
         images, labels = map(torch.stack, zip(*changed, strict=True))
         images = augment_colors(images, rngs)
     (output,) = state.replica(ForwardRequest(images))
