@@ -5,6 +5,8 @@ Which of source-only, DACS, DAFormer, HRDA and MIC is trained follows from the w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,19 +32,37 @@ class SelfTraining(Base):
 
     def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         """Advance the state by one optimizer step, see :func:`train_step`."""
-        return train_step(state, batch, rate=self.learning_rate(state.step))
+        return train_step(state, batch, rate=self.learning_rate(state.step), more_passes=self.more_passes)
+
+    def more_passes(self, state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> list[Pass]:
+        """Return further passes of the student, whose losses are added; here there are none.
+
+        A base that adds only a loss is a subclass that overrides this.
+
+        Args:
+            state: The state before the step.
+            batch: This process's share of the images.
+            log: The step's scalars, to which a loss adds its own as ``loss/..``.
+        """
+        return []
 
 
 BASE = SelfTraining
 
 
-def train_step(state: TrainingState, batch: Batch, *, rate: float) -> dict[str, Tensor]:
+MorePasses = Callable[[TrainingState, Batch, "dict[str, Tensor]"], "list[Pass]"]
+
+
+def train_step(
+    state: TrainingState, batch: Batch, *, rate: float, more_passes: MorePasses | None = None
+) -> dict[str, Tensor]:
     """Advance `state` by one optimizer step (Algorithm 1; the loss is Eq. 6 plus the losses of the base).
 
     Args:
         state: The state; it is changed in place.
         batch: This process's share of the images.
         rate: Learning rate of the encoder.
+        more_passes: What gives the passes of a loss that is added to these; see :meth:`SelfTraining.more_passes`.
 
     Returns:
         Scalars by name, detached and on the device: the losses, the pseudo-label weight, and ``anchors``, ``(C,)``.
@@ -53,9 +73,9 @@ def train_step(state: TrainingState, batch: Batch, *, rate: float) -> dict[str, 
     mixing = adaptation.target_weight > 0 or (config.enabled and config.anchor_view == "mixed")
     masking = adaptation.masked_weight > 0
     source, log = batch.require_source(), dict[str, Tensor]()
-    passes: list[Pass] = []
 
     begin_step(state, rate)
+    passes = more_passes(state, batch, log) if more_passes is not None else []
     source_pass = _source_pass(state, source, log)  # Eq. 1, and the feature distance
     if state.teacher is not None:  # else source-only: nothing but Eq. 1
         teacher, target = state.teacher, batch.require_target()
