@@ -6,7 +6,7 @@ Published means: class by class, gather the M x N x D negatives, cosine similari
 through all of it. Ours is `info_nce` on the same indices, and with one draw per class that all its anchors share. Each
 way runs in a process of its own, in turns; a time is the shortest of all turns, with the gradient of the anchors. The
 extra memory is the process's peak (VmHWM of /proc/self/status, set back before) less what it held before the first
-call; on a GPU what CUDA's allocator counts. Then what the memory of pixels costs, a whole step of the contrast by
+call; on a GPU what CUDA's allocator counts. Then what the memory bank costs, a whole step of the contrast by
 parts, and how the time grows with each size: the exponent that fits best.
 
 Expected: the published way passes ten times over 2.5 GB, 5 to 10 s on two cores; ours reads 2.5 GB once forward and
@@ -15,7 +15,7 @@ Found (2 shared CPU cores, OMP_NUM_THREADS=2, 2026-11-23, two turns on a quiet m
 (59 times as fast; 51 in another run), shared 0.0156 s (650 times). More memory: published 3157 MB, ours 112 MB
 (0.036), shared 89 MB. The values of the first two are equal to the last digit. All products and a choice of them, in
 an earlier run: 0.51 to 0.84 s. Adding a step's rows and their prototype 7.9 ms (20 before sums were doubles; without
-prototype 1.4), reading the prototypes 0.016 ms, a full sum 21 ms. A step's contrast: memory of the source 17 ms, of
+prototype 1.4), reading the prototypes 0.016 ms, a full sum 21 ms. A step's contrast: bank of the source 17 ms, of
 the target 11 ms, loss 176 ms, with negatives per class 19 ms. Growth, exponents of ours and shared: anchors 0.75,
 0.92; negatives 0.73, 0.88; size of the bank 0.41 (its cache misses), 0.01; classes 1.03, 0.94.
 On an H100, an estimate that nothing was run for: two readings of 2.5 GB at 3.35 TB/s are 1.5 ms; each class's 17 MB fit
@@ -52,7 +52,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def inputs(classes: int, anchors: int, negatives: int, dim: int, bank: int) -> tuple[Tensor, ...]:
-    """Random unit vectors: anchors with gradient, positives, bank; and the index."""
+    """Return random unit vectors: anchors with gradient, positives and bank; and the index of the negatives."""
     generator = torch.Generator(DEVICE).manual_seed(0)
 
     def unit(*shape: int) -> Tensor:
@@ -63,7 +63,7 @@ def inputs(classes: int, anchors: int, negatives: int, dim: int, bank: int) -> t
 
 
 def published(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """Eq. 5 as it is written."""
+    """Return the loss of Eq. 5, computed as it is written."""
     losses = []
     for k in range(len(anchors)):
         every = torch.cat([positives[k].expand(len(anchors[k]), 1, -1), bank[k][index[k]]], dim=1)
@@ -74,7 +74,7 @@ def published(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, t
 
 
 def shared(anchors: Tensor, positives: Tensor, bank: Tensor, index: Tensor, temperature: float) -> Tensor:
-    """`info_nce` with the negatives of each class's first anchor for all of them."""
+    """Return `info_nce` with the negatives of each class's first anchor for all of them."""
     return info_nce(anchors, positives, bank, index[:, 0], temperature)
 
 
@@ -82,7 +82,7 @@ WAYS = {"published": published, "info_nce": info_nce, "shared": shared}
 
 
 def seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """The shortest of some runs after a first one."""
+    """Return the shortest of some runs after a first one."""
     times = []
     for _ in range(repeats + 1):
         start = _now()
@@ -98,7 +98,7 @@ def _now() -> float:
 
 
 def with_gradient(way: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> Tensor:
-    """The loss, after its backward pass."""
+    """Return the loss, after its backward pass."""
     arguments[0].grad = None
     loss = way(*arguments, 0.5)
     loss.backward()
@@ -106,7 +106,7 @@ def with_gradient(way: Callable[..., Tensor], arguments: tuple[Tensor, ...]) -> 
 
 
 def measure(name: str) -> dict[str, float]:
-    """Time, extra peak memory and value of one way, in this process."""
+    """Return time, extra peak memory and value of one way, in this process."""
     way, arguments = WAYS[name], inputs(**SIZES)
     with_gradient(info_nce, inputs(2, 8, 8, 16, 128))  # what the first call of anything takes
     if DEVICE.type == "cuda":
@@ -130,9 +130,9 @@ def _status(field: str) -> int:
 
 
 def compare(rounds: int) -> None:
-    """The table of all ways."""
+    """Print the table of all ways."""
     command = [sys.executable, "-m", "tests.benchmarks.contrast", "--one"]
-    found = {name: [] for name in WAYS}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
     for _ in range(rounds):
         for name in WAYS:
             out = subprocess.run([*command, name], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -140,17 +140,18 @@ def compare(rounds: int) -> None:
             print(name, out, end="", flush=True)
     best = {name: {key: min(turn[key] for turn in turns) for key in turns[0]} for name, turns in found.items()}
     base = best["published"]
-    for name, it in best.items():
+    for name, way in best.items():
         print(
-            f"{name:10}{it['seconds'] * 1e3:9.1f} ms, {base['seconds'] / it['seconds']:6.1f} times as fast; "
-            f"{it['bytes'] / 1e6:7.1f} MB more, {it['bytes'] / base['bytes']:.3f} of the published; "
-            f"value {it['value']:.6f}, off by {abs(it['value'] - base['value']):.1e}",
+            f"{name:10}{way['seconds'] * 1e3:9.1f} ms, {base['seconds'] / way['seconds']:6.1f} times as fast; "
+            f"{way['bytes'] / 1e6:7.1f} MB more, {way['bytes'] / base['bytes']:.3f} of the published; "
+            f"value {way['value']:.6f}, off by {abs(way['value'] - base['value']):.1e}",
             flush=True,
         )
 
 
-def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
-    """Push random rows until the bank is full; what was pushed last."""
+def fill(bank: FeatureBank | None) -> tuple[Tensor, Tensor]:
+    """Enqueue random rows until the bank is full, and return those that were enqueued last, with their counts."""
+    assert bank is not None, "the default settings read this part of the memory bank"
     classes, size, dim = bank.rows.shape
     rows = F.normalize(torch.randn(classes, QUOTA, dim, device=DEVICE), dim=2)
     count = torch.full((classes,), QUOTA, device=DEVICE)
@@ -160,21 +161,21 @@ def fill(bank: FeatureBank) -> tuple[Tensor, Tensor]:
 
 
 def compare_prototypes() -> None:
-    """Adding a step's rows and reading the prototypes, beside a sum over the whole memory."""
+    """Print what enqueueing a step's rows and reading the prototypes take, beside a sum over the whole bank."""
     size = SIZES["bank"]
     bank = PrototypeBank(SIZES["classes"], size, SIZES["dim"]).to(DEVICE)
     rows, count = fill(bank)
-    push, read, full = (
+    enqueue, read, full = (
         seconds(f) for f in (lambda: bank.enqueue(rows, count), bank.prototypes, lambda: bank.rows.sum(1) / size)
     )
     print(
-        f"memory of {size} rows: push {push * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
+        f"bank of {size} rows: enqueue {enqueue * 1e3:.2f} ms, prototypes {read * 1e3:.3f} ms; by a full sum "
         f"{full * 1e3:.1f} ms, {full / read:.0f} times as long"
     )
 
 
 def print_step() -> None:
-    """What a step's contrast is made of: two crops of 512 x 512 at stride 4."""
+    """Print what a step's contrast is made of: two crops of 512 x 512 at stride 4."""
     classes, dim, side = SIZES["classes"], SIZES["dim"], 128
     generator = torch.Generator(DEVICE).manual_seed(0)
     features, free = (
@@ -193,9 +194,7 @@ def print_step() -> None:
         parts = {
             "reliable": lambda: reliable(logits, 0.5),
             "enqueue_source": lambda of=contrast: of.enqueue_source(features, labels, generator),
-            "enqueue_target": lambda of=contrast: of.enqueue_target(
-                features, logits, labels, usable, sure, generator
-            ),
+            "enqueue_target": lambda of=contrast: of.enqueue_target(features, logits, labels, usable, sure, generator),
             "loss": lambda of=contrast: of.loss(free, labels, sure, generator),
             # Into no `grad`, whose order in memory is another.
             "loss, backward": lambda of=contrast: torch.autograd.grad(of.loss(free, labels, sure, generator)[0], free),
@@ -207,10 +206,10 @@ def print_step() -> None:
 
 
 def print_growth() -> None:
-    """Times over each size, with half the anchors and negatives where they are not that size, and the exponents."""
+    """Print times over each size, with half the anchors and negatives where they are not that size, and exponents."""
     base = {**SIZES, "negatives": 256, "anchors": 128}
     for size, values in SWEEPS.items():
-        times = {"info_nce": [], "shared": []}
+        times: dict[str, list[float]] = {"info_nce": [], "shared": []}
         for value in values:
             arguments = inputs(**{**base, size: value})
             for name, of_way in times.items():

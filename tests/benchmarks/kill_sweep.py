@@ -30,7 +30,8 @@ import pyarrow.parquet as pq
 
 import pgpc
 from sweeps import driver, run_ablation
-from sweeps.common.names import METRIC
+from sweeps.common.names import METRIC, REFERENCE_LABEL
+from sweeps.definition.folder import RESULTS_FILE
 from sweeps.execution import tune_run
 from tests.sweeps.conftest import TINY
 
@@ -65,7 +66,7 @@ class Driver:
         self._pipe = read
 
     def read(self, seconds: float) -> bool:
-        """Takes in what it says within so many seconds; whether it is still there."""
+        """Take in what it says within so many seconds, and return whether it is still there."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self._pipe], [], [], left)[0]:
@@ -75,20 +76,20 @@ class Driver:
         return True
 
     def wait_for(self, text: str) -> bool:
-        """Whether it says that; False if it ends without."""
+        """Return whether it says that; False if it ends without."""
         while text not in self.output:
             if not self.read(0.05):
                 return text in self.output
         return True
 
     def kill(self) -> None:
-        """With SIGKILL."""
+        """End it with SIGKILL."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self._pipe)
 
     def wait(self) -> int:
-        """Its exit code."""
+        """Return its exit code, once it has ended."""
         ended, status = 0, 0
         while not ended:
             self.read(0.1)
@@ -119,7 +120,7 @@ def main() -> int:
         tune_run.run_trial = stub["run_trial"]
         driver.check_model = driver.check_pair = lambda checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
-    # A grid, so that a driver that goes on tries what the first one would have tried.
+    # A grid, so that a driver that resumes the sweep tries what the first one would have tried.
     flags += ["--workers", "1", "--search", "grid", "--range", "contrast.eta=0.2:0.8:0.2", "--scheduler", "none"]
     flags += ["--trials", str(arguments.trials), "--no-warm-up"]
     with contextlib.ExitStack() as stack:
@@ -148,7 +149,7 @@ def main() -> int:
 
 
 def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: int, draw: random.Random) -> None:
-    """A sweep named "killed", to its end."""
+    """Run a sweep named "killed" to its end, through so many kills."""
     resume, durations = [*place, "--resume", "killed"], [3.0]
     for i in range(kills):
         begun = (storage / "killed" / "sweep.json").exists()  # until then there is nothing to resume
@@ -166,19 +167,23 @@ def kill_and_resume(flags: list[str], place: list[str], storage: Path, kills: in
         assert "Traceback" not in driver.output, driver.output
         if not there:
             print(f"kill {i} came after the end")
-    last = Driver(resume)
-    assert last.wait() == 0 and "Traceback" not in last.output, last.output
+    finished = Driver(resume)
+    assert finished.wait() == 0 and "Traceback" not in finished.output, finished.output
 
 
 def report(storage: Path, killed_rows: list[dict], right: list[dict], iterations: int, num_trials: int) -> int:
-    """Counts what is wrong with a sweep's rows and its study; `right` are those of one without interruption."""
+    """Print what is wrong with a sweep's rows and its study; `right` are the rows of one without interruption.
+
+    Returns:
+        The exit code: 1 where something is wrong.
+    """
     killed, whole = ({row["trial"]: row for row in found} for found in (killed_rows, right))
     study = optuna.load_study(study_name="killed", storage=f"sqlite:///{storage / 'killed' / 'study.db'}")
     states = [trial.state.name for trial in study.trials]
     problems = []
     if states != ["COMPLETE"] * num_trials:
         problems.append(f"the study has {states}")
-    names = ["base", *(f"{i:04d}" for i in range(num_trials))]
+    names = [REFERENCE_LABEL, *(f"{i:04d}" for i in range(num_trials))]
     if [row["trial"] for row in killed_rows] != names:
         problems.append(f"the rows are {[row['trial'] for row in killed_rows]} instead of {names}")
     for name in killed.keys() & whole.keys():
@@ -197,8 +202,8 @@ def report(storage: Path, killed_rows: list[dict], right: list[dict], iterations
 
 
 def rows(folder: Path) -> list[dict]:
-    """Of results.parquet."""
-    return pq.read_table(folder / "results.parquet").to_pylist()
+    """Return the rows of results.parquet."""
+    return pq.read_table(folder / RESULTS_FILE).to_pylist()
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ import pgpc
 from pgpc.classes import CITYSCAPES_TRAIN_IDS, IGNORE_INDEX
 from pgpc.config import Config
 from pgpc.data import transforms
-from pgpc.data.loader import read_image, read_label, training_batches
+from pgpc.data.loader import read_image, read_label
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
+from tests.helpers.training import training_batches
 
 NUM_IMAGES = 4
 """Pictures per set; few are enough, since nothing is kept between samples."""
@@ -41,7 +42,7 @@ RAW_IDS = (7, 7, 7, 11, 11, 21, 21, 23, 8, 26, 12, 13, 17, 19, 20, 22, 24, 25, 3
 
 
 def noise(rng: np.random.Generator, width: int, height: int, channels: int, octaves: int) -> np.ndarray:
-    """``(height, width, channels)`` float32: octaves of smooth noise, each weaker than the last."""
+    """Return ``(height, width, channels)`` float32: octaves of smooth noise, each weaker than the last."""
     total = np.zeros((height, width, channels), dtype=np.float32)
     for octave in range(octaves):
         coarse = rng.normal(size=(channels, 4 << octave, 8 << octave)).astype(np.float32)
@@ -51,7 +52,7 @@ def noise(rng: np.random.Generator, width: int, height: int, channels: int, octa
 
 
 def write_pair(image: Path, label: Path, width: int, height: int, seed: int) -> None:
-    """A picture that compresses as a photo does, and a palette label of regions."""
+    """Write a picture that compresses as a photo does, and a palette label of regions."""
     rng = np.random.default_rng(seed)
     pixels = 120 + 40 * noise(rng, width, height, 1, 8) + 15 * noise(rng, width, height, 3, 6)
     pixels += rng.normal(scale=4, size=(height, width, 1)) * noise(rng, width, height, 1, 4).clip(0)  # a sensor's
@@ -65,7 +66,7 @@ def write_pair(image: Path, label: Path, width: int, height: int, seed: int) -> 
 
 
 def write_data(root: Path) -> None:
-    """Both sets as files and as shards."""
+    """Write both sets as files and as shards."""
     for i in range(NUM_IMAGES):
         write_pair(root / f"gta5/images/{i:05d}.png", root / f"gta5/labels/{i:05d}.png", 1914, 1052, i)
         name = f"train/bonn/bonn_{i:06d}_000019"
@@ -138,14 +139,14 @@ class PlainData(Dataset):
 
 
 def plain_batches(data: PlainData, config: Config) -> Iterator:
-    """Batches of the plain way."""
+    """Return the batches of the plain way."""
     size = config.training.batch_size
     sampler = RandomSampler(range(1 << 20), replacement=True, num_samples=config.training.iterations * size)
     return iter(DataLoader(data, batch_size=size, sampler=sampler, num_workers=config.data.loader_workers))
 
 
 def rates(batches: Iterator, num_images: int) -> tuple[float, float]:
-    """Images per second of wall-clock time, and per second of processor time of the worker processes."""
+    """Return images per second of wall-clock time, and per second of processor time of the worker processes."""
     start, processor = time.perf_counter(), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     for _ in batches:
         pass

@@ -15,15 +15,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import pgpc
-from pgpc.bases.self_training import train_step
-from pgpc.data.loader import training_batches
 from pgpc.data.shards.reader import Shards
 from tests.benchmarks.loader import rates, write_data
-from tests.benchmarks.timing import in_turns, make_batch, make_config, make_state, prepare
+from tests.benchmarks.timing import in_turns, make_config, make_step, prepare
+from tests.helpers.training import training_batches
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
             {"training.iterations": arguments.batches, "data.loader_workers": 1, "data.rare_class_sampling": False},
         )
         _, loaded = rates(training_batches(loading, source, target), num_images * arguments.batches)
-    step = in_turns({"step": partial(train_step, make_state(config), make_batch(config))}, 2)["step"]
+    step = in_turns({"step": make_step(config)}, 2)["step"]
     stepped = num_images / statistics.median(step)
     print(
         f"one loader process {loaded:.1f} images/s, the step with {arguments.encoder} {stepped:.2f}: "

@@ -25,6 +25,7 @@ from pgpc.config import Config
 from pgpc.data.loader import Batch, TrainingData, in_order
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
+from tests.helpers.training import training_data
 
 BATCHES_PER_WORKER = 8
 
@@ -33,7 +34,8 @@ class ReadByEachWorker(Dataset):
     """The same batches from a process that keeps the shards' bytes."""
 
     def __init__(self, data: TrainingData, folder: Path) -> None:
-        self._data, self._folder, self._table = data, folder, None
+        self._data, self._folder = data, folder
+        self._table: list[bytes] | None = None
 
     def __getitem__(self, step: int) -> Batch:
         if self._table is None:
@@ -57,14 +59,14 @@ def write_shards(root: Path, num: int) -> Shards:
 
 
 def memory(pid: int | str) -> list[float]:
-    """Own, mapped and proportional MB of a process."""
+    """Return own, mapped and proportional MB of a process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return [kib[name] * 1024 / 1e6 for name in ("Private_Dirty", "Private_Clean", "Pss")]
 
 
 def measure(data: Dataset, workers: int) -> np.ndarray:
-    """``(workers, 3)`` own, mapped and proportional MB of the workers, when they have read much of the table."""
+    """Return own, mapped and proportional MB of the workers, when they have read much of the table: (workers, 3)."""
     # More batches than are taken, so that the workers are still there.
     batches = in_order(data, range((BATCHES_PER_WORKER + 10) * workers), workers)
     for _ in range(BATCHES_PER_WORKER * workers):
@@ -73,7 +75,7 @@ def measure(data: Dataset, workers: int) -> np.ndarray:
 
 
 def config_of(workers: int) -> Config:
-    """A preset that draws uniformly, with small batches."""
+    """Return a preset that draws uniformly, with small batches."""
     settings = {"training.batch_size": 2, "data.loader_workers": workers, "data.rare_class_sampling": False}
     return pgpc.override(pgpc.preset("gta5-cityscapes/source-only"), settings)
 
@@ -86,11 +88,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shards = write_shards(Path(folder), arguments.pictures)
-        size = sum(path.stat().st_size for path in shards.folder.glob("*.arrow")) / 1e6
+        packed = Path(shards.folder)
+        size = sum(path.stat().st_size for path in packed.glob("*.arrow")) / 1e6
         print(f"shards of {size:.0f} MB", flush=True)
         for workers in map(int, arguments.workers.split(",")):
-            data = TrainingData(config_of(workers), shards, None, rank=0, world_size=1)
-            for name, way in (("ours", data), ("plain", ReadByEachWorker(data, shards.folder))):
+            data = training_data(config_of(workers), shards, None, rank=0, world_size=1)
+            for name, way in (("ours", data), ("plain", ReadByEachWorker(data, packed))):
                 measured = measure(way, workers)
                 own, mapped, _ = np.median(measured, axis=0)
                 print(

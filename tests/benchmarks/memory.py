@@ -3,7 +3,7 @@
     python -m tests.benchmarks.memory [gta5-cityscapes/daformer+pgpc ...] [--set training.precision=bfloat16]
 
 Computed means: two steps run on tensors without data (FakeTensorMode), and the bytes of all storages that are alive are
-added up. That counts parameters, gradients, optimizer, teacher, initial encoder, memory of pixels, activations and the
+added up. That counts parameters, gradients, optimizer, teacher, initial encoder, memory bank, activations and the
 temporaries of every operator. It leaves out what only a GPU has: the CUDA context (about 0.5 GiB), workspaces of
 convolutions, fragmentation. Each row stands beside its base in the same process; the ratio is what the contrast costs.
 """
@@ -24,12 +24,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import pgpc
-from pgpc.bases.self_training import train_step
-from pgpc.bases.state import TrainingState
+from pgpc.bases import make_base
 from pgpc.config import Config, parse_settings
 from pgpc.contrast.loss import ALL_PRODUCTS
 from pgpc.data.loader import Batch
 from pgpc.optimization.optimizer import make_optimizer
+from tests.benchmarks.timing import with_encoder_weights
 
 PRESETS = ["gta5-cityscapes/daformer+pgpc", "gta5-cityscapes/mic-daformer+pgpc", "gta5-cityscapes/hrda+pgpc"]
 LIMITS = {"daformer": 11, "mic-daformer": 11, "hrda": 24, "mic-hrda": 24}
@@ -65,42 +65,41 @@ class LiveBytes(TorchDispatchMode):
 
 
 def peak_bytes(config: Config) -> int:
-    """Peak of some training steps, in bytes."""
+    """Return the peak memory of some training steps in bytes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    state = TrainingState(config, device)
+    base = make_base(config)
+    state = base.new_state(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         for _ in range(STEPS):
-            train_step(state, _batch(config).to(device))
+            base.step(state, _batch(config).to(device))
         return torch.cuda.max_memory_allocated()
     ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, LiveBytes() as live:
-        modules = [m for m in (state.student, state.teacher, state.contrast, state.initial_encoder) if m is not None]
-        for module in modules:
+        for module in (state.student, state.teacher, state.contrast, state.base, state.initial_encoder):
+            if module is None:
+                continue
             module._apply(fake.from_tensor)
             live.count(*module.parameters(), *module.buffers())
         state.optimizer = make_optimizer(state.student, config.optimizer)
         for _ in range(STEPS):
-            train_step(state, _batch(config))
+            base.step(state, _batch(config))
     return live.peak
 
 
 def _batch(config: Config) -> Batch:
-    """Images of the config's size; nothing is in them, since memory does not depend on it."""
+    """Return images of the config's size; nothing is in them, since memory does not depend on it."""
     num, side = config.training.batch_size, config.data.crop
+    assert side is not None, "the peak is that of a step on crops"
     images = torch.zeros(num, 3, side, side)
     labels = torch.zeros(num, side, side, dtype=torch.long)
     return Batch(images, labels, images.clone(), labels == 0)
 
 
 def _resolve(name: str, settings: dict[str, str], encoder: Path) -> Config:
-    """The preset with contrast from the first step on, and encoder weights that the feature distance can refer to."""
+    """Return the preset with contrast from the first step on, and weights that the feature distance can refer to."""
     config = pgpc.override(pgpc.preset(name), {"contrast.start": 0, "contrast.fill": 0, **settings})
-    if config.adaptation.feature_distance_weight > 0:
-        model = pgpc.build_model(config.model)
-        torch.save({f"encoder.{key}": value for key, value in model.encoder.state_dict().items()}, encoder)
-        config = pgpc.override(config, {"model.pretrained": str(encoder)})
-    return config
+    return with_encoder_weights(config, encoder)
 
 
 def main() -> None:

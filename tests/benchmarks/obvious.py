@@ -21,23 +21,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.adaptation.feature_distance import feature_distance
-from pgpc.adaptation.pseudo_labels import pseudo_labels
+from pgpc.adaptation.pseudo_labels import PseudoLabels, pseudo_labels
 from pgpc.adaptation.teacher import teacher_mode
-from pgpc.bases.passes import at_stride_of, cross_entropy, upsample
-from pgpc.bases.self_training import _begin, _mix
-from pgpc.bases.state import TrainingState
+from pgpc.bases import TrainingState, make_base
+from pgpc.bases.losses import at_stride_of, cross_entropy, upsample
+from pgpc.bases.passes import begin_step
+from pgpc.bases.student_images import mix_images
 from pgpc.contrast import reliable
-from pgpc.data.loader import Batch
+from pgpc.data.loader import Batch, SourceImages, TargetImages
 from pgpc.models.daformer import Embedding
 from pgpc.models.depthwise import DilatedDepthwiseConv
 from pgpc.models.mit import Attention
 from pgpc.models.projection import ProjectionHead
-from pgpc.models.student import View
+from pgpc.models.student import ForwardRequest, Outputs, Student
 from pgpc.runtime.seeding import torch_generator
 
 
 def attention(self: Attention, x: Tensor) -> Tensor:
-    """In place of `Attention.forward`."""
+    """Stand in for `Attention.forward`."""
     b, h, w, c = x.shape
     context = x
     if self.reduction > 1:
@@ -49,13 +50,13 @@ def attention(self: Attention, x: Tensor) -> Tensor:
 
 
 def embedding(self: Embedding, x: Tensor) -> Tensor:
-    """In place of `Embedding.forward`."""
+    """Stand in for `Embedding.forward`."""
     rows = self.proj(x.flatten(2).transpose(1, 2))
     return rows.permute(0, 2, 1).contiguous().reshape(len(x), -1, *x.shape[2:])
 
 
 def hidden(self: ProjectionHead, features: list[Tensor]) -> Tensor:
-    """In place of `ProjectionHead.hidden`."""
+    """Stand in for `ProjectionHead.hidden`."""
     size = features[0].shape[2:]
     maps = [F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in features]
     x = F.conv2d(torch.cat(maps, dim=1), torch.cat([level.weight for level in self.levels], dim=1))
@@ -81,69 +82,92 @@ def make_obvious(state: TrainingState) -> None:
     )
 
 
-def project(network: torch.nn.Module, images: Tensor) -> Tensor:
-    """Unit vectors of all pixels, from a pass of the whole network."""
-    (out,) = network(View(images, project=True))
-    return network.unit_vectors(out.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 def obvious_step(state: TrainingState, batch: Batch) -> dict[str, float]:
-    """One step of DAFormer, or of it with PGPC."""
-    config, adaptation, step = state.config.contrast, state.config.adaptation, state.step
-    student, teacher, losses = state.student, state.teacher, {}
-    _begin(state)
+    """Make one step of DAFormer, or of it with PGPC."""
+    config, adaptation, student, teacher = state.config, state.config.adaptation, state.student, state.require_teacher()
+    source, target, losses = batch.require_source(), batch.require_target(), dict[str, Tensor]()
+    begin_step(state, make_base(config).learning_rate(state.step))
 
-    decay = min(1 - 1 / (step + 1), adaptation.ema_decay)
+    decay = min(1 - 1 / (state.step + 1), adaptation.ema_decay)
     for average, parameter in zip(teacher.parameters(), student.parameters(), strict=True):
         average.data[:] = decay * average.data + (1 - decay) * parameter.data
 
-    (output,) = student(View(batch.source_images))
-    losses["loss/source"] = cross_entropy(output.logits, batch.source_labels)
-    losses["loss/source"].backward(retain_graph=state.initial_encoder is not None)
-    if state.initial_encoder is not None:
-        with torch.no_grad():
-            initial = state.initial_encoder(batch.source_images)[-1]
-        losses["loss/feature_distance"] = feature_distance(
-            output.features[-1],
-            initial,
-            batch.source_labels,
-            things=state.classes.things,
-            share=adaptation.feature_distance_share,
-            num_classes=state.config.model.num_classes,
-        )
-        (adaptation.feature_distance_weight * losses["loss/feature_distance"]).backward()
-
+    _learn_source(state, source, losses)
     with torch.no_grad():
         teacher_mode(teacher)
-        (seen,) = teacher(View(batch.target_images, project=config.enabled))
-        logits = upsample(seen.logits, batch.target_images.shape[2:], False)
+        (seen,) = teacher(ForwardRequest(target.images, project=config.contrast.enabled))
+        logits = upsample(seen.logits, target.images.shape[2:], False)
         pseudo = pseudo_labels(
             logits,
-            batch.target_valid,
+            target.valid,
             confidence=adaptation.confidence,
             ignore_top=adaptation.ignore_top,
             ignore_bottom=adaptation.ignore_bottom,
         )
         losses["pseudo_label_weight"] = pseudo.weight.amax()
+    if config.contrast.enabled:
+        _contrast(state, source, target, seen, logits, pseudo, losses)
 
-    if config.enabled:
-        draws = torch_generator(logits.device, state.config.seed, "contrast", step)
-        with torch.no_grad():
-            sure = pseudo.usable & reliable(logits, config.eta, by=config.reliable_by, per=config.reliable_per)
-            source = project(teacher, batch.source_images)
-            target = teacher.unit_vectors(seen.hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-            labels, usable, sure = (at_stride_of(target, x) for x in (pseudo.labels, pseudo.usable, sure))
-            state.contrast.enqueue_source(source, at_stride_of(source, batch.source_labels), draws)
-            state.contrast.enqueue_target(target, seen.logits, labels, usable, sure, draws)
-        anchors = project(student, batch.target_images)
-        losses["loss/contrast"], _ = state.contrast.loss(anchors, labels, sure, draws)
-        (config.weight * losses["loss/contrast"]).backward()
-
-    mixed = _mix(state, batch, pseudo)
-    (output,) = student(View(mixed.images))
+    mixed = mix_images(state, source, target, pseudo)
+    (output,) = student(ForwardRequest(mixed.images))
     losses["loss/target"] = cross_entropy(output.logits, mixed.labels, mixed.weight)
     (adaptation.target_weight * losses["loss/target"]).backward()
 
     state.optimizer.step()
     state.step += 1
     return {name: value.item() for name, value in losses.items()}
+
+
+def _learn_source(state: TrainingState, source: SourceImages, losses: dict[str, Tensor]) -> None:
+    """Learn from the labeled images: a backward pass for each of the two losses."""
+    adaptation = state.config.adaptation
+    (output,) = state.student(ForwardRequest(source.images))
+    losses["loss/source"] = cross_entropy(output.logits, source.labels)
+    losses["loss/source"].backward(retain_graph=state.initial_encoder is not None)
+    if state.initial_encoder is None:
+        return
+    with torch.no_grad():
+        initial = state.initial_encoder(source.images)[-1]
+    losses["loss/feature_distance"] = feature_distance(
+        output.features[-1],
+        initial,
+        source.labels,
+        things=state.classes.things,
+        share=adaptation.feature_distance_share,
+        num_classes=state.config.model.num_classes,
+    )
+    (adaptation.feature_distance_weight * losses["loss/feature_distance"]).backward()
+
+
+def _contrast(
+    state: TrainingState,
+    source: SourceImages,
+    target: TargetImages,
+    seen: Outputs,
+    logits: Tensor,
+    pseudo: PseudoLabels,
+    losses: dict[str, Tensor],
+) -> None:
+    """Fill the memory bank and learn from the anchors, with maps of unit vectors of all pixels."""
+    config, teacher, bank = state.config.contrast, state.require_teacher(), state.require_contrast()
+    draws = torch_generator(logits.device, state.config.seed, "contrast", state.step)
+    with torch.no_grad():
+        sure = pseudo.usable & reliable(logits, config.eta, by=config.reliable_by, per=config.reliable_per)
+        of_source = _project(teacher, source.images)
+        of_target = _unit_vectors(teacher, seen.require_hidden())
+        labels, usable, sure = (at_stride_of(of_target, x) for x in (pseudo.labels, pseudo.usable, sure))
+        bank.enqueue_source(of_source, at_stride_of(of_source, source.labels), draws)
+        bank.enqueue_target(of_target, seen.require_logits(), labels, usable, sure, draws)
+    anchors = _project(state.student, target.images)
+    losses["loss/contrast"], _ = bank.loss(anchors, labels, sure, draws)
+    (config.weight * losses["loss/contrast"]).backward()
+
+
+def _project(network: Student, images: Tensor) -> Tensor:
+    """Return the unit vectors of all pixels, from a pass of the whole network."""
+    (output,) = network(ForwardRequest(images, project=True))
+    return _unit_vectors(network, output.require_hidden())
+
+
+def _unit_vectors(network: Student, hidden: Tensor) -> Tensor:
+    return network.unit_vectors(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

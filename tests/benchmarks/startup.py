@@ -32,7 +32,7 @@ ROWS = {
 
 
 def seconds(arguments: list[str]) -> tuple[float, float]:
-    """Wall-clock time of one Python process, and processor time, on which others on the machine weigh less."""
+    """Return the seconds of one Python process: wall-clock and processor time, on which others weigh less."""
     before, start = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     wall, after = time.perf_counter() - start, os.times()

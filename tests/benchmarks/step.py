@@ -44,12 +44,12 @@ import math
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from pgpc.bases.self_training import train_step
 from pgpc.config import Config
 from tests.benchmarks.obvious import make_obvious, obvious_step
 from tests.benchmarks.timing import (
@@ -59,6 +59,7 @@ from tests.benchmarks.timing import (
     make_batch,
     make_config,
     make_state,
+    make_step,
     prepare,
     ratio,
 )
@@ -74,32 +75,32 @@ BASES = ("daformer", "mic-daformer", "hrda", "mic-hrda")
 PRECISIONS = ("float32", "bfloat16")
 
 
-def configure(arguments: argparse.Namespace, *, pgpc: bool, **changes: object) -> Config:
-    """A base with the encoder and crop that were asked for."""
+def configure(arguments: argparse.Namespace, *, pgpc: bool, **changes: Any) -> Config:
+    """Return a base with the encoder and crop that were asked for."""
     crop = changes.get("data.crop", arguments.crop)
     detail = {"model.detail_crop": crop // 2} if "hrda" in arguments.base else {}
     preset = f"gta5-cityscapes/{arguments.base}{'+pgpc' if pgpc else ''}"
     return make_config(preset, arguments.encoder, crop, detail | changes)
 
 
-def ours(config: Config) -> Callable[[], object]:
-    """A function that makes one step."""
+def ours(config: Config) -> Callable[[], Any]:
+    """Return a function that makes one step."""
     prepare()
-    return partial(train_step, make_state(config), make_batch(config))
+    return make_step(config)
 
 
-def theirs(config: Config) -> Callable[[], object]:
-    """The same the obvious way."""
+def theirs(config: Config) -> Callable[[], Any]:
+    """Return a function that makes one step the obvious way."""
     state = make_state(config)
     make_obvious(state)
     return partial(obvious_step, state, make_batch(config))
 
 
-def inference(config: Config) -> Callable[[], object]:
-    """A function that segments one image."""
+def inference(config: Config) -> Callable[[], Any]:
+    """Return a function that segments one image."""
     prepare()
     network = make_state(config).student.segmenter.eval()
-    image = make_batch(config).target_images[:1]
+    image = make_batch(config).require_target().images[:1]
 
     def segment() -> None:
         with torch.inference_mode():
@@ -109,7 +110,7 @@ def inference(config: Config) -> Callable[[], object]:
 
 
 def check_equal(config: Config) -> None:
-    """Compare the losses of the first steps; the two ways differ by rounding only."""
+    """Compare the losses of the first steps: the two ways differ by rounding only."""
     a, b = ours(config), theirs(config)
     for _ in range(2):
         mine, other = a(), b()
@@ -118,7 +119,7 @@ def check_equal(config: Config) -> None:
 
 
 def print_ratios(arguments: argparse.Namespace) -> None:
-    """PGPC to its base and, of DAFormer, the obvious way to ours."""
+    """Print PGPC to its base and, of DAFormer, the obvious way to ours."""
     base, clean = (configure(arguments, pgpc=pgpc) for pgpc in (False, True))
     mixed, student = {"contrast.anchor_view": "mixed"}, {"contrast.source_from": "student"}
     steps = {
@@ -147,7 +148,7 @@ def print_ratios(arguments: argparse.Namespace) -> None:
 
 
 def print_profile(arguments: argparse.Namespace) -> None:
-    """Where the time of a step of the base goes: operators by what they take themselves."""
+    """Print where the time of a step of the base goes: operators by what they take themselves."""
     step = ours(configure(arguments, pgpc=False))
     for _ in range(2):
         step()
@@ -159,14 +160,14 @@ def print_profile(arguments: argparse.Namespace) -> None:
 
 
 def print_precision(arguments: argparse.Namespace) -> None:
-    """float32 to bfloat16."""
+    """Print float32 to bfloat16."""
     steps = {p: partial(ours, configure(arguments, pgpc=False, **{"training.precision": p})) for p in PRECISIONS}
     times = in_turns_apart(steps, arguments.repetitions)
     print(f"{PRECISIONS[0]} to {PRECISIONS[1]}: ratio {ratio(times, *PRECISIONS):.2f}", flush=True)
 
 
 def print_growth(arguments: argparse.Namespace) -> None:
-    """The exponents of power laws, of a step with PGPC."""
+    """Print the exponents of power laws that the time of a step with PGPC follows."""
     prepare()
     for what, (key, sizes) in GROWTH.items():
         steps = {str(n): ours(configure(arguments, pgpc=True, **{key: n})) for n in sizes}
@@ -178,7 +179,7 @@ def print_growth(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Print the ratios."""
+    """Print what the flags ask for: the ratios, if nothing else."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="daformer", choices=BASES, help="(default: %(default)s)")
     parser.add_argument("--encoder", default="mit_b1", help="(default: %(default)s)")

@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from pgpc.bases.self_training import train_step
+from pgpc.bases import make_base
 from pgpc.runtime import distributed
 from tests.benchmarks import timing
 from tests.benchmarks.timing import make_batch, make_config, make_state
@@ -32,7 +32,7 @@ from tests.benchmarks.timing import make_batch, make_config, make_state
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Within it a process believes that there is no other."""
+    """Let a process believe that there is no other."""
     known = distributed.world_size, distributed.rank
     distributed.world_size, distributed.rank = lambda: 1, lambda: 0
     try:
@@ -42,7 +42,7 @@ def alone() -> Iterator[None]:
 
 
 def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions: int) -> None:
-    """One of the two processes."""
+    """Make the steps of one of the two processes; the first one prints."""
     torch.set_num_threads(1)
     if torch.cuda.device_count() > 1:
         timing.DEVICE = torch.device("cuda", rank)
@@ -52,7 +52,7 @@ def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions:
         timing.DEVICE, backend = torch.device("cpu"), "gloo"
     dist.init_process_group(backend, init_method=f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
     config = make_config("gta5-cityscapes/daformer+pgpc", encoder, crop, {"training.batch_size": 1})
-    batch = make_batch(config)
+    base, batch = make_base(config), make_batch(config)
     shared = make_state(config)
     with alone():
         own = make_state(config)
@@ -63,7 +63,7 @@ def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions:
             start = time.perf_counter()
             with context():
                 for _ in range(steps):
-                    log = train_step(state, batch)
+                    log = base.step(state, batch)
                 log["loss/source"].item()  # waits for a GPU
             dist.barrier()  # until the slower one is done
             if turn > 0:

@@ -4,7 +4,7 @@
 
 Runs the presets ``streets/{base}`` and ``streets/{base}+pgpc`` with every seed, `--jobs` at a time, one thread each,
 and prints a Markdown table that compares every base with itself plus PGPC, seed by seed. What is finished in `--out`
-is not run again, and what was interrupted goes on from its last checkpoint. Schedules are scaled with the iterations.
+is not run again, and what was interrupted resumes from its last checkpoint. Schedules are scaled with the iterations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-import pgpc
-from pgpc.training import read_checkpoint
+from pgpc import presets
+from pgpc.config import flatten
+from pgpc.models.checkpoint import read_checkpoint
 
-BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
+BASES = tuple(base.name for base in presets.BASES)
 SCALED = (
     "training.iterations",
     "contrast.start",
@@ -34,16 +35,16 @@ SCALED = (
 
 
 def settings(preset: str, iterations: int) -> dict[str, int]:
-    """What makes a preset `iterations` long: everything that counts iterations, except the warm-up."""
-    config = pgpc.preset(preset)
-    flat = pgpc.config.flatten(config)
+    """Return what makes a preset `iterations` long: all that counts iterations, except the optimizer's warmup."""
+    config = presets.preset(preset)
+    flat = flatten(config)
     factor = iterations / config.training.iterations
     scaled = {key: round(flat[key] * factor) for key in SCALED}
     return {**scaled, "training.eval_interval": min(config.training.eval_interval, iterations)}
 
 
 def score(preset: str, seed: int, iterations: int, folder: Path) -> dict[str, float]:
-    """The final metrics of one run, training it as far as that is still to be done."""
+    """Return the final metrics of one run, after training it as far as that is still to be done."""
     finished = folder / "checkpoint.pt"
     if finished.exists():
         state = read_checkpoint(folder)
@@ -61,7 +62,7 @@ def score(preset: str, seed: int, iterations: int, folder: Path) -> dict[str, fl
 
 
 def print_table(rows: Sequence[str], scores: dict[str, np.ndarray], seeds: str) -> None:
-    """One row per base: alone, with PGPC, and the difference of each seed."""
+    """Print one row per base: alone, with PGPC, and the difference of each seed."""
     print(f"| base | mIoU, mean ± std over seeds {seeds} | with PGPC | difference, seed by seed |")
     print("| --- | --- | --- | --- |")
     for row in rows:

@@ -44,7 +44,8 @@ import pgpc
 from pgpc.classes import CITYSCAPES
 from pgpc.config import to_dict
 from sweeps import driver, run_ablation
-from sweeps.definition.folder import trials_folder
+from sweeps.common.names import METRIC, Status
+from sweeps.definition.folder import RESULTS_FILE, trials_folder
 from sweeps.definition.space import search_space
 from sweeps.execution import tune_run
 from sweeps.progress.quiet import silence
@@ -57,18 +58,18 @@ SETTINGS = {"training.iterations": ITERATIONS, "training.eval_interval": INTERVA
 
 
 def height(eta: float, weight: float) -> float:
-    """What the made-up trainings tend to."""
+    """Return what the made-up trainings tend to."""
     return 40 + 10 * math.exp(-((eta - 0.6) ** 2)) - abs(math.log10(weight) + 1)
 
 
 def curve(rng: random.Random, top: float) -> list[dict[str, float]]:
-    """The reports of a made-up training, with as many metrics as a real one has."""
+    """Return the reports of a made-up training, with as many metrics as a real one has."""
     reports = []
     for iteration in range(INTERVAL, ITERATIONS + 1, INTERVAL):
         value = top * (1 - math.exp(-iteration / 40)) + rng.gauss(0, 1)
         classes = {f"IoU/{name}": value + rng.gauss(0, 5) for name in CITYSCAPES.names}
         losses = {f"loss/{name}": rng.random() for name in ("source", "target", "contrast", "features")}
-        reports.append({"iteration": iteration, "mIoU": value, **classes, **losses, "seconds": 0.1})
+        reports.append({"iteration": iteration, METRIC: value, **classes, **losses, "seconds": 0.1})
     return reports
 
 
@@ -76,7 +77,7 @@ class Curve(tune.Trainable):
     """Reports what a training might."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Called by Tune before the first step."""
+        """Make up what the trial will report; called by Tune before the first step."""
         values = json.loads(config["config"])["contrast"]
         self._left = curve(random.Random(config["label"]), height(values["eta"], values["weight"]))
         directory = Path(config["directory"])
@@ -84,17 +85,17 @@ class Curve(tune.Trainable):
         (directory / "config.json").write_text(config["config"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Called by Tune with the next trial."""
+        """Take on the next trial; called by Tune."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """One report; after the last one Tune is told, as a function that returns would tell it."""
+        """Return one report; after the last one tell Tune so, as a function that returns would."""
         return {REPORT: self._left.pop(0)} if self._left else {RESULT_DUPLICATE: True, "done": True}
 
 
 class Clock:
-    """CPU seconds spent in functions, without those of the measured functions that they call."""
+    """Counts CPU seconds spent in functions, without those of the measured functions that they call."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -102,7 +103,7 @@ class Clock:
         self._inner = [0.0]
 
     def wrap(self, owner: Any, name: str, part: str) -> None:
-        """Measures `owner.name` as `part` from now on."""
+        """Measure `owner.name` as `part` from now on."""
         function = getattr(owner, name)
 
         @functools.wraps(function)
@@ -121,21 +122,22 @@ class Clock:
 
 
 def memory() -> float:
-    """MiB that this process holds."""
+    """Return the MiB that this process holds."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def fill(folder: Path, size: int) -> None:
-    """Adds made-up trials to the sweep's study, and their folders, until it has so many."""
+    """Add made-up trials to the sweep's study, and their folders, until it has so many."""
     folder.mkdir(exist_ok=True)
     study, reference = open_studies(
         study_url(folder),
         folder.name,
         optuna.samplers.RandomSampler(),
         optuna.pruners.NopPruner(),
-        objectives=("mIoU",),
+        objectives=(METRIC,),
         reference=True,
     )
+    assert reference is not None, "a search has a reference"
     if not reference.get_trials(deepcopy=False):
         reference.add_trial(create_trial(value=40.0, user_attrs={"metrics": curve(random.Random(0), 40.0)[-1]}))
     space = search_space(pgpc.override(pgpc.preset("streets"), SETTINGS))
@@ -149,11 +151,11 @@ def fill(folder: Path, size: int) -> None:
         trials.append(
             create_trial(
                 state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
-                value=reports[-1]["mIoU"],
+                value=reports[-1][METRIC],
                 params=params,
                 distributions=space,
-                intermediate_values={report["iteration"]: report["mIoU"] for report in reports},
-                user_attrs={"status": "pruned" if pruned else "complete", "metrics": reports[-1]},
+                intermediate_values={int(report["iteration"]): report[METRIC] for report in reports},
+                user_attrs={"status": (Status.PRUNED if pruned else Status.COMPLETE).value, "metrics": reports[-1]},
             )
         )
         config = pgpc.override(pgpc.preset("streets"), {**SETTINGS, **params})
@@ -164,7 +166,7 @@ def fill(folder: Path, size: int) -> None:
 
 
 def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespace) -> dict[str, float]:
-    """Resumes, or starts, the sweep where it has so many trials; CPU seconds per further trial by part, and counts."""
+    """Run the sweep on from so many trials, and return CPU seconds per further trial by part, and counts."""
     fill(storage / "scale", size)
     ends: list[tuple[float, float, dict[str, float], dict[str, int]]] = []
     complete = StudySearcher.on_trial_complete
@@ -187,7 +189,7 @@ def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespac
     num = len(ends) - 1
     parts = {part: (last_seconds[part] - seconds.get(part, 0.0)) / num for part in last_seconds}
     rest = (last_cpu - cpu) / num - sum(parts.values())
-    counts = {part: last_calls.get(part, 0) - calls.get(part, 0) for part in ("results.parquet", "report.html")}
+    counts = {part: last_calls.get(part, 0) - calls.get(part, 0) for part in (RESULTS_FILE, "report.html")}
     return {
         "all": (last_cpu - cpu) / num,
         **parts,
@@ -199,7 +201,7 @@ def measure(clock: Clock, storage: Path, size: int, arguments: argparse.Namespac
 
 
 def exponent(costs: dict[int, float]) -> float:
-    """Of the cost of all trials: 1 and the slope of log(cost of one) over log(trials), by least squares."""
+    """Return that of the cost of all trials: 1 + the slope of log(cost of one) over log(trials), by least squares."""
     logs = [(math.log(size), math.log(cost)) for size, cost in costs.items() if cost > 0]
     if len(logs) < 2:
         return math.nan
@@ -208,7 +210,7 @@ def exponent(costs: dict[int, float]) -> float:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100,200,500,1000")
     parser.add_argument("--trials", type=int, default=10, metavar="N", help="trials that are run at each size")
@@ -227,7 +229,7 @@ def main() -> None:
     clock.wrap(StudySearcher, "report", "searcher: reports")
     clock.wrap(StudySearcher, "on_trial_complete", "searcher: ends")
     clock.wrap(driver, "collect", "rows")
-    clock.wrap(driver, "write_parquet", "results.parquet")
+    clock.wrap(driver, "write_parquet", RESULTS_FILE)
     clock.wrap(driver, "attempt", "report.html")
     tune_run.run_trial = Curve
     tune.TuneConfig = functools.partial(tune.TuneConfig, reuse_actors=True)

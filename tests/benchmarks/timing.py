@@ -1,4 +1,4 @@
-"""Timing of several variants in turns, and what the benchmarks of the step time."""
+"""Timing of several variants in turns, and the training steps that the benchmarks time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 import pgpc
-from pgpc.bases.state import TrainingState
+from pgpc.bases import TrainingState, make_base
 from pgpc.config import Config
 from pgpc.data.loader import Batch
 from pgpc.runtime.malloc import keep_freed_memory
@@ -25,14 +27,17 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def prepare() -> None:
-    """On CPUs: one thread, and memory as in training."""
+    """On CPUs compute with one thread, and keep freed memory as in training."""
     if DEVICE.type == "cpu":
         torch.set_num_threads(1)
         keep_freed_memory()
 
 
 def seconds(function: Callable[[], Any]) -> float:
-    """On a GPU, wall-clock time until it is done; else processor time, which others on the machine disturb less."""
+    """Return how long a call takes: on a GPU wall-clock time until it is done, else processor time.
+
+    Others on the machine disturb processor time less.
+    """
     if DEVICE.type == "cpu":
         start = time.process_time()
         function()
@@ -45,7 +50,7 @@ def seconds(function: Callable[[], Any]) -> float:
 
 
 def in_turns(variants: Mapping[str, Callable[[], Any]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of every variant in every turn, after two turns that do not count."""
+    """Return the seconds of every variant in every turn, after two turns that do not count."""
     for function in [*variants.values()] * 2:
         function()
     times: dict[str, list[float]] = {name: [] for name in variants}
@@ -56,12 +61,13 @@ def in_turns(variants: Mapping[str, Callable[[], Any]], repetitions: int) -> dic
 
 
 def in_turns_apart(variants: Mapping[str, Callable[[], Callable[[], Any]]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of every variant in every turn, each time in a process of its own: what one keeps in memory, or sets for
-    its process, is not there for another.
+    """Return the seconds of every variant in every turn, each time in a process of its own.
+
+    What one keeps in memory, or sets for its process, is then not there for another.
 
     Args:
-        variants: each makes, in its process, what is timed; can be pickled.
-        repetitions: turns.
+        variants: Functions that can be pickled; each makes, in its process, what is timed.
+        repetitions: The number of turns.
     """
     times: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(repetitions):
@@ -73,19 +79,19 @@ def in_turns_apart(variants: Mapping[str, Callable[[], Callable[[], Any]]], repe
 
 
 def _measure(make: Callable[[], Callable[[], Any]]) -> float:
-    """The shorter of two runs, after two in which the process gets its memory."""
+    """Return the shorter of two runs, after two in which the process gets its memory."""
     torch.set_num_threads(1)
     function = make()
     return min([seconds(function) for _ in range(4)][2:])
 
 
 def ratio(times: Mapping[str, list[float]], of: str, to: str) -> float:
-    """Median over the turns of what `of` took to what `to` took."""
+    """Return the median over the turns of what `of` took to what `to` took."""
     return statistics.median(a / b for a, b in zip(times[of], times[to], strict=True))
 
 
 def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any] | None = None) -> Config:
-    """A preset with another encoder and crop, with contrast from the first step, without dropout.
+    """Return a preset with another encoder and crop, with contrast from the first step, without dropout.
 
     Without dropout, so that two ways of computing the same step can be compared by their losses.
     """
@@ -105,21 +111,31 @@ def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any]
     return pgpc.override(config, settings)
 
 
-def make_state(config: Config) -> TrainingState:
-    """A state whose feature distance refers to random weights."""
+def with_encoder_weights(config: Config, file: Path) -> Config:
+    """Return the config with random weights of the encoder, in this file, where the feature distance needs some."""
     if config.adaptation.feature_distance_weight == 0:
-        return TrainingState(config, DEVICE)
+        return config
+    torch.manual_seed(0)
+    model = pgpc.build_model(config.model)
+    torch.save({f"encoder.{key}": value for key, value in model.encoder.state_dict().items()}, file)
+    return pgpc.override(config, {"model.pretrained": str(file)})
+
+
+def make_state(config: Config) -> TrainingState:
+    """Return a state before its first step, whose feature distance refers to random weights."""
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "encoder.pt"
-        torch.manual_seed(0)
-        model = pgpc.build_model(config.model)
-        torch.save({f"encoder.{key}": value for key, value in model.encoder.state_dict().items()}, weights)
-        return TrainingState(pgpc.override(config, {"model.pretrained": str(weights)}), DEVICE)
+        return make_base(with_encoder_weights(config, Path(folder) / "encoder.pt")).new_state(DEVICE)
+
+
+def make_step(config: Config) -> Callable[[], dict[str, Tensor]]:
+    """Return a function that makes one training step after the other, always on the same batch."""
+    return partial(make_base(config).step, make_state(config), make_batch(config))
 
 
 def make_batch(config: Config) -> Batch:
-    """Smooth pictures, and labels in squares of 32 pixels."""
+    """Return smooth pictures, and labels in squares of 32 pixels."""
     num, side, generator = config.training.batch_size, config.data.crop, torch.Generator().manual_seed(0)
+    assert side is not None, "the benchmarks of the step have crops"
     coarse = torch.randn(2, num, 3, side // 16, side // 16, generator=generator)
     source, target = (F.interpolate(x, size=(side, side), mode="bilinear") for x in coarse)
     labels = torch.randint(config.model.num_classes, (num, side // 32, side // 32), generator=generator)

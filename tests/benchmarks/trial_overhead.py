@@ -71,13 +71,13 @@ NUM_REPORTS = TINY["training.iterations"] // TINY["training.eval_interval"]
 
 
 def mark(event: str, trial: str, at: float | None = None) -> None:
-    """Appends a time stamp; lines this short are written whole by every process."""
+    """Append a time stamp; lines this short are written whole by every process."""
     with open(os.environ[MARKS], "a") as file:
         file.write(json.dumps([event, trial, time.time() if at is None else at]) + "\n")
 
 
 def timed(loop: Any, spec: dict[str, Any]) -> None:
-    """Runs a train function with time stamps of its first step and of its reports, of rank 0."""
+    """Run a train function with time stamps of its first step and of its reports, of rank 0."""
     label = Path(spec["directory"]).name
     if ray.train.get_context().get_world_rank() == 0:
         mark("loop", label)
@@ -90,9 +90,9 @@ def timed(loop: Any, spec: dict[str, Any]) -> None:
             mark("report ends", label)
 
         ray.train.report = timed_report
-        from pgpc.training import loop as training
+        from pgpc.bases.self_training import SelfTraining
 
-        step, steps = training.train_step, []
+        step, steps = SelfTraining.step, []
 
         def timed_step(*args: Any) -> Any:
             if not steps:
@@ -100,12 +100,12 @@ def timed(loop: Any, spec: dict[str, Any]) -> None:
                 steps.append(0)
             return step(*args)
 
-        training.train_step = timed_step
+        SelfTraining.step = timed_step
     loop(spec)
 
 
 def guide_loop(spec: dict[str, Any]) -> None:
-    """The guide's train function, with our training in it."""
+    """Train as the guide's train function does."""
     import pgpc
     from pgpc.config import from_dict
     from pgpc.training import Callbacks
@@ -118,7 +118,7 @@ def guide_loop(spec: dict[str, Any]) -> None:
 
 
 def guide_driver(spec: dict[str, Any]) -> None:
-    """The guide's trainable."""
+    """Run a trial as the guide's trainable does."""
     import ray.train.torch
 
     mark("trial function", Path(spec["directory"]).name)
@@ -136,15 +136,15 @@ def guide_driver(spec: dict[str, Any]) -> None:
 
 
 class StopOne(FIFOScheduler):
-    """Stops one trial, as a scheduler does; of the guide's way."""
+    """Stops one trial, as a scheduler does, in the guide's way."""
 
     reports = 0
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Called when the trial is known; it may start at once."""
+        """Do nothing; called when the trial is known, and it may start at once."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Called with each report."""
+        """Return whether the trial goes on; called with each report."""
         label = Path(trial.config["directory"]).name
         mark("known", label)
         if label == STOPPED:
@@ -156,14 +156,14 @@ class StopOne(FIFOScheduler):
 
 
 class Trials(Searcher):
-    """Hands out the trials one by one, with time stamps; of both ways."""
+    """Hands out the trials one by one, with time stamps, in both ways."""
 
     def __init__(self, specs: list[dict[str, Any]]) -> None:
         super().__init__()
         self._left, self._labels, self._reports = list(specs), {}, 0
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Tune asks for a trial."""
+        """Return the next trial; called by Tune."""
         if not self._left:
             return Searcher.FINISHED
         spec = self._left.pop(0)
@@ -172,7 +172,7 @@ class Trials(Searcher):
         return spec
 
     def report(self, trial_id: str, metrics: dict[str, float]) -> bool:
-        """Asked by the scheduler of the sweep."""
+        """Return whether the trial is to be stopped; called by the scheduler of the sweep."""
         mark("known", self._labels[trial_id])
         if self._labels[trial_id] != STOPPED:
             return False
@@ -182,22 +182,22 @@ class Trials(Searcher):
         return self._reports == STOPPED_AT
 
     def note_error(self, trial_id: str, message: str, *, final: bool) -> None:
-        """Told by the scheduler of the sweep."""
+        """Fail; called by the scheduler of the sweep."""
         raise RuntimeError(message)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tune has ended a trial."""
+        """Note the end of a trial; called by Tune."""
         mark("complete", self._labels[trial_id])
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing: nothing is resumed."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing: nothing is resumed."""
 
 
 def run_sweep_trial(spec: dict[str, Any]) -> None:
-    """The sweep's trainable, with time stamps."""
+    """Run a trial as the sweep's trainable does, with time stamps."""
     mark("trial function", spec["label"])
     from sweeps.execution import trial
 
@@ -206,7 +206,7 @@ def run_sweep_trial(spec: dict[str, Any]) -> None:
 
 
 def child(way: str, folder: Path, num_workers: int) -> None:
-    """Runs the trials in one of the two ways."""
+    """Run the trials in one of the two ways."""
     import pgpc
     from pgpc.config import parse_settings
     from sweeps.execution import resources, tune_run
@@ -247,7 +247,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
 
 
 def measure(way: str, num_workers: int) -> dict[str, float]:
-    """Seconds of each part, of one cluster's trials."""
+    """Return the seconds of each part of one cluster's trials."""
     with tempfile.TemporaryDirectory(prefix="pgpc-overhead-") as folder:
         marks = Path(folder) / "marks"
         call = "import sys; from pathlib import Path; from tests.benchmarks.trial_overhead import child; "
@@ -290,7 +290,7 @@ def measure(way: str, num_workers: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
