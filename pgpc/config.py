@@ -131,7 +131,7 @@ class Config:
     base: str = key(
         "self_training",
         doc='How the target is used beside the contrast: a module of pgpc.bases ("self_training", "proca"), or with a '
-        "dot the name of any importable module that has a class `Base`.",
+        "dot the name of any importable module that has a subclass of `Base` called `BASE`.",
         phase=Phase.START,
         hyperparameter=False,
     )

@@ -21,6 +21,10 @@ class Objective:
     """Which way is better."""
     help: str
     """What it is, for the command's help."""
+    axis: str
+    """The same with its unit, as the title of a chart's axis."""
+    measured: str
+    """How it is measured, in a sentence for the report; "" where that goes without saying."""
     needs_gpu: bool = False
     """Whether only workers with a GPU report it."""
 
@@ -28,13 +32,27 @@ class Objective:
 OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective
     for objective in (
-        Objective(name=METRIC, direction="maximize", help="the score, which is always among them"),
-        # Those of the training steps, a shared trunk's included, without evaluations.
-        Objective(name="seconds", direction="minimize", help="seconds of training"),
+        Objective(
+            name=METRIC,
+            direction="maximize",
+            help="the score, which is always among them",
+            axis=f"{METRIC}, %",
+            measured="",
+        ),
+        # Evaluations do not count.
+        Objective(
+            name="seconds",
+            direction="minimize",
+            help="seconds of training",
+            axis="seconds of training",
+            measured="Seconds are those of the training steps, a shared trunk's included.",
+        ),
         Objective(
             name="gpu_memory",
             direction="minimize",
             help="the most GiB that a process had allocated",
+            axis="GPU memory, GiB",
+            measured="GPU memory is the most that tensors of a process occupied, in GiB.",
             needs_gpu=True,
         ),
     )

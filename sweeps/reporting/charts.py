@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from sweeps.common.names import METRIC, Kind, Status
 from sweeps.common.words import number, param_text, short
-from sweeps.definition.objectives import DIRECTIONS, front
+from sweeps.definition.objectives import DIRECTIONS, OBJECTIVES, front
 from sweeps.reporting.axes import Axis, linear_axis, padded_axis, param_axis
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.svg import Plot, cross, dot, halo_text, rule, svg
 from sweeps.results.summaries import Summary
 
-_AXES = {"seconds": "seconds of training", "gpu_memory": "GPU memory, GiB"}
 _LEVELS = 5  # shades of the parallel coordinates
 
 
@@ -128,8 +127,8 @@ def pareto(report: SweepReport, width: int) -> str:
     parts = [
         plot.y_grid(y_axis),
         plot.x_ticks(x_axis),
-        plot.x_title(_AXES[names[1]]),
-        plot.y_title(f"{METRIC}, %"),
+        plot.x_title(OBJECTIVES[names[1]].axis),
+        plot.y_title(OBJECTIVES[METRIC].axis),
         _steps(plot, [at[label] for label in best]),
     ]
     for trial in (trial for trial in trials[::-1] if trial.label in at):

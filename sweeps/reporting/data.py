@@ -121,10 +121,14 @@ class SweepReport:
         both = trial.values.keys() & self.base.values.keys()
         return statistics.fmean(trial.values[s] - self.base.values[s] for s in both) if both else None
 
+    def metric(self, trial: Summary, name: str) -> float | None:
+        """Return a metric that trainings report, as a mean over the complete runs of a trial that have it."""
+        values = [value for run in self._complete_runs[trial.label] if (value := run.metric(name)) is not None]
+        return statistics.fmean(values) if values else None
+
     def class_iou(self, trial: Summary, name: str) -> float | None:
         """Return the IoU of a class in percent, as a mean over the complete runs of a trial that have one."""
-        values = [run.metrics[IOU + name] for run in self._complete_runs[trial.label] if IOU + name in run.metrics]
-        return statistics.fmean(values) if values else None
+        return self.metric(trial, IOU + name)
 
     def belongs_to(self, trial: str) -> str:
         """Return the rows of the paper's tables that a trial, given by its label, stands for."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sweeps.common import words
 from sweeps.common.names import METRIC, Status
 from sweeps.common.statistics import Spread
+from sweeps.definition.objectives import OBJECTIVES
 from sweeps.reporting.data import SweepReport
 from sweeps.results import comparison, costs, ranking, tables
 from sweeps.results.costs import Cost
@@ -17,10 +18,6 @@ from sweeps.results.summaries import Summary
 from sweeps.results.tables import Cell, Column, Table
 
 _FULL_TINT = 5.0  # points of IoU at which a cell has its full color
-_COSTS = {
-    "seconds": "Seconds are those of the training steps, a shared trunk's included.",
-    "gpu_memory": "GPU memory is the most that tensors of a process occupied, in GiB.",
-}
 _FEW = 20  # complete trials; importances of fewer are a matter of chance
 
 
@@ -78,7 +75,7 @@ def pareto(report: SweepReport) -> Table | None:
     )
     if seeds > 1:
         caption += f"Means over {seeds} seeds. "
-    caption += " ".join(_COSTS[name] for name in report.costs)
+    caption += " ".join(OBJECTIVES[name].measured for name in report.costs)
     columns = [
         _label(),
         *(_mean(name) for name in names),
