@@ -125,7 +125,7 @@ class TrainingState:
         self._damaged = None
 
     def load(self, folder: Path, *, adjust: bool = False) -> None:
-        """Go on from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
+        """Resume from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
 
         Args:
             folder: The folder that holds it.
@@ -142,7 +142,7 @@ class TrainingState:
         if newest.problem:
             self._damaged = (Path(folder) / "checkpoint.pt").resolve()
             if distributed.rank() == 0:
-                log.warning("%s Going on from %s, iteration %d.", newest.problem, newest.file, saved["step"])
+                log.warning("%s Resuming from %s, iteration %d.", newest.problem, newest.file, saved["step"])
         self._check_config(folder, saved, adjust=adjust)
         self._check_processes(folder, saved)
         self.step = saved["step"]
@@ -175,18 +175,18 @@ class TrainingState:
                 log.warning("%s was %s and is %s: its contents must be the same.", key, theirs[key], ours[key])
 
     def _check_processes(self, folder: Path, saved: Mapping[str, Any]) -> None:
-        """Refuse processes that go on from different steps; warn where they are more or fewer than before."""
+        """Refuse processes that resume from different steps; warn where they are more or fewer than before."""
         step = torch.tensor(saved["step"], device=self.device)
         steps = distributed.all_gather(step).tolist()
         if len(set(steps)) > 1:
             raise ValueError(
-                f"All processes must go on from the same checkpoint, but in {folder} they found those of iterations "
+                f"All processes must resume from the same checkpoint, but in {folder} they found those of iterations "
                 f"{steps}. Copy the same files to all machines."
             )
         before, now = saved["processes"], distributed.world_size()
         if before != now and distributed.rank() == 0:
             log.warning(
-                "The run was interrupted with %d processes and goes on with %d: batches and draws stay the same, but "
+                "The run was interrupted with %d processes and is resumed with %d: batches and draws stay the same, but "
                 "dropout differs, and so do batch statistics unless training.sync_batch_norm is on.",
                 before,
                 now,

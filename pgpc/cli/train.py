@@ -25,8 +25,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.set_defaults(run=run, on_interrupt="; add --resume to go on from the last checkpoint.")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out from its last checkpoint")
+    parser.set_defaults(run=run, on_interrupt="; add --resume to resume from the last checkpoint.")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
-        raise ValueError(f"{out} holds a checkpoint already. Add --resume to go on from it, or choose another --out.")
+        raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
     result = train(config_of(arguments), out=out, begin=Resume(out) if arguments.resume else FRESH)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
         score = f"mIoU {result.metrics['mIoU']:.2f}  " if "mIoU" in result.metrics else ""

@@ -62,7 +62,7 @@ def markdown(groups: Mapping[str, tuple[type, Sequence[FieldInfo]]], command: st
         "**First acts** says from when on a key influences what is learned, so that runs which differ in it alone are "
         "the same until then:",
         "\n".join(f"- *{phase.value}*: {phase.meaning}." for phase in Phase),
-        "**Running trial** says whether a run may go on with another value: *fork*: as a fork of the run that it was; "
+        "**Running trial** says whether a run may be continued with another value: *fork*: as a fork of the run that it was; "
         "*resume*: as the same run; *move*: as the same run, from where the same files now lie.",
     ]
     for group, (cls, infos) in groups.items():
@@ -103,7 +103,7 @@ def _values(info: FieldInfo) -> str:
 
 
 def _in_a_running_trial(info: FieldInfo) -> str:
-    """Return whether a run may go on with another value of the key, in words."""
+    """Return whether a run may be continued with another value of the key, in words."""
     if info.adjustable:
         return "may change it, as a fork of the run that it was"
     if info.phase is Phase.NEVER:

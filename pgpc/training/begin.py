@@ -13,7 +13,7 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with the same run, as if it had not been interrupted; its last report is given once more.
+    """Resume the same run, as if it had not been interrupted; its last report is given once more.
 
     Attributes:
         folder: Folder, or address on S3, of the run's checkpoint.
@@ -24,7 +24,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class ForkParent:
-    """Go on from the checkpoint of another run, with settings of one's own.
+    """Fork another run at its checkpoint, with settings of one's own.
 
     The settings may differ in those that a running trial may change (:func:`pgpc.config.adjustable_keys`). Where none
     does, the run comes to what the parent comes to, bit for bit. The parent's last report is given first.
@@ -38,7 +38,7 @@ class ForkParent:
 
 @dataclass(frozen=True)
 class ForkTrunk:
-    """Go on from the end of a trunk, the iterations that several runs have in common.
+    """Fork a trunk at its end: the iterations that several runs have in common.
 
     The run comes to what it would have come to by itself, bit for bit. The trunk's reports are given first, and its
     curves are copied; see :mod:`pgpc.training.trunk`.

@@ -20,8 +20,8 @@ class Callbacks:
             call returns. Without this callback the checkpoint is kept in the run's folder.
         should_checkpoint: Asked whether to write a checkpoint between two evaluations, because the machine is about to
             be taken away, say. Called on every process every ``training.log_interval`` iterations, and the answer must
-            be the same on all. `on_report` then has only ``iteration`` and ``seconds``. A run that goes on from there
-            comes to the reports of one that was not interrupted.
+            be the same on all. `on_report` then has only ``iteration`` and ``seconds``. A run that is resumed from
+            there comes to the reports of one that was not interrupted.
         compared: Dotted keys of the config that TensorBoard shows as the run's hyperparameters, under the last part of
             their names; None for all keys that bear on the result.
     """

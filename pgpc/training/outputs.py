@@ -70,13 +70,13 @@ class RunOutputs:
             self.record.write(self.out)
 
     def keep_report(self, state: TrainingState) -> None:
-        """Keep the last report of a trunk for the runs that go on from it."""
+        """Keep the last report of a trunk for the runs that are forked from it."""
         if self.record is not None:
             self.record.reports.append(state.metrics)
             self.write_record()
 
     def end_trunk(self, state: TrainingState, progress: Progress) -> None:
-        """Complete the record of a trunk: all that a run needs which goes on from its end."""
+        """Complete the record of a trunk: all that a run needs which is forked from its end."""
         record = self.record
         if record is None:
             return

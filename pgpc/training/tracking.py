@@ -36,7 +36,7 @@ class Tracker:
         folder: Folder that receives the event file.
         config: The config, whose values become the run's hyperparameters.
         classes: The classes, in whose colors labels are painted.
-        step: The iteration that the run goes on from; points of an earlier try beyond it are dropped.
+        step: The iteration that the run is resumed from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
         compared: Dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
             that bear on the result.

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-import pgpc
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.bases.state import saved_base
 from pgpc.classes import classes_to_json
@@ -195,13 +194,13 @@ def check_until(base: Base, until: int) -> None:
     check(
         1 <= until <= most,
         f"until must lie in [1, {most}], before the memory bank begins to fill (contrast.start - contrast.fill), for "
-        "other runs to go on from there",
+        "other runs to be forked from there",
         until,
     )
 
 
 def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
-    """Let `state`, which is at step 0, go on from the end of a trunk.
+    """Bring `state`, which is at step 0, to the end of a trunk.
 
     The projection head stays as it is, and the memory bank empty: nothing touches them before.
 
@@ -273,7 +272,7 @@ def _contents(where: str, split: str | None) -> Any:
 
 def _code() -> str:
     """Return a digest of this package's source, but for what only shows or starts things."""
-    root = Path(pgpc.__file__).parent
+    root = Path(__file__).parents[1]
     files = [f for f in sorted(root.rglob("*.py")) if f.relative_to(root).parts[0] not in ("cli", "figures")]
     digest = hashlib.sha256()
     for file in files:

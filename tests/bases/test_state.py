@@ -88,7 +88,7 @@ def test_from_a_damaged_checkpoint_a_run_falls_back_to_the_one_before(state, tmp
     assert state.step == 1
     assert len(caplog.records) == 1
     assert "checkpoint.pt cannot be read as a checkpoint (" in caplog.text
-    assert f"Going on from {tmp_path / 'previous.pt'}, iteration 1." in caplog.text
+    assert f"Resuming from {tmp_path / 'previous.pt'}, iteration 1." in caplog.text
 
     saved(state, tmp_path, 2)  # must not put the damaged one in the place of the good one
     assert read_checkpoint(tmp_path)["step"] == 2

@@ -175,4 +175,4 @@ def test_another_number_of_processes_goes_on_with_a_warning(launched, configs, t
     assert result.metrics["iteration"] == 4
     warnings = [record.message for record in caplog.records if record.name == "pgpc.bases.state"]
     assert len(warnings) == 1
-    assert warnings[0].startswith("The run was interrupted with 2 processes and goes on with 1")
+    assert warnings[0].startswith("The run was interrupted with 2 processes and is resumed with 1")
