@@ -186,8 +186,8 @@ class TrainingState:
         before, now = saved["processes"], distributed.world_size()
         if before != now and distributed.rank() == 0:
             log.warning(
-                "The run was interrupted with %d processes and is resumed with %d: batches and draws stay the same, but "
-                "dropout differs, and so do batch statistics unless training.sync_batch_norm is on.",
+                "The run was interrupted with %d processes and is resumed with %d: batches and draws stay the same, "
+                "but dropout differs, and so do batch statistics unless training.sync_batch_norm is on.",
                 before,
                 now,
             )
