@@ -62,8 +62,8 @@ def markdown(groups: Mapping[str, tuple[type, Sequence[FieldInfo]]], command: st
         "**First acts** says from when on a key influences what is learned, so that runs which differ in it alone are "
         "the same until then:",
         "\n".join(f"- *{phase.value}*: {phase.meaning}." for phase in Phase),
-        "**Running trial** says whether a run may be continued with another value: *fork*: as a fork of the run that it "
-        "was; "
+        "**Running trial** says whether a run may be continued with another value: *fork*: as a fork of the run that "
+        "it was; "
         "*resume*: as the same run; *move*: as the same run, from where the same files now lie.",
     ]
     for group, (cls, infos) in groups.items():
