@@ -297,7 +297,7 @@ def _parent(label: Any, iteration: Any, seconds: Any) -> Parent | None:
 
 
 def _front(study: optuna.Study) -> set[str]:
-    """Labels of the sweep's own complete trials that no other one of them beats on all objectives.
+    """Return the labels of the sweep's own complete trials that no other one of them beats on all objectives.
 
     The front that Optuna knows may hold trials of an earlier study.
     """
