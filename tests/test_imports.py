@@ -110,6 +110,13 @@ def test_there_is_no_circle_of_files():
         visit(module)
 
 
+def test_rooms_of_the_sweep_are_small():
+    rooms = [folder for folder in (ROOT / "sweeps").rglob("*") if (folder / "__init__.py").is_file()]
+    sizes = {room.name: len(list(room.glob("*.py"))) - 1 for room in rooms}
+    assert len(sizes) == 9
+    assert max(sizes.values()) <= 9, sizes
+
+
 ROOF = "pgpc.config"
 OWNERS = ("data", "models", "adaptation", "contrast", "optimization")
 

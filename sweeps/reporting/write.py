@@ -9,8 +9,8 @@ from pgpc.runtime.files import write_file
 from sweeps.reporting import IMAGES, SECONDS, tables
 from sweeps.reporting.data import SweepReport, read
 from sweeps.reporting.formats import to_latex
-from sweeps.reporting.header import headline
-from sweeps.reporting.page import page
+from sweeps.reporting.webpage.header import headline
+from sweeps.reporting.webpage.page import page
 from sweeps.results.tables import Table, escaped, to_markdown
 
 NAMES = ("report.html", "report.md", "report.tex")

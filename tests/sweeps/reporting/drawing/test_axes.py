@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from sweeps.reporting.axes import linear_axis, padded_axis, param_axis
+from sweeps.reporting.drawing.axes import linear_axis, padded_axis, param_axis
 
 
 def test_axes_have_round_ticks_inside() -> None:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.reporting.axes import Axis
+from sweeps.reporting.drawing.axes import Axis
 
 
 @dataclass(frozen=True)

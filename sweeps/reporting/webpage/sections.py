@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sweeps.common.names import METRIC
 from sweeps.common.words import number
-from sweeps.reporting import charts, tables
+from sweeps.reporting import tables
 from sweeps.reporting.data import SweepReport
+from sweeps.reporting.drawing import charts
 from sweeps.reporting.formats import to_html
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Section(NamedTuple):
 
 
 def all_sections(report: SweepReport, gallery: Gallery | None) -> list[Section]:
-    """Return the sections in their order; see :func:`sweeps.reporting.page.page` for the arguments."""
+    """Return the sections in their order; see :func:`sweeps.reporting.webpage.page.page` for the arguments."""
     return [
         Section("ranking", "Ranking", _ranking(report)),
         Section("pareto", "Pareto front", _pareto(report)),

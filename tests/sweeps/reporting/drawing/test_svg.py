@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sweeps.reporting.axes import linear_axis
-from sweeps.reporting.svg import Plot, cross, dot, halo_text, rule, svg
+from sweeps.reporting.drawing.axes import linear_axis
+from sweeps.reporting.drawing.svg import Plot, cross, dot, halo_text, rule, svg
 
 
 def test_places_are_pixels_of_the_picture() -> None:

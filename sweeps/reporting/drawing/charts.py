@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from sweeps.common.names import METRIC, Kind, Status
 from sweeps.common.words import number, param_text, short
 from sweeps.definition.objectives import DIRECTIONS, OBJECTIVES, front
-from sweeps.reporting.axes import Axis, linear_axis, padded_axis, param_axis
 from sweeps.reporting.data import SweepReport
-from sweeps.reporting.svg import Plot, cross, dot, halo_text, rule, svg
+from sweeps.reporting.drawing.axes import Axis, linear_axis, padded_axis, param_axis
+from sweeps.reporting.drawing.svg import Plot, cross, dot, halo_text, rule, svg
 from sweeps.results.summaries import Summary
 
 _LEVELS = 5  # shades of the parallel coordinates

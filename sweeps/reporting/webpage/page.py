@@ -10,9 +10,9 @@ import string
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sweeps.reporting import sections
 from sweeps.reporting.data import SweepReport
-from sweeps.reporting.header import header
+from sweeps.reporting.webpage import sections
+from sweeps.reporting.webpage.header import header
 
 if TYPE_CHECKING:  # it loads PIL, which a page without pictures does without
     from sweeps.reporting.pictures import Gallery
@@ -44,4 +44,4 @@ def page(report: SweepReport, gallery: Gallery | None) -> str:
 
 def _file(name: str) -> str:
     """Return the text of a file that lies beside this module, in the package."""
-    return importlib.resources.files("sweeps.reporting").joinpath(name).read_text(encoding="utf-8")
+    return importlib.resources.files("sweeps.reporting.webpage").joinpath(name).read_text(encoding="utf-8")

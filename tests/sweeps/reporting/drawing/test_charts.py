@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from sweeps.reporting import charts
 from sweeps.reporting.data import read
+from sweeps.reporting.drawing import charts
 from sweeps.results.rows import Row, write_parquet
 from tests.helpers.reports import TYPICAL, Make, Write
 

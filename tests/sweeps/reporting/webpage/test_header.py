@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sweeps.reporting.data import read
-from sweeps.reporting.header import header, headline
+from sweeps.reporting.webpage.header import header, headline
 from tests.helpers.reports import COMPLETE, MINUS, TYPICAL, Make, Page
 
 
