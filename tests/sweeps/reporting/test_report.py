@@ -17,9 +17,9 @@ ROOT = Path(sweeps.__file__).parent
 SCRIPT = ROOT / "report.py"
 HEAVY = {"ray", "torch", "sklearn", "pandas", "matplotlib"}
 MODULES = sorted(
-    f"sweeps.{room}" if file.stem == "__init__" else f"sweeps.{room}.{file.stem}"
+    ".".join(("sweeps", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for room in ("results", "reporting")
-    for file in (ROOT / room).glob("*.py")
+    for file in (ROOT / room).rglob("*.py")
 )
 
 
