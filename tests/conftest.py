@@ -25,12 +25,19 @@ FOLDER = Path(__file__).parent / "golden"
 STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
 
 
+STARTS_PROCESSES = {"start", "launched"}
+"""Fixtures that start a sweep with a Ray cluster of its own, or a training under torchrun."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out what takes minutes, unless it is asked for."""
-    if "PGPC_TEST_LONG" not in os.environ:
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
+    """Marks what is slow, and leaves out what takes minutes, unless it is asked for."""
+    for item in items:
+        is_long = item.get_closest_marker("long") is not None
+        if is_long or STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+        if is_long and "PGPC_TEST_LONG" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
 
 
 def _generator(name: str) -> np.random.RandomState:
