@@ -313,5 +313,5 @@ def _started(study: optuna.Study | None) -> Iterator[FrozenTrial]:
 
 
 def _is_param(column: str) -> bool:
-    """Whether a column holds values of the config: their keys have dots, and metrics have none, or a slash."""
+    """Return whether a column holds values of the config: their keys have dots, and metrics have none, or a slash."""
     return "." in column and "/" not in column
