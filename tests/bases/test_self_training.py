@@ -9,6 +9,7 @@ import pgpc
 from pgpc.bases.losses import cross_entropy
 from pgpc.bases.state import TrainingState
 from pgpc.data.domains import open_shards
+from tests.helpers.precision import double_precision, in_double, show_in_double
 from tests.helpers.training import train_step, training_batches
 
 
@@ -260,22 +261,22 @@ def test_merged_passes_learn_the_same(tiny, name):
     found = []
     for merge in (False, True):
         config = tiny(name, {**still, "training.merge_passes": merge})
-        state = TrainingState(config, torch.device("cpu"))
-        batches, images = [], []
-        state.student.segmenter.encoder.register_forward_pre_hook(lambda _, args, to=images: to.append(len(args[0])))
-        source, target = (open_shards(w, config.data, "train") for w in (config.data.source, config.data.target))
-        batches = itertools.islice(training_batches(config, source, target), 2)
-        logs = [train_step(state, batch) for batch in batches]
+        with double_precision():
+            state, images = TrainingState(config, torch.device("cpu")), []
+            show_in_double(state)
+            encoder = state.student.segmenter.encoder
+            encoder.register_forward_pre_hook(lambda _, args, to=images: to.append(len(args[0])))
+            logs = [train_step(state, in_double(b)) for b in itertools.islice(training_batches(config), 2)]
         found.append((logs, {n: p.grad for n, p in state.student.named_parameters() if p.grad is not None}, images))
     (apart, gradients, images), (merged, others, batched) = found
     assert max(images) == 2 < max(batched)
     assert sum(images) == sum(batched)
     for log, other in zip(apart, merged, strict=True):
-        torch.testing.assert_close(log, other, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(log, other, rtol=1e-9, atol=1e-12)
     assert gradients.keys() == others.keys()
     total = torch.stack([g.norm() for g in gradients.values()]).norm()
     for parameter, gradient in gradients.items():
-        assert (others[parameter] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6 * total, parameter
+        assert (others[parameter] - gradient).norm() <= 1e-9 * gradient.norm() + 1e-12 * total, parameter
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -3,7 +3,6 @@
 Also imported by the tests, for the same computation in one process.
 """
 
-import contextlib
 import itertools
 import json
 import random
@@ -26,6 +25,9 @@ from pgpc.contrast.config import ContrastConfig
 from pgpc.data.domains import open_shards
 from pgpc.runtime import distributed
 from pgpc.training import Resume
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # torchrun starts this file by its path
+from tests.helpers.precision import double_precision, in_double, show_in_double
 
 B, C, D, H = 4, 7, 8, 16
 
@@ -103,36 +105,15 @@ def start(config):
     return base, base.new_state(torch.device("cpu")), base.batches(source, target, rank=rank, world_size=world_size)
 
 
-@contextlib.contextmanager
-def double_precision():
-    """Networks that are made within compute in float64.
-
-    A batch of two images and two batches of one are rounded differently, and differently on every kind of processor.
-    In float32 that decides now and then over a pixel at a threshold, and so over a loss; in float64 the differences are
-    too small to reach any decision.
-    """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def whole_steps(config, num):
     """All that comes out of some whole training steps in double precision."""
     with double_precision():
         base, state, batches = start(config)
-        for network in (state.student, state.teacher):  # some images are read from shards within a step
-            network.segmenter.encoder.register_forward_pre_hook(lambda _, args: (args[0].double(), *args[1:]))
+        show_in_double(state)
         logs = []
         for batch in itertools.islice(batches, num):
             base.prepare(state, *shards(config))
-            images = {
-                name: None if images is None else images.double()
-                for name, images in (("source_images", batch.source_images), ("target_images", batch.target_images))
-            }
-            logs.append(base.step(state, batch._replace(**images)))
+            logs.append(base.step(state, in_double(batch)))
     return {
         "logs": logs,
         "gradients": {name: p.grad for name, p in state.student.named_parameters()},
