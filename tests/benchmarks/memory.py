@@ -129,7 +129,7 @@ def main() -> None:
 def _in_its_own_process(name: str, settings: list[str]) -> int:
     changes = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--one", name, *changes]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 if __name__ == "__main__":
