@@ -14,7 +14,7 @@ import torch
 import pgpc
 import sweeps
 from pgpc.config import from_dict
-from pgpc.models.checkpoint import read_checkpoint
+from pgpc.models.checkpoint import read_checkpoint, read_metrics
 from pgpc.training import Resume
 from sweeps.reporting.write import write_report
 from tests.helpers.training import new_state
@@ -50,6 +50,16 @@ def test_a_table_is_read_and_reported(folder):
     assert "68.70" in page["report.tex"]
 
 
+@pytest.mark.parametrize("folder", ["search"], indirect=True)
+def test_a_search_over_a_key_that_is_gone_is_refused_in_a_sentence(folder):
+    file = folder / "sweep.json"
+    stored = json.loads(file.read_text())
+    stored["space"]["proca.enabled"] = {"name": "CategoricalDistribution", "attributes": {"choices": [True, False]}}
+    file.write_text(json.dumps(stored))
+    with pytest.raises(ValueError, match=r"searches proca.enabled, which this version does not have. Resume it"):
+        sweeps.read(folder)
+
+
 def test_a_run_is_resumed_and_comes_to_what_it_came_to(tmp_path):
     shutil.copytree(OLDER / "run", tmp_path / "run")
     config = from_dict(json.loads((tmp_path / "run" / "config.json").read_text()))
@@ -57,6 +67,8 @@ def test_a_run_is_resumed_and_comes_to_what_it_came_to(tmp_path):
     result = pgpc.train(config, out=tmp_path / "run", begin=Resume(tmp_path / "run"))
     expected = json.loads((OLDER / "run" / "metrics.json").read_text())
     assert result.metrics["iteration"] == expected["iteration"] == 12
+    assert not [name for name in result.metrics if name.startswith("memory/")]
+    assert "bank_fill/source" in read_metrics(OLDER / "run")  # reported as memory/source then
     for name in ("loss/source", "loss/target", "loss/contrast", "mIoU"):
         assert result.metrics[name] == pytest.approx(expected[name], rel=1e-2), name
 

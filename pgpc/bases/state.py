@@ -16,7 +16,7 @@ from pgpc.classes import ClassSet, classes_from_json, classes_to_json
 from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_dict, place_keys, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
-from pgpc.models.checkpoint import read_newest, write_checkpoint
+from pgpc.models.checkpoint import current_names, read_newest, write_checkpoint
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import make_optimizer
 from pgpc.runtime import distributed
@@ -146,7 +146,7 @@ class TrainingState:
         self._check_config(folder, saved, adjust=adjust)
         self._check_processes(folder, saved)
         self.step = saved["step"]
-        self.metrics = saved["metrics"]
+        self.metrics = current_names(saved["metrics"])
         self.progress = saved.get("progress")
         self.student.load_state_dict(saved["student"])
         self.load_part(self.teacher, saved["teacher"])

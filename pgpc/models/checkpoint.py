@@ -116,12 +116,23 @@ def read_metrics(folder: Path) -> dict[str, float]:
     """
     path = Path(folder) / CHECKPOINT
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
+        return current_names(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
     except FileNotFoundError:
         raise
     except Exception as error:  # see `_read`
         reason = type(error).__name__
         raise ValueError(f"{path} cannot be read as a checkpoint ({reason}). Take another one.") from error
+
+
+def current_names(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a report's metrics by the names that they have today.
+
+    How full the memory bank is was once reported as ``memory/..``, beside ``gpu_memory``.
+
+    Args:
+        metrics: A report, perhaps of an older version.
+    """
+    return {name.replace("memory/", "bank_fill/", 1): value for name, value in metrics.items()}
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import logging
 from collections.abc import Collection, Mapping
@@ -102,7 +103,7 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
         "processes": processes,
         "device": device,
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
-        _CODE: _code(),
+        _CODE: _code(base),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
@@ -270,11 +271,19 @@ def _contents(where: str, split: str | None) -> Any:
     return [classes_to_json(manifest.classes), [file.sha256 for file in files]]
 
 
-def _code() -> str:
-    """Return a digest of this package's source, but for what only shows or starts things."""
+def _code(base: Base) -> str:
+    """Return a digest of the source of this package, but for what only shows or starts things, and of the base."""
     root = Path(__file__).parents[1]
-    files = [f for f in sorted(root.rglob("*.py")) if f.relative_to(root).parts[0] not in ("cli", "figures")]
+    files = {
+        file.relative_to(root).as_posix(): file
+        for file in sorted(root.rglob("*.py"))
+        if file.relative_to(root).parts[0] not in ("cli", "figures")
+    }
+    for kind in type(base).__mro__:  # a base may be a module of somebody else's
+        source = inspect.getsourcefile(kind) if issubclass(kind, Base) else None
+        if source is not None:
+            files[f"base {kind.__module__}"] = Path(source)
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(root).as_posix()} {sha256(file)}\n".encode())
+    for name, file in files.items():
+        digest.update(f"{name} {sha256(file)}\n".encode())
     return digest.hexdigest()

@@ -58,7 +58,7 @@ class Sweep:
         """Return the sweep in `folder`, as its sweep.json says; the folder may have been moved since.
 
         Raises:
-            ValueError: There is no sweep.json, or it is damaged.
+            ValueError: There is no sweep.json, it is damaged, or it is about keys that there are no more.
         """
         file = folder / SWEEP_FILE
         try:
@@ -79,6 +79,12 @@ class Sweep:
                 f"{file} must be what a sweep wrote, but it is damaged: {what}. Put it back, or start the sweep anew "
                 "under another --name."
             ) from None
+        gone = [key for key in space if key != TABLE_ROW and key not in flatten(config)]
+        if gone:
+            raise ValueError(
+                f"The sweep in {folder} searches {', '.join(gone)}, which this version does not have. Resume it "
+                "with the version that its sweep.json names, or start the sweep anew under another --name."
+            )
         return cls(
             folder=folder,
             options=replace(options, storage=str(folder.parent), name=folder.name),

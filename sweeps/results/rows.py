@@ -312,6 +312,10 @@ def _started(study: optuna.Study | None) -> Iterator[FrozenTrial]:
             yield trial
 
 
+_PLAIN_KEYS = ("base", "name")
+"""Keys of the config without a dot that may be searched; the seed has a column of its own."""
+
+
 def _is_param(column: str) -> bool:
-    """Return whether a column holds values of the config: their keys have dots, and metrics have none, or a slash."""
-    return "." in column and "/" not in column
+    """Return whether a column holds values of the config: most keys have dots, and metrics have none, or a slash."""
+    return ("." in column and "/" not in column) or column in _PLAIN_KEYS

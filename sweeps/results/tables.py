@@ -159,10 +159,10 @@ def to_markdown(table: Table, *, plain: bool = False) -> str:
 
     Args:
         table: The table.
-        plain: Whether numbers have a hyphen for a minus, as in text, so that programs can read them.
+        plain: Whether cells are as in text, numbers with a hyphen for a minus, so that programs can read them.
     """
     lines = [
-        [escaped(text) for text in (table.head if plain else table.typeset_head)],
+        list(table.head) if plain else [escaped(text) for text in table.typeset_head],
         ["---" if left else "---:" for left in table.left],
         *([_markdown_cell(cell, plain) for cell in row] for row in table.rows),
     ]
@@ -175,5 +175,5 @@ def escaped(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell, plain: bool) -> str:
-    text = escaped(cell.text if plain else cell.typeset)
+    text = cell.text if plain else escaped(cell.typeset)
     return f"**{text}**" if cell.strong else text

@@ -11,7 +11,7 @@ from pgpc import presets
 from pgpc.bases import make_base
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.presets import BasePreset
-from pgpc.training import Callbacks, Resume
+from pgpc.training import Callbacks, Resume, trunk
 from tests.helpers.training import new_state, open_pair, training_batches
 
 ENTROPY = '''
@@ -173,6 +173,17 @@ def test_the_loader_the_trunk_and_the_schedule_ask_the_base(tiny):
     batches = list(itertools.islice(base.batches(source, target), 4))
     assert [batch.target_images is None for batch in batches] == [True, True, False, False]
     assert [base.learning_rate(step) for step in (1, 2)] == [1e-3, 1e-4]
+
+
+@pytest.mark.usefixtures("new_presets")
+def test_a_trunk_depends_on_the_code_of_the_base(tiny, tmp_path):
+    changes = {"contrast.start": 3, "contrast.fill": 1}
+    for name in ("entropy", "staged"):
+        config = tiny(f"streets/{name}", changes)
+        before = trunk.address(config, processes=1, device="cpu")
+        file = tmp_path / "python" / "new_bases" / ("entropy.py" if name == "entropy" else "staged/base.py")
+        file.write_text(file.read_text() + "# Another loss.\n")
+        assert trunk.address(config, processes=1, device="cpu") != before
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.at.all", "pgpc.classes", "losses"])

@@ -209,3 +209,19 @@ def test_last_checkpoint_is_the_newest(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "checkpoint.pt").touch()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint_2026-01-01_10-00-00.5" / "checkpoint.pt"
+
+
+def test_keys_without_a_dot_are_parameters_too(tmp_path: Path) -> None:
+    """As `--range base=self_training,proca` searches them."""
+    row = Row(
+        label="0000",
+        trial="0000",
+        kind=Kind.SEARCH,
+        status=Status.COMPLETE,
+        outcome=Status.COMPLETE,
+        params={"base": "proca", "contrast.r": 3},
+        metrics={"mIoU16": 1.0},
+    )
+    write_parquet([row], tmp_path / "results.parquet")
+    (again,) = read_parquet(tmp_path / "results.parquet")
+    assert (again.params, again.metrics) == ({"base": "proca", "contrast.r": 3}, {"mIoU16": 1.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from sweeps.results import tables
@@ -35,6 +36,8 @@ def test_markdown() -> None:
     ]
     assert to_markdown(TABLE, plain=True).splitlines()[2] == "| mic-hrda | -3.00 |"
     assert to_markdown(TABLE, plain=True).splitlines()[0] == "| row | - base |"
+    named = dataclasses.replace(TABLE, head=["row", "images_per_second"])
+    assert "images_per_second" in to_markdown(named, plain=True) and r"images\_per\_second" in to_markdown(named)
 
 
 def test_numbers_have_a_minus_and_nothing_is_a_dash() -> None:
