@@ -103,7 +103,9 @@ def main() -> int:
     """Run both sweeps; the exit code says whether they agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10, help="(default: %(default)s)")
-    parser.add_argument("--trials", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument(
+        "--trials", type=int, default=4, choices=range(2, 6), metavar="N", help="2 to 5 (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the instants (default: %(default)s)")
     parser.add_argument("--storage", type=Path, help="folder of the sweeps (default: a temporary one)")
     parser.add_argument("--stub", action="store_true", help="imitate the trainings")
@@ -121,7 +123,8 @@ def main() -> int:
         driver.check_model = driver.check_pair = lambda checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that resumes the sweep tries what the first one would have tried.
-    flags += ["--workers", "1", "--search", "grid", "--range", "contrast.eta=0.2:0.8:0.2", "--scheduler", "none"]
+    grid = f"contrast.eta=0.2:{0.2 * arguments.trials:.1f}:0.2"
+    flags += ["--workers", "1", "--search", "grid", "--range", grid, "--scheduler", "none"]
     flags += ["--trials", str(arguments.trials), "--no-warm-up"]
     with contextlib.ExitStack() as stack:
         storage = arguments.storage or Path(stack.enter_context(tempfile.TemporaryDirectory()))
