@@ -34,7 +34,7 @@ def test_importing_sweeps_loads_next_to_nothing() -> None:
     assert not {"ray", "optuna", "torch", "numpy", "sweeps.driver", "sweeps.definition"} & set(loaded)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = SweepOptions(
         storage=str(tmp_path),
@@ -88,7 +88,7 @@ def test_a_folder_that_is_none_of_a_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_real_training_from_python(tmp_path: Path) -> None:
     results = sweeps.run(
         storage=str(tmp_path), name="real", trials=1, workers=1, set={**TINY, "training.iterations": 6}

@@ -23,7 +23,7 @@ from sweeps.definition.options import DEFAULTS, SweepOptions
 from sweeps.definition.space import own_values, search_space
 from sweeps.search.study import check_study
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 OTHER_CLUSTER = """
 import sys, ray
 ray.init(address="local", num_cpus=1, include_dashboard=False, logging_level="CRITICAL")

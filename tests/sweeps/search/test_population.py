@@ -35,7 +35,7 @@ from sweeps.search.perturbation import perturbed
 from sweeps.search.searcher import StudySearcher
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
