@@ -18,7 +18,7 @@ from pgpc.data.domains import check_pair
 from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import Event
-from sweeps.common.words import count, listed
+from sweeps.common.words import as_flag_value, count, listed
 from sweeps.definition.folder import RESULTS_FILE, own_folder
 from sweeps.definition.objectives import check_workers
 from sweeps.definition.options import SweepOptions
@@ -102,7 +102,7 @@ def run(options: SweepOptions | None, *, quiet: bool, given: Mapping[str, Any]) 
     if unknown:
         raise ValueError(f"The options of a sweep are the fields of SweepOptions, but got {unknown[0]}.")
     if isinstance(asked.get("set"), Mapping):
-        asked["set"] = tuple(f"{key}={_setting(value)}" for key, value in asked["set"].items())
+        asked["set"] = tuple(f"{key}={as_flag_value(value)}" for key, value in asked["set"].items())
     silence()
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
@@ -170,13 +170,6 @@ def _check_configs(sweep: Sweep) -> None:
         check_model(config.model)
         check_feature_distance(config)
     check_sampler(sweep.options)
-
-
-def _setting(value: Any) -> str:
-    """Return a value of the config as ``--set`` takes it."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
 def _drive(setup: Setup, out: TextIO | None, answer: TextIO) -> int:

@@ -48,3 +48,10 @@ def listed(words: Sequence[str]) -> str:
     """Return words as a sentence lists them: ``"a, b and c"``."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def as_flag_value(value: object) -> str:
+    """Return a value of the config as ``--set`` takes it; it is read back as it was."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

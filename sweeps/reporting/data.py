@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
 from sweeps.common.names import METRIC, Kind, Status
+from sweeps.common.words import as_flag_value
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.sweep import Sweep
 from sweeps.reporting.study import Importances, StudyData, read_study
@@ -157,7 +157,7 @@ class SweepReport:
             preset = config.name if config.name in preset_names() else "streets"
             before = preset_values(preset)
             changed = {key: value for key, value in flatten(config).items() if value != before[key]}
-            settings = [text for key, value in changed.items() for text in ("--set", f"{key}={_setting(value)}")]
+            settings = [text for key, value in changed.items() for text in ("--set", f"{key}={as_flag_value(value)}")]
             command = shlex.join([*launch, "train", preset, "--out", f"runs/{run.label}", *settings])
             if run.parent:
                 origin = f"iteration {run.parent.iteration} of trial {run.parent.label}"
@@ -222,10 +222,3 @@ def _curves(rows: Sequence[Row], study: StudyData) -> dict[str, dict[int, float]
             values = sorted(study.curves[row.trial].items())
             curves[row.trial] = {k: v for k, v in values if k <= row.iterations and not math.isnan(v)}
     return {label: curve for label, curve in curves.items() if curve}
-
-
-def _setting(value: Any) -> str:
-    """Return a value as ``--set`` takes it; numbers read back as they were."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
