@@ -15,3 +15,19 @@ Space = Literal["projection", "decoder"]
 
 SPACES: tuple[Space, ...] = get_args(Space)
 """All values of `Space`."""
+
+CRITERIA_PREFIX = "criteria/"
+"""Begins the name under which a report holds a criterion, as in ``criteria/snd``."""
+
+ONLINE_CRITERIA = (
+    "source_mIoU",
+    "entropy",
+    "infomax",
+    "corrc",
+    "snd",
+    "bnm",
+    "teacher_agreement",
+    "augmentation_agreement",
+    "mixval",
+)
+"""Names of the criteria that an evaluation computes without labels of the target; see `pgpc.evaluation.criteria`."""

@@ -1,0 +1,38 @@
+"""What trials are chosen by: a single metric, or the mean rank of several."""
+
+import math
+
+import pytest
+
+from pgpc.evaluation.names import ONLINE_CRITERIA
+from sweeps.definition.selection import Selection
+
+
+def test_one_metric_is_the_score():
+    selection = Selection.parse("snd")
+    assert selection.scores({"a": {"criteria/snd": 2.5}, "b": {"criteria/snd": -1.0}}) == {"a": 2.5, "b": -1.0}
+    assert not selection.is_rank and not selection.needs_labels
+    assert Selection.parse("mIoU").metrics == ("mIoU",) and Selection.parse("mIoU").needs_labels
+
+
+def test_the_mean_rank_is_computed_by_hand():
+    reports = {
+        "a": {"criteria/snd": 3.0, "criteria/bnm": 0.1},  # ranks 1 and 3
+        "b": {"criteria/snd": 2.0, "criteria/bnm": 0.5},  # ranks 2.5 and 1
+        "c": {"criteria/snd": 2.0, "criteria/bnm": 0.4},  # ranks 2.5 and 2
+    }
+    assert Selection.parse("rank:snd,bnm").scores(reports) == {"a": -2.0, "b": -1.75, "c": -2.25}
+
+
+def test_a_report_that_lacks_a_part_has_no_score_and_no_rank():
+    reports = {"a": {"criteria/snd": 1.0}, "b": {"criteria/snd": 2.0, "criteria/bnm": math.nan}}
+    reports["c"] = {"criteria/snd": 3.0, "criteria/bnm": 0.0}
+    assert Selection.parse("rank:snd,bnm").scores(reports) == {"c": -1.0}
+    assert Selection.parse("bnm").scores(reports) == {"c": 0.0}
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "rank:snd", "rank:snd,snd", "rank:", "snd,bnm", "rank:snd,nonsense"])
+def test_other_texts_are_refused_with_the_names_that_there_are(text):
+    with pytest.raises(ValueError, match="--select-by must be one of mIoU, source_mIoU") as caught:
+        Selection.parse(text)
+    assert all(name in str(caught.value) for name in ONLINE_CRITERIA)
