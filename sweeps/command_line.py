@@ -11,6 +11,7 @@ from sweeps.common.names import METRIC
 from sweeps.definition.objectives import OBJECTIVES
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, check_value, rule_of
 from sweeps.definition.paper_tables import ABLATIONS, BASES, TABLES_OF_BASES
+from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION
 from sweeps.search.samplers import SAMPLERS
 from sweeps.search.schedulers import SCHEDULERS
 
@@ -120,6 +121,13 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
         metavar="NAME,NAME,..",
         help=f"what trials are judged on: {meanings}. With several no trial is stopped early, and the trials that none "
         f"beats on all are marked (default: {METRIC})",
+    )
+    group.add_argument(
+        "--select-by",
+        type=_option("select_by", str),
+        metavar="NAME",
+        help=f"what trials are chosen by: {CHOICES}. All but {METRIC} need no label of the target (default: {METRIC}; "
+        f"with data.eval_split=none {DEFAULT_SELECTION})",
     )
     group.add_argument(
         "--search",

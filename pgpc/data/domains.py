@@ -78,24 +78,24 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
 
 
 def check_pair(data: DataConfig) -> Domains:
-    """Open and check all domains of a run that is scored, so that errors come before anything is trained.
+    """Open and check all domains of a run, so that errors come before anything is trained.
 
     Raises:
         ValueError: Shards cannot be opened (see :func:`open_shards`) or are damaged, the source or the scored split
-            lacks labels, their classes differ, or no split is scored.
+            lacks labels, or their classes differ.
     """
-    if data.eval_split is None:
-        raise ValueError("Trials are compared by their scores, so data.eval_split must name a split, but got None.")
     source = open_shards(data.source, data, "train")
     target = open_shards(data.target, data, "train")
-    scored = open_shards(data.target, data, data.eval_split)
-    for shards in (source, scored):
-        shards.check_labeled()
+    scored = None if data.eval_split is None else open_shards(data.target, data, data.eval_split)
+    for shards in (source, target if scored is None else scored):
+        if shards is not target:
+            shards.check_labeled()
         if changed := changed_files(shards.folder, max_bytes=_CHECKED_BYTES):
             # Of shards on S3 no changes are listed, so that this is a folder.
             remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
-    check_classes(source, scored)
+    if scored is not None:
+        check_classes(source, scored)
     return Domains(source, target, scored)
 
 

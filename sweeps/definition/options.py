@@ -16,6 +16,7 @@ from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.definition import objectives as known_objectives
 from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
+from sweeps.definition.selection import CHOICES, is_selection
 
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
@@ -55,6 +56,7 @@ _TABLES = _Rule(
     lambda numbers: bool(numbers) and all(number in NUMBERS for number in numbers),
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
+_SELECTION = _Rule(is_selection, CHOICES)
 _BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
 
 
@@ -102,7 +104,11 @@ class SweepOptions:
     bases: tuple[str, ...] | None = _option(None, rule=_BASES, identifies=True)
     """Bases in the rows of Tables 1 to 5; None for the paper's."""
     objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
-    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`."""
+    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`; mIoU among them means what
+    trials are chosen by."""
+    select_by: str | None = _option(None, rule=_SELECTION, identifies=True)
+    """What trials are chosen by, see :mod:`sweeps.definition.selection`; None for mIoU, or without labels of the target
+    for `DEFAULT_SELECTION`."""
     trials: int | None = _option(None, rule=_POSITIVE, of_search=True)
     """Trials of the search, failed ones included; None for `DEFAULT_TRIALS`, or for a whole grid."""
     time_budget: float | None = _option(None, rule=_SECONDS, once=True)

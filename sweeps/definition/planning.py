@@ -12,8 +12,12 @@ from optuna.distributions import CategoricalDistribution
 
 import pgpc
 from pgpc.config import Config, parse_settings
+from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.runtime.checks import check
+from sweeps.common.names import METRIC
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from sweeps.definition.space import DEFAULT_SPACE, Conditions, Space, conditions, read_space, search_space
 from sweeps.definition.sweep import TABLE_ROW, Sweep, absolute, configs_of_tables
 
@@ -29,7 +33,7 @@ def new_sweep(options: SweepOptions) -> Sweep:
     if first_seed is not None:
         changes["seed"] = first_seed
     config = absolute(pgpc.override(pgpc.preset(options.preset), changes))
-    options = replace(options, seed=config.seed)
+    options = replace(options, seed=config.seed, select_by=_settled_selection(options.select_by, config))
     folder = _new_folder(options)
     configs = configs_of_tables(options, config)
     if configs:
@@ -88,6 +92,41 @@ def _new_folder(options: SweepOptions) -> Path:
             f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {name}, or choose another --name."
         )
     return folder
+
+
+def _settled_selection(asked: str | None, config: Config) -> str:
+    """Return what trials are chosen by, which is mIoU where there are labels to compute it from.
+
+    Args:
+        asked: What the user asks for; None where that is left open.
+        config: The config that the sweep is around.
+
+    Raises:
+        ValueError: The trainings cannot report what it is made of.
+    """
+    labeled = config.data.eval_split is not None
+    selection = Selection.parse(asked or (METRIC if labeled else DEFAULT_SELECTION))
+    check(
+        labeled or not selection.needs_labels,
+        "--select-by must need no labels of the target where data.eval_split is none",
+        selection.text,
+        f"Leave {METRIC} out, or name a labeled split with --set data.eval_split=NAME.",
+    )
+    criteria = [name for name in selection.metrics if name != METRIC]
+    check(
+        not criteria or config.evaluation.criteria_images > 0,
+        f"evaluation.criteria_images must be at least 1 with --select-by {selection.text}",
+        config.evaluation.criteria_images,
+        "Set it with --set evaluation.criteria_images=N.",
+    )
+    check(
+        f"{CRITERIA_PREFIX}source_mIoU" not in criteria or config.data.holdout > 0,
+        f"data.holdout must be at least 1 with --select-by {selection.text}: labeled source images that are left out "
+        "of the training",
+        config.data.holdout,
+        "Set it with --set data.holdout=N.",
+    )
+    return selection.text
 
 
 def _space(options: SweepOptions, config: Config, changes: Mapping[str, Any]) -> tuple[Space, Conditions]:

@@ -13,6 +13,12 @@ from sweeps.common.names import METRIC
 
 RANK = "rank:"
 """Begins a choice by the mean rank of several criteria: ``rank:snd,bnm``."""
+NAMES = (METRIC, *ONLINE_CRITERIA)
+"""What trials can be chosen by."""
+CHOICES = f"one of {', '.join(NAMES)}, or {RANK} and at least two different ones of them, as in {RANK}snd,bnm"
+"""The same in words, to follow "must be"."""
+DEFAULT_SELECTION = "rank:snd,bnm,mixval"
+"""What trials are chosen by where the target has no labels and the user does not say."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -40,16 +46,13 @@ class Selection:
         Raises:
             ValueError: A name is unknown, or comes twice, or there is one name only behind ``rank:``.
         """
-        names = text.removeprefix(RANK).split(",") if text.startswith(RANK) else [text]
-        known = (METRIC, *ONLINE_CRITERIA)
-        right = all(name in known for name in names) and len(set(names)) == len(names)
-        check(
-            right and (len(names) > 1 or not text.startswith(RANK)),
-            f"--select-by must be one of {', '.join(known)}, or {RANK} and at least two different ones of them",
-            text,
-            f"Give for example snd, or {RANK}snd,bnm,entropy.",
-        )
-        return cls(text, tuple(name if name == METRIC else CRITERIA_PREFIX + name for name in names))
+        check(is_selection(text), f"--select-by must be {CHOICES}", text)
+        return cls(text, tuple(name if name == METRIC else CRITERIA_PREFIX + name for name in _names(text)))
+
+    @property
+    def name(self) -> str:
+        """What the score is called in tables and on the screen."""
+        return "mean rank" if self.is_rank else self.text
 
     @property
     def is_rank(self) -> bool:
@@ -80,6 +83,17 @@ class Selection:
             return {key: metrics[self.metrics[0]] for key, metrics in complete.items()}
         ranks = [_ranks({key: metrics[name] for key, metrics in complete.items()}) for name in self.metrics]
         return {key: -sum(rank[key] for rank in ranks) / len(ranks) for key in complete}
+
+
+def is_selection(text: str) -> bool:
+    """Return whether a text asks for a choice that there is."""
+    names = _names(text)
+    right = all(name in NAMES for name in names) and len(set(names)) == len(names)
+    return right and (len(names) > 1) == text.startswith(RANK)
+
+
+def _names(text: str) -> list[str]:
+    return text.removeprefix(RANK).split(",") if text.startswith(RANK) else [text]
 
 
 def _ranks(values: Mapping[Key, float]) -> dict[Key, float]:

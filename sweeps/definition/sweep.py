@@ -21,10 +21,12 @@ import pgpc
 from pgpc.config import Config, flatten, from_dict, parse_settings, place_keys, to_dict
 from pgpc.runtime.files import write_file
 from pgpc.runtime.storage import is_url
+from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, grid, own_values, trial_config
 
 TABLE_ROW = "row"
@@ -134,6 +136,11 @@ class Sweep:
     def objectives(self) -> tuple[str, ...]:
         """The names of what every trial is judged on, keys of :data:`sweeps.definition.objectives.OBJECTIVES`."""
         return self.options.objectives
+
+    @property
+    def selection(self) -> Selection:
+        """What trials are chosen by; a sweep that says nothing of it is one by mIoU."""
+        return Selection.parse(self.options.select_by or METRIC)
 
     @property
     def tables(self) -> list[paper_tables.Table]:
