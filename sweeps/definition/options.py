@@ -104,8 +104,8 @@ class SweepOptions:
     bases: tuple[str, ...] | None = _option(None, rule=_BASES, identifies=True)
     """Bases in the rows of Tables 1 to 5; None for the paper's."""
     objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
-    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`; mIoU among them means what
-    trials are chosen by."""
+    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`; mIoU stands for what they
+    are chosen by."""
     select_by: str | None = _option(None, rule=_SELECTION, identifies=True)
     """What trials are chosen by, see :mod:`sweeps.definition.selection`; None for mIoU, or without labels of the target
     for `DEFAULT_SELECTION`."""
