@@ -11,6 +11,7 @@ import uuid
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,19 +26,46 @@ FOLDER = Path(__file__).parent / "golden"
 STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
 
 
-STARTS_PROCESSES = {"start", "launched"}
-"""Fixtures that start a sweep with a Ray cluster of its own, or a training under torchrun."""
+STARTS_PROCESSES = {"start", "launched", "connected", "own_cluster"}
+"""Fixtures that start a sweep or a Ray cluster of its own, or a training under torchrun."""
+TOGETHER = (
+    "sweeps/progress/test_tensorboard.py",
+    "sweeps/execution/test_interruptions.py",
+    "sweeps/execution/test_trunk.py",
+)
+"""Files whose tests share sweeps that take minutes; one process runs them all."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the cores between the processes of pytest-xdist."""
+    if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow, and leaves out what takes minutes, unless it is asked for."""
+    """Mark what is slow, leave out what takes minutes unless it is asked for, and put files with slow tests first."""
     for item in items:
         is_long = item.get_closest_marker("long") is not None
         if is_long or STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
         if is_long and "PGPC_TEST_LONG" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
+    # Else one process would still be busy with them when the others have nothing left.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file to one process, so that what they share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return TOGETHER[0] if file.endswith(TOGETHER) else file
+
+    return ByFile(config, log)
 
 
 def _generator(name: str) -> np.random.RandomState:

@@ -164,6 +164,7 @@ def loaded_by(code):
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_training_loads_neither_ray_nor_optuna():
     loaded = loaded_by("import pgpc.cli, pgpc.training, pgpc.models.mit")
     assert "torch" in loaded
@@ -185,6 +186,7 @@ SLOW = {"timm", "tensorboard", "torchvision", "sklearn", "matplotlib", "PIL.Imag
 """What takes long to import and only some commands need."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "needed"), [("pgpc", set()), ("pgpc.training, pgpc.contrast", {"PIL.Image"})])
 def test_what_is_slow_is_imported_where_it_is_used(names, needed):
     assert SLOW & loaded_by(f"import {names}") == needed

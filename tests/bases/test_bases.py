@@ -39,6 +39,7 @@ def test_the_loss_of_hrda_is_nine_tenths_the_fused_and_one_tenth_the_detail(tiny
     torch.testing.assert_close(loss, 0.9 * fused + 0.1 * alone)
 
 
+@pytest.mark.slow
 def test_every_pass_of_hrda_draws_a_detail_crop_of_its_own(tiny):
     config = tiny("streets/mic-hrda", {"model.detail_crop": 32})
     state = TrainingState(config, torch.device("cpu"))

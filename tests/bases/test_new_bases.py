@@ -123,6 +123,7 @@ def new_presets(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("new_presets")
 @pytest.mark.parametrize("suffix", ["", "+pgpc"])
 def test_a_base_that_adds_only_a_loss(tiny, suffix, tmp_path):
@@ -139,6 +140,7 @@ def test_a_base_that_adds_only_a_loss(tiny, suffix, tmp_path):
     assert (gradients[0] - gradients[1]).norm() > 1e-4 * gradients[1].norm()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("new_presets")
 def test_a_base_with_stages_is_resumed_between_and_within_them(tiny, tmp_path):
     config = tiny("streets/staged", {"training.eval_interval": 1})

@@ -64,6 +64,7 @@ def test_the_optimizer_leaves_the_projection_head_alone_until_the_contrast_start
     assert not torch.equal(after.student.projection.out.weight, initial)
 
 
+@pytest.mark.slow
 def test_the_contrast_changes_the_encoder(tiny):
     ours, _ = run(tiny(), 3)
     weightless, _ = run(tiny(changes={"contrast.weight": 0.0}), 3)
@@ -215,6 +216,7 @@ def test_feature_distance_to_random_weights_is_refused(tiny):
         TrainingState(tiny(changes={"adaptation.feature_distance_weight": 0.005}), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_bfloat16_activations_give_float32_losses_and_nearly_the_same_values(tiny):
     _, full = run(tiny(), 2)
     state, half = run(tiny(changes={"training.precision": "bfloat16"}), 2)
@@ -226,6 +228,7 @@ def test_bfloat16_activations_give_float32_losses_and_nearly_the_same_values(tin
     assert all(p.dtype == torch.float32 for p in state.student.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["streets/daformer+pgpc", "streets/mic-hrda+pgpc"])
 def test_a_step_never_waits_for_the_device(tiny, no_host_sync, name):
     detail = {"model.detail_crop": 32, "adaptation.mask_block": 8} if "hrda" in name else {}
@@ -254,6 +257,7 @@ def test_the_source_is_not_looked_at_for_a_memory_that_needs_none_of_it(tiny):
     assert log["loss/contrast"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["streets/daformer+pgpc", "streets/mic-hrda+pgpc", "streets/daformer"])
 def test_merged_passes_learn_the_same(tiny, name):
     still = {"model.dropout": 0.0, "model.drop_path": 0.0, "adaptation.confidence": 0.01, "optimizer.warmup": 0}

@@ -47,6 +47,7 @@ def test_the_checkpoint_before_the_last_is_kept(state, tmp_path):
     assert torch.load(tmp_path / "previous.pt")["step"] == 2
 
 
+@pytest.mark.slow
 def test_at_every_instant_one_checkpoint_is_complete(state, tmp_path, monkeypatch):
     """The process may be killed at any call that changes the folder."""
     saved(state, tmp_path, 1, 2)

@@ -7,6 +7,7 @@ from pgpc.cli import main, show
 from tests.helpers.cli import fails
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -24,6 +24,7 @@ def opened(folder, split="val"):
     return open_shards("streets:target", loaded.config.data, split)
 
 
+@pytest.mark.slow
 def test_comparison(contrasted, plain, tmp_path, capsys):
     out = tmp_path / "grid.png"
     checkpoints = ("--checkpoint", plain, "--checkpoint", contrasted / "checkpoint.pt")
@@ -37,6 +38,7 @@ def test_comparison(contrasted, plain, tmp_path, capsys):
     assert different[0] in names
 
 
+@pytest.mark.slow
 def test_embedding_takes_a_space_that_all_networks_have(contrasted, plain, tmp_path, capsys, monkeypatch):
     spaces = []
     monkeypatch.setattr("pgpc.evaluation.pixel_features.describe", lambda student, space: spaces.append(space) or space)
@@ -48,6 +50,7 @@ def test_embedding_takes_a_space_that_all_networks_have(contrasted, plain, tmp_p
         spaces.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("run", "of"), [("contrasted", "teacher"), ("plain", "student")])
 def test_selection_is_the_teachers_where_there_is_one(run, of, request, tmp_path, capsys):
     folder, out = request.getfixturevalue(run), tmp_path / "s.png"

@@ -195,6 +195,7 @@ def test_rules_of_training_do_not_limit_the_size(tiny, tmp_path, capsys):
     assert got["protocol"]["target_size"] == [64, 64]
 
 
+@pytest.mark.slow
 def test_several_processes_score_as_one(run, shards, capsys):
     """2 images for three, of which the last has none. Process 0 alone prints."""
     call = ["evaluate", "--checkpoint", str(run), "--data", str(shards), "--split", "train", "--json"]

@@ -53,7 +53,8 @@ def test_it_explains_a_key(capsys, monkeypatch):
         ("model.pretrained", ["default        (empty)"]),
     ],
 )
-def test_it_says_what_values_a_key_takes_and_when_they_may_change(key, lines, capsys):
+def test_it_says_what_values_a_key_takes_and_when_they_may_change(key, lines, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     found = [line.strip() for line in shown(capsys, "--explain", key).splitlines()]
     assert all(line in found for line in lines)
 

@@ -14,6 +14,7 @@ def test_the_launcher_accepts_them(launcher):
     validate_config(prepare_config(launcher))
 
 
+@pytest.mark.slow
 def test_cloudformation_accepts_the_account():
     lint = pytest.importorskip("cfnlint.api")
     found = lint.lint_all((FOLDER / "account.yaml").read_text())

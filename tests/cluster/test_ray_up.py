@@ -74,6 +74,7 @@ def laptop(tmp_path):
     return Laptop(tmp_path)
 
 
+@pytest.mark.slow
 def test_up_again_exec_and_down(aws, laptop):
     ec2 = aws.client("ec2")
     before = {group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]}
@@ -143,6 +144,7 @@ def test_up_again_exec_and_down(aws, laptop):
     assert instances(aws) == [] and ec2.describe_volumes()["Volumes"] == []
 
 
+@pytest.mark.slow
 def test_without_the_accounts_stack_nothing_is_made(aws, laptop):
     aws.client("cloudformation").delete_stack(StackName="pgpc")
     ec2 = aws.client("ec2")

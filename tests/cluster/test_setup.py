@@ -79,6 +79,7 @@ def gpu_setup():
     return config, command.replace("YOUR-BUCKET", "bucket")
 
 
+@pytest.mark.slow
 def test_head_and_worker_on_aws(s3, gpu_setup, tmp_path):
     config, command = gpu_setup
     node = Node(tmp_path, config)

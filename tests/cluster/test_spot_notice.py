@@ -62,6 +62,7 @@ def alive(cluster: Cluster) -> list[str]:
     return [node_id.hex() for node_id, node in nodes.items() if node.state == GcsNodeInfo.ALIVE]
 
 
+@pytest.mark.slow
 def test_ray_hears_of_it_from_the_node_itself() -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:

@@ -104,6 +104,7 @@ def test_neither_the_negatives_nor_all_products_are_ever_held():
     assert largest.numel <= 2 * 6 * max(10, 16)  # K M N products, or the gradient of the anchors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(K, M, N), (K, M, S), (K, N)])
 def test_info_nce_compiles_to_one_graph(inputs, shape):
     index = torch.randint(S, shape)

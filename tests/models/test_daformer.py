@@ -36,6 +36,7 @@ def test_golden_features_and_logits(network, golden):
         assert difference < 1e-4, f"{name} differs by {difference}"
 
 
+@pytest.mark.slow
 def test_golden_argmax(network, golden):
     # In double precision: in single, one of the 65,536 pixels is a tie to the last bit.
     images = golden.images("daformer_b0", (2, 3, 128, 256)).double()
@@ -45,6 +46,7 @@ def test_golden_argmax(network, golden):
     assert (labels.numpy() == golden.arrays["argmax"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-4), (torch.float32, 5e-4)])
 def test_golden_training_step(network, golden, dtype, tolerance):
     # Gradient norms of two correct float32 implementations differ by up to 1e-4 (order of sums, ReLU at 0).

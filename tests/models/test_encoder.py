@@ -30,6 +30,7 @@ def test_any_hierarchical_backbone_of_timm(encoder, channels):
     assert all(p.grad is not None for p in model.parameters()), "every parameter takes part"
 
 
+@pytest.mark.slow
 def test_channels_last_encoders_keep_names_and_values():
     model = build(encoder="swin_tiny_patch4_window7_224").eval()
     plain = timm.create_model("swin_tiny_patch4_window7_224", features_only=True).eval()

@@ -68,6 +68,7 @@ def test_keys_of_another_version_are_named(tmp_path):
         load_exported(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", list(_ARCHITECTURES))
 def test_program_gives_the_same_logits(architecture, tmp_path):
     model, _ = _network(architecture)

@@ -47,6 +47,7 @@ def test_golden_features_and_logits(network, golden):
     assert (labels.numpy() == golden.hrda.arrays["argmax"]).all()
 
 
+@pytest.mark.slow
 def test_parameters_of_the_papers_network():
     with torch.device("meta"):
         model = build_model(ModelConfig(architecture="hrda", detail_crop=512))
@@ -128,6 +129,7 @@ def test_crops_that_slide_over_the_image(extent, side, starts):
     assert _build(side)._starts(extent) == starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "side"), [((64, 88), 32), ((64, 72), 64), ((72, 64), 96), ((70, 65), 48)])
 def test_sliding_equals_one_crop_after_the_other(size, side):
     model = _spread(_build(side)).double().eval()

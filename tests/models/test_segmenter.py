@@ -25,6 +25,7 @@ def test_logits_are_at_stride_4(size, expected):
     assert logits.shape == (2, 7, *expected)
 
 
+@pytest.mark.slow
 def test_fake_tensors_and_bfloat16():
     with FakeTensorMode():
         model = build(drop_path=0.5).train()

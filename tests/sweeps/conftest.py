@@ -64,7 +64,7 @@ class Driver:
         """All that it has said so far."""
         return self.log.read_text()
 
-    def wait_for(self, pattern: str, timeout: float = 120) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = 300) -> re.Match[str]:
         """Returns when its output matches."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -75,7 +75,7 @@ class Driver:
             time.sleep(0.05)
         raise AssertionError(f"did not say {pattern!r} within {timeout} s:\n{self.output}")
 
-    def wait(self, timeout: float = 240) -> int:
+    def wait(self, timeout: float = 600) -> int:
         """Its exit code."""
         try:
             return self.process.wait(timeout)
@@ -149,19 +149,18 @@ def interrupted_sweep(
     first.wait_for("0000  iteration 3 of")
     os.kill(first.process.pid, signal.SIGKILL)
     first.process.wait()
-    clean = [first.leaves_nothing()]
 
     second = start("--storage", storage, "--resume", "hardy")
     second.wait_for("0000  (resumed|iteration)")
     second.interrupt()
-    second_code = second.wait(60)
-    clean.append(second.leaves_nothing())
+    second_code = second.wait()
 
     third = start("--storage", storage, "--resume")
     third.wait_for("0001  iteration 3 of")
     os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
     third_code = third.wait()
-    clean.append(third.leaves_nothing())
+    # Here, since what a killed driver has started takes up to a minute to end, and a user does not wait for that.
+    clean = [driver.leaves_nothing() for driver in (first, second, third)]
     return {
         "folder": storage / "hardy",
         "outputs": [first.output, second.output, third.output],
@@ -182,7 +181,7 @@ def trunk_sweep(
     killed.wait_for("trunk  iteration 3 of 4")
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
-    assert killed.leaves_nothing()
     resumed = start("--resume", "first", "--storage", storage)
     assert resumed.wait(420) == 0, resumed.output
+    assert killed.leaves_nothing()
     return {"storage": storage, "outputs": [killed.output, resumed.output]}

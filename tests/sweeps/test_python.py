@@ -34,6 +34,7 @@ def test_importing_sweeps_loads_next_to_nothing() -> None:
     assert not {"ray", "optuna", "torch", "numpy", "sweeps.driver", "sweeps.definition"} & set(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = SweepOptions(

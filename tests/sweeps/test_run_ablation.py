@@ -32,6 +32,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +82,7 @@ def test_sampler_that_lacks_its_package(
     assert "pip install cmaes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_ray_is_one_message() -> None:
     code = "import sys, ray; ray.__version__ = '2.61.0'; from sweeps.run_ablation import main; sys.exit(main([]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

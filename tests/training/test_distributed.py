@@ -41,6 +41,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_the_batch_compute_what_one_does(tmp_path, script):
     """Pseudo-label weight, class choice, feature distance, reliable pixels, memory, contrast: values and gradients."""
     alone = script.pieces()

@@ -60,6 +60,7 @@ def whole(tmp_path_factory, tiny):
     return config, folder, reports, pgpc.train(config, out=folder, callbacks=Callbacks(on_report=on_report))
 
 
+@pytest.mark.slow
 def test_reports_come_at_every_evaluation_with_all_metrics(whole):
     config, folder, reports, result = whole
     assert [m["iteration"] for m, _ in reports] == [2, 4]
@@ -85,6 +86,7 @@ def test_reports_come_at_every_evaluation_with_all_metrics(whole):
     assert from_dict(json.loads((folder / "config.json").read_text())) == config
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_path):
     config, folder, reports, _ = whole
     on_report, _ = keep_checkpoints(tmp_path, stop_at=2)
@@ -101,6 +103,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(whole, tmp_pat
     assert resumed[1][0]["mIoU"] == reports[1][0]["mIoU"]
 
 
+@pytest.mark.slow
 def test_saved_between_two_reports_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path, tiny):
     config = tiny(changes={"training.iterations": 6, "training.eval_interval": 3, "contrast.start": 2})
     (tmp_path / "whole").mkdir()
@@ -182,6 +185,7 @@ def test_labels_of_the_targets_train_split_play_no_part(tmp_path, tiny, monkeypa
     assert set(domains) == {("source", "train"), ("target", "val")}
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_scores_the_same(tmp_path, tiny):
     values = {k: ",".join(map(str, v)) if isinstance(v, tuple) else v for k, v in flatten(tiny()).items()}
     settings = [text for key, value in values.items() for text in ("--set", f"{key}={value}")]

@@ -64,6 +64,7 @@ def parent(tmp_path_factory, tiny):
     return config, folder
 
 
+@pytest.mark.slow
 def test_a_child_of_equal_settings_goes_on_as_its_parent_bit_for_bit(parent, tmp_path):
     config, folder = parent
     torch.manual_seed(99)  # whatever the global generator holds, it plays no part
@@ -74,6 +75,7 @@ def test_a_child_of_equal_settings_goes_on_as_its_parent_bit_for_bit(parent, tmp
     assert reports[-1]["seconds"] > reports[0]["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_child_may_differ_in_every_adjustable_setting_and_then_learns_otherwise(parent, tmp_path):
     config, folder = parent
     child = pgpc.override(config, OTHER)

@@ -22,17 +22,18 @@ def content(folder):
         return torch.load(local / "checkpoint.pt")
 
 
+@pytest.mark.slow
 def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, s3, tmp_path, monkeypatch):
     on_disk = pgpc.train(tiny(), out=tmp_path / "run")
-    evaluate = loop._evaluate
+    score = loop.score
 
     def stop(state, scored):
         if state.step > 2:
             raise Interrupted
-        return evaluate(state, scored)
+        return score(state, scored)
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(loop, "_evaluate", stop)
+        patched.setattr(loop, "score", stop)
         pgpc.train(tiny(), out=s3)
     assert content(s3)["step"] == 2
     remote.clear(remote.working_folder(s3))  # another machine has nothing of it
@@ -47,6 +48,7 @@ def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, 
     assert load_model(s3).iteration == 4
 
 
+@pytest.mark.slow
 def test_training_from_shards_on_s3_equals_training_from_disk(tiny, s3, tmp_path):
     config = tiny(changes={"training.iterations": 2})
     for side in ("source", "target"):
@@ -59,6 +61,7 @@ def test_training_from_shards_on_s3_equals_training_from_disk(tiny, s3, tmp_path
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+@pytest.mark.slow
 def test_a_failed_copy_stops_only_the_end_of_a_run(tiny, s3, monkeypatch, caplog):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(storage, "_ATTEMPTS", 1)

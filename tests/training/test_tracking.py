@@ -205,6 +205,7 @@ def test_no_collective_is_called(tmp_path, material, monkeypatch):
     write(tmp_path, state, samples, 4)
 
 
+@pytest.mark.slow
 def test_a_run_writes_them(tmp_path, tiny):
     pgpc.train(tiny(), out=tmp_path)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]

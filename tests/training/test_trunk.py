@@ -124,6 +124,7 @@ def trained(tmp_path_factory, tiny):
     return config, folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{}, OTHER, {"contrast.enabled": False}], ids=["its own", "every other setting", "the reference"]
 )

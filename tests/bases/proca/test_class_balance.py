@@ -14,6 +14,7 @@ def rows(draws, seed, indices):
     return [draws.row(seed, i) for i in indices]
 
 
+@pytest.mark.slow
 def test_the_first_draw_takes_each_class_alike():
     """Nothing is drawn yet, so 1 / ln 1.01 for each class, whatever its size."""
     draws = ClassBalancedDraws(np.diag([5, 700, 11]))  # image c has class c alone

@@ -83,6 +83,7 @@ def test_the_heads_learn_faster(make):
     assert [group["lr"] for group in state.optimizer.param_groups] == pytest.approx([1e-3, 1e-3, 1e-2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_each_stage_has_its_losses(make, base):
     _, _, _, logs = run(make(base), 9)
@@ -137,6 +138,7 @@ def test_prototypes_take_in_the_steps_of_adapt_and_no_others(make):
     assert pixels[6:] == [pixels[5]] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_self_training_starts_afresh_beside_a_frozen_network(make, base):
     config = make(base)
@@ -156,6 +158,7 @@ def test_self_training_starts_afresh_beside_a_frozen_network(make, base):
     assert not same(new_state(config).student.state_dict(), state.student.state_dict())
 
 
+@pytest.mark.slow
 def test_labels_of_self_training_need_the_confidence_of_their_class(make):
     """With thresholds that nothing reaches there is nothing to learn."""
     state, domains, batches, _ = run(make(), 6)
@@ -164,6 +167,7 @@ def test_labels_of_self_training_need_the_confidence_of_their_class(make):
     assert train_step(state, next(batches))["loss/target"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_every_parameter_is_reached_by_the_last_backward_pass(make, base, monkeypatch):
     state, domains, batches = start(make(base))
@@ -179,6 +183,7 @@ def test_every_parameter_is_reached_by_the_last_backward_pass(make, base, monkey
     assert reached == [len(list(state.student.parameters()))] * 9
 
 
+@pytest.mark.slow
 def test_the_projection_head_is_left_alone_outside_the_contrast(make):
     state, domains, batches = start(make("streets/proca+pgpc"))
     head, moved = state.student.projection, []
@@ -200,6 +205,7 @@ def test_the_teacher_of_adapt_begins_as_a_copy(make):
         assert torch.equal(value, source[name]), name
 
 
+@pytest.mark.slow
 def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(make):
     for name, views in (("teacher", 2), ("student", 1)):
         state, domains, batches = start(make("streets/proca+pgpc", {"contrast.source_from": name}))
@@ -212,6 +218,7 @@ def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(make):
         assert state.contrast.source.filled.any()
 
 
+@pytest.mark.slow
 def test_until_the_contrast_its_switch_changes_nothing_but_the_target_loss(make):
     ours, *_ = run(make("streets/proca+pgpc", {"adaptation.target_weight": 0.0}), 4)
     base, *_ = run(make(), 4)
@@ -219,6 +226,7 @@ def test_until_the_contrast_its_switch_changes_nothing_but_the_target_loss(make)
         torch.testing.assert_close(value, ours.student.segmenter.get_parameter(name), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_no_step_of_any_stage_makes_the_host_wait(make, no_host_sync):
     state, domains, batches = start(make("streets/proca+pgpc"))
     for batch in batches:
@@ -251,6 +259,7 @@ def equal(a, b):
     return a == b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", BASES)
 def test_a_whole_run_interrupted_anywhere_equals_uninterrupted_bit_for_bit(make, base, tmp_path, caplog):
     """In the middle of each stage and at both boundaries; compared after the next step, or the next boundary."""

@@ -262,6 +262,7 @@ pack("gta5", sys.argv[1], sys.argv[2], on_progress=kill)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_files")
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     write_gta5(tmp_path / "gta", count=9)

@@ -96,6 +96,7 @@ def test_an_image_depends_on_seed_split_and_index_only(small: Path, tmp_path: Pa
     assert len(set(reference.values())) == len(reference)
 
 
+@pytest.mark.slow
 def test_every_class_appears_with_a_long_tail() -> None:
     index = {name: k for k, name in enumerate(CLASS_NAMES)}
     for split, (pixels, images) in _default_statistics().items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import sys
 import ray.train
@@ -16,6 +18,7 @@ print("torch" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_a_process_for_data_sets_where_a_trial_is_started() -> None:
     output = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout
     callbacks, torch = output.splitlines()

@@ -72,6 +72,7 @@ def unwanted(searcher: RunSearcher) -> None:
     raise AssertionError("nothing is to be trained")
 
 
+@pytest.mark.slow
 def test_trained_once_and_found_by_every_trial_of_this_and_other_sweeps(sweep: Sweep, tmp_path: Path) -> None:
     store = TrunkStore(tmp_path / "warmups", WORKERS)
     assert store.find(sweep.config) is None

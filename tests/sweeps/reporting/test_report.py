@@ -58,6 +58,7 @@ def test_help_loads_nothing_that_takes_long() -> None:
     assert "argparse" in found and not (HEAVY | {"optuna", "numpy", "pyarrow", "PIL", "sqlalchemy", "pgpc"}) & found
 
 
+@pytest.mark.slow
 def test_a_report_without_pictures_loads_neither_ray_nor_torch(make: Make) -> None:
     folder = make(TYPICAL, {0: [10, 20, 29, 30.0]})
     code = "import sys\nfrom sweeps import report\ntry: report.main(sys.argv[1:])"

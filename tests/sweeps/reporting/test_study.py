@@ -41,6 +41,7 @@ def test_importances_of_several_objectives_are_those_of_a_higher_score(with_fron
     assert next(iter(read(with_front).importances.shares)) == "contrast.eta"
 
 
+@pytest.mark.slow
 def test_importances_do_without_scikit_learn_and_leave_it_to_others(tmp_path: Path) -> None:
     code = (
         "import sys, optuna\n"

@@ -303,6 +303,7 @@ def test_what_a_child_has_from_its_parent_does_not_count_as_its_own(tmp_path: Pa
     assert (tmp_path / "0004" / "parent" / "checkpoint.pt").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_driver_killed_at_any_moment_loses_and_duplicates_nobody(tmp_path: Path, slots: int) -> None:
     scores = {0: 20.0, 1: 30.0, 2: 10.0, 3: 31.0, 4: 32.0}
@@ -371,6 +372,7 @@ def test_a_resumed_sweep_of_before_has_one_bracket() -> None:
         stored.resumed({"brackets": 2})
 
 
+@pytest.mark.slow
 def test_the_training_of_a_child_goes_on_from_the_copy_with_its_own_settings(tiny: list[str], tmp_path: Path) -> None:
     config = pgpc.override(pgpc.preset("streets"), {**parse_settings(tiny[1::2]), "training.iterations": 6})
     pgpc.train(config, out=tmp_path / "0000")

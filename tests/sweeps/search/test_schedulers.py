@@ -49,6 +49,7 @@ def test_trials_take_turns_in_brackets_and_compete_within_theirs() -> None:
     assert not stopped(study, trials[0], 80, 5.0), "the worst of all, but alone at this rung of its bracket"
 
 
+@pytest.mark.slow
 def test_the_bracket_of_a_trial_is_the_same_for_the_next_driver(tmp_path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     first = optuna.create_study(storage=url, study_name="s", direction="maximize", pruner=study_of(2).pruner)

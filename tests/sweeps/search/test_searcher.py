@@ -465,6 +465,7 @@ def outcomes(bench: Bench, num_trials: int) -> list[dict[str, Any]]:
     return [trial.params for trial in bench.study.trials]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "objectives"),
     [*((name, BOTH) for name in ("tpe", "random", "qmc", "gp", "nsga2")), ("tpe", BOTH[:1]), ("gp", BOTH[:1])],
