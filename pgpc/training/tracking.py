@@ -80,7 +80,7 @@ class Tracker:
             self._writer.add_scalar(name, value, step)
 
     def copy_curves(self, folder: Path) -> None:
-        """Add the curves that a run with its event files in `folder` has, but for the bank's fill, at their own times."""
+        """Add the curves that a run with its event files in `folder` has, but for the bank's, at their own times."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # all points

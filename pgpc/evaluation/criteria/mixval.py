@@ -72,4 +72,4 @@ class MixVal:
         intra_hits, intra, inter_hits, inter = distributed.all_reduce_sum(self._counts.clone()).tolist()
         if intra + inter == 0:
             return None
-        return (intra_hits / max(intra, 1) + inter_hits / max(inter, 1)) / 2
+        return float(intra_hits / max(intra, 1) + inter_hits / max(inter, 1)) / 2

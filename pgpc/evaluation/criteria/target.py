@@ -26,8 +26,8 @@ from pgpc.runtime import distributed
 
 JITTER = 0.2
 """Strength of the color jitter of the copy that augmentation_agreement looks at, as
-:func:`pgpc.adaptation.mixing.color_jitter` takes it. Not the run's own ``adaptation.jitter_strength``: all runs are to be
-measured in one way."""
+:func:`pgpc.adaptation.mixing.color_jitter` takes it. Not the run's own ``adaptation.jitter_strength``: all runs are to
+be measured in one way."""
 
 
 class Networks(NamedTuple):
