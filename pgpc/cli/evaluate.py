@@ -139,7 +139,7 @@ def _open_measured(loaded: LoadedModel, config: Config, where: str) -> Shards:
     if config.evaluation.criteria_images == 0:
         raise ValueError(
             "--criteria needs evaluation.criteria_images to be at least 1, but got 0. Set how many images are "
-            "measured, for example --set evaluation.criteria_images=20."
+            "measured, for example --set evaluation.criteria_images=16."
         )
     measured = open_shards(where, config.data, "train")
     _check_classes(loaded, measured)

@@ -201,7 +201,7 @@ class EvaluationConfig:
         hyperparameter=False,
     )
     criteria_images: int = key(
-        20,
+        16,
         doc="Images of the target's train split that the criteria are measured on at every evaluation, without their "
         "labels and the same in all runs; all where there are fewer, and 0 measures none. Each costs three and a half "
         "times what it costs to segment it.",

@@ -63,7 +63,9 @@ def test_nothing_is_parted_by_default(shards: Shards) -> None:
 
 
 def test_a_part_without_an_image_is_refused(shards: Shards) -> None:
-    with pytest.raises(ValueError, match=r"data.holdout must be smaller than the number of source images \(9\).* got 9"):
+    with pytest.raises(
+        ValueError, match=r"data.holdout must be smaller than the number of source images \(9\).* got 9"
+    ):
         hold_out(shards, 9)
     for share in (0.01, 0.99):
         with pytest.raises(ValueError, match=rf"evaluation.report_share must leave .* of 9 scored .* got {share}"):

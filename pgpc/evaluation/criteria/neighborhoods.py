@@ -96,7 +96,7 @@ class Neighborhoods:
         found = {}
         if compared:
             found["snd"] = entropies / compared
-        if pixels:
+        if pixels and torch.isfinite(products).all():  # else there are no eigenvalues
             norm = torch.linalg.eigvalsh(products).clamp(min=0).sqrt().sum().item()
             found["bnm"] = norm / (pixels * min(pixels, len(products))) ** 0.5
         return found

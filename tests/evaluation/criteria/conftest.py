@@ -1,4 +1,4 @@
-"""A target of seven pictures with three classes, with labels, with other labels and without any; and a network for it."""
+"""A target of seven pictures with three classes: with labels, with other labels, and without any."""
 
 from __future__ import annotations
 

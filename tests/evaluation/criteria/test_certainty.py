@@ -25,7 +25,7 @@ def logits_of(*pixels):
 
 
 def test_values_by_hand():
-    """Pixels (3/4, 1/4) and (1/4, 3/4): H = 2 log 2 - 3/4 log 3 each, the mean is even; P^T P = ((5, 3), (3, 5)) / 8."""
+    """Of (3/4, 1/4) and (1/4, 3/4) H is 2 log 2 - 3/4 log 3, the mean is even; P^T P = ((5, 3), (3, 5)) / 8."""
     values = measured([logits_of((0.75, 0.25), (0.25, 0.75))])
     share = (2 * math.log(2) - 0.75 * math.log(3)) / math.log(2)
     assert values["entropy"] == pytest.approx(-share)

@@ -6,12 +6,13 @@ import torch
 
 from pgpc.classes import classes_from_json
 from pgpc.data.config import DataConfig, EvaluationConfig
-from pgpc.data.loader import read_label
+from pgpc.data.loader import read_image, read_label
+from pgpc.data.transforms import whole_image
 from pgpc.evaluation.criteria.measure import measure, source_miou
 from pgpc.evaluation.criteria.target import Networks
 from pgpc.evaluation.names import ONLINE_CRITERIA
-from tests.evaluation.criteria.test_target import Colors
 from tests.helpers import criteria as plain
+from tests.helpers.models import Colors
 
 DATA = DataConfig(source_size=(64, 40), target_size=(32, 32), loader_workers=0)
 THREE = classes_from_json(None, 3)
@@ -19,7 +20,9 @@ THREE = classes_from_json(None, 3)
 
 def measured(networks, count=4, **shards):
     evaluation = EvaluationConfig(criteria_images=count)
-    return measure(networks, **{"target": None, "held_out": None, **shards}, data=DATA, classes=THREE, evaluation=evaluation)
+    return measure(
+        networks, **{"target": None, "held_out": None, **shards}, data=DATA, classes=THREE, evaluation=evaluation
+    )
 
 
 def test_all_come_in_the_order_of_their_names(targets):
@@ -43,9 +46,6 @@ def test_source_miou_is_that_of_all_labels_at_the_sources_size(targets):
     labels, found = [], []
     for row in range(3):
         labels.append(read_label(part, row))
-        from pgpc.data.loader import read_image
-        from pgpc.data.transforms import whole_image
-
         image = whole_image(read_image(part, row), DATA.source_size, "inside", "bilinear")
         with torch.no_grad():
             logits = torch.nn.functional.interpolate(network(image), labels[-1].shape, mode="bilinear")

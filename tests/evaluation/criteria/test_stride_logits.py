@@ -26,7 +26,9 @@ def test_of_windows_they_are_the_mean_brought_back(align_corners):
     model.align_corners = align_corners
     found = stride_logits(model, image, windows(32, 32))
     assert found.shape == (2, 8, 16)
-    assert torch.allclose(found[0, :, :7], torch.zeros(8, 7)) and torch.allclose(found[0, :, 9:], torch.full((8, 7), 3.0))
+    assert torch.allclose(found[0, :, :7], torch.zeros(8, 7)) and torch.allclose(
+        found[0, :, 9:], torch.full((8, 7), 3.0)
+    )
     assert torch.allclose(found[1], torch.ones(8, 16))
 
 

@@ -1,9 +1,11 @@
 """All criteria of the target at once, on pictures: against the plain ones, without labels, by several processes."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch.nn import functional as F
 
 from pgpc.adaptation.mixing import perturb
 from pgpc.classes import classes_from_json
@@ -14,27 +16,12 @@ from pgpc.data.whole_images import whole_images
 from pgpc.evaluation.criteria.neighborhoods import draw_positions
 from pgpc.evaluation.criteria.target import JITTER, Networks, Place, TargetMeters, places, target_criteria
 from tests.helpers import criteria as plain
+from tests.helpers.models import Colors
 from tests.helpers.networks import build
 
 DATA = DataConfig(target_size=(64, 40), loader_workers=0)
 THREE = classes_from_json(None, 3)
 ALL = EvaluationConfig(criteria_images=7)
-
-
-class Colors(nn.Module):
-    """Finds the color that a pixel has most of, comparing it with its neighborhood on one side."""
-
-    align_corners = False
-
-    def __init__(self, strength=1.0, shift=0.0):
-        super().__init__()
-        self.strength = nn.Parameter(torch.tensor(strength))
-        self.shift = shift
-
-    def forward(self, images):
-        small = nn.functional.avg_pool2d(images, 4)
-        bias = torch.tensor([self.shift, 0.0, 0.0]).view(3, 1, 1)
-        return self.strength * (small + 0.3 * small.roll(1, dims=3)) + bias
 
 
 def measured(networks, shards, evaluation=ALL):
@@ -59,8 +46,8 @@ def plainly(networks, shards, count):
     for (a, b), (one, two), (_, of_two) in zip(*map(plain.in_pairs, (images, ids, logits)), strict=True):
         if a.shape != b.shape:
             size = dict(mode="bilinear", align_corners=False)
-            b = nn.functional.interpolate(b, a.shape[2:], **size)
-            two = nn.functional.interpolate(torch.from_numpy(of_two)[None], one.shape, **size)[0].numpy().argmax(0)
+            b = F.interpolate(b, a.shape[2:], **size)
+            two = F.interpolate(torch.from_numpy(of_two)[None], one.shape, **size)[0].numpy().argmax(0)
         mixed.append((one, two, student(0.55 * a + 0.45 * b)[0].numpy().argmax(0)))
     expected = {
         **{name: getattr(plain, name)(logits) for name in ("entropy", "infomax", "corrc")},
@@ -136,9 +123,7 @@ def test_networks_that_say_the_same_everywhere_reach_the_limits(targets, student
 
 def shapes(shards, count):
     rows = [place.row for place in places(len(shards), count)]
-    return [
-        sample.image.shape[2:] for sample in whole_images(shards, DATA, DATA.target_size, labeled=False, rows=rows)
-    ]
+    return [sample.image.shape[2:] for sample in whole_images(shards, DATA, DATA.target_size, labeled=False, rows=rows)]
 
 
 def test_what_cannot_be_measured_is_left_out(targets):
@@ -154,7 +139,7 @@ def test_places_are_shared_in_pairs_and_do_not_depend_on_the_processes():
     assert len({place.row for place in whole}) == 9
     for world_size in (2, 3, 7):
         shares = [places(100, 9, rank, world_size) for rank in range(world_size)]
-        assert sorted(sum(shares, [])) == sorted(whole)
+        assert sorted(itertools.chain(*shares)) == sorted(whole)
         for share in shares:
             assert all(whole[whole.index(b) - 1] == a for a, b in plain.in_pairs(share) if b is not None)
     assert places(100, 4) == whole[:4]
