@@ -84,7 +84,7 @@ BENCHMARKS = (
     Benchmark(
         name="criteria",
         help="all criteria without labels, against an evaluation of 500 images of Cityscapes' sizes",
-        quick=("--repetitions 2",),
+        quick=("--repetitions 1",),
         on_a_gpu=("--encoder mit_b5",),
     ),
     Benchmark(
