@@ -194,6 +194,11 @@ class Config:
             self.data.source_size,
             "Set data.crop.",
         )
+        check(
+            self.evaluation.report_share == 0 or self.data.eval_split is not None,
+            "evaluation.report_share must be 0 where no split is scored (data.eval_split=none)",
+            self.evaluation.report_share,
+        )
         self._check_detail_crop()
         self._check_proca()
 

@@ -192,6 +192,7 @@ def test_the_lists_of_keys():
         "evaluation.window",
         "evaluation.window_stride",
         "evaluation.window_batch",
+        "evaluation.criteria_images",
         "model.checkpointing",
         "training.eval_interval",
         "training.log_interval",

@@ -76,6 +76,6 @@ def segmenting_config(config: Config, settings: Sequence[str]) -> Config:
         key: value
         for key, value in flatten(config).items()
         if key.startswith(("evaluation.", "data.streets.", "training.precision"))
-        or key in ("data.target", "data.eval_split", *_SETTABLE)
+        or key in ("data.source", "data.source_size", "data.holdout", "data.target", "data.eval_split", *_SETTABLE)
     }
     return override(Config(), {**kept, **changes})

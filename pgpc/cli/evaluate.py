@@ -1,19 +1,19 @@
-"""``pgpc evaluate``: scores of a trained network on a labeled split."""
+"""``pgpc evaluate``: scores of a trained network on a labeled split, and criteria that need no labels."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.arguments import PROTOCOL, add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
+from pgpc.cli.score_text import WRITERS, as_json, as_text
 from pgpc.config import Config, flatten
+from pgpc.evaluation.names import NETWORKS
 from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
     parser.add_argument("--split", help="labeled split of the data (default: data.eval_split of the config)")
     add_settings(parser)
+    parser.add_argument(
+        "--criteria",
+        action="store_true",
+        help="also measure the criteria for choosing without labels, on images of the train split of the data; needs "
+        "no labeled split",
+    )
     parser.add_argument("--json", action="store_true", help="print all scores as JSON in place of the table")
     parser.add_argument(
         "--out",
@@ -47,51 +53,145 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score a network on a labeled split: IoU per class and their mean, at the native size of the labels."""
-    from pgpc.data.domains import open_shards
-    from pgpc.data.loader import evaluation_samples
+    """Score a network on a labeled split: IoU per class and their mean, at the native size of the labels.
+
+    With --criteria also measure how good it seems without labels; where the config has no split to score, only that.
+    """
     from pgpc.evaluation.loaded_model import load_model
-    from pgpc.evaluation.scoring import evaluate
     from pgpc.runtime import distributed
 
     _check_files(arguments.out)
     loaded = load_model(arguments.checkpoint, arguments.network)
     config = segmenting_config(loaded.config, arguments.settings)
-    where, split = arguments.data or config.data.target, arguments.split or config.data.eval_split
-    if split is None:
-        raise ValueError("The config has no split to score (data.eval_split=none). Name a labeled one with --split.")
-    scored = open_shards(where, config.data, split)
-    _check_classes(loaded, scored)
+    where = arguments.data or config.data.target
+    scored = _open_scored(arguments, config, where)
+    if scored is not None:
+        _check_classes(loaded, scored)
+    measured = _open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
-    with distributed.process_group(device):
-        rank, world_size = distributed.rank(), distributed.world_size()
-        samples: Iterator[Any] = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
-        if rank == 0:
-            samples = _with_progress(samples, len(scored), world_size)
-        model = loaded.student.segmenter.to(device)
-        metrics = evaluate(model, samples, loaded.classes, evaluation=config.evaluation)
-    if rank != 0:
-        return
+    loaded.student.segmenter.to(device)
     figures = {
         "checkpoint": str(loaded.file),
         "network": arguments.network,
         "iteration": loaded.iteration,
         "data": where,
-        "split": split,
-        "images": len(scored),
         "protocol": _protocol(config),
-        **_figures(metrics),
     }
+    with distributed.process_group(device):
+        if scored is not None:
+            figures |= {"split": scored.split, "images": len(scored), **_figures(_score(loaded, config, scored))}
+        if measured is not None:
+            figures |= _criteria(arguments, loaded, config, measured)
+        if distributed.rank() != 0:
+            return
     for file in arguments.out:
-        _write(file, _WRITERS[file.suffix.lower()](figures))
-    print(_json(figures) if arguments.json else _table(figures), end="")
+        _write(file, WRITERS[file.suffix.lower()](figures))
+    print(as_json(figures) if arguments.json else as_text(figures), end="")
+
+
+def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> Shards | None:
+    """Open the labeled split; None where only criteria are to be measured, since there is none."""
+    from pgpc.data.domains import open_shards
+    from pgpc.data.shards.manifest import ShardError
+    from pgpc.runtime import distributed
+
+    split, scored = arguments.split or config.data.eval_split, None
+    if split is None and not arguments.criteria:
+        raise ValueError(
+            "The config has no split to score (data.eval_split=none). Name a labeled one with --split, or measure the "
+            "network without labels with --criteria."
+        )
+    try:
+        if split is not None:
+            scored = open_shards(where, config.data, split)
+            scored.check_labeled()
+    except ShardError as error:
+        if arguments.split or not arguments.criteria:
+            raise
+        scored = None
+        if distributed.rank() == 0:
+            print(f"There are criteria only, no scores: {error}", file=sys.stderr)
+    if scored is None and any(file.suffix.lower() == ".csv" for file in arguments.out):
+        raise ValueError(
+            "--out must be a .json file where no split is scored, since a .csv file has scores per class only, but got "
+            f"{', '.join(map(str, arguments.out))!r}. Name a labeled split with --split."
+        )
+    return scored
+
+
+def _score(loaded: LoadedModel, config: Config, scored: Shards) -> Metrics:
+    """Score the network on the images of all processes."""
+    from pgpc.data.loader import evaluation_samples
+    from pgpc.evaluation.scoring import evaluate
+    from pgpc.runtime import distributed
+
+    rank, world_size = distributed.rank(), distributed.world_size()
+    samples: Iterator[Any] = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
+    if rank == 0:
+        samples = _with_progress(samples, len(scored), world_size)
+    return evaluate(loaded.student.segmenter, samples, loaded.classes, evaluation=config.evaluation)
+
+
+def _open_measured(loaded: LoadedModel, config: Config, where: str) -> Shards:
+    """Open the images that criteria are measured on: those that runs are trained on, without their labels."""
+    from pgpc.data.domains import open_shards
+
+    if config.evaluation.criteria_images == 0:
+        raise ValueError(
+            "--criteria needs evaluation.criteria_images to be at least 1, but got 0. Set how many images are "
+            "measured, for example --set evaluation.criteria_images=16."
+        )
+    measured = open_shards(where, config.data, "train")
+    _check_classes(loaded, measured)
+    return measured
+
+
+def _criteria(
+    arguments: argparse.Namespace, loaded: LoadedModel, config: Config, measured: Shards
+) -> dict[str, dict[str, float] | int]:
+    """Return the criteria by name, and on how many images of the target they were measured."""
+    from pgpc.evaluation.criteria.measure import measure
+    from pgpc.evaluation.criteria.target import Networks
+    from pgpc.evaluation.loaded_model import load_model
+
+    teacher = None
+    if loaded.has_teacher:
+        # Agreement is mutual: a teacher is compared with its student.
+        other = next(name for name in NETWORKS if name != arguments.network)
+        network = loaded.student.segmenter
+        teacher = load_model(arguments.checkpoint, other).student.segmenter.to(next(network.parameters()).device)
+    found = measure(
+        Networks(loaded.student.segmenter, teacher),
+        target=measured,
+        held_out=_open_held_out(config),
+        data=config.data,
+        classes=loaded.classes,
+        evaluation=config.evaluation,
+    )
+    return {"criteria": found, "criteria_images": min(config.evaluation.criteria_images, len(measured))}
+
+
+def _open_held_out(config: Config) -> Shards | None:
+    """Open the labeled source images that the run was not trained on; None where there are none on this machine."""
+    from pgpc.data.choices import hold_out
+    from pgpc.data.domains import open_shards
+    from pgpc.runtime import distributed
+
+    if config.data.holdout == 0:
+        return None
+    try:
+        return hold_out(open_shards(config.data.source, config.data, "train"), config.data.holdout)[1]
+    except ValueError as error:
+        if distributed.rank() == 0:
+            print(f"source_mIoU is left out: {error}", file=sys.stderr)
+        return None
 
 
 def _check_files(files: Iterable[Path]) -> None:
     """Refuse what cannot be written before anything is computed."""
     for file in files:
-        if file.suffix.lower() not in _WRITERS or file.is_dir():
-            raise ValueError(f"--out must be a file that ends in {' or '.join(_WRITERS)}, but got {str(file)!r}.")
+        if file.suffix.lower() not in WRITERS or file.is_dir():
+            raise ValueError(f"--out must be a file that ends in {' or '.join(WRITERS)}, but got {str(file)!r}.")
 
 
 def _write(file: Path, text: str) -> None:
@@ -140,61 +240,3 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value if isinstance(value, int) else float(value)
-
-
-def _means(figures: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: value for name, value in figures.items() if name.startswith("mIoU")}
-
-
-def _json(figures: Mapping[str, Any]) -> str:
-    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
-
-
-def _csv(figures: Mapping[str, Any]) -> str:
-    """Write one row per class, then one per mean; empty where there is no score."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "IoU", "accuracy", "pixels"])
-    for name, iou in figures["IoU"].items():
-        writer.writerow([name, iou, figures["accuracy"][name], figures["pixels"][name]])
-    for name, mean in _means(figures).items():
-        writer.writerow([name, mean, None, None])
-    return text.getvalue()
-
-
-_WRITERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {".json": _json, ".csv": _csv}
-"""What makes the text of a file of scores, by the suffix of its name."""
-
-
-def _table(figures: Mapping[str, Any]) -> str:
-    """Write all but the confusion matrix, for people."""
-    iteration = "exported" if figures["iteration"] is None else f"iteration {figures['iteration']}"
-    protocol = figures["protocol"]
-    width, height = protocol["target_size"]
-    fit = {"inside": "resized to fit", "exact": "resized to"}[protocol["fit"]]
-    how = "whole" if protocol["window"] is None else "in windows of {window} every {window_stride}".format(**protocol)
-    total = sum(figures["pixels"].values())
-    rows = [
-        (name, _percent(iou), _percent(figures["accuracy"][name]), _percent(100 * pixels / total if total else None))
-        for (name, iou), pixels in zip(figures["IoU"].items(), figures["pixels"].values(), strict=True)
-    ]
-    names = {"mIoU": f"mIoU ({len(rows)})"}
-    means = [(names.get(name, name), _percent(mean)) for name, mean in _means(figures).items()]
-    column = max(len(row[0]) for row in [*rows, *means])
-    lines = [
-        f"{figures['network']} of {figures['checkpoint']}, {iteration}",
-        f"{figures['data']}, {figures['split']}: {figures['images']} images, {fit} {width} x {height}, {how}",
-        "",
-        f"{'%':{column}}     IoU  accuracy  share of pixels",
-        *(f"{name:{column}}  {iou:>6}  {accuracy:>8}  {share:>15}" for name, iou, accuracy, share in rows),
-        "",
-        *(f"{name:{column}}  {mean:>6}" for name, mean in means),
-        f"{'all pixels':{column}}  {'':6}  {_percent(figures['pixel_accuracy']):>8}",
-    ]
-    if None in figures["IoU"].values():
-        lines.append("A class that is neither labeled nor predicted has no IoU and is left out of the means.")
-    return "\n".join(lines) + "\n"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -40,6 +40,16 @@ class DataConfig:
         acts="from the first evaluation on, in the scores alone; the curve of one run is of one split",
         hyperparameter=False,
     )
+    holdout: int = key(
+        0,
+        doc="Labeled source images that are held out of training, chosen alike in all runs, to measure the criterion "
+        "source_mIoU; 0 holds out none. They take no part in it: neither drawn nor counted for rare classes, nor in "
+        "any bank or prototype. Each costs an evaluation what an image of the scored split does.",
+        low=0,
+        unit="images",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
     streets: StreetsConfig = field(default_factory=StreetsConfig)
     source_size: tuple[int, int] = key(
         (1280, 720),
@@ -159,7 +169,7 @@ class DataConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """How an image is segmented when it is scored."""
+    """How an image is segmented when it is scored, and what is measured beside the scores."""
 
     window: int | None = key(
         None,
@@ -188,6 +198,27 @@ class EvaluationConfig:
         unit="windows",
         phase=Phase.NEVER,
         reported=True,
+        hyperparameter=False,
+    )
+    criteria_images: int = key(
+        16,
+        doc="Images of the target's train split that the criteria are measured on at every evaluation, without their "
+        "labels and the same in all runs; all where there are fewer, and 0 measures none. Each costs three and a half "
+        "times what it costs to segment it.",
+        low=0,
+        unit="images",
+        phase=Phase.NEVER,
+        reported=True,
+        hyperparameter=False,
+    )
+    report_share: float = key(
+        0.0,
+        doc="Share of the scored images that are kept out of the choice between runs: mIoU and the IoU of the classes "
+        "are over the others, report/mIoU is over these. Which ones is the same in all runs; 0 keeps out none.",
+        low=0,
+        below=1,
+        phase=Phase.START,
+        acts="from the first evaluation on, in the scores alone; the curve of one run is of one choice of images",
         hyperparameter=False,
     )
 

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from pgpc.data.choices import hold_out, split_report
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.pack import pack
@@ -18,7 +19,7 @@ from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.data.streets.generator import write_streets
-from pgpc.runtime import storage
+from pgpc.runtime import distributed, storage
 from pgpc.runtime.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
@@ -36,14 +37,20 @@ class Domains(NamedTuple):
     """The splits that a run reads.
 
     Attributes:
-        source: The labeled train split of the source.
+        source: The labeled train split of the source, without what is held out of it.
         target: The train split of the target, used without labels; None where it is not used.
-        scored: The labeled split of the target that is evaluated; None where nothing is.
+        scored: The labeled images of the target that are evaluated; None where nothing is.
+        reported: Labeled images of the target that are evaluated, but must not be chosen by; None where there are none.
+        measured: The train split of the target, on which criteria are measured without labels; None where none are.
+        held_out: Labeled images of the source that are not trained on; None where there are none.
     """
 
     source: Shards
     target: Shards | None
     scored: Shards | None
+    reported: Shards | None = None
+    measured: Shards | None = None
+    held_out: Shards | None = None
 
 
 def open_shards(where: str, data: DataConfig, split: str) -> Shards:
@@ -77,12 +84,16 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
         ) from error
 
 
-def check_pair(data: DataConfig) -> Domains:
-    """Open and check all domains of a run, so that errors come before anything is trained.
+def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
+    """Open and check all domains of a run that is scored, so that errors come before anything is trained.
+
+    Args:
+        data: The configuration of the data.
+        report_share: Share of the scored images that are only reported, ``evaluation.report_share``.
 
     Raises:
         ValueError: Shards cannot be opened (see :func:`open_shards`) or are damaged, the source or the scored split
-            lacks labels, or their classes differ.
+            lacks labels, their classes differ, or a part of a split would have no image.
     """
     source = open_shards(data.source, data, "train")
     target = open_shards(data.target, data, "train")
@@ -94,9 +105,48 @@ def check_pair(data: DataConfig) -> Domains:
             # Of shards on S3 no changes are listed, so that this is a folder.
             remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
+    source, held_out = hold_out(source, data.holdout)
+    reported = None
     if scored is not None:
         check_classes(source, scored)
-    return Domains(source, target, scored)
+        scored, reported = split_report(scored, report_share)
+    return Domains(source, target, scored, reported, held_out=held_out)
+
+
+def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, measures: bool = False) -> Domains:
+    """Open the splits that a run reads.
+
+    Args:
+        data: The configuration of the data.
+        adapts: Whether the run trains on the target.
+        report_share: Share of the scored images that are only reported.
+        measures: Whether criteria are measured on the target.
+
+    Raises:
+        ValueError: Shards cannot be opened (see :func:`open_shards`), source and scored split differ in their classes,
+            or a part of a split would have no image.
+    """
+    source, held_out = hold_out(open_shards(data.source, data, "train"), data.holdout)
+    target = open_shards(data.target, data, "train") if adapts else None
+    scored = reported = None
+    if data.eval_split is not None:
+        scored = open_shards(data.target, data, data.eval_split)
+        check_classes(source, scored)
+        scored, reported = split_report(scored, report_share)
+    measured = None
+    if measures:
+        measured = target if target is not None else _open_measured(data)
+    return Domains(source, target, scored, reported, measured, held_out)
+
+
+def _open_measured(data: DataConfig) -> Shards | None:
+    """Open the train split of a target that is not trained on; None with a warning where there is none to open."""
+    try:
+        return open_shards(data.target, data, "train")
+    except ValueError as error:
+        if distributed.rank() == 0:
+            log.warning("There are no criteria on the target, which evaluation.criteria_images asks for: %s", error)
+        return None
 
 
 def check_classes(source: Shards, scored: Shards) -> None:

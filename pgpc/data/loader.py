@@ -99,7 +99,7 @@ class EvaluationSample(NamedTuple):
     """One image to score.
 
     Attributes:
-        image: ``(1, 3, h, w)`` float32, normalized, resized into the target's box as in training.
+        image: ``(1, 3, h, w)`` float32, normalized, resized into its domain's box as in training.
         label: ``(H, W)`` uint8 train ids at native size.
         name: of the image.
     """
@@ -227,13 +227,13 @@ class TrainingData(Dataset[Batch]):
 
 
 class _EvaluationData(Dataset[EvaluationSample]):
-    def __init__(self, shards: Shards, data: DataConfig) -> None:
-        self._shards, self._data = shards, data
+    def __init__(self, shards: Shards, data: DataConfig, box: tuple[int, int]) -> None:
+        self._shards, self._data, self._box = shards, data, box
 
     def __getitem__(self, row: int) -> EvaluationSample:
         image, label = read_image(self._shards, row), read_label(self._shards, row)
         data = self._data
-        tensor = transforms.whole_image(image, data.target_size, data.fit, data.interpolation)
+        tensor = transforms.whole_image(image, self._box, data.fit, data.interpolation)
         return EvaluationSample(tensor, label, self._shards.names[row])
 
 
@@ -288,11 +288,18 @@ def training_batches(
 
 
 def evaluation_samples(
-    shards: Shards, data: DataConfig, *, rank: int = 0, world_size: int = 1
+    shards: Shards, data: DataConfig, *, box: tuple[int, int] | None = None, rank: int = 0, world_size: int = 1
 ) -> Iterator[EvaluationSample]:
     """Return all images of a labeled split, one at a time.
 
     Rank k has rows k, k + world_size, ...: over all ranks, every image once.
+
+    Args:
+        shards: The split.
+        data: What the images are made into.
+        box: Width and height of the domain's box; None is the target's.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
 
     Raises:
         ValueError: the split has rows without label.
@@ -300,7 +307,8 @@ def evaluation_samples(
     """
     shards.check_labeled()
     rows = range(rank, len(shards), world_size)
-    return in_order(_EvaluationData(shards, data), rows, min(data.loader_workers, len(rows)))
+    samples = _EvaluationData(shards, data, box or data.target_size)
+    return in_order(samples, rows, min(data.loader_workers, len(rows)))
 
 
 def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -41,17 +41,25 @@ class _WholeImages(Dataset[WholeImage]):
 
 
 def whole_images(
-    shards: Shards, data: DataConfig, box: tuple[int, int], *, labeled: bool, rank: int = 0, world_size: int = 1
+    shards: Shards,
+    data: DataConfig,
+    box: tuple[int, int],
+    *,
+    labeled: bool,
+    rows: Sequence[int] | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[WholeImage]:
     """Return an iterator over the images of a split, which loads them in the background.
 
-    Rank k has rows k, k + world_size, ...: together the ranks have every image once.
+    Rank k has rows k, k + world_size, ..., of those that are asked for: together the ranks have every image once.
 
     Args:
         shards: The split.
         data: The configuration of the resizing and of the number of processes that load images.
         box: The width and height of the domain's box.
         labeled: Whether labels are read.
+        rows: The rows that are asked for, in their order; None for all.
         rank: The number of this process, from 0.
         world_size: The number of processes.
 
@@ -61,5 +69,5 @@ def whole_images(
     """
     if labeled:
         shards.check_labeled()
-    rows = range(rank, len(shards), world_size)
-    return in_order(_WholeImages(shards, data, box, labeled), rows, min(data.loader_workers, len(rows)))
+    share = (range(len(shards)) if rows is None else rows)[rank::world_size]
+    return in_order(_WholeImages(shards, data, box, labeled), share, min(data.loader_workers, len(share)))

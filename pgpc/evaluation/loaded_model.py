@@ -26,6 +26,7 @@ class LoadedModel(NamedTuple):
         classes: The classes that it tells apart.
         iteration: The number of optimizer steps done; None for an exported network.
         file: The file that it was read from.
+        has_teacher: Whether the file has a teacher, beside the student.
     """
 
     student: Student
@@ -33,6 +34,7 @@ class LoadedModel(NamedTuple):
     classes: ClassSet
     iteration: int | None
     file: Path
+    has_teacher: bool = False
 
 
 def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
@@ -76,7 +78,8 @@ def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> 
     config = _config(state)
     student = _empty_student(config)
     student.load_state_dict(state[network])
-    return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path)
+    has_teacher = state.get("teacher") is not None
+    return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path, has_teacher)
 
 
 def _empty_student(config: Config) -> Student:

@@ -19,6 +19,9 @@ SPACES: tuple[Space, ...] = get_args(Space)
 CRITERIA_PREFIX = "criteria/"
 """Begins the name under which a report holds a criterion, as in ``criteria/snd``."""
 
+REPORT_PREFIX = "report/"
+"""Begins the name under which a report holds a mean IoU over images that must not be chosen by, as ``report/mIoU``."""
+
 ONLINE_CRITERIA = (
     "source_mIoU",
     "entropy",

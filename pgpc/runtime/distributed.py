@@ -80,6 +80,23 @@ def broadcast_buffers(module: nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
+@contextlib.contextmanager
+def shared_buffers(module: nn.Module) -> Iterator[None]:
+    """Give a module the buffers that it has in process 0, for a while; afterwards each process has its own again.
+
+    Args:
+        module: The module; every process must enter.
+    """
+    own = [buffer.clone() for buffer in module.buffers()] if world_size() > 1 else []
+    broadcast_buffers(module)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, kept in zip(module.buffers(), own):
+                buffer.copy_(kept)
+
+
 def replicate(module: nn.Module, device: torch.device) -> nn.Module:
     """Return a module whose gradients are averaged over all processes; the module itself where there is only one."""
     if world_size() == 1:

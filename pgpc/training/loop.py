@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.config import Config
-from pgpc.data.domains import Domains, check_classes, open_shards
+from pgpc.data.domains import Domains, open_domains
 from pgpc.data.loader import Batch, evaluation_samples
+from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
@@ -23,7 +24,15 @@ from pgpc.training import remote, trunk
 from pgpc.training.averages import BANK_FILL, Progress
 from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Resume
 from pgpc.training.callbacks import NO_CALLBACKS, Callbacks, OnReport
-from pgpc.training.metrics import bank_fill, check_losses, check_parameters, curve_point, report, score
+from pgpc.training.metrics import (
+    bank_fill,
+    check_losses,
+    check_parameters,
+    curve_point,
+    measure_criteria,
+    report,
+    score,
+)
 from pgpc.training.outputs import RunOutputs, open_tracker
 
 log = logging.getLogger(__name__)
@@ -107,19 +116,19 @@ def train(
 
 def _open_domains(config: Config) -> Domains:
     """Open the splits that a run reads; warn of an encoder that starts from random weights on real images."""
-    data = config.data
-    source = open_shards(data.source, data, "train")
-    target = open_shards(data.target, data, "train") if config.adaptation.enabled else None
-    scored = None
-    if data.eval_split is not None:
-        scored = open_shards(data.target, data, data.eval_split)
-        check_classes(source, scored)
+    data, evaluation = config.data, config.evaluation
+    domains = open_domains(
+        data,
+        adapts=config.adaptation.enabled,
+        report_share=evaluation.report_share,
+        measures=evaluation.criteria_images > 0,
+    )
     if distributed.rank() == 0 and not config.model.pretrained and not data.source.startswith("streets:"):
         log.warning(
             "The encoder starts from random weights. Published figures need those of ImageNet: "
             "--set model.pretrained=FILE."
         )
-    return Domains(source, target, scored)
+    return domains
 
 
 def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, on_report: OnReport | None) -> None:
@@ -220,17 +229,27 @@ def _add_curve_point(state: TrainingState, base: Base, progress: Progress, outpu
 
 
 def _report(state: TrainingState, base: Base, progress: Progress, domains: Domains, outputs: RunOutputs) -> None:
-    """Score the student, save the state, and hand the metrics over."""
-    scores = score(state, domains.scored)
-    state.metrics = report(state, base, progress, scores)
+    """Score and measure the student, save the state, and hand the metrics over."""
+    scores, criteria = score(state, domains), measure_criteria(state, domains)
+    state.metrics = report(state, base, progress, {**scores, **criteria})
     progress.end_report()
     if outputs.tracker is not None:
-        outputs.tracker.scalars({f"eval/{name}": value for name, value in scores.items()}, state.step)
+        outputs.tracker.scalars({f"eval/{name}": value for name, value in scores.items()} | criteria, state.step)
         if scores:
             outputs.tracker.pictures(state.student, state.teacher, state.step)
-            log.info("iteration %d/%d  mIoU %.2f", state.step, state.config.training.iterations, scores["mIoU"])
+        _log_report(state, scores, criteria)
     outputs.keep_report(state)
     outputs.hand_over(state, state.metrics)
+
+
+def _log_report(state: TrainingState, scores: Mapping[str, float], criteria: Mapping[str, float]) -> None:
+    """Say how the student scores; without labels, what the criteria are."""
+    if scores:
+        found = f"mIoU {scores['mIoU']:.2f}"
+    else:
+        found = "  ".join(f"{name.removeprefix(CRITERIA_PREFIX)} {value:.3g}" for name, value in criteria.items())
+    if found:
+        log.info("iteration %d/%d  %s", state.step, state.config.training.iterations, found)
 
 
 def _should_checkpoint(outputs: RunOutputs) -> bool:

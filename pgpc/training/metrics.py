@@ -6,8 +6,13 @@ import torch
 
 from pgpc.bases.base import Base
 from pgpc.bases.state import TrainingState
+from pgpc.data.domains import Domains
 from pgpc.data.loader import evaluation_samples
 from pgpc.data.shards.reader import Shards
+from pgpc.evaluation.criteria.measure import measure
+from pgpc.evaluation.criteria.target import Networks
+from pgpc.evaluation.names import CRITERIA_PREFIX, REPORT_PREFIX
+from pgpc.evaluation.scores import Metrics
 from pgpc.evaluation.scoring import evaluate
 from pgpc.runtime import distributed
 from pgpc.training.averages import BANK_FILL, Averages, Progress
@@ -34,13 +39,13 @@ def curve_point(state: TrainingState, base: Base, progress: Progress) -> dict[st
 
 
 def report(state: TrainingState, base: Base, progress: Progress, scores: dict[str, float]) -> dict[str, float]:
-    """Return the metrics of a report: scores, means since the last report, and what is read off the state.
+    """Return the metrics of a report: what was measured, means since the last report, what is read off the state.
 
     Args:
         state: The state after the step.
         base: What tells how many images a step takes.
         progress: The run's means; every process must call this.
-        scores: What the evaluation has given; empty where nothing is scored.
+        scores: What the evaluation has given, criteria included; empty where nothing is evaluated.
     """
     averages = progress.since_report
     return {
@@ -54,19 +59,50 @@ def report(state: TrainingState, base: Base, progress: Progress, scores: dict[st
     }
 
 
-def score(state: TrainingState, scored: Shards | None) -> dict[str, float]:
-    """Return the scores of the student on a labeled split; every process must call this.
+def score(state: TrainingState, domains: Domains) -> dict[str, float]:
+    """Return the scores of the student on labeled images; every process must call this.
 
     Args:
         state: The state, whose student is scored.
-        scored: The split, or None, which gives no score.
+        domains: The run's images. Those that are only reported give ``report/mIoU`` and the like; without labeled
+            images there is no score at all.
     """
-    if scored is None:
+    if domains.scored is None:
         return {}
     distributed.broadcast_buffers(state.student)
+    scores = _evaluate(state, domains.scored).as_dict()
+    if domains.reported is not None:
+        means = _evaluate(state, domains.reported).means
+        scores |= {f"{REPORT_PREFIX}{name}": value for name, value in means.items()}
+    return scores
+
+
+def measure_criteria(state: TrainingState, domains: Domains) -> dict[str, float]:
+    """Return the criteria of the student by their names in a report; every process must call this.
+
+    They leave no trace in the state: a run that is measured learns the same, bit for bit, as one that is not.
+
+    Args:
+        state: The state, whose student is measured, and compared with its teacher where it has one.
+        domains: The run's images.
+    """
+    config, teacher = state.config, state.teacher
+    networks = Networks(state.student.segmenter, None if teacher is None else teacher.segmenter)
+    found = measure(
+        networks,
+        target=domains.measured,
+        held_out=domains.held_out,
+        data=config.data,
+        classes=state.classes,
+        evaluation=config.evaluation,
+    )
+    return {f"{CRITERIA_PREFIX}{name}": value for name, value in found.items()}
+
+
+def _evaluate(state: TrainingState, scored: Shards) -> Metrics:
     config = state.config
     samples = evaluation_samples(scored, config.data, rank=distributed.rank(), world_size=distributed.world_size())
-    return evaluate(state.student.segmenter, samples, state.classes, evaluation=config.evaluation).as_dict()
+    return evaluate(state.student.segmenter, samples, state.classes, evaluation=config.evaluation)
 
 
 def check_losses(averages: Averages, step: int) -> None:

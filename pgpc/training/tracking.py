@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from pgpc.classes import ClassSet, colorize
 from pgpc.config import Config, flatten, hyperparameter_keys
-from pgpc.evaluation.names import Space
+from pgpc.evaluation.mode import evaluating
+from pgpc.evaluation.names import CRITERIA_PREFIX, Space
 from pgpc.evaluation.overlay import paint, photo
 from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
@@ -80,13 +80,13 @@ class Tracker:
             self._writer.add_scalar(name, value, step)
 
     def copy_curves(self, folder: Path) -> None:
-        """Add the curves that a run with its event files in `folder` has of losses and scores, at their own times."""
+        """Add the curves that a run with its event files in `folder` has, but for the bank's, at their own times."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # all points
         for tag in events.Tags()["scalars"]:
             # Which parts of the memory bank there are, all empty, depends on settings of the contrast.
-            if tag.startswith(("train/", "eval/")) and not tag.startswith(f"train/{BANK_FILL}"):
+            if tag.startswith(("train/", "eval/", CRITERIA_PREFIX)) and not tag.startswith(f"train/{BANK_FILL}"):
                 for point in events.Scalars(tag):
                     self._writer.add_scalar(tag, point.value, point.step, point.wall_time)
 
@@ -109,13 +109,13 @@ class Tracker:
             step: Optimizer steps done.
         """
         for image, label, name in self._samples:
-            with _evaluating(student):
+            with evaluating(student):
                 on_device = image.to(next(student.parameters()).device)
                 ids = predict(student.segmenter, on_device, label.shape, evaluation=self._config.evaluation)
             painted = [colorize(shown, self._classes) for shown in (label, ids.cpu().numpy())]
             self._add_image("input, label, prediction", name, [photo(image, label.shape), *painted], step)
             if teacher is not None:
-                with _evaluating(teacher):
+                with evaluating(teacher):
                     scores = logits(teacher.segmenter, on_device, evaluation=self._config.evaluation)
                 self._add_image(f"selected by {', '.join(WAYS)}", name, self._selected(image, scores), step)
         if step == self._config.training.iterations:
@@ -137,7 +137,7 @@ class Tracker:
             return
         space: Space = "projection" if student.projection is not None else "decoder"
         features = []
-        with _evaluating(student):
+        with evaluating(student):
             for i, (image, label, _) in enumerate(self._samples):
                 map_ = feature_map(student, image.to(next(student.parameters()).device), space)
                 features.append(features_at(map_, *pixels.of_image(i), label.shape))
@@ -171,15 +171,3 @@ def _hyperparameters(config: Config, compared: Sequence[str] | None) -> dict[str
         plays = config.contrast.enabled or not key.startswith("contrast.") or key == "contrast.enabled"
         found[name] = flat[key] if is_number else str(flat[key]), plays
     return found
-
-
-@contextlib.contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode; afterwards every module is in the mode that it was in."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

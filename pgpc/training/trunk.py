@@ -220,7 +220,7 @@ def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
     check(record.iterations > 0, f"The trunk in {folder} must be complete", record.iterations, "Resume it.")
     ours = influences(base.config, processes=distributed.world_size(), device=state.device.type)
     theirs = record.influences
-    differ = [name for name in {**theirs, **ours} if name != _CODE and theirs.get(name) != ours.get(name)]
+    differ = [name for name in {**theirs, **ours} if name != _CODE and _differs(name, theirs, ours)]
     if differ:
         listing = "; ".join(f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here" for name in differ)
         raise ValueError(
@@ -244,6 +244,18 @@ def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
     _load_optimizer(state.optimizer, saved["optimizer"])
     state.step = saved["step"]
     return record
+
+
+def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Return whether a trunk and a run that is to be forked from it differ in something that bears on both.
+
+    A trunk that was trained before there was a key was trained as with its default; where the key says what is measured
+    beside the training, the trunk's reports lack it, and no more.
+    """
+    if name in theirs or name not in flatten(Config()):
+        return bool(theirs.get(name) != ours.get(name))
+    info = field_of(name)
+    return info.phase is not Phase.NEVER and ours[name] != json.loads(json.dumps(info.default))
 
 
 def _load_all_but_head(network: nn.Module, saved: Mapping[str, Any]) -> None:

@@ -82,6 +82,12 @@ BENCHMARKS = (
         on_a_gpu=("--encoder mit_b5 --detail 512",),
     ),
     Benchmark(
+        name="criteria",
+        help="all criteria without labels, against an evaluation of 500 images of Cityscapes' sizes",
+        quick=("--repetitions 1",),
+        on_a_gpu=("--encoder mit_b5",),
+    ),
+    Benchmark(
         name="memory",
         help="peak memory of a training step with contrast, against its base",
         on_a_gpu=("",),

@@ -12,7 +12,7 @@ import pytest
 
 from pgpc.data import domains
 from pgpc.data.config import DataConfig
-from pgpc.data.domains import check_pair, open_shards
+from pgpc.data.domains import check_pair, open_domains, open_shards
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.verify import verify
 from pgpc.data.streets.config import StreetsConfig
@@ -125,6 +125,40 @@ def test_check_pair(cache: Path) -> None:
     assert (pair.target.split, pair.scored.split) == ("train", "val")
     with pytest.raises(ShardError, match="'test' was asked for"):
         check_pair(DataConfig(streets=STREETS, eval_split="test"))
+
+
+def test_check_pair_parts_the_data(cache: Path) -> None:
+    pair = check_pair(DataConfig(streets=STREETS, holdout=1), 0.5)
+    assert (len(pair.source), len(pair.held_out), len(pair.scored), len(pair.reported)) == (2, 1, 1, 1)
+    with pytest.raises(ValueError, match="data.holdout must be smaller"):
+        check_pair(DataConfig(streets=STREETS, holdout=3))
+    with pytest.raises(ValueError, match="evaluation.report_share must leave"):
+        check_pair(DATA, 0.9)
+
+
+def test_a_run_opens_what_it_reads(cache: Path) -> None:
+    domains = open_domains(DATA, adapts=True)
+    assert (domains.target.split, domains.scored.split) == ("train", "val")
+    assert domains.reported is domains.measured is domains.held_out is None
+    data = DataConfig(streets=STREETS, holdout=1)
+    domains = open_domains(data, adapts=False, report_share=0.5, measures=True)
+    assert domains.target is None and domains.measured.split == "train"
+    assert (len(domains.source), len(domains.held_out), len(domains.scored), len(domains.reported)) == (2, 1, 1, 1)
+    assert set(domains.source.names).isdisjoint(domains.held_out.names)
+    domains = open_domains(DataConfig(streets=STREETS, eval_split=None), adapts=True, measures=True)
+    assert domains.scored is None and domains.measured is domains.target
+
+
+def test_a_target_that_nothing_needs_may_be_missing(
+    cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run on the source alone goes on without the criteria, and says so; one that adapts needs the target."""
+    data = DataConfig(streets=STREETS, target=str(tmp_path / "nowhere"), eval_split=None)
+    domains = open_domains(data, adapts=False, measures=True)
+    assert domains.measured is None
+    assert "There are no criteria on the target, which evaluation.criteria_images asks for: " in caplog.text
+    with pytest.raises(ShardError, match="nowhere"):
+        open_domains(data, adapts=True, measures=True)
 
 
 def test_check_pair_compares_classes(cache: Path, tmp_path: Path) -> None:

@@ -373,6 +373,11 @@ def test_every_image_is_scored_once(pair: Path, workers: int) -> None:
         torch.from_numpy(label)
 
 
+def test_images_may_be_scored_in_another_box_than_the_targets(pair: Path) -> None:
+    val, data = Shards.open(pair / "target", "val"), _config(**{"data.target_size": (64, 32)}).data
+    assert next(evaluation_samples(val, data, box=(96, 48))).image.shape == (1, 3, 48, 96)
+
+
 def test_more_processes_than_images(pair: Path) -> None:
     val = Shards.open(pair / "target", "val")
     data = _config(**{"data.loader_workers": 2}).data

@@ -50,6 +50,17 @@ def test_the_ranks_together_have_every_image_once(gta: Path) -> None:
         assert torch.equal(sample.image, image) and sample.label is None
 
 
+def test_some_rows_come_in_their_order_and_are_shared(gta: Path) -> None:
+    shards, data = Shards.open(gta / "out", "train"), DataConfig(loader_workers=0)
+    whole = [sample.image for sample in whole_images(shards, data, BOX, labeled=False)]
+    rows = [3, 0, 4]
+    some = [sample.image for sample in whole_images(shards, data, BOX, labeled=False, rows=rows)]
+    assert all(torch.equal(image, whole[row]) for row, image in zip(rows, some, strict=True))
+    share = [sample.image for sample in whole_images(shards, data, BOX, labeled=False, rows=rows, rank=1, world_size=2)]
+    assert len(share) == 1 and torch.equal(share[0], whole[0])
+    assert not list(whole_images(shards, data, BOX, labeled=False, rows=[]))
+
+
 def test_labels_must_be_there_where_they_are_read(tmp_path: Path) -> None:
     write_folder(tmp_path / "raw")
     pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "raw/classes.json")

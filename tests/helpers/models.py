@@ -38,5 +38,21 @@ class Counts(Paints):
         return torch.cat([mean, torch.full_like(mean, self.constant)], dim=1)
 
 
+class Colors(nn.Module):
+    """Finds the color that a pixel has most of, comparing it with its neighborhood on one side."""
+
+    align_corners = False
+
+    def __init__(self, strength=1.0, shift=0.0):
+        super().__init__()
+        self.strength = nn.Parameter(torch.tensor(strength))
+        self.shift = shift
+
+    def forward(self, images):
+        small = nn.functional.avg_pool2d(images, 4)
+        bias = torch.tensor([self.shift, 0.0, 0.0]).view(3, 1, 1)
+        return self.strength * (small + 0.3 * small.roll(1, dims=3)) + bias
+
+
 def windows(window, stride, batch=1):
     return EvaluationConfig(window=window, window_stride=stride, window_batch=batch)

@@ -31,6 +31,9 @@ def _process(rank: int, port: int, folder: Path) -> None:
     with distributed.process_group(CPU):
         x = torch.tensor([1.0, 10.0]) * (rank + 1)
         module = _module(rank)
+        with distributed.shared_buffers(module):
+            shared = module[1].running_mean.clone()
+        own = module[1].running_mean.clone()
         distributed.broadcast_buffers(module)
         replica = distributed.replicate(nn.Linear(1, 1, bias=False), CPU)
         with torch.no_grad():
@@ -46,6 +49,7 @@ def _process(rank: int, port: int, folder: Path) -> None:
                 "gathered": distributed.all_gather(x),
                 "sum": distributed.all_reduce_sum(x),
                 "mean": module[1].running_mean,
+                "mean for a while": (shared, own),
                 "replicated": isinstance(replica, DistributedDataParallel),
                 "averaged": averaged,
                 "own": next(replica.parameters()).grad,
@@ -68,6 +72,7 @@ def test_two_processes(tmp_path: Path) -> None:
         assert found["sum"].tolist() == [3.0, 30.0]
         assert found["gathered"].tolist() == [[1.0, 10.0], [2.0, 20.0]]
         assert found["mean"].tolist() == [0.0]  # process 0's
+        assert [mean.item() for mean in found["mean for a while"]] == [0.0, rank]
         assert found["replicated"] and found["averaged"].tolist() == [[0.5]]
         assert found["own"].tolist() == [[float(rank)]]
 

@@ -24,21 +24,30 @@ _READ = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 class Shards:
-    """One split of a folder of shards. Rows are read when asked for; a pickle holds only folder and split.
+    """One split of a folder of shards, or a part. Rows are read when asked for; a pickle holds only how to open it.
 
-    It is made by :meth:`open`.
+    It is made by :meth:`open`, and a part of it by :meth:`take`.
 
     Args:
         folder: The folder, or its address on S3.
         split: The name of the split.
         classes: The classes, by train id.
         tables: The contents of its files, of at least one.
+        rows: The rows of the split that `tables` hold, ascending; None for all.
     """
 
-    def __init__(self, folder: Path | str, split: str, classes: ClassSet, tables: Sequence[pa.Table]) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        split: str,
+        classes: ClassSet,
+        tables: Sequence[pa.Table],
+        rows: np.ndarray | None = None,
+    ) -> None:
         self.folder = folder
         self.split = split
         self.classes = classes
+        self._rows = rows
         # Concatenating tables makes a list of their chunks; the rows stay where they are.
         self._table = pa.concat_tables(tables)
 
@@ -71,8 +80,23 @@ class Shards:
         ]
         return cls(folder, split, manifest.classes, tables)
 
-    def __reduce__(self) -> tuple[Callable[..., Shards], tuple[Path | str, str]]:
-        return Shards.open, (self.folder, self.split)
+    def __reduce__(self) -> tuple[Callable[..., Shards], tuple[Path | str, str, np.ndarray | None]]:
+        return _reopened, (self.folder, self.split, self._rows)
+
+    def take(self, rows: Sequence[int]) -> Shards:
+        """Return a part of the split, which is all that can be read through it; nothing is copied.
+
+        Args:
+            rows: Numbers of rows, ascending and at least one; the part numbers them anew from 0.
+        """
+        numbers = np.asarray(rows, dtype=np.int64)
+        assert len(numbers) and (np.diff(numbers) > 0).all(), "a part has rows in their order"
+        # Slices lie where the rows do, so rows that follow one another are one slice.
+        ends = np.flatnonzero(np.diff(numbers) > 1) + 1
+        slices = [self._table.slice(int(run[0]), len(run)) for run in np.split(numbers, ends)]
+        return Shards(
+            self.folder, self.split, self.classes, slices, numbers if self._rows is None else self._rows[numbers]
+        )
 
     def __len__(self) -> int:
         rows: int = self._table.num_rows
@@ -131,6 +155,12 @@ class Shards:
         """Return the label of a row as encoded train ids; None where there is none."""
         label: bytes | None = self._table["label"][index].as_py()
         return label
+
+
+def _reopened(folder: Path | str, split: str, rows: np.ndarray | None) -> Shards:
+    """Return what a pickle of a split, or of a part, stands for."""
+    shards = Shards.open(folder, split)
+    return shards if rows is None else shards.take(rows.tolist())
 
 
 def open_table(path: Path, where: Path | str, file: FileEntry, num_classes: int) -> pa.Table:
