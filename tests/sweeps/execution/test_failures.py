@@ -124,7 +124,6 @@ def broken(start: Callable[..., Any], tiny: list[str], tmp_path_factory: pytest.
     return {"folder": folder, "codes": codes, "outputs": [first.output, second.output], "states": after_first}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_sweep_whose_runs_fail_alike_stops_with_the_cause(broken: dict[str, Any]) -> None:
     said = broken["outputs"][0]
@@ -134,7 +133,6 @@ def test_a_sweep_whose_runs_fail_alike_stops_with_the_cause(broken: dict[str, An
     assert broken["states"][:2] == [TrialState.FAIL] * 2 and len(broken["states"]) <= 3, "before the budget is burnt"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_failed_trials_are_trained_again_under_their_numbers(broken: dict[str, Any]) -> None:
     said = broken["outputs"][1]
