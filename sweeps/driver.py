@@ -171,8 +171,8 @@ def _check_scheduler(sweep: Sweep) -> None:
     """Check what the scheduler of a search is to do with its trials."""
     options, first = sweep.options, sweep.options.first_rung
     schedulers.make_pruner(options, sweep.config, SELECTION)
-    alike = trunk.refusal(sweep.config, list(sweep.space)) is None
-    if first is not None and alike and first <= sweep.config.contrast.start:
+    early = first is not None and first <= sweep.config.contrast.start
+    if early and trunk.refusal(sweep.config, list(sweep.space)) is None:
         raise ValueError(
             f"--first-rung must be more than {sweep.config.contrast.start}, contrast.start, because the trials of this "
             f"search are alike until then, but got {first}. Give more, or change contrast.start with --set."

@@ -57,7 +57,7 @@ class Run:
         pause: Whether it is to be stopped until others have come as far.
         error: Why it has failed, or why one of its processes has.
         reported: Whether this driver has had a report of it.
-        steps: Iterations whose evaluation the study holds already.
+        steps: Iterations whose evaluation the study holds already, with numbers for what trials are chosen by.
     """
 
     label: str
@@ -209,7 +209,7 @@ class StudySearcher(Searcher):
             if self._has_values and self._selection.has(metrics):
                 run.trial.report(metrics[self._selection.metrics[0]], step)
             replicates.add_to_curves(run.trial, metrics)
-            run.steps.add(step)
+            run.steps |= {step} if self._selection.has(metrics) else set()
         replicates.set_metrics(run.trial, run.seed, self._seeds, metrics)
         if self._selection.is_rank:
             run.rank_score = self._rank_score(run)
@@ -436,7 +436,7 @@ class StudySearcher(Searcher):
             trial=trial,
             selection=self._selection,
             metrics=replicates.metrics(trial, seed, self._seeds),
-            steps=set(replicates.curves(stored(trial))),
+            steps={i for i, report in replicates.curves(stored(trial)).items() if self._selection.has(report)},
         )
 
     def _own_trials(self) -> list[FrozenTrial]:
