@@ -375,6 +375,10 @@ def test_a_driver_killed_at_any_moment_loses_and_duplicates_nobody(tmp_path: Pat
         (["--scheduler", "asha", "--population", "3"], "--population belongs to --scheduler pbt"),
         (["--scheduler", "asha", "--brackets", "9"], "--brackets must be at most"),
         (["--brackets", "2"], "--brackets belongs to --scheduler asha"),
+        (["--scheduler", "asha", "--first-rung", "40"], "--first-rung must be more than 40, contrast.start"),
+        (["--scheduler", "asha", "--first-rung", "106"], "--first-rung must be at most 105, the last evaluation"),
+        (["--scheduler", "median", "--reduction-factor", "3"], "--reduction-factor belongs to --scheduler asha"),
+        (["--retry-failed"], "--retry-failed goes with --resume"),
         (["--table", "12"], "--table runs rows that are given, so there is no --scheduler"),
     ],
 )
