@@ -46,7 +46,7 @@ def test_a_rung_that_would_be_the_end_is_none() -> None:
     assert halving_rungs(changed(eval_interval=30), None, 2) == [60]
     assert halving_rungs(changed(eval_interval=70), None, 2) == [70]
     assert halving_rungs(changed(eval_interval=100), None, 2) == []
-    late = pgpc.override(CONFIG, {"contrast.start": 100})
+    late = pgpc.override(CONFIG, {"contrast.start": 95})
     assert halving_rungs(late, None, 2) == [] == warm_rungs(late, None)
 
 
