@@ -13,7 +13,7 @@ from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, check_value, rul
 from sweeps.definition.paper_tables import ABLATIONS, BASES, TABLES_OF_BASES
 from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION
 from sweeps.search.samplers import SAMPLERS
-from sweeps.search.schedulers import SCHEDULERS
+from sweeps.search.schedulers import SCHEDULERS, owners
 
 EXAMPLES = """examples:
   python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
@@ -106,7 +106,7 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
         type=_option("trials", _whole),
         metavar="N",
         help=f"trials of the search, failed ones included (default: {DEFAULT_TRIALS}; with --search grid the whole "
-        "grid)",
+        "grid, and never more)",
     )
     group.add_argument(
         "--time-budget",
@@ -153,7 +153,7 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
         action="append",
         metavar="PARAMETERS",
         help="try these parameters next: KEY=VALUE,KEY=VALUE, other keys as in the preset, or a JSON file with a list "
-        "of objects; repeatable. Each counts as a trial",
+        "of objects; repeatable. Each counts as a trial; --trials is raised where it is too small for them",
     )
     group.add_argument(
         "--warm-start",
@@ -170,13 +170,26 @@ def _add_schedule(group: argparse._ArgumentGroup) -> None:
         help=f"which trials are stopped early. {_list({s.name: s.help for s in SCHEDULERS.values()})} "
         f"(default: {DEFAULTS.scheduler}; with several objectives none)",
     )
-    with_brackets = " or ".join(s.name for s in SCHEDULERS.values() if s.has_brackets)
     group.add_argument(
         "--brackets",
         type=_option("brackets", _whole),
         metavar="N",
-        help=f"of {with_brackets}: trials take turns in N brackets, each with its first rung one later than the one "
-        f"before, and compete within theirs only (default: {DEFAULTS.brackets})",
+        help=f"of {_owners('brackets')}: trials take turns in N brackets, each with its first rung one later than the "
+        f"one before, and compete within theirs only (default: {DEFAULTS.brackets})",
+    )
+    group.add_argument(
+        "--first-rung",
+        type=_option("first_rung", _whole),
+        metavar="ITERATIONS",
+        help=f"of {_owners('first_rung')}: from when on trials are stopped; rungs lie at evaluations, and none at the "
+        "last one (default: after 1 / FACTOR^2 of the iterations with contrast, of median after a quarter)",
+    )
+    group.add_argument(
+        "--reduction-factor",
+        type=_option("reduction_factor", _whole),
+        metavar="FACTOR",
+        help=f"of {_owners('reduction_factor')}: one of so many trials goes on at a rung, and each rung is at so many "
+        f"times the iterations with contrast of the one before (default: {DEFAULTS.reduction_factor})",
     )
     sizes = {s.name: s.population for s in SCHEDULERS.values() if s.population is not None}
     group.add_argument(
@@ -222,6 +235,13 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         help="trials at the same time (default: as many as fit)",
     )
     group.add_argument(
+        "--max-failures",
+        type=_option("max_failures", _whole),
+        metavar="N",
+        help="stop the sweep when N runs in a row have failed alike; it can be resumed once the cause is removed "
+        f"(default: {DEFAULTS.max_failures})",
+    )
+    group.add_argument(
         "--address", metavar="HOST:PORT", help="Ray cluster to join, or auto (default: this machine alone)"
     )
 
@@ -240,6 +260,12 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help="resume the sweep NAME, or the newest one: finished trials are kept, interrupted ones continue from "
         "their last checkpoint. Flags that are not given are those of the first time",
+    )
+    group.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="with --resume: train the trials again that have failed, under their numbers and from their last "
+        "checkpoints; a failed base is trained again in any case",
     )
     group.add_argument(
         "--json",
@@ -300,6 +326,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _tables(text: str) -> tuple[int, ...]:
     return ABLATIONS if text == "all" else tuple(sorted(set(_wholes(text))))
+
+
+def _owners(option: str) -> str:
+    """Return the schedulers that an option belongs to, by the name of its field."""
+    return " or ".join(owners(option))
 
 
 def _list(meanings: dict[str, str]) -> str:

@@ -17,15 +17,17 @@ from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
-from sweeps.common.names import Event
+from sweeps.common.names import METRIC, Event, Kind, Status
+from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.words import as_flag_value, count, listed
 from sweeps.definition.folder import RESULTS_FILE, own_folder
 from sweeps.definition.objectives import check_workers
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep, resumed_sweep
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
-from sweeps.execution import resources, trunk
+from sweeps.execution import failures, resources, trunk
 from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, remedy
 from sweeps.execution.tune_run import Interruption, execute, stop_gracefully
 from sweeps.finalize import finish
@@ -38,14 +40,20 @@ from sweeps.reporting.write import attempt
 from sweeps.results.labels import label_rows
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row, collect, write_parquet
-from sweeps.search import schedulers
+from sweeps.search import points, replicates, schedulers
+from sweeps.search.informed import Informed
 from sweeps.search.population import Population, check_population
-from sweeps.search.samplers import check_sampler, make_sampler
+from sweeps.search.samplers import check_sampler, find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
-from sweeps.search.study import check_study, open_studies, study_url
+from sweeps.search.study import begun_points, check_study, open_studies, study_file, study_names, study_url
 from sweeps.search.trial_spec import TrialSpec, Workers
-from sweeps.search.warm_start import add_trials, open_earlier, read_params
+from sweeps.search.warm_start import add_trials, check_warm_start, open_earlier, read_params
 
+SELECTION = Selection.parse(METRIC)
+"""What the trials of a sweep are chosen by."""
+REPEATED_FAILURES = 4
+"""Exit code of a sweep that was stopped because its runs fail alike."""
+_MANY = 6  # rungs that are too many to be listed
 _DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
 
 
@@ -57,13 +65,15 @@ class Setup:
         sweep: The sweep; its sweep.json is written.
         workers: The workers of every run.
         concurrency: The number of runs at the same time.
-        enqueued: Parameters that the user wants tried next.
+        points: Parameters of the trials that are to be begun next, which need no search.
+        notes: Sentences on what is done otherwise than it was asked for.
     """
 
     sweep: Sweep
     workers: Workers
     concurrency: int
-    enqueued: list[dict[str, Any]]
+    points: list[dict[str, Any]]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def command(given: Mapping[str, Any]) -> int:
@@ -126,11 +136,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     options = sweep.options
     _check_configs(sweep)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
-    schedulers.make_pruner(options.scheduler, sweep.config, options.brackets)
+    _check_scheduler(sweep)
     if options.population is not None:
         num_enqueued = len(enqueued) + len(sweep.known)
         check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
     if options.warm_start:
+        check_warm_start(SELECTION)
         open_earlier(options.warm_start, sweep.objectives)
     stack.enter_context(own_folder(sweep.folder))
     if given.get("resume") is not None:
@@ -144,9 +155,43 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     slots = resources.trial_slots(nodes, workers)
     if (options.concurrency or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
+    notes = _reopen(sweep) if given.get("resume") is not None else []
+    begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
+    agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
+    if sweep.is_search:
+        sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, trials=agenda.num_trials))
     sweep.save()
     concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
-    return Setup(sweep=sweep, workers=workers, concurrency=concurrency, enqueued=enqueued)
+    return Setup(
+        sweep=sweep, workers=workers, concurrency=concurrency, points=agenda.points, notes=[*notes, *agenda.notes]
+    )
+
+
+def _check_scheduler(sweep: Sweep) -> None:
+    """Check what the scheduler of a search is to do with its trials."""
+    options, first = sweep.options, sweep.options.first_rung
+    schedulers.make_pruner(options, sweep.config, SELECTION)
+    early = first is not None and first <= sweep.config.contrast.start
+    if early and trunk.refusal(sweep.config, list(sweep.space)) is None:
+        raise ValueError(
+            f"--first-rung must be more than {sweep.config.contrast.start}, contrast.start, because the trials of this "
+            f"search are alike until then, but got {first}. Give more, or change contrast.start with --set."
+        )
+    if options.retry_failed and options.population is not None:
+        raise ValueError(
+            "--retry-failed trains failed trials again, but with --scheduler pbt others have taken their places. Leave "
+            "it out."
+        )
+
+
+def _reopen(sweep: Sweep) -> list[str]:
+    """Have a failed base trained again, and the failed trials if that is asked for; return what to say about it."""
+    name, reference = study_names(sweep.folder)
+    wanted = {"base": reference} if sweep.is_search else {}
+    wanted |= {"trials": name} if sweep.options.retry_failed else {}
+    found = {what: reopen_failed(study_file(sweep.folder), n, replicates.is_of_failure) for what, n in wanted.items()}
+    labels = [*["base"] * bool(found.get("base")), *(f"{number:04d}" for number in found.get("trials", ()))]
+    return [f"Failed before, and trained again: {listed(labels)}."] if labels else []
 
 
 def _described_sweep(given: Mapping[str, Any]) -> Sweep:
@@ -209,17 +254,29 @@ class Driver:
         # Each driver continues the random numbers elsewhere, or a resumed search would suggest again what it has tried.
         seed = config.seed + 1000 * len(self._sweep.drivers)
         # The paper's tables have bases of their own.
+        sampler = make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials)
         self._study, self._reference = open_studies(
             study_url(self._sweep.folder),
             self._sweep.folder.name,
-            make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials),
-            schedulers.make_pruner(self._scheduler, config, self._options.brackets),
+            Informed(
+                sampler,
+                ranks_pruned=find_sampler(self._options.search).ranks_pruned,
+                selection=SELECTION,
+                seeds=self._sweep.seeds,
+                objectives=self._sweep.objectives,
+            ),
+            schedulers.make_pruner(self._scheduled, config, SELECTION),
             objectives=self._sweep.objectives,
             reference=self._sweep.is_search,
         )
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)
-        self._terminal: Terminal = open_terminal(out, self._sweep, self._rows())
+        rows = self._rows()
+        self._failures = failures.RepeatedFailures(
+            self._options.max_failures,
+            has_ended_well=any(r.kind == Kind.SEARCH and r.status in (Status.COMPLETE, Status.PRUNED) for r in rows),
+        )
+        self._terminal: Terminal = open_terminal(out, self._sweep, rows)
         # Both take longer the more trials there are.
         self._written = (
             Throttle(self._write_rows, share=0.05),
@@ -239,7 +296,7 @@ class Driver:
             StorageFault: The results cannot be written; the text says why.
         """
         signals: list[int] = []
-        self._terminal.write(describe(self._setup))
+        self._terminal.write("\n".join([describe(self._setup), *self._setup.notes]))
         searcher = self._make_searcher()
         self._tell_searcher()
         with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal:
@@ -258,12 +315,15 @@ class Driver:
         code = finish(self._sweep, self._rows(), signals, self._terminal, answer)
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
+        if self._interruption.failures and not signals:
+            print(failures.remedy(self._interruption.failures, self._sweep.resume_command), file=sys.stderr)
+            return REPEATED_FAILURES
         return code
 
     @property
-    def _scheduler(self) -> str:
-        """The scheduler of the trials; the rows of the paper's tables are trained to their ends."""
-        return self._options.scheduler if self._sweep.is_search else "none"
+    def _scheduled(self) -> SweepOptions:
+        """The options with the scheduler of the trials; the rows of the paper's tables are trained to their ends."""
+        return self._options if self._sweep.is_search else dataclasses.replace(self._options, scheduler="none")
 
     def _execute(self, searcher: RunSearcher) -> None:
         execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder)
@@ -275,8 +335,9 @@ class Driver:
             population = Population(
                 self._study,
                 space=sweep.space,
+                selection=SELECTION,
                 size=self._options.population,
-                rungs=schedulers.rungs(self._scheduler, sweep.config),
+                rungs=schedulers.rungs(self._scheduled, sweep.config),
                 iterations=sweep.config.training.iterations,
                 seed=sweep.config.seed,
                 trials=sweep.trials_folder,
@@ -285,11 +346,12 @@ class Driver:
             self._study,
             self._reference,
             space=sweep.space,
-            known=sweep.known,
+            known=self._setup.points,
             num_trials=sweep.num_trials,
             iterations=sweep.iterations,
             make_spec=self._make_spec,
             on_event=self._on_event,
+            selection=SELECTION,
             seeds=sweep.seeds,
             side_by_side=not sweep.is_search,
             when=sweep.when,
@@ -298,7 +360,7 @@ class Driver:
         )
 
     def _tell_searcher(self) -> None:
-        """Tell the study what the user knows: trials of an earlier one, and parameters to be tried next."""
+        """Tell the study about the trials of an earlier one."""
         where = self._options.warm_start
         if where:
             old = open_earlier(where, self._sweep.objectives)
@@ -307,8 +369,6 @@ class Driver:
                 f"The search is told about {fitting} of the {count(complete, 'complete trial')} of {where}, "
                 "those that lie in its space."
             )
-        for params in self._setup.enqueued:
-            self._study.enqueue_trial(params, skip_if_exists=True)
 
     def _make_spec(self, label: str, params: dict[str, Any], seed: int) -> TrialSpec:
         config = self._sweep.trial_config(params, seed)
@@ -325,6 +385,7 @@ class Driver:
         self._terminal.event(event, run)
         if event.ends_run:
             note_outcome(self._sweep.trials_folder / run.label, event, run)
+        self._interruption.note_failures(self._failures.note(event, run))
         for write in self._written:
             write(due=event in _DUE)
 
@@ -348,7 +409,7 @@ def describe(setup: Setup) -> str:
     sweep, options = setup.sweep, setup.sweep.options
     if sweep.is_search:
         what = f"a search of {count(sweep.num_trials, 'trial')} around the preset {options.preset}"
-        how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}"
+        how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}{_places(sweep)}"
         if len(sweep.objectives) > 1:
             how += f", objectives {listed(sweep.objectives)}"
     else:
@@ -362,3 +423,13 @@ def describe(setup: Setup) -> str:
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
         f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}"
     )
+
+
+def _places(sweep: Sweep) -> str:
+    """Return at which iterations the scheduler of a search compares trials."""
+    rungs = [str(rung) for rung in schedulers.rungs(sweep.options, sweep.config)]
+    if rungs:
+        return f" at {listed(rungs if len(rungs) < _MANY else [rungs[0], '..', rungs[-1]])}"
+    if schedulers.find_scheduler(sweep.options.scheduler).options:
+        return " (which stops no trial: there is no evaluation between contrast.start and the end)"
+    return ""

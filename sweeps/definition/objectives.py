@@ -60,6 +60,8 @@ OBJECTIVES: Mapping[str, Objective] = {
 """Every objective by its name."""
 DIRECTIONS: Mapping[str, str] = {name: objective.direction for name, objective in OBJECTIVES.items()}
 """Which way is better, by the objective's name."""
+COSTS = frozenset(name for name, objective in OBJECTIVES.items() if objective.direction == "minimize")
+"""Names of the objectives beside the score."""
 
 
 def are_objectives(names: Sequence[str]) -> bool:

@@ -44,6 +44,7 @@ def _is_share(value: Any) -> bool:
 
 
 _POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")
+_FACTOR = _Rule(lambda value: _is_whole(value) and value >= 2, "a whole number of at least 2")
 _NATURAL = _Rule(lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
 _SHARE = _Rule(_is_share, "a whole number, or a share below 1")
 _SECONDS = _Rule(lambda value: isinstance(value, (int, float)) and value > 0, "a time such as 900, 30m or 2h")
@@ -119,6 +120,10 @@ class SweepOptions:
     """Name of what stops trials early, of :data:`sweeps.search.schedulers.SCHEDULERS`."""
     brackets: int = _option(1, rule=_POSITIVE, identifies=True, of_search=True)
     """Number of brackets of the scheduler "asha"."""
+    first_rung: int | None = _option(None, rule=_POSITIVE, identifies=True, of_search=True)
+    """Iteration from which on the schedulers "asha" and "median" stop trials; None for what the config suggests."""
+    reduction_factor: int = _option(2, rule=_FACTOR, identifies=True, of_search=True)
+    """Of how many trials at a rung the scheduler "asha" lets one go on."""
     population: int | None = _option(None, rule=_POSITIVE, identifies=True, of_search=True)
     """Trials that the scheduler "pbt" trains to the end; None for its default, and for other schedulers."""
     space: str | None = _option(None, identifies=True, of_search=True)
@@ -139,6 +144,8 @@ class SweepOptions:
     """GPUs that each of them occupies; None for 1 where the cluster has any, and else 0."""
     concurrency: int | None = _option(None, rule=_POSITIVE)
     """Trials at the same time; None for as many as fit."""
+    max_failures: int = _option(3, rule=_POSITIVE)
+    """Failures of the same kind in a row after which the sweep stops; see :mod:`sweeps.execution.failures`."""
     address: str | None = _option(None)
     """Ray cluster to join, HOST:PORT or "auto"; None for this machine alone."""
     storage: str = _option("./results")
@@ -147,6 +154,8 @@ class SweepOptions:
     """Name of the sweep, and of its folder; None for one made of the preset and the time."""
     resume: str | None = _option(None, once=True)
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
+    retry_failed: bool = _option(False, once=True)
+    """Whether the trials that have failed are trained again, when a sweep is resumed."""
     json: bool = _option(False, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 
@@ -182,6 +191,12 @@ class SweepOptions:
             ValueError: The options do not go together.
         """
         _check_given(given, table=given.get("table"))
+        check(
+            not given.get("retry_failed"),
+            "--retry-failed goes with --resume, which has trials that failed",
+            "a new sweep",
+            "Add --resume, or leave it out.",
+        )
         several = len(given.get("objectives", ())) > 1
         return cls(**({"scheduler": "none"} if several else {}) | dict(given))
 

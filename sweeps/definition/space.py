@@ -21,13 +21,14 @@ Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 A trial has a value for the key only where each switch, itself a searched key without a condition, has one of the
 values. Keys that every trial has are absent."""
 
-# What the paper's Tables 9 to 12 vary, around the values that it settles on.
+# What the paper's Tables 9 to 12 vary, around the values that it settles on. The numbers of anchors and of negatives
+# are ordered, and matter by their ratios.
 DEFAULT_SPACE: Mapping[str, BaseDistribution] = {
     "contrast.r": IntDistribution(2, 8),
     "contrast.eta": FloatDistribution(0.1, 0.9),
     "contrast.weight": FloatDistribution(0.02, 0.5, log=True),
-    "contrast.anchors": CategoricalDistribution((64, 128, 256, 512)),
-    "contrast.negatives": CategoricalDistribution((64, 128, 256, 512, 1024)),
+    "contrast.anchors": IntDistribution(64, 512, log=True),
+    "contrast.negatives": IntDistribution(64, 1024, log=True),
 }
 
 _IF, _AND = " if ", " and "
@@ -190,8 +191,15 @@ def parse_range(key: str, text: str, config: Config) -> BaseDistribution:
         ) from None
 
 
-def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
+def grid(space: Space, when: Conditions | None = None, own: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Return every combination of the values in a space, each once, also where conditions make some alike.
+
+    A range of whole numbers on a log scale has its doublings from the lowest value on, and the config's own value.
+
+    Args:
+        space: The space.
+        when: Its conditions.
+        own: The config's own values by key; None where they do not matter.
 
     Raises:
         ValueError: A range has no step, so that it has no last value.
@@ -200,8 +208,8 @@ def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
     for key, d in space.items():
         if isinstance(d, CategoricalDistribution):
             axes.append(d.choices)
-        elif isinstance(d, IntDistribution) and not d.log:
-            axes.append(range(d.low, d.high + 1, d.step))
+        elif isinstance(d, IntDistribution):
+            axes.append(_doublings(d, (own or {}).get(key)) if d.log else range(d.low, d.high + 1, d.step))
         elif isinstance(d, FloatDistribution) and d.step is not None:
             count = math.floor((d.high - d.low) / d.step + 1e-8) + 1
             axes.append([round(d.low + i * d.step, 12) for i in range(count)])
@@ -212,6 +220,12 @@ def grid(space: Space, when: Conditions | None = None) -> list[dict[str, Any]]:
             )
     every = (_active(dict(zip(space, values)), when or {}) for values in itertools.product(*axes))
     return list({tuple(params.items()): params for params in every}.values())
+
+
+def _doublings(distribution: IntDistribution, own: Any) -> list[int]:
+    low, high = distribution.low, distribution.high
+    found = {low << k for k in range(high.bit_length()) if low << k <= high}
+    return sorted(found | ({own} if own is not None and contains(distribution, own) else set()))
 
 
 def complete_params(
@@ -261,8 +275,6 @@ def trial_config(config: Config, params: Mapping[str, Any]) -> Config:
 
 def _around(distribution: BaseDistribution, value: Any, high: int | None) -> BaseDistribution:
     """Return a distribution widened to hold `value`, and without what is above `high`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution(sorted({*distribution.choices, value}))
     assert isinstance(distribution, (IntDistribution, FloatDistribution)), f"unknown kind: {distribution}"
     upper = distribution.high if high is None else min(distribution.high, high)
     low, upper, log = min(distribution.low, value), max(upper, value), distribution.log and value > 0

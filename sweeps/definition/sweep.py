@@ -178,7 +178,7 @@ class Sweep:
             return [{TABLE_ROW: name} for name in self.table_configs]
         own = own_values(self.config, self.space, self.when)
         if self.options.search == "grid":
-            every = grid(self.space, self.when)
+            every = grid(self.space, self.when, own)
             return sorted(every, key=lambda params: params != own)
         # Ranges of the user's need not hold the config's own values.
         return [own] if all(contains(self.space[key], value) for key, value in own.items()) else []

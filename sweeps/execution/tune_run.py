@@ -32,7 +32,7 @@ TRIAL_RESOURCES = {"cpu": 0, HEAD_NODE_RESOURCE_NAME: 0.0001}
 
 
 class Interruption(Stopper):
-    """Ends the sweep, leaving what runs to be resumed: when asked to, when the time is up, or at a fault.
+    """Ends the sweep, leaving what runs to be resumed: when asked to, when the time is up, or when something is wrong.
 
     Args:
         budget: Seconds until the sweep ends by itself; None for no limit.
@@ -40,12 +40,14 @@ class Interruption(Stopper):
     Attributes:
         requested: Whether the user has asked for the end.
         fault: Why the results cannot be written; "" as long as they can.
+        failures: Which runs have failed alike; "" as long as there are not many.
     """
 
     def __init__(self, budget: float | None) -> None:
         self._deadline = math.inf if budget is None else time.monotonic() + budget
         self.requested = False
         self.fault = ""
+        self.failures = ""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return False, since single runs are not stopped here."""
@@ -53,11 +55,15 @@ class Interruption(Stopper):
 
     def stop_all(self) -> bool:
         """Return whether the sweep is to end; called by Tune at every step."""
-        return self.requested or bool(self.fault) or time.monotonic() >= self._deadline
+        return self.requested or bool(self.fault or self.failures) or time.monotonic() >= self._deadline
 
     def note_fault(self, fault: str) -> None:
         """End the sweep because its results cannot be written; the first fault is kept."""
         self.fault = self.fault or fault
+
+    def note_failures(self, failures: str) -> None:
+        """End the sweep because its runs fail, if they do; what was said first is kept."""
+        self.failures = self.failures or failures
 
 
 class PrunerScheduler(FIFOScheduler):

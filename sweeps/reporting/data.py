@@ -210,7 +210,7 @@ def read(folder: Path) -> SweepReport:
         rows=rows,
         curves=_curves(rows, study),
         importances=study.importances,
-        rungs=rungs(sweep.options.scheduler, sweep.config) if sweep.is_search else [],
+        rungs=rungs(sweep.options, sweep.config) if sweep.is_search else [],
     )
 
 

@@ -26,12 +26,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pgpc.config import Config, adjustable_keys
 from pgpc.models.checkpoint import CHECKPOINT, read_metrics
-from sweeps.common.names import METRIC, Status
+from sweeps.common.names import Status
 from sweeps.common.private_optuna import revive
 from sweeps.definition.options import SweepOptions
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space
 from sweeps.search import replicates, schedulers
 from sweeps.search.perturbation import perturbed
+from sweeps.search.scoring import scores_at
 
 _QUARTER = 4
 _FOLDER = "parent"  # in the child's directory, what it is forked from
@@ -45,6 +47,7 @@ class Population:
     Args:
         study: The study of the search.
         space: The space of its parameters.
+        selection: What trials are chosen by.
         size: Number of trials that are trained to the end.
         rungs: Iterations at which trials are compared; every trial reports at each.
         iterations: Iteration at which a trial is complete.
@@ -57,13 +60,14 @@ class Population:
         study: optuna.Study,
         *,
         space: Space,
+        selection: Selection,
         size: int,
         rungs: Sequence[int],
         iterations: int,
         seed: int,
         trials: Path,
     ) -> None:
-        self._study, self._space, self._size = study, space, size
+        self._study, self._space, self._selection, self._size = study, space, selection, size
         self._rungs, self._iterations, self._seed, self._trials = frozenset(rungs), iterations, seed, trials
 
     def has_free_slot(self) -> bool:
@@ -85,7 +89,7 @@ class Population:
             the highest quarter has a checkpoint in mid-training.
         """
         trials = self._own()
-        reached = ((r, _values(trials, r)) for r in sorted(self._rungs, reverse=True) if r <= iteration)
+        reached = ((r, self._scores(trials, r)) for r in sorted(self._rungs, reverse=True) if r <= iteration)
         rung, values = next((found for found in reached if len(found[1]) >= self._size), (0, {}))
         if trial.number not in values or not is_low(values, trial.number):
             return None
@@ -149,13 +153,21 @@ class Population:
                 partial.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, partial / CHECKPOINT)
                 metrics = read_metrics(partial)
-                if METRIC in metrics and metrics["iteration"] < self._iterations:
+                if self._selection.has(metrics) and metrics["iteration"] < self._iterations:
                     os.replace(partial, target)
                     return metrics
             except (OSError, ValueError):  # half-written, or removed for the next one
                 continue
         shutil.rmtree(partial, ignore_errors=True)
         return None
+
+    def _scores(self, trials: Sequence[FrozenTrial], rung: int) -> dict[int, float]:
+        """Return the scores of all trials that came to a rung themselves and were in no lowest quarter before."""
+        last = {t.user_attrs[_REPLACES]: t.user_attrs[_RUNG] for t in trials if _REPLACES in t.user_attrs}
+        compared = (
+            t for t in trials if t.user_attrs.get(replicates.PARENT_ITERATION, 0) < rung <= last.get(_label(t), rung)
+        )
+        return scores_at(compared, rung, self._selection)
 
     def _own(self) -> list[FrozenTrial]:
         return [trial for trial in self._study.get_trials(deepcopy=False) if replicates.is_own(trial)]
@@ -194,7 +206,7 @@ def check_population(options: SweepOptions, config: Config, space: Space, when: 
     if options.search == "grid":
         raise ValueError("--scheduler pbt makes its own parameters, but got --search grid. Use another --search.")
     _check_size(size, num_trials, num_enqueued)
-    if not schedulers.rungs(options.scheduler, config):
+    if not schedulers.rungs(options, config):
         raise ValueError(
             "--scheduler pbt compares trials at evaluations between contrast.start and the end, so that "
             f"training.eval_interval must be smaller, but got {config.training.eval_interval}. "
@@ -232,17 +244,6 @@ def highest(values: Mapping[int, float]) -> list[int]:
     """Return the numbers of the trials of the highest quarter, at least one, best first."""
     ranked = sorted(values, key=lambda number: (-values[number], number))
     return ranked[: max(1, len(values) // _QUARTER)]
-
-
-def _values(trials: Sequence[FrozenTrial], rung: int) -> dict[int, float]:
-    """Return the scores at a rung of all trials that came so far themselves and were in no lowest quarter before."""
-    last = {t.user_attrs[_REPLACES]: t.user_attrs[_RUNG] for t in trials if _REPLACES in t.user_attrs}
-    return {
-        t.number: t.intermediate_values[rung]
-        for t in trials
-        if rung in t.intermediate_values
-        and t.user_attrs.get(replicates.PARENT_ITERATION, 0) < rung <= last.get(_label(t), rung)
-    }
 
 
 def _replaced(trials: Sequence[FrozenTrial]) -> set[str]:

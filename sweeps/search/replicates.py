@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
 
+from pgpc.evaluation.names import CRITERIA_PREFIX
 from sweeps.common.names import METRIC, Status
 
 EARLIER = "warm_start"
@@ -22,7 +23,9 @@ PARENT, PARENT_ITERATION, PARENT_SECONDS = "parent", "parent_iteration", "parent
 that it has from there. The columns of its rows have the same names."""
 REASON = "reason"
 """User attribute of a trial that was ended for another one: why."""
-_CURVE, _METRICS, _STATUS, _ERROR = "curve", "metrics", "status", "error"
+_CURVES, _METRICS, _STATUS, _ERROR, _DIVERGED = "curves", "metrics", "status", "error", "diverged"
+_OLD_CURVE = "curve"
+"""User attribute of trials with several objectives in sweeps of before: mIoU by iteration."""
 
 AnyTrial = FrozenTrial | Trial
 
@@ -68,6 +71,21 @@ def set_trial_error(trial: Trial, found: str) -> None:
     trial.set_user_attr(_ERROR, found)
 
 
+def has_diverged(trial: AnyTrial) -> bool:
+    """Return whether a trial failed because its loss or its score was no number, which is its parameters' fault."""
+    return bool(trial.user_attrs.get(_DIVERGED, False))
+
+
+def set_diverged(trial: Trial) -> None:
+    """Keep that a trial failed because its loss or its score was no number."""
+    trial.set_user_attr(_DIVERGED, True)
+
+
+def is_of_failure(key: str, value: Any) -> bool:
+    """Return whether a user attribute of a failed trial is about its failure, which another attempt makes void."""
+    return key == _DIVERGED or key.startswith(_ERROR) or (key.startswith(_STATUS) and value == Status.FAILED)
+
+
 def parent_attrs(label: str, report: dict[str, float]) -> dict[str, Any]:
     """Return the user attributes of a trial that is forked from another one, before it has trained anything.
 
@@ -83,29 +101,50 @@ def parent_attrs(label: str, report: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def values(trial: AnyTrial, seeds: Sequence[int]) -> dict[int, float]:
-    """Return the score of each complete run, by seed."""
+def values(trial: AnyTrial, seeds: Sequence[int], name: str = METRIC) -> dict[int, float]:
+    """Return a metric of each complete run, by seed; NaN of one that has not reported it."""
     complete = [seed for seed in seeds if status(trial, seed, seeds) == Status.COMPLETE]
-    return {seed: metrics(trial, seed, seeds)[METRIC] for seed in complete}
+    return {seed: metrics(trial, seed, seeds).get(name, math.nan) for seed in complete}
 
 
-def means(trial: AnyTrial, seeds: Sequence[int], names: Sequence[str]) -> list[float]:
-    """Return the mean of each of these metrics over the complete runs, of which there is at least one."""
-    found = [metrics(trial, seed, seeds) for seed in values(trial, seeds)]
-    return [mean(report[name] for report in found) for name in names]
+def means(trial: AnyTrial, seeds: Sequence[int], names: Iterable[str]) -> dict[str, float]:
+    """Return the mean of each of these metrics over the complete runs, as far as there is one, by name."""
+    found = {name: list(values(trial, seeds, name).values()) for name in names}
+    return {name: mean(numbers) for name, numbers in found.items() if numbers}
+
+
+def curves(trial: FrozenTrial) -> dict[int, dict[str, float]]:
+    """Return what a study holds of the reports of a trial's first seed: mIoU and criteria by iteration.
+
+    A sweep of before knew mIoU alone, as what Optuna calls intermediate values. Where such a trial was resumed, what
+    it has from before is what comes before the rest.
+    """
+    found = {int(k): dict(v) for k, v in trial.user_attrs.get(_CURVES, {}).items()}
+    first = min(found, default=math.inf)
+    before = trial.intermediate_values or {int(k): v for k, v in trial.user_attrs.get(_OLD_CURVE, {}).items()}
+    return {**{i: {METRIC: value} for i, value in before.items() if i < first}, **found}
 
 
 def curve(trial: FrozenTrial) -> dict[int, float]:
-    """Return what a study holds of a trial's reports: score by iteration.
-
-    Optuna refuses them in a study of several objectives; there they are a user attribute, see `note`.
-    """
-    return trial.intermediate_values or {int(k): v for k, v in trial.user_attrs.get(_CURVE, {}).items()}
+    """Return mIoU by iteration, as far as a study holds it of the first seed."""
+    scores = {iteration: report.get(METRIC, math.nan) for iteration, report in curves(trial).items()}
+    return {iteration: score for iteration, score in scores.items() if not math.isnan(score)}
 
 
-def note(trial: Trial, value: float, iteration: int) -> None:
-    """Keep a score, in a study of several objectives, for `curve`."""
-    trial.set_user_attr(_CURVE, {**trial.user_attrs.get(_CURVE, {}), str(iteration): value})
+def is_evaluation(report: Mapping[str, float]) -> bool:
+    """Return whether a report is that of an evaluation, and not of a checkpoint between two."""
+    return any(_is_judged(name) for name in report)
+
+
+def add_to_curves(trial: Trial, report: Mapping[str, float]) -> None:
+    """Keep mIoU and criteria of an evaluation for `curves`."""
+    judged = {name: value for name, value in report.items() if _is_judged(name)}
+    known = trial.user_attrs.get(_CURVES, {})
+    trial.set_user_attr(_CURVES, {**known, str(int(report["iteration"])): judged})
+
+
+def _is_judged(name: str) -> bool:
+    return name == METRIC or name.startswith(CRITERIA_PREFIX)
 
 
 def spread_between_seeds(scores: Iterable[Sequence[float]]) -> float:

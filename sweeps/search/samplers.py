@@ -30,6 +30,7 @@ class Sampler:
         min_objectives: The fewest objectives that it takes.
         max_objectives: The most; None for any number.
         instead: What to use where there are fewer or more.
+        ranks_pruned: Whether it learns from pruned trials, too, which it takes to be worse than complete ones.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Sampler:
     min_objectives: int = 1
     max_objectives: int | None = None
     instead: str = "tpe"
+    ranks_pruned: bool = False
 
 
 def _tpe(*, seed: int, num_trials: int) -> BaseSampler:
@@ -71,7 +73,12 @@ def _random(*, seed: int, num_trials: int) -> BaseSampler:
 SAMPLERS: Mapping[str, Sampler] = {
     sampler.name: sampler
     for sampler in (
-        Sampler(name="tpe", help="tree-structured Parzen estimators, for most searches", factory=_tpe),
+        Sampler(
+            name="tpe",
+            help="tree-structured Parzen estimators, for most searches",
+            factory=_tpe,
+            ranks_pruned=True,
+        ),
         Sampler(name="random", help="at random", factory=_random),
         Sampler(name="gp", help="Gaussian processes, for few trials", factory=_gp, packages=("scipy",)),
         Sampler(

@@ -7,8 +7,9 @@ from its checkpoint. Tune is always started afresh and is told nothing about the
 With a population (see :mod:`sweeps.search.population`) a trial that has to wait for others is RUNNING, too.
 
 A trial is trained once per seed, and judged on the mean; to Tune each of these runs is a trial of its own. The pruner
-sees the curve of the first seed, at the iterations of its reports; a study has, besides, the mean over the first k
-seeds at k times the iterations of one, for k from 2 on.
+sees the curves of the first seed. Where trials are chosen by one metric, a study has it as Optuna's intermediate
+values, too, and besides the mean over the first k seeds at k times the iterations of one, for k from 2 on. A mean rank
+it has at the end of a trial only, among the trials that were complete then.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from sweeps.common import faults
 from sweeps.common.names import METRIC, REFERENCE_LABEL, Event, Status
-from sweeps.common.private_optuna import revive, stored
+from sweeps.common.private_optuna import point_of, revive, stored
+from sweeps.definition.objectives import COSTS
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, is_active
 from sweeps.search import replicates
+from sweeps.search.points import without
 from sweeps.search.population import Population
+from sweeps.search.scoring import final_reports, final_values, score_among
 from sweeps.search.trial_spec import FAILURE, TrialSpec
 
 
@@ -43,12 +49,15 @@ class Run:
         iterations: The iteration at which it is complete.
         study: The study that its trial belongs to.
         trial: The trial.
+        selection: What trials are chosen by.
         metrics: Its last report.
+        rank_score: Where that is a mean rank, minus that of the last report, among all trials that had come as far
+            when it was made; NaN before the first that this driver has had.
         prune: Whether it is to be stopped for good.
         pause: Whether it is to be stopped until others have come as far.
         error: Why it has failed, or why one of its processes has.
         reported: Whether this driver has had a report of it.
-        steps: Iterations whose value the study holds already.
+        steps: Iterations whose evaluation the study holds already, with numbers for what trials are chosen by.
     """
 
     label: str
@@ -57,7 +66,9 @@ class Run:
     iterations: int
     study: optuna.Study
     trial: optuna.Trial
+    selection: Selection
     metrics: dict[str, float] = field(default_factory=dict)
+    rank_score: float = math.nan
     prune: bool = False
     pause: bool = False
     error: str = ""
@@ -71,8 +82,10 @@ class Run:
 
     @property
     def score(self) -> float:
-        """The mIoU of the last report in percent; NaN before the first."""
-        return self.metrics.get(METRIC, math.nan)
+        """What trials are chosen by, of the last report, higher being better; NaN before the first."""
+        if self.selection.is_rank:
+            return self.rank_score
+        return self.metrics.get(self.selection.metrics[0], math.nan)
 
 
 class StudySearcher(Searcher):
@@ -82,18 +95,20 @@ class StudySearcher(Searcher):
         study: The study of the search.
         reference: The study of the reference, which is run first, once per seed, and never stopped; None without one.
         space: What to search; every trial gets a value for each key whose condition it meets.
-        known: Parameters of the first trials, in order.
+        known: Parameters of the first trials, in order; those that the study has already are not begun again.
         num_trials: Number of trials of the search, finished ones of earlier drivers and failed ones included.
         iterations: Gives the iteration at which a trial is complete for its parameters; the reference's are {}.
         make_spec: Gives what the training is told for a run's label, its parameters and its seed.
         on_event: Is told each event and the run it happens to, after the study knows. With several seeds the events
             JUDGED and OUTPACED are among them, with a population PAUSED.
+        selection: What trials are chosen by.
         seeds: Seeds that every trial is trained with.
         side_by_side: Whether all seeds of a trial are run, at the same time where there is room; else one after the
-            other, and a trial whose mean cannot reach that of the best any more gets no more of them.
+            other, and a trial whose mean cannot reach that of the best any more gets no more of them; that is not known
+            of a mean rank.
         when: The conditions of the space.
-        objectives: Metrics that a trial is judged on, as in the study. With several nothing is stopped early, and every
-            trial gets all its seeds.
+        objectives: Names of what a trial is judged on, as in the study; one that is no cost stands for what trials are
+            chosen by. With several nothing is stopped early, and every trial gets all its seeds.
         population: The population whose worst trials are replaced; the one of its members that is least advanced is
             run next, and one that reaches a rung makes room for those behind it. Without one trials are left to the
             study's pruner.
@@ -110,6 +125,7 @@ class StudySearcher(Searcher):
         iterations: Callable[[Mapping[str, Any]], int],
         make_spec: Callable[[str, dict[str, Any], int], TrialSpec],
         on_event: Callable[[Event, Run], None],
+        selection: Selection,
         seeds: Sequence[int] = (0,),
         side_by_side: bool = False,
         when: Conditions | None = None,
@@ -124,18 +140,22 @@ class StudySearcher(Searcher):
         self._iterations = iterations
         self._make_spec = make_spec
         self._on_event = on_event
+        self._selection = selection
         self._seeds = tuple(seeds)
         self._side_by_side = side_by_side
         self._when = when or {}
         self._objectives = tuple(objectives)
         self._prunes = len(self._objectives) == 1  # Optuna does not, with several
+        self._has_values = self._prunes and not selection.is_rank  # which are comparable, whoever else there is
         self._population = population
         if population:
             population.end_replaced()
         self._runs: dict[str, Run] = {}
         self._queue: deque[Run] = deque()
         own = self._own_trials()
-        for params in known[len(own) :]:  # a driver may have been killed before it had enqueued them all
+        for params in without(
+            known, map(point_of, own)
+        ):  # a driver may have been killed before it had enqueued them all
             study.enqueue_trial(params)
         self._interrupted = [t for t in own if t.state == TrialState.RUNNING]
         self._num_started = sum(t.state != TrialState.WAITING for t in own)
@@ -178,29 +198,43 @@ class StudySearcher(Searcher):
             Whether the run is to be stopped.
         """
         run = self._runs[trial_id]
-        if METRIC not in metrics:  # a checkpoint between two evaluations
+        if not replicates.is_evaluation(metrics):  # a checkpoint between two evaluations
             return False
         again = run.iteration > 0 and metrics["iteration"] <= run.iteration
         resumed = again or (not run.reported and run.iteration > 0)
         run.metrics, run.reported = metrics, True
-        trial, step, value, first = run.trial, run.iteration, metrics[METRIC], run.seed == self._seeds[0]
-        if first and step not in run.steps and not math.isnan(value):
-            if self._prunes:
-                trial.report(value, step)
-            else:
-                replicates.note(trial, value, step)
-            run.steps.add(step)
+        step, first = run.iteration, run.seed == self._seeds[0]
+        new = first and step not in run.steps
+        if new:
+            if self._has_values and self._selection.has(metrics):
+                run.trial.report(metrics[self._selection.metrics[0]], step)
+            replicates.add_to_curves(run.trial, metrics)
+            run.steps |= {step} if self._selection.has(metrics) else set()
         replicates.set_metrics(run.trial, run.seed, self._seeds, metrics)
+        if self._selection.is_rank:
+            run.rank_score = self._rank_score(run)
         self._on_event(Event.RESUMED if resumed else Event.REPORTED, run)
         judged = first and run.study is self._study and step < run.iterations
         if self._prunes and judged and not (run.prune or run.pause):
-            self._judge(run)
+            self._judge(run, new)
         return run.prune or run.pause
 
-    def _judge(self, run: Run) -> None:
-        """Decide after a report of the search whether the run goes on."""
+    def _rank_score(self, run: Run) -> float:
+        if not self._selection.has(run.metrics):
+            return math.nan
+        others = [t for t in self._own_trials() if run.study is not self._study or t.number != run.trial.number]
+        return score_among(run.metrics, run.iteration, others, self._selection)
+
+    def _judge(self, run: Run, new: bool) -> None:
+        """Decide after a report of the search whether the run goes on.
+
+        Args:
+            run: The run.
+            new: Whether it is its first report of that iteration. A pruner has judged it otherwise, when there were
+                others to compare with.
+        """
         if not self._population:
-            run.prune = run.trial.should_prune()
+            run.prune = new and run.trial.should_prune()
             return
         run.prune = self._replace(self._population, run)
         if not self._population.is_rung(run.iteration):
@@ -257,17 +291,29 @@ class StudySearcher(Searcher):
             return
         if not failure and run.prune:
             status = Status.PRUNED
-        elif not failure and not error and run.iteration >= run.iterations and not math.isnan(run.score):
+        elif not failure and not error and run.iteration >= run.iterations and self._selection.has(run.metrics):
             status = Status.COMPLETE
         else:
             status = Status.FAILED
-            run.error = failure or (
-                f"{METRIC} is not a number"
-                if run.iteration >= run.iterations
-                else f"ended at iteration {run.iteration} of {run.iterations} without saying why"
-            )
+            run.error = failure or self._shortcoming(run)
             replicates.set_error(run.trial, run.seed, self._seeds, run.error)
+            if faults.diverged(failure) or (not failure and self._has_nan(run)):
+                replicates.set_diverged(run.trial)
         self._end(run, status)
+
+    def _has_nan(self, run: Run) -> bool:
+        """Return whether something that trials are chosen by is NaN in the last report of a run that is through."""
+        found = [run.metrics.get(name, 0.0) for name in self._selection.metrics]
+        return run.iteration >= run.iterations and any(map(math.isnan, found))
+
+    def _shortcoming(self, run: Run) -> str:
+        """Return why a run that has ended without an error is not complete."""
+        if run.iteration < run.iterations:
+            return f"ended at iteration {run.iteration} of {run.iterations} without saying why"
+        missing = next((name for name in self._selection.metrics if name not in run.metrics), None)
+        if missing is not None:
+            return f"{missing} was not reported, by which trials are chosen"
+        return f"{next(n for n in self._selection.metrics if math.isnan(run.metrics[n]))} is not a number"
 
     def _end(self, run: Run, status: Status) -> None:
         """Take note of what has become of a run."""
@@ -330,13 +376,13 @@ class StudySearcher(Searcher):
             What has happened to the trial as a whole, with several seeds; else None.
         """
         states = {seed: replicates.status(trial, seed, self._seeds) for seed in self._seeds}
-        scores = list(replicates.values(trial, self._seeds).values())
+        scores = list(self._scores(trial).values())
         self._report_mean(trial, scores)
         to_do = [seed for seed, state in states.items() if state in (None, Status.RUNNING)]
         given_up = False
         if study is self._study and not self._side_by_side:
             given_up = bool({Status.FAILED, Status.PRUNED} & set(states.values())) or (
-                self._prunes and bool(scores) and not self._can_catch_up(scores)
+                self._has_values and bool(scores) and not self._can_catch_up(scores)
             )
             to_do = to_do[:1]
         if to_do and not given_up:
@@ -353,20 +399,30 @@ class StudySearcher(Searcher):
         if given_up:
             study.tell(trial, state=TrialState.PRUNED)
             return None if Status.PRUNED in states.values() else Event.OUTPACED
-        study.tell(trial, replicates.means(trial, self._seeds, self._objectives))
+        study.tell(trial, self._final_values(study, trial))
         return Event.JUDGED if len(self._seeds) > 1 else None
+
+    def _final_values(self, study: optuna.Study, trial: optuna.Trial) -> list[float]:
+        costs = [name for name in self._objectives if name in COSTS]
+        report = replicates.means(trial, self._seeds, (*self._selection.metrics, *costs))
+        others = final_reports(study.get_trials(deepcopy=False), self._seeds, self._selection)
+        return final_values(report, others, self._selection, self._objectives)
+
+    def _scores(self, trial: FrozenTrial | optuna.Trial) -> dict[int, float]:
+        """Return, where trials are chosen by one metric, that of each complete run of a trial, by seed."""
+        return {} if self._selection.is_rank else replicates.values(trial, self._seeds, self._selection.metrics[0])
 
     def _report_mean(self, trial: optuna.Trial, scores: Sequence[float]) -> None:
         """Tell the study the mean over these seeds of a trial, once."""
-        if len(scores) > 1 and self._prunes:
+        if len(scores) > 1 and self._has_values:
             step = len(scores) * self._iterations(trial.params)
-            if step not in _curve(trial):
+            if step not in stored(trial).intermediate_values:
                 trial.report(replicates.mean(scores), step)
 
     def _can_catch_up(self, scores: list[float]) -> bool:
         complete = [t.values[0] for t in self._own_trials() if t.state == TrialState.COMPLETE]
         known = [*self._own_trials(), *(self._reference.get_trials(deepcopy=False) if self._reference else [])]
-        spread = replicates.spread_between_seeds(list(replicates.values(t, self._seeds).values()) for t in known)
+        spread = replicates.spread_between_seeds(list(self._scores(t).values()) for t in known)
         return replicates.can_catch_up(scores, len(self._seeds), max(complete, default=-math.inf), spread)
 
     def _run(self, study: optuna.Study, trial: optuna.Trial, seed: int) -> Run:
@@ -378,8 +434,9 @@ class StudySearcher(Searcher):
             iterations=self._iterations(trial.params),
             study=study,
             trial=trial,
+            selection=self._selection,
             metrics=replicates.metrics(trial, seed, self._seeds),
-            steps=set(_curve(trial)),
+            steps={i for i, report in replicates.curves(stored(trial)).items() if self._selection.has(report)},
         )
 
     def _own_trials(self) -> list[FrozenTrial]:
@@ -397,8 +454,3 @@ class StudySearcher(Searcher):
             else:
                 assert isinstance(d, FloatDistribution), f"unknown kind: {d}"
                 trial.suggest_float(key, d.low, d.high, step=d.step, log=d.log)
-
-
-def _curve(trial: optuna.Trial) -> dict[int, float]:
-    """Return what the study holds of a trial's reports."""
-    return replicates.curve(stored(trial))

@@ -10,12 +10,37 @@ from typing import Any
 
 import optuna
 
+from sweeps.common.private_optuna import point_of
 from sweeps.definition.objectives import OBJECTIVES
+from sweeps.search import replicates
+
+
+def study_file(results: Path) -> Path:
+    """Return the database with a sweep's studies."""
+    return results / "study.db"
 
 
 def study_url(results: Path) -> str:
     """Return the address of a sweep's study, for Optuna and its tools."""
-    return f"sqlite:///{results / 'study.db'}"
+    return f"sqlite:///{study_file(results)}"
+
+
+def study_names(results: Path) -> tuple[str, str]:
+    """Return the names of a sweep's studies, that of the search and that of the reference."""
+    return results.name, f"{results.name}-reference"
+
+
+def begun_points(results: Path) -> list[dict[str, Any]]:
+    """Return the parameters of the trials that a sweep's study has, begun or enqueued, in their order.
+
+    Args:
+        results: The folder of the sweep, which may be empty.
+    """
+    url, (name, _) = study_url(results), study_names(results)
+    if not study_file(results).is_file() or name not in optuna.get_all_study_names(url):
+        return []
+    trials = optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+    return [point_of(trial) for trial in trials if replicates.is_own(trial)]
 
 
 def open_studies(
@@ -69,7 +94,7 @@ def check_study(results: Path) -> None:
     Raises:
         ValueError: The study is damaged, or does not know the trials that the sweep has left.
     """
-    file = results / "study.db"
+    file = study_file(results)
     remedy = "Put the file back from a copy, or start the sweep anew under another --name."
     trained = sorted(d.name for d in (results / "trials").glob("*") if d.is_dir())
     known = 0

@@ -11,9 +11,11 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition.objectives import DIRECTIONS
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, is_active
 from sweeps.search.replicates import EARLIER
 
@@ -48,6 +50,21 @@ def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
             )
         params += found
     return params
+
+
+def check_warm_start(selection: Selection) -> None:
+    """Refuse to tell a search about earlier trials where their values mean nothing in it.
+
+    Raises:
+        ValueError: Trials are chosen by a mean rank.
+    """
+    check(
+        not selection.is_rank,
+        "--warm-start takes values of an earlier search, and a mean rank is one among its own trials only, so that "
+        "trials must be chosen by one metric",
+        selection.text,
+        "Leave it out, or choose by one metric with --select-by.",
+    )
 
 
 def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.Study:

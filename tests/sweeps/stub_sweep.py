@@ -4,7 +4,8 @@
 
 A trial keeps its checkpoint in its directory and resumes from it, as a training does. What it scores depends on its
 parameters and its iteration alone, and the checkpoint counts the iterations that led to it, so that one that was done
-twice, or left out, shows in what the trial reports in the end.
+twice, or left out, shows in what the trial reports in the end. As long as there is a file "cause" in the storage, every
+trial fails, with its text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ray import tune
 
 from sweeps import driver, run_ablation
 from sweeps.execution import tune_run
-from sweeps.search.trial_spec import REPORT
+from sweeps.search.trial_spec import FAILURE, REPORT
 
 SECONDS = 0.25
 
@@ -33,6 +34,10 @@ def run_trial(plain: dict[str, Any]) -> None:
     file = directory / "checkpoint_stub" / "checkpoint.pt"
     file.parent.mkdir(exist_ok=True)
     (directory / "config.json").write_text(plain["config"])
+    cause = directory.parents[2] / "cause"
+    if cause.exists():
+        tune.report({FAILURE: f"OSError: {cause.read_text()}"})
+        return
     config = json.loads(plain["config"])
     done = json.loads(file.read_text()) if file.exists() else {"iteration": 0, "seconds": 0}
     if done["iteration"]:

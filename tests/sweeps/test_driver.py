@@ -17,14 +17,14 @@ from sweeps.search.trial_spec import Workers
 def described(storage: Path, **given: Any) -> list[str]:
     options = settle_scheduler(SweepOptions.from_given({"storage": str(storage), "name": "first", **given}))
     workers = Workers(count=2, cpus=1, gpus=0)
-    return describe(Setup(sweep=new_sweep(options), workers=workers, concurrency=3, enqueued=[])).splitlines()
+    return describe(Setup(sweep=new_sweep(options), workers=workers, concurrency=3, points=[])).splitlines()
 
 
 def test_a_search_is_described(tmp_path: Path) -> None:
     settings = ("training.iterations=120",)
     assert described(tmp_path, set=settings, scheduler="pbt", trials=9) == [
         "Sweep first: a search of 9 trials around the preset streets, 120 iterations each",
-        "How: search tpe, scheduler pbt with a population of 4",
+        "How: search tpe, scheduler pbt with a population of 4 at 70 and 105",
         "On: 2 workers x 1 CPU per run, 3 runs at a time",
         f"Results in {tmp_path / 'first'}",
         f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",

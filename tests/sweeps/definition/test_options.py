@@ -24,6 +24,8 @@ KEYS = [
     "search",
     "scheduler",
     "brackets",
+    "first_rung",
+    "reduction_factor",
     "population",
     "space",
     "range",
@@ -34,10 +36,12 @@ KEYS = [
     "cpus_per_worker",
     "gpus_per_worker",
     "concurrency",
+    "max_failures",
     "address",
     "storage",
     "name",
     "resume",
+    "retry_failed",
     "json",
 ]
 """Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
@@ -61,6 +65,9 @@ KEYS = [
         ({"objectives": ("speed",)}, "--objectives must be different ones of mIoU, seconds, gpu_memory"),
         ({"objectives": ("seconds",)}, "--objectives must hold mIoU"),
         ({"objectives": "mIoU"}, "--objectives must be different ones of"),
+        ({"reduction_factor": 1}, "--reduction-factor must be a whole number of at least 2, but got 1."),
+        ({"first_rung": 0}, "--first-rung must be a whole number of at least 1, but got 0."),
+        ({"max_failures": 0}, "--max-failures must be a whole number of at least 1, but got 0."),
     ],
 )
 def test_values_that_keep_no_rule(options: dict[str, Any], message: str) -> None:
@@ -110,6 +117,8 @@ IDENTITY = {
     "search": "gp",
     "scheduler": "median",
     "brackets": 2,
+    "first_rung": 40,
+    "reduction_factor": 3,
     "population": 3,
     "space": "file",
     "range": ("a=1:2",),
@@ -120,7 +129,7 @@ IDENTITY = {
 
 @pytest.mark.parametrize("name", IDENTITY)
 def test_a_resumed_sweep_keeps_what_identifies_it(name: str) -> None:
-    with pytest.raises(ValueError, match=f"A resumed sweep keeps its --{name}, which was"):
+    with pytest.raises(ValueError, match=f"A resumed sweep keeps its --{name.replace('_', '-')}, which was"):
         DEFAULTS.resumed({name: IDENTITY[name]})
     assert DEFAULTS.resumed({name: getattr(DEFAULTS, name)}) == DEFAULTS
 
@@ -146,6 +155,13 @@ def test_a_table_is_no_search_whatever_the_value(name: str) -> None:
 def test_one_seed_or_several() -> None:
     with pytest.raises(ValueError, match="--seeds \\[0, 1\\] and --seed 1 exclude each other"):
         SweepOptions.from_given({"seed": 1, "seeds": (0, 1)})
+
+
+def test_failed_trials_are_those_of_a_sweep_that_is_resumed() -> None:
+    with pytest.raises(ValueError, match="--retry-failed goes with --resume, .* Add --resume, or leave it out"):
+        SweepOptions.from_given({"retry_failed": True})
+    assert DEFAULTS.resumed({"retry_failed": True}).retry_failed
+    assert not SweepOptions(retry_failed=True).resumed({}).retry_failed
 
 
 def test_given_is_what_is_not_the_default() -> None:

@@ -158,6 +158,40 @@ def test_grid_is_every_combination_the_presets_first(tmp_path: Path) -> None:
     assert len({tuple(params.values()) for params in sweep.known}) == 24
 
 
+def test_numbers_of_anchors_and_negatives_are_ordered() -> None:
+    space = search_space(STREETS)
+    assert space["contrast.anchors"] == IntDistribution(64, 512, log=True)
+    assert space["contrast.negatives"] == IntDistribution(64, 1024, log=True)
+    unusual = search_space(pgpc.override(STREETS, {"contrast.anchors": 32, "contrast.negatives": 3000}))
+    assert unusual["contrast.anchors"] == IntDistribution(32, 512, log=True)
+    assert unusual["contrast.negatives"] == IntDistribution(64, 3000, log=True)
+
+
+def test_a_sweep_of_before_keeps_its_choices(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path, "--name", "old")
+    sweep.folder.mkdir()
+    sweep.save()
+    stored = json.loads(sweep.file.read_text())
+    choices = {"name": "CategoricalDistribution", "attributes": {"choices": [64, 128, 256, 512]}}
+    stored["space"]["contrast.anchors"] = choices
+    for key in ("first_rung", "reduction_factor", "max_failures", "retry_failed"):
+        del stored["flags"][key]
+    sweep.file.write_text(json.dumps(stored))
+    again = resumed_sweep({"storage": str(tmp_path), "resume": "old"})
+    assert again.space["contrast.anchors"] == CategoricalDistribution([64, 128, 256, 512])
+    assert again.known == sweep.known and again.options.reduction_factor == 2
+
+
+def test_grid_of_a_log_range_has_its_doublings_and_the_own_value(tmp_path: Path) -> None:
+    space = {"contrast.anchors": IntDistribution(64, 500, log=True)}
+    assert grid(space) == [{"contrast.anchors": value} for value in (64, 128, 256)]
+    assert grid(space, own={"contrast.anchors": 100})[1] == {"contrast.anchors": 100}
+    assert len(grid(space, own={"contrast.anchors": 600})) == 3, "outside of a range of the user's"
+    fixed = ["--set", "contrast.r=3", "--set", "contrast.eta=0.5", "--set", "contrast.weight=0.1"]
+    sweep = sweep_of(tmp_path, "--search", "grid", *fixed)
+    assert len(sweep.known) == 4 * 5 and sweep.known[0] == own_values(sweep.config, sweep.space)
+
+
 def test_grid_without_a_step_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--range contrast.weight=LOW:HIGH:STEP"):
         grid({"contrast.weight": DEFAULT_SPACE["contrast.weight"]})
@@ -175,7 +209,7 @@ def test_known_parameters_are_completed_with_the_presets_values() -> None:
         ({"contrast.tau": 1}, "but got contrast.tau"),
         ({"contrast.temperature": 1}, "Add it with --range"),
         ({"contrast.eta": 0.95}, "contrast.eta=0.95 is not in"),
-        ({"contrast.anchors": 100}, "contrast.anchors=100 is not in"),
+        ({"contrast.anchors": 1000}, "contrast.anchors=1000 is not in"),
         ({"contrast.eta": "much"}, "contrast.eta must be a number"),
     ],
 )

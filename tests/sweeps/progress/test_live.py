@@ -18,6 +18,7 @@ from rich.console import Console
 from sweeps.common.names import Event, Status
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
+from sweeps.definition.selection import Selection
 from sweeps.progress.live import LiveTerminal, Plan
 from sweeps.progress.plain import Terminal
 from sweeps.progress.terminals import open_terminal
@@ -53,7 +54,15 @@ class Sweep:
             trial = self._study.ask(SPACE)
         trial_label = f"{trial.number:04d}"
         label = trial_label + replicates.suffix(seed, self._seeds)
-        run = Run(label=label, trial_label=trial_label, seed=seed, iterations=100, study=self._study, trial=trial)
+        run = Run(
+            label=label,
+            trial_label=trial_label,
+            seed=seed,
+            iterations=100,
+            study=self._study,
+            trial=trial,
+            selection=Selection.parse("mIoU"),
+        )
         self.out.event(Event.STARTED, run)
         return run
 

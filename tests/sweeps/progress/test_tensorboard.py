@@ -26,6 +26,7 @@ from PIL import Image
 
 import pgpc
 from sweeps.common.names import Event
+from sweeps.definition.selection import Selection
 from sweeps.progress.tensorboard import note_outcome
 from sweeps.search.searcher import Run
 
@@ -170,7 +171,9 @@ def test_config_and_outcome_as_text(served: Get, logdir: Path) -> None:
 
 
 def test_a_pruned_run_says_so_to_a_server_that_is_running(served: Get, logdir: Path) -> None:
-    run = Run(label="0002", trial_label="0002", seed=0, iterations=24, study=None, trial=None)  # type: ignore[arg-type]
+    none: Any = None
+    choice = Selection.parse("mIoU")
+    run = Run(label="0002", trial_label="0002", seed=0, iterations=24, study=none, trial=none, selection=choice)
     run.metrics = {"iteration": 12, "mIoU": 5.0}
     note_outcome(logdir / "later" / "0002", Event.PRUNED, run)
 

@@ -25,6 +25,7 @@ from pgpc.models.checkpoint import read_metrics
 from pgpc.training import ForkParent
 from sweeps import run_ablation
 from sweeps.definition.options import DEFAULTS, SweepOptions
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import own_values, search_space
 from sweeps.execution.trial import train_loop
 from sweeps.execution.tune_run import PrunerScheduler
@@ -41,6 +42,7 @@ CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
 )
 SPACE = search_space(CONFIG)
+IOU = Selection.parse("mIoU")
 WORKERS = Workers(count=1, cpus=1, gpus=0)
 STEPS = (20, 40, 60, 80, 100)
 COMPLETE, PRUNED, RUNNING, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL
@@ -68,6 +70,7 @@ class Bench:
     def __init__(self, trials: Path, size: int, num_trials: int, scores: dict[int, float]) -> None:
         self.study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
         self.trials, self.size, self.num_trials, self.scores = trials, size, num_trials, scores
+        self.selection = IOU
         self.events: list[tuple[str, str]] = []
         self.trained: list[tuple[str, int]] = []
         self.began: dict[str, int] = {}
@@ -77,8 +80,9 @@ class Bench:
         return population.Population(
             self.study,
             space=SPACE,
+            selection=self.selection,
             size=self.size,
-            rungs=schedulers.rungs("pbt", CONFIG),
+            rungs=schedulers.rungs(SweepOptions(scheduler="pbt"), CONFIG),
             iterations=100,
             seed=0,
             trials=self.trials,
@@ -96,6 +100,7 @@ class Bench:
                 label=label, config=CONFIG, directory=self.trials / label, workers=WORKERS
             ),
             on_event=lambda event, run: self.events.append((event, run.label)),
+            selection=self.selection,
             population=self.members(),
         )
         return searcher, PrunerScheduler(searcher)
@@ -303,6 +308,25 @@ def test_what_a_child_has_from_its_parent_does_not_count_as_its_own(tmp_path: Pa
     assert (tmp_path / "0004" / "parent" / "checkpoint.pt").is_file()
 
 
+def test_members_are_compared_by_their_ranks(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, 3, 4, {})
+    bench.selection = Selection.parse("rank:snd,bnm")
+    searcher, scheduler = bench.driver()
+    labels = {trial_id: searcher.suggest(trial_id)["label"] for trial_id in "abc"}
+    # Mean ranks 2, 1.5 and 2.5; in snd alone "a" is the worst, in bnm alone "c" is.
+    reports = {
+        trial_id: {"iteration": 20, "criteria/snd": snd, "criteria/bnm": bnm, "seconds": 1.0}
+        for trial_id, snd, bnm in (("a", 0.1, 0.9), ("b", 0.9, 0.6), ("c", 0.2, 0.1))
+    }
+    for trial_id, metrics in reports.items():
+        folder = tmp_path / labels[trial_id] / "checkpoint_020"
+        folder.mkdir(parents=True)
+        torch.save({"metrics": metrics}, folder / "checkpoint.pt")
+    assert report(scheduler, "a", reports["a"]) == report(scheduler, "b", reports["b"]) == "CONTINUE"
+    assert report(scheduler, "c", reports["c"]) == "STOP"
+    assert replicates.parent_of(bench.study.trials[3]) == labels["b"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_driver_killed_at_any_moment_loses_and_duplicates_nobody(tmp_path: Path, slots: int) -> None:
@@ -352,6 +376,10 @@ def test_a_driver_killed_at_any_moment_loses_and_duplicates_nobody(tmp_path: Pat
         (["--scheduler", "asha", "--population", "3"], "--population belongs to --scheduler pbt"),
         (["--scheduler", "asha", "--brackets", "9"], "--brackets must be at most"),
         (["--brackets", "2"], "--brackets belongs to --scheduler asha"),
+        (["--scheduler", "asha", "--first-rung", "40"], "--first-rung must be more than 40, contrast.start"),
+        (["--scheduler", "asha", "--first-rung", "106"], "--first-rung must be at most 105, the last evaluation"),
+        (["--scheduler", "median", "--reduction-factor", "3"], "--reduction-factor belongs to --scheduler asha"),
+        (["--retry-failed"], "--retry-failed goes with --resume"),
         (["--table", "12"], "--table runs rows that are given, so there is no --scheduler"),
     ],
 )

@@ -13,17 +13,22 @@ from ray.tune.search import Searcher
 
 import pgpc
 from sweeps.definition.objectives import DIRECTIONS
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.selection import Selection
 from sweeps.definition.space import conditions, own_values, search_space
 from sweeps.execution.tune_run import PrunerScheduler
 from sweeps.search import replicates, schedulers
 from sweeps.search.samplers import make_sampler
-from sweeps.search.searcher import StudySearcher
+from sweeps.search.searcher import Run, StudySearcher
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
 )
 SPACE = search_space(CONFIG)
+IOU = Selection.parse("mIoU")
+SND = Selection.parse("snd")
+RANK = Selection.parse("rank:snd,bnm")
 
 
 class Bench:
@@ -37,7 +42,9 @@ class Bench:
         objectives: tuple[str, ...] = ("mIoU",),
         sampler: optuna.samplers.BaseSampler | None = None,
         ranges: dict[str, str] | None = None,
+        selection: Selection = IOU,
     ) -> None:
+        self.selection = selection
         self.seeds, self.side_by_side, self.objectives = seeds, side_by_side, objectives
         self.space = search_space(CONFIG, ranges=ranges)
         self.when = conditions(CONFIG, self.space, ranges or {})
@@ -45,10 +52,12 @@ class Bench:
         self.study = optuna.create_study(
             directions=directions,
             sampler=sampler or optuna.samplers.RandomSampler(seed=0),
-            pruner=schedulers.make_pruner(scheduler, CONFIG),
+            pruner=schedulers.make_pruner(SweepOptions(scheduler=scheduler), CONFIG, selection),
         )
         self.reference = optuna.create_study(directions=directions)
         self.events: list[tuple[str, str]] = []
+        self.scores: list[float] = []
+        """What the run of each event scored at that time."""
         self.params: dict[str, dict[str, Any]] = {}
         """Parameters by the label of the run that was told them."""
 
@@ -56,6 +65,10 @@ class Bench:
         self.params[label] = dict(params)
         config = pgpc.override(CONFIG, {"seed": seed})
         return TrialSpec(label=label, config=config, directory=Path(label), workers=Workers(count=1, cpus=1, gpus=0))
+
+    def on_event(self, event: str, run: Run) -> None:
+        self.events.append((event, run.label))
+        self.scores.append(run.score)
 
     def driver(self, num_trials: int = 3) -> tuple[StudySearcher, PrunerScheduler]:
         searcher = StudySearcher(
@@ -66,7 +79,8 @@ class Bench:
             num_trials=num_trials,
             iterations=lambda params: CONFIG.training.iterations,
             make_spec=self.make_spec,
-            on_event=lambda event, run: self.events.append((event, run.label)),
+            on_event=self.on_event,
+            selection=self.selection,
             seeds=self.seeds,
             side_by_side=self.side_by_side,
             when=self.when,
@@ -111,6 +125,7 @@ def test_complete_trial_has_its_last_value_and_curve() -> None:
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 30.0)
     assert trial.intermediate_values == {50: 20.0, 100: 30.0}
     assert trial.user_attrs["metrics"] == {"iteration": 100, "mIoU": 30.0, "IoU/road": 30.0}
+    assert replicates.curves(trial) == {50: {"mIoU": 20.0}, 100: {"mIoU": 30.0}}
     assert bench.reference.trials[0].value == 10.0
 
 
@@ -206,12 +221,6 @@ def test_score_that_is_no_number_fails_the_trial() -> None:
     report(scheduler, "a", 100, float("nan"))
     searcher.on_trial_complete("a", {})
     assert bench.states() == [TrialState.FAIL]
-
-
-def test_first_rung_is_after_a_quarter_of_the_iterations_with_contrast() -> None:
-    config = pgpc.override(CONFIG, {"contrast.start": 60})
-    assert schedulers.rungs("asha", config) == [70]
-    assert schedulers.rungs("median", config) == [70]
 
 
 def test_more_trials_than_before_can_be_asked_for() -> None:
@@ -501,3 +510,164 @@ def test_tpe_models_parameters_together_where_there_is_one_objective(objectives:
     outcomes(bench, 4)
     modeled = sampler.infer_relative_search_space(bench.study, bench.study.trials[0])
     assert set(modeled) == (set(SPACE) if together else set())
+
+
+# Chosen by something else than mIoU
+
+
+def criteria(scheduler: PrunerScheduler, trial_id: str, iteration: int, **values: float) -> str:
+    """A report without labels of the target."""
+    found = {f"report/criteria/{name}": value for name, value in values.items()} | {"report/iteration": iteration}
+    return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+
+
+def unlabeled(bench: Bench, num_trials: int = 3) -> tuple[StudySearcher, PrunerScheduler]:
+    """A driver that has run the reference without labels, and begun all trials: "0", "1", ..."""
+    searcher, scheduler = bench.driver(num_trials)
+    searcher.suggest("reference")
+    criteria(scheduler, "reference", 100, snd=0.0, bnm=0.0)
+    searcher.on_trial_complete("reference", {})
+    for number in range(num_trials):
+        assert searcher.suggest(str(number))["label"] == f"{number:04d}"
+    return searcher, scheduler
+
+
+def test_a_criterion_without_any_label_drives_the_search() -> None:
+    bench = Bench("asha", selection=SND)
+    searcher, scheduler = unlabeled(bench)
+    assert criteria(scheduler, "0", 40, snd=0.5, bnm=0.1) == "CONTINUE"
+    assert criteria(scheduler, "1", 40, snd=0.4, bnm=0.9) == "STOP"
+    assert criteria(scheduler, "0", 100, snd=0.7, bnm=0.1) == "CONTINUE"
+    searcher.on_trial_complete("0", {})
+    searcher.on_trial_complete("1", {})
+    first, second, _ = bench.study.trials
+    assert (first.state, first.value, first.intermediate_values) == (TrialState.COMPLETE, 0.7, {40: 0.5, 100: 0.7})
+    assert second.state == TrialState.PRUNED
+    assert replicates.curves(first)[40] == {"criteria/snd": 0.5, "criteria/bnm": 0.1}
+    assert bench.reference.trials[0].value == 0.0
+    assert bench.scores[-2:] == [0.7, 0.4]
+
+
+def test_a_checkpoint_between_two_evaluations_is_no_report() -> None:
+    bench = Bench(selection=SND)
+    _, scheduler = unlabeled(bench)
+    events = len(bench.events)
+    assert criteria(scheduler, "0", 30) == "CONTINUE"
+    assert len(bench.events) == events and replicates.curves(bench.study.trials[0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "diverged"),
+    [
+        ({"snd": float("nan"), "bnm": 1.0}, "criteria/snd is not a number", True),
+        ({"bnm": 1.0}, "criteria/snd was not reported, by which trials are chosen", False),
+    ],
+)
+def test_a_trial_without_what_it_is_chosen_by_at_its_end_fails(
+    values: dict[str, float], message: str, diverged: bool
+) -> None:
+    bench = Bench(selection=SND)
+    searcher, scheduler = unlabeled(bench)
+    assert criteria(scheduler, "0", 40, snd=0.5) == "CONTINUE"
+    assert criteria(scheduler, "0", 100, **values) == "CONTINUE"
+    searcher.on_trial_complete("0", {})
+    trial = bench.study.trials[0]
+    assert (trial.state, trial.user_attrs["error"]) == (TrialState.FAIL, message)
+    assert replicates.has_diverged(trial) is diverged
+
+
+def test_ranks_are_taken_among_those_that_have_come_as_far() -> None:
+    bench = Bench("asha", selection=RANK)
+    searcher, scheduler = unlabeled(bench)
+    # snd and bnm do not agree: each trial has mean rank 1.5, so that nobody is better than anybody.
+    assert criteria(scheduler, "0", 40, snd=0.5, bnm=0.1) == "CONTINUE"
+    assert bench.scores[-1] == -1.0
+    assert criteria(scheduler, "1", 40, snd=0.4, bnm=0.9) == "CONTINUE"
+    assert bench.scores[-1] == -1.5
+    # Third in snd and second in bnm; of three, one goes on.
+    assert criteria(scheduler, "2", 40, snd=0.3, bnm=0.5) == "STOP"
+    assert bench.scores[-1] == -2.5
+    searcher.on_trial_complete("2", {})
+    for trial_id, values in (("0", (0.9, 0.5)), ("1", (0.8, 0.4))):
+        assert criteria(scheduler, trial_id, 100, snd=values[0], bnm=values[1]) == "CONTINUE"
+        searcher.on_trial_complete(trial_id, {})
+    trials = bench.study.trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2 + [TrialState.PRUNED]
+    assert [trial.value for trial in trials[:2]] == [-1.0, -2.0], "among those that were complete by then"
+    assert all(not trial.intermediate_values for trial in trials), "a rank changes, so that none is kept"
+
+
+def test_nobody_is_outpaced_in_a_mean_rank() -> None:
+    bench = Bench(seeds=(0, 1), selection=RANK)
+    searcher, scheduler = bench.driver(num_trials=2)
+    for k, (label, snd) in enumerate(
+        [("base-s0", 0.1), ("base-s1", 0.1), ("0000-s0", 0.9), ("0000-s1", 0.9), ("0001-s0", 0.0), ("0001-s1", 0.2)]
+    ):
+        assert searcher.suggest(str(k))["label"] == label
+        criteria(scheduler, str(k), 100, snd=snd, bnm=snd)
+        searcher.on_trial_complete(str(k), {})
+    assert [trial.value for trial in bench.study.trials] == [-1.0, -2.0]
+
+
+def test_the_choice_stands_beside_what_trials_cost() -> None:
+    bench = Bench(objectives=BOTH, selection=SND)
+    searcher, scheduler = bench.driver(num_trials=1)
+    for trial_id in ("reference", "a"):
+        searcher.suggest(trial_id)
+        found = {"report/iteration": 100, "report/criteria/snd": 0.5, "report/seconds": 9.0}
+        scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+        searcher.on_trial_complete(trial_id, {})
+    assert bench.study.trials[0].values == [0.5, 9.0]
+    assert replicates.curves(bench.study.trials[0]) == {100: {"criteria/snd": 0.5}}
+
+
+def test_a_resumed_run_is_not_judged_again_at_a_rung_it_has_passed() -> None:
+    bench = Bench("asha")
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    searcher.suggest("first")
+    assert report(scheduler, "first", 40, 10.0) == "CONTINUE", "the first to come"
+    searcher.suggest("second")
+    assert report(scheduler, "second", 40, 20.0) == "CONTINUE"
+    searcher, scheduler = bench.driver()
+    searcher.suggest("first")
+    assert report(scheduler, "first", 40, 10.0) == "CONTINUE"
+    assert report(scheduler, "first", 60, 10.0) == "CONTINUE", "alone at this one"
+
+
+def test_the_curves_of_a_trial_that_an_older_version_has_begun() -> None:
+    bench = Bench()
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    bench.study.ask().report(12.0, 20)
+    searcher, scheduler = bench.driver()
+    assert searcher.suggest("a")["label"] == "0000"
+    assert report(scheduler, "a", 20, 12.0) == "CONTINUE"
+    assert report(scheduler, "a", 40, 13.0) == "CONTINUE"
+    assert replicates.curves(bench.study.trials[0]) == {20: {"mIoU": 12.0}, 40: {"mIoU": 13.0}}
+
+
+# What failed
+
+
+@pytest.mark.parametrize(
+    ("text", "diverged"), [("NonFiniteLoss: loss/source became NaN", True), ("out of memory", False)]
+)
+def test_a_trial_knows_whether_it_diverged(text: str, diverged: bool) -> None:
+    bench = Bench()
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", {FAILURE: text})
+    assert bench.states() == [TrialState.FAIL]
+    assert replicates.has_diverged(bench.study.trials[0]) is diverged
+
+
+def test_points_that_the_study_has_are_not_begun_again() -> None:
+    bench = Bench()
+    bench.driver(num_trials=2)  # killed at once
+    searcher, _ = bench.driver(num_trials=2)
+    own = own_values(CONFIG, SPACE)
+    for trial_id in "abc":
+        searcher.suggest(trial_id)
+    assert [trial.params == own for trial in bench.study.trials] == [True, False]

@@ -10,8 +10,9 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from sweeps.definition.selection import Selection
 from sweeps.search.study import study_url
-from sweeps.search.warm_start import add_trials, open_earlier, read_params
+from sweeps.search.warm_start import add_trials, check_warm_start, open_earlier, read_params
 
 SPACE = {"contrast.eta": FloatDistribution(0.2, 0.8), "contrast.r": IntDistribution(2, 6)}
 WIDE = {"contrast.eta": FloatDistribution(0, 1), "contrast.r": IntDistribution(1, 18)}
@@ -101,3 +102,9 @@ def test_trials_with_the_parameters_of_their_switch_lie_in_the_space(tmp_path: P
     when = {"contrast.eta": {"contrast.r": [2]}}
     assert add_trials(study, open_earlier(url), SPACE, when) == (2, 4)
     assert [t.params for t in study.trials] == [{"contrast.eta": 0.3, "contrast.r": 2}, {"contrast.r": 4}]
+
+
+def test_a_mean_rank_is_among_the_trials_of_one_search() -> None:
+    check_warm_start(Selection.parse("snd"))
+    with pytest.raises(ValueError, match="--warm-start takes values .* but got 'rank:snd,bnm'. Leave it out"):
+        check_warm_start(Selection.parse("rank:snd,bnm"))

@@ -1,0 +1,132 @@
+"""Failed trials that are trained again, in a database as a sweep has it, and what of a study is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import pgpc
+from sweeps.common.private_optuna import reopen_failed
+from sweeps.definition.selection import Selection
+from sweeps.definition.space import own_values, search_space
+from sweeps.execution.tune_run import PrunerScheduler
+from sweeps.search import replicates
+from sweeps.search.searcher import StudySearcher
+from sweeps.search.study import begun_points, open_studies, study_file, study_names, study_url
+from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
+
+CONFIG = pgpc.preset("streets")
+SPACE = search_space(CONFIG)
+OWN = own_values(CONFIG, SPACE)
+COMPLETE, RUNNING, FAIL = TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL
+
+
+class Bench:
+    """The folder of a sweep; each driver opens its studies anew, as another process would."""
+
+    def __init__(self, folder: Path, seeds: tuple[int, ...] = (0,)) -> None:
+        self.folder, self.seeds = folder, seeds
+        self.handed_out: list[str] = []
+
+    def driver(self, num_trials: int = 2) -> tuple[StudySearcher, PrunerScheduler]:
+        self.study, self.reference = open_studies(
+            study_url(self.folder),
+            self.folder.name,
+            optuna.samplers.RandomSampler(seed=0),
+            optuna.pruners.NopPruner(),
+            objectives=("mIoU",),
+            reference=True,
+        )
+        searcher = StudySearcher(
+            self.study,
+            self.reference,
+            space=SPACE,
+            known=[OWN],
+            num_trials=num_trials,
+            iterations=lambda params: 100,
+            make_spec=lambda label, params, seed: TrialSpec(
+                label=label, config=CONFIG, directory=Path(label), workers=Workers(count=1, cpus=1, gpus=0)
+            ),
+            on_event=lambda event, run: None,
+            selection=Selection.parse("mIoU"),
+            seeds=self.seeds,
+        )
+        return searcher, PrunerScheduler(searcher)
+
+    def run(self, failures: dict[str, str], num_trials: int = 2) -> list[str]:
+        """A driver that runs all that it is given to its end; the labels of these runs."""
+        searcher, scheduler = self.driver(num_trials)
+        labels: list[str] = []
+        while isinstance(spec := searcher.suggest(str(len(labels))), dict):
+            trial_id, label = str(len(labels)), spec["label"]
+            labels.append(label)
+            if label not in failures:
+                found = {"report/iteration": 100, "report/mIoU": 30.0}
+                scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+            searcher.on_trial_complete(trial_id, {FAILURE: failures[label]} if label in failures else {})
+        return labels
+
+    def reopen(self, which: int = 0) -> list[int]:
+        return reopen_failed(study_file(self.folder), study_names(self.folder)[which], replicates.is_of_failure)
+
+    @property
+    def states(self) -> list[TrialState]:
+        return [trial.state for trial in self.study.trials]
+
+
+def test_failed_trials_are_trained_again_as_themselves(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert bench.run({"0000": "out of memory", "0001": "NonFiniteLoss: loss became NaN"}) == ["base", "0000", "0001"]
+    before = bench.study.trials
+    assert bench.states == [FAIL, FAIL] and replicates.has_diverged(before[1])
+    assert bench.run({}) == [], "they are not tried again by themselves"
+    assert bench.reopen() == [0, 1] and bench.reopen() == []
+    assert bench.run({}) == ["0000", "0001"]
+    assert bench.states == [COMPLETE, COMPLETE]
+    for trial, old in zip(bench.study.trials, before, strict=True):
+        assert (trial.number, trial.params) == (old.number, old.params)
+        assert "error" not in trial.user_attrs and not replicates.has_diverged(trial)
+
+
+def test_the_base_is_a_study_of_its_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.run({"base": "out of memory", "0000": "out of memory"})
+    assert bench.reopen(1) == [0]
+    assert bench.run({}) == ["base"]
+    assert bench.reference is not None and [t.state for t in bench.reference.trials] == [COMPLETE]
+    assert bench.states == [FAIL, COMPLETE]
+
+
+def test_the_seeds_that_were_complete_are_not_trained_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, seeds=(0, 1, 2))
+    labels = bench.run({"0000-s1": "out of memory"}, num_trials=1)
+    assert labels[-2:] == ["0000-s0", "0000-s1"] and bench.states == [FAIL]
+    assert bench.reopen() == [0]
+    assert bench.run({}, num_trials=1) == ["0000-s1", "0000-s2"]
+    assert bench.states == [COMPLETE] and bench.study.trials[0].value == 30.0
+
+
+def test_nothing_else_is_reopened(tmp_path: Path) -> None:
+    assert Bench(tmp_path).reopen() == [] and not study_file(tmp_path).exists()
+    bench = Bench(tmp_path)
+    bench.run({})
+    before = bench.study.trials
+    assert bench.reopen() == []
+    bench.driver()
+    assert bench.study.trials == before
+
+
+@pytest.mark.parametrize("num_begun", [0, 1])
+def test_points_that_are_begun_or_enqueued(num_begun: int, tmp_path: Path) -> None:
+    assert begun_points(tmp_path) == []
+    study = optuna.create_study(storage=study_url(tmp_path), study_name=tmp_path.name, direction="maximize")
+    points = [OWN, {**OWN, "contrast.eta": 0.3}]
+    for point in points:
+        study.enqueue_trial(point)
+    for _ in range(num_begun):
+        study.ask(SPACE)
+    assert begun_points(tmp_path) == points
