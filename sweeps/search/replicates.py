@@ -22,6 +22,7 @@ PARENT, PARENT_ITERATION, PARENT_SECONDS = "parent", "parent_iteration", "parent
 that it has from there. The columns of its rows have the same names."""
 REASON = "reason"
 """User attribute of a trial that was ended for another one: why."""
+_CURVES = "curves"
 _CURVE, _METRICS, _STATUS, _ERROR = "curve", "metrics", "status", "error"
 
 AnyTrial = FrozenTrial | Trial
@@ -106,6 +107,11 @@ def curve(trial: FrozenTrial) -> dict[int, float]:
 def note(trial: Trial, value: float, iteration: int) -> None:
     """Keep a score, in a study of several objectives, for `curve`."""
     trial.set_user_attr(_CURVE, {**trial.user_attrs.get(_CURVE, {}), str(iteration): value})
+
+
+def curves(trial: AnyTrial) -> dict[int, dict[str, float]]:
+    """Return what a study holds of a trial's evaluations: by iteration the metrics that trials can be chosen by."""
+    return {int(iteration): dict(found) for iteration, found in trial.user_attrs.get(_CURVES, {}).items()}
 
 
 def spread_between_seeds(scores: Iterable[Sequence[float]]) -> float:

@@ -28,7 +28,7 @@ def test_html_has_values_to_sort_by_and_marks() -> None:
     assert page.tables["table-x"][0] == ["name", "\u2212 base"]
     assert [line[1] for line in page.tables["table-x"][1:]] == ["\u22121.50", "50", "1.00", "\u2013"]
     assert [value[1] for value in page.values["table-x"][1:]] == ["-1.5", "50.0", "1.0", None]
-    assert "<b>\u22121.50</b>" in source and "width:50.0%" in source and "rgba(var(--worse),0.30)" in source
+    assert "<b>\u22121.50</b>" in source and "width:50.0%" in source and "rgba(var(--below),0.30)" in source
     assert source.count('aria-labelledby="caption-x"') == 2 and 'id="caption-x">a &lt; b<' in source
     assert source.count(' class="word"') == 1 + len(cells)
 
