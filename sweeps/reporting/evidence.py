@@ -121,10 +121,10 @@ def selection(report: SweepReport) -> Table | None:
     num, evaluations = words.count(len(report.candidates), "complete trial"), words.count(checkpoints, "evaluation")
     caption = (
         f"What a choice without target labels would have come to, of {num}. Regret is the highest {METRIC} less that "
-        f"of the chosen trial, in points; a trial drawn at random has one of {chance:.2f} on average. Rank correlations "
-        f"with {METRIC} are Spearman's and Kendall's (tau-b), over the trials and over {evaluations} of all trials. In "
-        "brackets are 95 % bootstrap intervals, of whole trials drawn anew. The last line is no criterion: it takes "
-        "the labels."
+        f"of the chosen trial, in points; a trial drawn at random has one of {chance:.2f} on average. Rank "
+        f"correlations with {METRIC} are Spearman's and Kendall's (tau-b), over the trials and over {evaluations} of "
+        "all trials. In brackets are 95 % bootstrap intervals, of whole trials drawn anew. The last line is no "
+        "criterion: it takes the labels."
     )
     columns = [
         Column[Quality]("criterion", lambda quality: tables.word(_criterion(quality)), left=True),

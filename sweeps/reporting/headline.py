@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.common import words
-from sweeps.common.names import METRIC, REPORT_METRIC, Kind
+from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.statistics import chance_of_the_best
 from sweeps.definition.confirmation import confirm_command
 from sweeps.definition.sweep import Sweep
@@ -30,8 +30,10 @@ class Finding:
 
     Attributes:
         is_search: Whether parameters were searched; else the rows of the paper's tables were run.
-        num_started: Number of trials that were started, the base among them.
-        num_complete: Number of complete trials that the best is one of.
+        num_started: Number of trials that were started.
+        num_tried: Number of trials that the best was chosen from: those that are complete, and those that were stopped
+            early because others did better.
+        num_complete: Number of the complete ones.
         num_seeds: Number of seeds of every trial.
         best: Label of the trial with the highest mean score; None without a complete one.
         score: Its score, mIoU in percent.
@@ -42,6 +44,7 @@ class Finding:
 
     is_search: bool
     num_started: int
+    num_tried: int
     num_complete: int
     num_seeds: int
     best: str | None
@@ -80,9 +83,11 @@ def find(sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | N
     complete = [trial for trial in trials if trial.is_ranked and trial.score is not None]
     best = max(complete, key=lambda trial: trial.score or 0.0, default=None)
     searched = [trial for trial in trials if trial.kind == Kind.SEARCH]
+    pruned = [trial for trial in searched if trial.status == Status.PRUNED]
     return Finding(
         is_search=sweep.is_search,
         num_started=len(searched) if sweep.is_search else len(trials),
+        num_tried=len(complete) + len(pruned),
         num_complete=len(complete),
         num_seeds=len(sweep.seeds),
         best=best.label if best else None,
@@ -125,13 +130,12 @@ def headline(finding: Finding) -> Headline:
 
 def _chosen(finding: Finding) -> str:
     """Return which trial is the best, and of how many."""
-    kind = "trial" if finding.is_search else "config"
+    tried = words.count(finding.num_tried, "trial" if finding.is_search else "config")
+    if finding.num_tried > finding.num_complete:
+        tried += f", {finding.num_tried - finding.num_complete} of them stopped early"
     seeds = "1 seed" if finding.num_seeds == 1 else f"{finding.num_seeds} seeds each"
     mean = "" if finding.num_seeds == 1 else "mean "
-    text = (
-        f"{words.count(finding.num_complete, f'complete {kind}')}, {seeds}: {finding.best} has the highest {mean}"
-        f"{METRIC}, {words.number(finding.score)} %"
-    )
+    text = f"{tried}, {seeds}: {finding.best} has the highest {mean}{METRIC}, {words.number(finding.score)} %"
     if finding.report_score is not None:
         text += f", and {words.number(finding.report_score)} % on the labeled images that took no part in the choice"
     return f"{text}."
@@ -141,13 +145,13 @@ def _caution(finding: Finding) -> str:
     """Return why that is no effect, and what would show one."""
     if not finding.is_search:
         return "The paper's tables below have the differences to the bases."
-    if finding.num_complete == 1:
+    if finding.num_tried == 1:
         reason = "One trial may differ from the base by chance"
     else:
         mean = "the runs with one set of parameters" if finding.num_seeds == 1 else "such means"
         reason = (
-            f"The choice of the best of {finding.num_complete} is optimistic: of so many equal trials the best lies by "
-            f"chance alone {chance_of_the_best(finding.num_complete):.1f} standard deviations of {mean} above the rest"
+            f"The choice of the best of {finding.num_tried} is optimistic: of so many equal trials the best lies by "
+            f"chance alone {chance_of_the_best(finding.num_tried):.1f} standard deviations of {mean} above the rest"
         )
     remedy = f" Confirm it with fresh seeds: {finding.confirm_command}" if finding.confirm_command else ""
     return f"{reason}, so that no effect is claimed.{remedy}"

@@ -18,6 +18,7 @@ KEYS = [
     "seeds",
     "table",
     "bases",
+    "report_split",
     "objectives",
     "trials",
     "time_budget",
@@ -38,6 +39,7 @@ KEYS = [
     "storage",
     "name",
     "resume",
+    "confirm",
     "json",
 ]
 """Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
@@ -58,6 +60,8 @@ KEYS = [
         ({"table": (1,), "bases": ("unet",)}, "--bases must be of proca, "),
         ({"bases": ("hrda",)}, "--bases chooses rows of Tables 1 to 5, but got 'no --table'. Add --table"),
         ({"table": (12,), "bases": ("hrda",)}, "but got '--table 12'"),
+        ({"report_split": 1.0}, "--report-split must be a share between 0 and 1, but got 1.0."),
+        ({"confirm": 0}, "--confirm must be a whole number of at least 1, but got 0."),
         ({"objectives": ("speed",)}, "--objectives must be different ones of mIoU, seconds, gpu_memory"),
         ({"objectives": ("seconds",)}, "--objectives must hold mIoU"),
         ({"objectives": "mIoU"}, "--objectives must be different ones of"),
@@ -106,6 +110,8 @@ IDENTITY = {
     "seeds": (3, 4),
     "table": (12,),
     "bases": ("hrda",),
+    "report_split": 0.5,
+    "confirm": 3,
     "objectives": ("mIoU", "seconds"),
     "search": "gp",
     "scheduler": "median",
@@ -120,7 +126,7 @@ IDENTITY = {
 
 @pytest.mark.parametrize("name", IDENTITY)
 def test_a_resumed_sweep_keeps_what_identifies_it(name: str) -> None:
-    with pytest.raises(ValueError, match=f"A resumed sweep keeps its --{name}, which was"):
+    with pytest.raises(ValueError, match=f"A resumed sweep keeps its --{name.replace('_', '-')}, which was"):
         DEFAULTS.resumed({name: IDENTITY[name]})
     assert DEFAULTS.resumed({name: getattr(DEFAULTS, name)}) == DEFAULTS
 
@@ -151,3 +157,14 @@ def test_one_seed_or_several() -> None:
 def test_given_is_what_is_not_the_default() -> None:
     assert DEFAULTS.given() == {}
     assert SweepOptions(trials=5, share_trunk=False).given() == {"trials": 5, "share_trunk": False}
+
+
+def test_a_confirmation_is_of_a_sweep_that_is_there() -> None:
+    with pytest.raises(ValueError, match="but got --confirm 3 alone. Add --resume NAME."):
+        SweepOptions.from_given({"confirm": 3, "seeds": (3, 4)})
+
+
+def test_changes_are_those_that_are_set_and_the_share_to_report_on() -> None:
+    assert SweepOptions(set=("contrast.r=3",)).changes == {"contrast.r": "3"}
+    found = SweepOptions(set=("contrast.r=3",), report_split=0.5).changes
+    assert found == {"contrast.r": "3", "evaluation.report_share": 0.5}
