@@ -148,8 +148,7 @@ class SweepOptions:
     resume: str | None = _option(None, once=True)
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
     confirm: int | None = _option(None, rule=_POSITIVE, identifies=True)
-    """Number of the best trials of the sweep that is named by `resume` that are trained anew, with fresh `seeds`, and
-    the base with them; None for no confirmation. See :mod:`sweeps.definition.confirmation`."""
+    """Number of the best trials of the sweep `resume` that are trained anew with fresh `seeds`; None for none."""
     json: bool = _option(False, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 

@@ -121,7 +121,7 @@ def make_sweep(
         for study_name in (name, f"{name}-reference")
     )
     for i, (state, scores, error) in enumerate(trials):
-        params = sweep.known[i] if not sweep.is_search else {**sweep.known[0], "contrast.eta": 0.1 * (i + 1)}
+        params = sweep.known[i] if not sweep.is_search else {**sweep.known[0], "contrast.eta": 0.1 * (i % 9 + 1)}
         study.add_trial(trial(state, params, sweep, scores, error))
     if base:
         reference.add_trial(trial(TrialState.COMPLETE, {}, sweep, base, ""))
