@@ -7,6 +7,7 @@ From Python a sweep is run and read by two functions, which do what the command 
     results = sweeps.run(preset="streets", trials=10, name="first")
     results = sweeps.read("results/first")
     print(results.best)
+    sweeps.run(resume="first", confirm=3, seeds=(3, 4, 5))  # is the best better than the base?
 
 Neither Ray nor Optuna is loaded before one of them is called.
 """
@@ -24,7 +25,7 @@ __all__ = ["read", "run"]
 
 
 def run(options: SweepOptions | None = None, *, quiet: bool = True, **given: Any) -> Results:
-    """Run a sweep, or resume one, and return what it has come to.
+    """Run a sweep, or resume or confirm one, and return what it has come to.
 
     It is what ``python sweeps/run_ablation.py`` does, and leaves the same files. Ray must not be running in this
     process, and is shut down again at the end. Ctrl-C asks the sweep to stop; what then runs can be resumed.
@@ -34,7 +35,9 @@ def run(options: SweepOptions | None = None, *, quiet: bool = True, **given: Any
         quiet: Whether nothing is written to the terminal.
         given: Options by the names of the fields of :class:`sweeps.definition.options.SweepOptions`, in place of
             `options`; those that are not given have their defaults, or, with ``resume="NAME"``, those of the sweep that
-            is resumed. ``set`` may be a mapping from dotted keys of the config to values.
+            is resumed. With ``confirm=K`` and fresh ``seeds`` too, the best K trials of that sweep and its base are
+            trained anew; what is returned is the confirmation. ``set`` may be a mapping from dotted keys of the config
+            to values.
 
     Raises:
         ValueError: The options do not describe a sweep, or it cannot be run here; the message says what to change.

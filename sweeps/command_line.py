@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python sweeps/run_ablation.py                                    the embedded streets, 5 trials, minutes on a laptop
   python sweeps/run_ablation.py --trials 40 --time-budget 2h --name first
   python sweeps/run_ablation.py --resume first --trials 60         resume after Ctrl-C, a crash, or for more trials
+  python sweeps/run_ablation.py --resume first --confirm 3 --seeds 3,4,5    the best 3 and the base anew: is it true?
   python sweeps/run_ablation.py --set training.iterations=400 --set contrast.eta=0.5
   python sweeps/run_ablation.py --range contrast.r=2:6 --range contrast.eta=0.2:0.8:0.2 --search grid
   python sweeps/run_ablation.py --scheduler pbt --population 4 --trials 12
@@ -82,6 +83,13 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         metavar="N,N,..",
         help="train everything with each of these seeds; means and paired differences are compared. A trial of the "
         "search that cannot reach the best mean any more is not given more seeds",
+    )
+    group.add_argument(
+        "--report-split",
+        type=_option("report_split", _number),
+        metavar="SHARE",
+        help="keep this share of the labeled target images, drawn by the seed, out of every choice, and report the "
+        "chosen trial's mIoU on them beside the one that it was chosen by (default: none)",
     )
     bases, ablations = _span(TABLES_OF_BASES), _span(ABLATIONS)
     group.add_argument(
@@ -266,6 +274,14 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="with --resume: train the trials again that have failed, under their numbers and from their last "
         "checkpoints; a failed base is trained again in any case",
+    )
+    group.add_argument(
+        "--confirm",
+        type=_option("confirm", _whole),
+        metavar="K",
+        help="with --resume NAME and fresh --seeds: train the best K trials of NAME and the base anew with these "
+        "seeds, in FOLDER/NAME/confirmation, and let the report of NAME claim no more than they show. The same command "
+        "resumes it",
     )
     group.add_argument(
         "--json",

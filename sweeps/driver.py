@@ -17,13 +17,14 @@ from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
-from sweeps.common.names import METRIC, Event, Kind, Status
+from sweeps.common.names import METRIC, REFERENCE_LABEL, Event, Kind, Status
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.words import as_flag_value, count, listed
-from sweeps.definition.folder import RESULTS_FILE, own_folder
+from sweeps.definition.confirmation import confirmation_of
+from sweeps.definition.folder import RESULTS_FILE, is_running, own_folder
 from sweeps.definition.objectives import check_workers
 from sweeps.definition.options import SweepOptions
-from sweeps.definition.planning import new_sweep, resumed_sweep
+from sweeps.definition.planning import found_sweep, new_sweep, resumed_sweep
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
@@ -197,10 +198,22 @@ def _reopen(sweep: Sweep) -> list[str]:
 def _described_sweep(given: Mapping[str, Any]) -> Sweep:
     """Return the sweep that the options describe, or the one that they resume."""
     if given.get("resume") is not None:
-        return resumed_sweep(given)
+        return _confirmation(given) if given.get("confirm") is not None else resumed_sweep(given)
     options = schedulers.settle_scheduler(SweepOptions.from_given(given))
     check_sampler(options)
     return new_sweep(options)
+
+
+def _confirmation(given: Mapping[str, Any]) -> Sweep:
+    """Return the confirmation of the sweep that the options name, a new one or one that was begun."""
+    sweep = found_sweep(given)
+    if sweep.confirms:
+        return resumed_sweep(given)
+    if is_running(sweep.folder):
+        raise ValueError(f"--confirm must name a sweep that has ended, but {sweep.folder.name!r} runs. Wait for it.")
+    trials = [trial for trial in Results.read(sweep.folder).trials if trial.is_ranked and trial.score is not None]
+    trials.sort(key=lambda trial: -(trial.score or 0.0))
+    return confirmation_of(sweep, {trial.label: trial.params for trial in trials}, given)
 
 
 def _check_configs(sweep: Sweep) -> None:
@@ -401,6 +414,8 @@ class Driver:
             self._terminal.say_once(f"{RESULTS_FILE} could not be written: {error}")
 
     def _write_report(self) -> None:
+        if self._sweep.confirms:  # the report is that of the sweep that is confirmed, and has pictures to keep
+            return
         attempt(self._sweep.folder, self._terminal.say_once, images=0)
 
 
@@ -412,6 +427,9 @@ def describe(setup: Setup) -> str:
         how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}{_places(sweep)}"
         if len(sweep.objectives) > 1:
             how += f", objectives {listed(sweep.objectives)}"
+    elif sweep.confirms:
+        best = listed([label for label in sweep.confirms if label != REFERENCE_LABEL])
+        what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
         numbers = listed([str(number) for number in options.table or ()])
         what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.preset}"

@@ -17,13 +17,16 @@ from sweeps.definition.sweep import Sweep
 from sweeps.execution.inference_speed import inference_rate
 from sweeps.progress.plain import Terminal
 from sweeps.reporting import IMAGES
+from sweeps.reporting.headline import Headline, find, headline
 from sweeps.reporting.write import attempt, write_text
 from sweeps.results import costs
 from sweeps.results.comparison import Line, beside_paper, compare, title
+from sweeps.results.confirmation import read_confirmation
 from sweeps.results.costs import Cost
+from sweeps.results.outcome import Results
 from sweeps.results.ranking import terminal_table
 from sweeps.results.rows import Row, last_checkpoint, write_parquet
-from sweeps.results.summaries import Summary, best_run, front, is_unfinished, keep_best, summaries
+from sweeps.results.summaries import Summary, about_best, best_trial, front, is_unfinished, keep_best, summaries
 from sweeps.results.tables import to_markdown, to_text
 from sweeps.search.study import study_url
 
@@ -71,7 +74,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     if SPEED_TABLE in (sweep.options.table or ()) and not signals:
         rows = measure_inference(rows)
     write_parquet(rows, sweep.folder / RESULTS_FILE)
-    attempt(sweep.folder, terminal.say, images=0 if signals else IMAGES)
+    attempt(sweep.report_folder, terminal.say, images=0 if signals else IMAGES)
     best = _keep_best(sweep, rows)
     trials = summaries(rows)
     compared = [Compared(table, compare(table, rows)) for table in sweep.tables]
@@ -81,10 +84,14 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
             terminal.write(f"{trial.label} failed: {trial.error}")
     places = _places(sweep, trials, has_best=best is not None)
     terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
+    if best is not None:
+        terminal.write(about_best(best))
+    result = _result(sweep, trials)
+    terminal.write(result.text)
     spent = _costs(sweep, rows)
     terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
     if sweep.options.json:
-        document = _document(sweep, rows, best, compared, spent, places)
+        document = _document(sweep, rows, best.run if best else None, compared, spent, places, result)
         print(json.dumps(without_nan(document), indent=2), file=answer, flush=True)
     if signals:
         return 128 + signals[0]
@@ -133,9 +140,9 @@ def without_nan(tree: Any) -> Any:
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Row | None:
-    """Copy the best run's checkpoint to the sweep's folder; return the run, or None where there is none to keep."""
-    best = best_run(rows) if sweep.is_search else None
+def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
+    """Copy the best trial's checkpoint to the sweep's folder; return the trial, or None where there is none to keep."""
+    best = best_trial(rows) if sweep.is_search else None
     if best is None:
         return None
     try:
@@ -146,16 +153,25 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Row | None:
     return best
 
 
+def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
+    """Return what the sweep has shown; a confirmation tells what the sweep that it confirms has."""
+    if not sweep.confirms:
+        return headline(find(sweep, trials, read_confirmation(sweep.folder)))
+    confirmed = Results.read(sweep.report_folder)
+    return headline(find(confirmed.sweep, confirmed.trials, read_confirmation(sweep.report_folder)))
+
+
 def _tables_text(sweep: Sweep, rows: Sequence[Row], compared: Sequence[Compared]) -> str:
     if compared:
         return write_tables(sweep, compared)
-    return terminal_table(rows, list(sweep.space), len(sweep.seeds), sweep.objectives)
+    params = dict.fromkeys(key for row in rows for key in row.params) if sweep.confirms else sweep.space
+    return terminal_table(rows, list(params), len(sweep.seeds), sweep.objectives)
 
 
 def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[str, str]:
     """Return where everything is, and how to resume the sweep where there is something left."""
     places = {
-        "report": sweep.folder / "report.html",
+        "report": sweep.report_folder / "report.html",
         "rows": sweep.folder / RESULTS_FILE,
         "tables": sweep.folder / "table-*.md" if sweep.tables else None,
         "curves": f"tensorboard --logdir {sweep.trials_folder}",
@@ -181,10 +197,13 @@ def _document(
     compared: Sequence[Compared],
     spent: Costs,
     places: Mapping[str, str],
+    result: Headline,
 ) -> dict[str, Any]:
     """Return all that the command answers with ``--json``, as plain data."""
     return {
         "sweep": sweep.folder.name,
+        "result": result.text,
+        "claims": list(result.claims),
         "best": best.to_columns() if best else None,
         "pareto": front(rows, sweep.space, sweep.objectives),
         "rows": [row.to_columns() for row in rows],

@@ -6,6 +6,8 @@ import enum
 
 METRIC = "mIoU"
 """The score that trials are compared by, as trainings report it."""
+REPORT_METRIC = f"report/{METRIC}"
+"""The same on labeled target images that took no part in the choice, where a sweep keeps such images."""
 REFERENCE_LABEL = "base"
 """Label of the reference trial, the training without contrast."""
 

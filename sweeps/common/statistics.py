@@ -1,4 +1,4 @@
-"""Scores over seeds: their mean and deviation, and how they compare with those of another trial seed by seed."""
+"""Scores over seeds: their mean and deviation, and their differences to those of another trial seed by seed."""
 
 from __future__ import annotations
 
@@ -33,6 +33,28 @@ class Spread:
         mean = statistics.fmean(values) if values else math.nan
         return cls(mean, statistics.stdev(values) if len(values) > 1 else math.nan, len(values))
 
+    @property
+    def error(self) -> float:
+        """The standard error of the mean; NaN of fewer than two numbers."""
+        return self.std / math.sqrt(self.n) if self.n else math.nan
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range of numbers, both ends included.
+
+    Attributes:
+        low: Its lower end.
+        high: Its upper end.
+    """
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Return whether a number lies in it."""
+        return self.low <= value <= self.high
+
 
 def paired(values: Values, base: Values, *, ratio: bool = False) -> dict[int, float]:
     """Compare two trials seed by seed, so that what a seed does to both of them falls out.
@@ -49,16 +71,24 @@ def paired(values: Values, base: Values, *, ratio: bool = False) -> dict[int, fl
     return {seed: values[seed] / base[seed] if ratio else values[seed] - base[seed] for seed in both}
 
 
-def mean_std_text(values: Values, num_seeds: int, *, signed: bool = False) -> str:
+def mean_std_text(values: Values, num_seeds: int) -> str:
     """Return the mean ± the standard deviation as text.
 
     Args:
         values: Scores by seed.
         num_seeds: Number of seeds that a trial has in the end; where there are fewer, the text says how many.
-        signed: Whether the mean has a plus sign where it is positive.
     """
     found = Spread.of(list(values.values()))
-    text = number(found.mean, "+.2f" if signed else ".2f")
+    text = number(found.mean)
     if found.n > 1:
         text += f" ± {found.std:.2f}"
     return f"{text} ({found.n} of {num_seeds})" if 0 < found.n < num_seeds else text
+
+
+def chance_of_the_best(num: int) -> float:
+    """Return by how many standard deviations the best of `num` equal trials lies above their mean, by chance alone.
+
+    It is the expected maximum of `num` standard normal numbers in the approximation of Blom (1958, "Statistical
+    estimates and transformed beta-variables"), which is within 0.03 of it.
+    """
+    return statistics.NormalDist().inv_cdf((num - 0.375) / (num + 0.25))

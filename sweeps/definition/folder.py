@@ -14,6 +14,8 @@ SWEEP_FILE = "sweep.json"
 """Says what the sweep is; see :class:`sweeps.definition.sweep.Sweep`."""
 RESULTS_FILE = "results.parquet"
 """One row per run; see :mod:`sweeps.results.rows`."""
+CONFIRMATION = "confirmation"
+"""Name of the folder, in that of a search, of the sweep that confirms its best trials."""
 _LOCK = ".lock"
 
 

@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgpc.config import parse_settings
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.definition import objectives as known_objectives
 from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
 from sweeps.definition.selection import CHOICES, is_selection
 
+REPORT_SHARE = "evaluation.report_share"
+"""Key of the config that is the share of the labeled target images that is kept out of every choice."""
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
 
@@ -47,6 +50,7 @@ _POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number
 _FACTOR = _Rule(lambda value: _is_whole(value) and value >= 2, "a whole number of at least 2")
 _NATURAL = _Rule(lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
 _SHARE = _Rule(_is_share, "a whole number, or a share below 1")
+_PART = _Rule(lambda value: isinstance(value, (int, float)) and 0 < value < 1, "a share between 0 and 1")
 _SECONDS = _Rule(lambda value: isinstance(value, (int, float)) and value > 0, "a time such as 900, 30m or 2h")
 _SEEDS = _Rule(
     lambda seeds: bool(seeds) and len(set(seeds)) == len(seeds) and all(map(_NATURAL.holds, seeds)),
@@ -104,6 +108,8 @@ class SweepOptions:
     """Numbers of the paper's tables whose rows are run instead of a search; None for a search."""
     bases: tuple[str, ...] | None = _option(None, rule=_BASES, identifies=True)
     """Bases in the rows of Tables 1 to 5; None for the paper's."""
+    report_split: float | None = _option(None, rule=_PART, identifies=True)
+    """Share of the labeled target images that is kept out of every choice, to report on; None for no such split."""
     objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
     """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`; mIoU stands for what they
     are chosen by."""
@@ -156,6 +162,8 @@ class SweepOptions:
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
     retry_failed: bool = _option(False, once=True)
     """Whether the trials that have failed are trained again, when a sweep is resumed."""
+    confirm: int | None = _option(None, rule=_POSITIVE, identifies=True)
+    """Number of the best trials of the sweep `resume` that are trained anew with fresh `seeds`; None for none."""
     json: bool = _option(False, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 
@@ -180,6 +188,12 @@ class SweepOptions:
             "Add --table, or leave --bases out.",
         )
 
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the options change in the config, by dotted key."""
+        report = {} if self.report_split is None else {REPORT_SHARE: self.report_split}
+        return {**parse_settings(self.set), **report}
+
     @classmethod
     def from_given(cls, given: Mapping[str, Any]) -> SweepOptions:
         """Return the options of a new sweep.
@@ -197,6 +211,11 @@ class SweepOptions:
             "a new sweep",
             "Add --resume, or leave it out.",
         )
+        if given.get("confirm") is not None:
+            raise ValueError(
+                f"--confirm must name the sweep whose best trials it confirms, but got --confirm {given['confirm']} "
+                "alone. Add --resume NAME."
+            )
         several = len(given.get("objectives", ())) > 1
         return cls(**({"scheduler": "none"} if several else {}) | dict(given))
 

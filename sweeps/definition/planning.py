@@ -11,7 +11,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 import pgpc
-from pgpc.config import Config, parse_settings
+from pgpc.config import Config
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
@@ -28,7 +28,7 @@ def new_sweep(options: SweepOptions) -> Sweep:
     Raises:
         ValueError: The options do not describe one; the message says what to change.
     """
-    changes: dict[str, Any] = dict(parse_settings(options.set))
+    changes = options.changes
     first_seed = options.seeds[0] if options.seeds else options.seed
     if first_seed is not None:
         changes["seed"] = first_seed
@@ -56,6 +56,17 @@ def resumed_sweep(given: Mapping[str, Any]) -> Sweep:
     Raises:
         ValueError: There is no such sweep, its sweep.json is damaged, or a given option would make it another sweep.
     """
+    sweep = found_sweep(given)
+    place = {"storage": sweep.options.storage, "name": sweep.options.name}
+    return replace(sweep, options=sweep.options.resumed({**given, **place}))
+
+
+def found_sweep(given: Mapping[str, Any]) -> Sweep:
+    """Return the sweep that the options name, as it was, or the newest one; see `resumed_sweep`.
+
+    Raises:
+        ValueError: There is no such sweep, or its sweep.json is damaged.
+    """
     here = given.get("storage", DEFAULTS.storage)
     storage = Path(here).expanduser().absolute()
     name = given["resume"] or given.get("name")
@@ -75,8 +86,7 @@ def resumed_sweep(given: Mapping[str, Any]) -> Sweep:
     sweep = Sweep.load(max(files, key=lambda f: f.stat().st_mtime).parent)
     # The folder may have been moved, or given as a path instead of a name.
     found = here if sweep.folder.parent == storage else str(sweep.folder.parent)
-    options = sweep.options.resumed({**given, "storage": found, "name": sweep.folder.name})
-    return replace(sweep, options=options)
+    return replace(sweep, options=replace(sweep.options, storage=found))
 
 
 def _new_folder(options: SweepOptions) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
-from pgpc.config import Config, flatten, from_dict, parse_settings, place_keys, to_dict
+from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
 from pgpc.runtime.files import write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.names import METRIC
@@ -43,8 +43,11 @@ class Sweep:
         config: The config that the sweep is around.
         space: What is searched, by dotted key of the config.
         drivers: Command line, time and versions of each process that has run the sweep before.
-        table_configs: The configs of the paper's tables by name; empty in a search.
+        table_configs: The configs of the paper's tables, or of the trials of a confirmation, by name; empty in a
+            search.
         when: The conditions of the space.
+        confirms: Label -> parameters of each trial of the search in the folder above that this sweep confirms, the base
+            among them, with none; empty in any other sweep. See :mod:`sweeps.definition.confirmation`.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Sweep:
     drivers: tuple[Mapping[str, Any], ...] = ()
     table_configs: Mapping[str, Config] = field(default_factory=dict)
     when: Conditions = field(default_factory=dict)
+    confirms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Sweep:
@@ -75,6 +79,7 @@ class Sweep:
             config = from_dict(stored["config"])
             space = {key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()}
             drivers, when = tuple(stored["runs"]), stored.get("when", {})
+            confirms = stored.get("confirms", {})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
@@ -93,8 +98,9 @@ class Sweep:
             config=config,
             space=space,
             drivers=drivers,
-            table_configs=configs_of_tables(options, config),
+            table_configs=configs_of_trials(config, confirms) or configs_of_tables(options, config),
             when=when,
+            confirms=confirms,
         )
 
     def save(self) -> None:
@@ -111,6 +117,7 @@ class Sweep:
                 "flags": self.options.to_json(),
                 "space": {key: json.loads(distribution_to_json(d)) for key, d in self.space.items()},
                 "when": self.when,
+                **({"confirms": self.confirms} if self.confirms else {}),
                 "config": to_dict(self.config),
             },
             indent=2,
@@ -149,8 +156,13 @@ class Sweep:
 
     @property
     def is_search(self) -> bool:
-        """Whether parameters are searched; else the rows of the paper's tables are run."""
+        """Whether parameters are searched; else given configs are run, of the paper's tables or of a confirmation."""
         return not self.table_configs
+
+    @property
+    def report_folder(self) -> Path:
+        """The folder whose report tells of the sweep; that of a confirmation is the report of what it confirms."""
+        return self.folder.parent if self.confirms else self.folder
 
     @property
     def configs(self) -> list[Config]:
@@ -235,6 +247,16 @@ def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config
     return {name: absolute(found) for name, found in configs.items()}
 
 
+def configs_of_trials(config: Config, trials: Mapping[str, Mapping[str, Any]]) -> dict[str, Config]:
+    """Return the configs of trials of a search by their labels.
+
+    Args:
+        config: The config that the search is around.
+        trials: Label -> parameters; none are those of the base.
+    """
+    return {label: trial_config(config, params) for label, params in trials.items()}
+
+
 def absolute(config: Config) -> Config:
     """Return the config with its files named in a way that holds in the workers, whose working directory is another."""
     paths = {key: value for key, value in flatten(config).items() if key in place_keys() and value}
@@ -253,7 +275,7 @@ def _tables(options: SweepOptions) -> list[paper_tables.Table]:
 
 def _changes(options: SweepOptions, config: Config) -> dict[str, Any]:
     """Return what every row of a table changes in its preset."""
-    return {**parse_settings(options.set), "seed": config.seed}
+    return {**options.changes, "seed": config.seed}
 
 
 def _versions() -> dict[str, str]:

@@ -59,7 +59,7 @@ class Plan:
         finished = {row.trial for row in rows if row.outcome != Status.INTERRUPTED}
         return cls(
             num_trials=sweep.num_trials,
-            done=len(finished - {REFERENCE_LABEL}),
+            done=len(finished - ({REFERENCE_LABEL} if sweep.is_search else set())),
             has_reference=sweep.is_search and REFERENCE_LABEL not in finished,
             columns=tuple(map(short, sweep.space)),
             trials=sweep.trials_folder,

@@ -9,19 +9,26 @@ import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
-from sweeps.common.names import METRIC, Kind, Status
+from sweeps.common.differences import Difference, compare_all
+from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
+from sweeps.common.statistics import paired
 from sweeps.common.words import as_flag_value
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.sweep import Sweep
+from sweeps.reporting.headline import Finding, find
 from sweeps.reporting.study import Importances, StudyData, read_study
+from sweeps.results.confirmation import Confirmation, read_confirmation
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
+from sweeps.results.selection_quality import Curves, Quality, choices, selection_quality
 from sweeps.results.summaries import Summary, ranked
 from sweeps.search.schedulers import rungs
 
@@ -39,6 +46,8 @@ class SweepReport:
         curves: Label of a trial -> iteration, in ascending order -> mIoU in percent of the trial's first seed.
         importances: How much each parameter sets the best trials apart, or why that is not known.
         rungs: Iterations at which trials may be stopped, in ascending order.
+        reports: Label of a trial -> iteration -> metrics that trials can be chosen by, of the trial's first seed.
+        confirmation: What the confirmation has come to; None where none was begun.
     """
 
     sweep: Sweep
@@ -46,6 +55,8 @@ class SweepReport:
     curves: Mapping[str, Mapping[int, float]]
     importances: Importances
     rungs: Sequence[int]
+    reports: Curves = field(default_factory=dict)
+    confirmation: Confirmation | None = None
 
     @functools.cached_property
     def runs(self) -> list[Row]:
@@ -110,16 +121,55 @@ class SweepReport:
         """The iteration at which a trial is complete, as far as all are alike."""
         return self.sweep.config.training.iterations
 
-    def difference(self, trial: Summary) -> float | None:
-        """Return a trial's mIoU less the base's, in points, as a mean over the seeds that both have.
+    @functools.cached_property
+    def differences(self) -> Mapping[str, Difference]:
+        """Label of a trial -> its mIoU less the base's, seed by seed in points, as one of all that are compared.
 
-        Returns:
-            None for a base, for a trial that is not complete, and where there is nothing to compare with.
+        Without the base, trials that have no complete run, and all of them where there is nothing to compare with.
         """
-        if self.base is None or trial.kind == Kind.REFERENCE or not trial.is_complete:
-            return None
-        both = trial.values.keys() & self.base.values.keys()
-        return statistics.fmean(trial.values[s] - self.base.values[s] for s in both) if both else None
+        base = self.base
+        if base is None:
+            return {}
+        to_base = {t.label: paired(t.values, base.values) for t in self.trials if t.kind != Kind.REFERENCE}
+        return compare_all({label: found for label, found in to_base.items() if found})
+
+    def difference(self, trial: Summary) -> Difference | None:
+        """Return a trial's difference to the base, see `differences`; None where it has none."""
+        return self.differences.get(trial.label)
+
+    @functools.cached_property
+    def candidates(self) -> Mapping[str, Mapping[str, float]]:
+        """Label of each trial that can be chosen -> its metrics at its end, means over its complete runs."""
+        found = {}
+        for trial in self.complete:
+            runs = self._complete_runs[trial.label]
+            names = dict.fromkeys(name for run in runs for name in run.metrics)
+            means = {name: value for name in names if (value := self.metric(trial, name)) is not None}
+            found[trial.label] = {METRIC: trial.score or 0.0, **means}
+        return found
+
+    @functools.cached_property
+    def qualities(self) -> list[Quality]:
+        """What a choice by each criterion would have come to; none without criteria, or without labels to judge by."""
+        searched = [trial.label for trial in self.trials if trial.kind == Kind.SEARCH]
+        if not self.sweep.is_search:
+            return []
+        return selection_quality(
+            self.candidates,
+            {label: self.reports[label] for label in searched if label in self.reports},
+            choices(self.candidates.values()),
+            np.random.default_rng(self.sweep.config.seed),
+        )
+
+    @property
+    def finding(self) -> Finding:
+        """What the headline is made of."""
+        return find(self.sweep, self.trials, self.confirmation)
+
+    @property
+    def has_report_split(self) -> bool:
+        """Whether some labeled images take no part in the choice."""
+        return any(REPORT_METRIC in run.metrics for run in self.rows)
 
     def metric(self, trial: Summary, name: str) -> float | None:
         """Return a metric that trainings report, as a mean over the complete runs of a trial that have it."""
@@ -204,6 +254,11 @@ def read(folder: Path) -> SweepReport:
         )
     results = Results.read(folder)
     sweep, rows = results.sweep, results.rows
+    if sweep.confirms:
+        raise ValueError(
+            f"RESULTS must be the folder of a sweep that has a report of its own, but got {str(folder)!r}, a "
+            f"confirmation. Give {str(sweep.report_folder)!r}, whose report tells of it."
+        )
     study = read_study(folder, sweep.objectives.index(METRIC), is_search=sweep.is_search)
     return SweepReport(
         sweep=sweep,
@@ -211,6 +266,8 @@ def read(folder: Path) -> SweepReport:
         curves=_curves(rows, study),
         importances=study.importances,
         rungs=rungs(sweep.options, sweep.config) if sweep.is_search else [],
+        reports=_reports(rows, study),
+        confirmation=read_confirmation(folder),
     )
 
 
@@ -222,3 +279,14 @@ def _curves(rows: Sequence[Row], study: StudyData) -> dict[str, dict[int, float]
             values = sorted(study.curves[row.trial].items())
             curves[row.trial] = {k: v for k, v in values if k <= row.iterations and not math.isnan(v)}
     return {label: curve for label, curve in curves.items() if curve}
+
+
+def _reports(rows: Sequence[Row], study: StudyData) -> dict[str, dict[int, Mapping[str, float]]]:
+    """Return what each trial has reported, up to where its first seed has come, as `_curves` does."""
+    first = {row.trial: row for row in reversed(rows)}
+    found = {
+        label: {k: metrics for k, metrics in sorted(curve.items()) if k <= first[label].iterations}
+        for label, curve in study.reports.items()
+        if label in first
+    }
+    return {label: curve for label, curve in found.items() if curve}

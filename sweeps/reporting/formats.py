@@ -88,7 +88,7 @@ def _html_cell(cell: Cell, left: bool) -> str:
     value = "" if cell.value is None else f' data-value="{cell.value!r}"'
     style = ""
     if cell.tint is not None and abs(cell.tint) >= 0.02:
-        color = "var(--better)" if cell.tint > 0 else "var(--worse)"
+        color = "var(--above)" if cell.tint > 0 else "var(--below)"
         style = f' style="background:rgba({color},{min(abs(cell.tint), 1) * 0.6:.2f})"'
     return f"<td{_align(left)}{value}{style}>{text}</td>"
 

@@ -17,6 +17,9 @@ from sweeps.common.names import METRIC, REFERENCE_LABEL
 from sweeps.search import replicates
 from sweeps.search.study import study_url
 
+MIN_TRIALS = 10
+"""Number of complete trials from which on importances are told."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Importances:
@@ -37,10 +40,13 @@ class StudyData:
 
     Attributes:
         curves: Label of a trial that was started -> iteration -> mIoU in percent.
+        reports: Label of a trial that was started -> iteration -> name -> value of the metrics that trials can be
+            chosen by; of its first seed.
         importances: Importances of the parameters.
     """
 
     curves: Mapping[str, Mapping[int, float]]
+    reports: Mapping[str, Mapping[int, Mapping[str, float]]]
     importances: Importances
 
 
@@ -57,15 +63,23 @@ def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
     for trial in _started(reference):
         trials[REFERENCE_LABEL] = trial
     found = importances(study, objective) if is_search else Importances(missing="nothing was searched")
-    return StudyData(curves={label: replicates.curve(trial) for label, trial in trials.items()}, importances=found)
+    return StudyData(
+        curves={label: replicates.curve(trial) for label, trial in trials.items()},
+        reports={label: replicates.curves(trial) for label, trial in trials.items()},
+        importances=found,
+    )
 
 
 def importances(study: optuna.Study | None, objective: int) -> Importances:
-    """Return how important each parameter is for one of a study's objectives, which is maximized."""
+    """Return how important each parameter is for one of a study's objectives, which is maximized.
+
+    Of fewer than `MIN_TRIALS` complete trials there are none: they would be a matter of chance.
+    """
     complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if study is None or len({trial.values[objective] for trial in complete}) < 2:
-        needed = f"it takes two complete ones of different {METRIC}, and there are {len(complete)}"
-        return Importances(missing=f"not enough trials: {needed}")
+    if study is None or len(complete) < MIN_TRIALS:
+        return Importances(missing=f"it takes {MIN_TRIALS} complete trials, and there are {len(complete)}")
+    if len({trial.values[objective] for trial in complete}) < 2:
+        return Importances(missing=f"all {len(complete)} complete trials have the same {METRIC}")
     # A target is taken to be minimized; without one Optuna would ask what sets the front apart.
     target = (lambda trial: -trial.values[objective]) if len(study.directions) > 1 else None
     with _hidden("sklearn"):
@@ -77,7 +91,7 @@ def importances(study: optuna.Study | None, objective: int) -> Importances:
     except (ValueError, RuntimeError) as error:
         return Importances(missing=str(error))
     if not found or any(math.isnan(value) for value in found.values()):
-        return Importances(missing="not enough trials: none of the parameters varies among the complete ones")
+        return Importances(missing="none of the parameters varies among the complete trials")
     return Importances(shares=found)
 
 

@@ -6,9 +6,10 @@ import dataclasses
 from typing import NamedTuple
 
 from sweeps.common import words
-from sweeps.common.names import METRIC, Status
+from sweeps.common.names import METRIC, REPORT_METRIC, Status
 from sweeps.common.statistics import Spread
 from sweeps.definition.objectives import OBJECTIVES
+from sweeps.reporting import evidence
 from sweeps.reporting.data import SweepReport
 from sweeps.results import comparison, costs, ranking, tables
 from sweeps.results.costs import Cost
@@ -24,9 +25,11 @@ _FEW = 20  # complete trials; importances of fewer are a matter of chance
 def all_tables(report: SweepReport) -> list[Table]:
     """Return the tables of the report, in its order, without those that have nothing to say."""
     found = [
+        evidence.confirmation(report),
         ranked(report),
         pareto(report),
         *paper(report),
+        evidence.selection(report),
         per_class(report),
         importance(report),
         failures(report),
@@ -47,8 +50,9 @@ def ranked(report: SweepReport) -> Table:
         ),
         Column[Summary](METRIC, lambda trial: tables.number(trial.score, strong=trial is report.best)),
         *map(ranking.objective, report.costs),
+        *([_report_score()] if report.has_report_split else []),
         *([Column("std", _std), Column("seeds", _num_seeds)] if several else []),
-        _difference(report),
+        *_differences(report),
         *map(ranking.param, report.params),
         ranking.iterations(),
         Column("time", lambda trial: tables.time(trial.seconds)),
@@ -58,7 +62,11 @@ def ranked(report: SweepReport) -> Table:
         "early (pruned), failed, or was interrupted is that of its last evaluation."
     )
     if several:
-        caption += f" Means over seeds {', '.join(map(str, seeds))}; differences to the base are taken seed by seed."
+        caption += f" Means over seeds {', '.join(map(str, seeds))}. {evidence.about_intervals(report)}"
+    elif report.base:
+        caption += f" {evidence.ONE_SEED}"
+    if report.has_report_split:
+        caption += f" {evidence.about_split(report)}"
     if report.costs:
         caption += f" A star marks the front of {', '.join(report.sweep.objectives)}, which comes first."
     return Table.of("ranking", caption, columns, report.trials)
@@ -70,8 +78,8 @@ def pareto(report: SweepReport) -> Table | None:
         return None
     names, seeds = report.sweep.objectives, len(report.sweep.seeds)
     caption = (
-        "The front: complete trials of the search for which no other trial is at least as good on "
-        f"{words.listed(names)} and better on one of them. "
+        f"The front: complete trials of the search that no other trial equals on {words.listed(names)} and surpasses "
+        "on one of them. "
     )
     if seeds > 1:
         caption += f"Means over {seeds} seeds. "
@@ -79,7 +87,7 @@ def pareto(report: SweepReport) -> Table | None:
     columns = [
         _label(),
         *(_mean(name) for name in names),
-        _difference(report),
+        *_differences(report),
         *map(ranking.param, report.params),
     ]
     return Table.of("pareto", caption, columns, report.front)
@@ -87,13 +95,14 @@ def pareto(report: SweepReport) -> Table | None:
 
 def paper(report: SweepReport) -> list[Table]:
     """Return the paper's tables that were run, with what came out beside what the paper has."""
+    about = evidence.INTERVALS if len(report.sweep.seeds) > 1 else evidence.ONE_SEED
     return [
         comparison.beside_paper(
             table,
             comparison.compare(table, report.rows),
             report.sweep.seeds,
             name=f"paper-{i}-{table.number}",
-            caption=f"{comparison.title(table)}. {table.note}".strip(),
+            caption=f"{comparison.title(table)}. {table.note} {about}".replace("  ", " ").strip(),
         )
         for i, table in enumerate(report.sweep.tables)
     ]
@@ -130,7 +139,9 @@ def per_class(report: SweepReport) -> Table | None:
     ]
     caption = "IoU per class in percent, complete trials, best first."
     if base:
-        caption += f" Blue is better than the base, orange worse; full color at {_FULL_TINT:g} points."
+        caption += f" Blue is above the base, orange below; full color at {_FULL_TINT:g} points."
+        if len(report.sweep.seeds) == 1:
+            caption += f" {evidence.ONE_SEED}"
     return Table.of("classes", caption, columns, trials)
 
 
@@ -229,8 +240,14 @@ def _label() -> Column[Summary]:
     return Column("trial", lambda trial: tables.word(trial.label), left=True)
 
 
-def _difference(report: SweepReport) -> Column[Summary]:
-    return Column("vs base", lambda trial: tables.number(report.difference(trial), "+.2f"))
+def _report_score() -> Column[Summary]:
+    return Column(REPORT_METRIC, lambda trial: tables.number(trial.means.get(REPORT_METRIC)))
+
+
+def _differences(report: SweepReport) -> list[Column[Summary]]:
+    """Return the columns of the difference to the base; with several seeds how sure it is stands beside it."""
+    several = len(report.sweep.seeds) > 1
+    return evidence.differences(report.difference) if several else [evidence.mean_difference(report.difference)]
 
 
 def _mean(name: str) -> Column[Summary]:

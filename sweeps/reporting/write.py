@@ -9,8 +9,10 @@ from pgpc.runtime.files import write_file
 from sweeps.reporting import IMAGES, SECONDS, tables
 from sweeps.reporting.data import SweepReport, read
 from sweeps.reporting.formats import to_latex
-from sweeps.reporting.webpage.header import headline
+from sweeps.reporting.headline import headline
 from sweeps.reporting.webpage.page import page
+from sweeps.results.confirmation import CONFIRMATION_FILE, write_confirmation
+from sweeps.results.selection_quality import SELECTION_FILE, write_quality
 from sweeps.results.tables import Table, escaped, to_markdown
 
 NAMES = ("report.html", "report.md", "report.tex")
@@ -18,7 +20,7 @@ NAMES = ("report.html", "report.md", "report.tex")
 
 
 def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS) -> list[Path]:
-    """Write the three files of a sweep's report.
+    """Write the three files of a sweep's report, and as parquet what its confirmation and its criteria have come to.
 
     Args:
         folder: Folder of the sweep.
@@ -40,9 +42,16 @@ def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS
         gallery = draw(report, num=images, seconds=seconds)
     found = tables.all_tables(report)
     texts = (page(report, gallery), markdown(report, found), latex(found))
-    written = [report.sweep.folder / name for name in NAMES]
+    folder = report.sweep.folder
+    written = [folder / name for name in NAMES]
     for path, text in zip(written, texts, strict=True):
         write_text(path, text)
+    if report.confirmation:
+        written.append(folder / CONFIRMATION_FILE)
+        write_confirmation(report.confirmation, written[-1])
+    if report.qualities:
+        written.append(folder / SELECTION_FILE)
+        write_quality(report.qualities, written[-1])
     return written
 
 
@@ -68,7 +77,7 @@ def write_text(path: Path, text: str) -> None:
 
 def markdown(report: SweepReport, found: Sequence[Table]) -> str:
     """Return tables and commands as GitHub reads them."""
-    parts = [f"# {report.sweep.folder.name}", headline(report)]
+    parts = [f"# {report.sweep.folder.name}", escaped(headline(report.finding).text)]
     parts += [f"{escaped(table.caption)}\n\n{to_markdown(table)}\n" for table in found]
     parts.append("Commands:")
     commands = [driver["command"] for driver in report.sweep.drivers]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.common import words
+from sweeps.common.differences import Difference, compare_all
 from sweeps.common.names import Status
 from sweeps.common.statistics import Spread, Values, mean_std_text, paired
 from sweeps.definition.paper_tables import Table as PaperTable
@@ -25,6 +27,8 @@ class Line:
         values: Seed -> score of the run that is complete.
         to_base: Seed -> difference or quotient to the base's score, see :func:`sweeps.common.statistics.paired`; empty
             for a base.
+        difference: The mean of these, with its interval as one of all rows of the table; None for a base, and where
+            nothing can be compared.
         figure: What the paper prints; None where it prints nothing.
         figure_to_base: Difference or quotient of the paper's figures; None where it has not both.
     """
@@ -32,12 +36,14 @@ class Line:
     label: str
     values: Values
     to_base: Values
+    difference: Difference | None
     figure: float | None
     figure_to_base: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON, with None where there is no number."""
         ours, difference = Spread.of(list(self.values.values())), Spread.of(list(self.to_base.values()))
+        adjusted = self.difference.adjusted if self.difference else None
         return {
             "row": self.label,
             "mean": _plain(ours.mean),
@@ -45,6 +51,9 @@ class Line:
             "seeds": {str(seed): value for seed, value in self.values.items()},
             "to_base": _plain(difference.mean),
             "to_base_std": _plain(difference.std),
+            "to_base_n": difference.n,
+            "to_base_interval": [adjusted.low, adjusted.high] if adjusted else None,
+            "to_base_p": self.difference.p_adjusted if self.difference else None,
             "to_base_seeds": {str(seed): value for seed, value in self.to_base.items()},
             "paper": self.figure,
             "paper_to_base": self.figure_to_base,
@@ -65,7 +74,22 @@ def compare(table: PaperTable, rows: Sequence[Row]) -> list[Line]:
             continue
         if run.paper.table == table.number and run.paper.row in scores:
             scores[run.paper.row][run.seed] = value
-    return [_line(table, row, scores) for row in table.rows]
+    to_base = {
+        row.label: paired(scores[row.label], scores[row.base], ratio=table.ratio) for row in table.rows if row.base
+    }
+    null = 1.0 if table.ratio else 0.0
+    differences = compare_all({label: found for label, found in to_base.items() if found}, null=null)
+    return [
+        Line(
+            label=row.label,
+            values=scores[row.label],
+            to_base=to_base.get(row.label, {}),
+            difference=differences.get(row.label),
+            figure=row.figure,
+            figure_to_base=_figure_to_base(table, row),
+        )
+        for row in table.rows
+    ]
 
 
 def beside_paper(
@@ -75,12 +99,12 @@ def beside_paper(
 
     Args:
         table: The table of the paper.
-        lines: Lines of :func:`compare`.
+        lines: Lines of :func:`compare`; their intervals are those of a family, see :mod:`sweeps.common.differences`.
         seeds: Seeds of the sweep; with several each has a column of its own.
         name: Name of the table that is made.
         caption: Caption of the table that is made.
     """
-    num, signed = len(seeds), not table.ratio
+    num = len(seeds)
     change, spec = ("ratio to base", ".2f") if table.ratio else ("- base", "+.2f")
 
     def of_seed(seed: int) -> Column[Line]:
@@ -89,7 +113,7 @@ def beside_paper(
     columns: list[Column[Line]] = [
         Column("row", lambda line: tables.word(line.label), left=True),
         Column(table.metric, lambda line: tables.figures(mean_std_text(line.values, num))),
-        Column(change, lambda line: tables.figures(mean_std_text(line.to_base, num, signed=signed))),
+        Column(change, lambda line: tables.figures(str(line.difference) if line.difference else words.NOTHING)),
         *(of_seed(seed) for seed in seeds if num > 1),
         Column("paper", lambda line: tables.number(line.figure)),
         Column(f"paper {change}", lambda line: tables.number(line.figure_to_base, spec)),
@@ -103,20 +127,11 @@ def title(table: PaperTable) -> str:
     return f"Table {table.number}. {table.title}"
 
 
-def _line(table: PaperTable, row: TableRow, scores: Mapping[str, Values]) -> Line:
-    figure_to_base, to_base = None, {}
-    if row.base is not None:
-        to_base = paired(scores[row.label], scores[row.base], ratio=table.ratio)
-        theirs = table.row(row.base).figure
-        if row.figure is not None and theirs is not None:
-            figure_to_base = row.figure / theirs if table.ratio else row.figure - theirs
-    return Line(
-        label=row.label,
-        values=scores[row.label],
-        to_base=to_base,
-        figure=row.figure,
-        figure_to_base=figure_to_base,
-    )
+def _figure_to_base(table: PaperTable, row: TableRow) -> float | None:
+    theirs = table.row(row.base).figure if row.base is not None else None
+    if row.figure is None or theirs is None:
+        return None
+    return row.figure / theirs if table.ratio else row.figure - theirs
 
 
 def _less_paper(line: Line) -> Cell:

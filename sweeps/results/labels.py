@@ -1,11 +1,11 @@
-"""Which rows of the paper's tables the runs of a sweep belong to."""
+"""What the runs of given configs stand for: rows of the paper's tables, or trials that are confirmed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-from sweeps.common.names import Kind
+from sweeps.common.names import REFERENCE_LABEL, Kind
 from sweeps.definition.sweep import TABLE_ROW, Sweep
 from sweeps.results.rows import PaperRow, Row
 
@@ -13,7 +13,8 @@ from sweeps.results.rows import PaperRow, Row
 def label_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
     """Return rows of the runs as results.parquet has them: in a sweep of tables, one for each row a run belongs to.
 
-    Such a row has what the table's row changes as its parameters, and is of the reference where the contrast is off.
+    Such a row has what the table's row changes as its parameters, and is of the reference where the contrast is off. In
+    a confirmation a row has the label and the parameters of the trial that it confirms.
 
     Args:
         sweep: The sweep.
@@ -21,6 +22,8 @@ def label_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
     """
     if sweep.is_search:
         return list(rows)
+    if sweep.confirms:
+        return [_confirming(row, str(row.params[TABLE_ROW]), sweep) for row in rows]
     names = {config: name for name, config in sweep.table_configs.items()}
     labeled: list[Row] = []
     for table in sweep.tables:
@@ -38,3 +41,8 @@ def label_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
             ]
             labeled += [row for row in found if row not in labeled]  # Table 5 has its rows twice
     return labeled
+
+
+def _confirming(row: Row, trial: str, sweep: Sweep) -> Row:
+    kind = Kind.REFERENCE if trial == REFERENCE_LABEL else Kind.SEARCH
+    return dataclasses.replace(row, trial=trial, kind=kind, params=sweep.confirms[trial])

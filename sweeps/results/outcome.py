@@ -9,7 +9,7 @@ from pathlib import Path
 from sweeps.definition.folder import RESULTS_FILE, is_running
 from sweeps.definition.sweep import Sweep
 from sweeps.results.rows import Row, read_parquet
-from sweeps.results.summaries import Summary, best_run, is_unfinished, ranked
+from sweeps.results.summaries import Summary, best_trial, is_unfinished, ranked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,12 @@ class Results:
 
     @functools.cached_property
     def best(self) -> Row | None:
-        """The best run of the trial with the highest mean mIoU; None as long as no trial of a search is complete."""
-        return best_run(self.rows) if self.sweep.is_search else None
+        """The run that stands for the trial with the highest mean mIoU, that of the seed with the median score.
+
+        None as long as no trial of a search is complete.
+        """
+        best = best_trial(self.rows) if self.sweep.is_search else None
+        return best.run if best else None
 
     @property
     def is_unfinished(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sweeps.common.names import METRIC
 from sweeps.common.statistics import mean_std_text
-from sweeps.common.words import short
+from sweeps.common.words import NOTHING, short
 from sweeps.results import tables
 from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary, ranked
@@ -19,8 +19,9 @@ def terminal_table(
     """Return the ranked table as text: rank, trial, status, mIoU, parameters, iterations, seconds.
 
     With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
-    taken seed by seed. With several objectives the front comes first, marked by a star, and the other objectives, means
-    over the seeds, stand beside mIoU. Where there are children it says whose.
+    taken seed by seed, with its interval as one of all that are compared, see :mod:`sweeps.common.differences`. With
+    several objectives the front comes first, marked by a star, and the other objectives, means over the seeds, stand
+    beside mIoU. Where there are children it says whose.
 
     Args:
         rows: Rows of the sweep.
@@ -37,7 +38,7 @@ def terminal_table(
         *leading_columns(trials, has_front=bool(costs)),
         score,
         *map(objective, costs),
-        *([Column("- base", lambda trial: _difference(trial, num_seeds))] if several else []),
+        *([Column("- base", _difference)] if several else []),
         *map(param, params),
         iterations(),
         *([] if "seconds" in costs else [Column("seconds", lambda trial: tables.number(trial.seconds, ".0f"))]),
@@ -91,5 +92,5 @@ def _spread(trial: Summary, num_seeds: int) -> tables.Cell:
     return tables.figures(mean_std_text(trial.values, num_seeds))
 
 
-def _difference(trial: Summary, num_seeds: int) -> tables.Cell:
-    return tables.figures(mean_std_text(trial.to_base, num_seeds, signed=True))
+def _difference(trial: Summary) -> tables.Cell:
+    return tables.figures(str(trial.difference) if trial.difference else NOTHING)

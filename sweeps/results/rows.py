@@ -89,7 +89,8 @@ class Row:
 
     Attributes:
         label: Label of the run and name of its directory.
-        trial: Label of the run's trial; the same as `label` where trials have one seed.
+        trial: Label of the run's trial; the same as `label` where trials have one seed. In a confirmation that of the
+            trial that the run confirms.
         kind: Part of the sweep that the trial belongs to.
         status: What has become of the run.
         outcome: What has become of the trial.

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.common.names import REFERENCE_LABEL, Kind, Status
-from sweeps.common.statistics import Spread, paired
+from sweeps.common.differences import Difference, compare_all
+from sweeps.common.names import METRIC, REFERENCE_LABEL, REPORT_METRIC, Kind, Status
+from sweeps.common.statistics import Spread, Values, paired
+from sweeps.common.words import number
 from sweeps.definition import objectives
 from sweeps.definition.sweep import Sweep
 from sweeps.results.rows import Parent, Row, last_checkpoint
@@ -29,8 +31,11 @@ class Summary:
         error: Why its first run that failed has failed, or "".
         values: Seed -> mIoU, for the runs that are complete.
         to_base: Seed -> mIoU less the reference's with the same seed; empty for the reference itself.
-        means: Objective -> mean over the runs that are complete, for those objectives that were reported.
-        run: The best of its runs.
+        difference: Mean of that, with its interval as one of all trials that are compared with the reference; None
+            where there is nothing to compare.
+        means: Objective -> mean over the runs that are complete, for those objectives that were reported, and the same
+            of mIoU on images that took no part in the choice.
+        run: The run that stands for the trial, see `representative`.
     """
 
     label: str
@@ -40,6 +45,7 @@ class Summary:
     error: str
     values: Mapping[int, float]
     to_base: Mapping[int, float]
+    difference: Difference | None
     means: Mapping[str, float]
     run: Row
 
@@ -50,7 +56,7 @@ class Summary:
 
     @property
     def iterations(self) -> int:
-        """The iterations of its best run."""
+        """The iterations of the run that stands for it."""
         return self.run.iterations
 
     @property
@@ -86,8 +92,10 @@ def summaries(rows: Iterable[Row]) -> list[Summary]:
         trials.setdefault(row.trial, {}).setdefault(row.label, row)
     scores = {trial: _scores(runs.values()) for trial, runs in trials.items()}
     base = scores.get(REFERENCE_LABEL, {})
+    to_base = {trial: {} if trial == REFERENCE_LABEL else paired(values, base) for trial, values in scores.items()}
+    differences = compare_all({trial: found for trial, found in to_base.items() if found})
     return [
-        _summary(trial, list(runs.values()), scores[trial], {} if trial == REFERENCE_LABEL else base)
+        _summary(trial, list(runs.values()), scores[trial], to_base[trial], differences.get(trial))
         for trial, runs in trials.items()
     ]
 
@@ -105,17 +113,30 @@ def ranked(rows: Iterable[Row]) -> list[Summary]:
     return sorted(summaries(rows), key=order)
 
 
-def best_run(rows: Sequence[Row]) -> Row | None:
-    """Return the best run of the complete trial of the search with the highest mean mIoU.
+def best_trial(rows: Iterable[Row]) -> Summary | None:
+    """Return the complete trial of the search with the highest mean mIoU over its seeds.
 
     Returns:
         The first of equals; None where no trial of the search is complete.
     """
     complete = [trial for trial in summaries(rows) if trial.is_ranked and trial.score is not None]
-    best = max(complete, key=lambda trial: trial.score or 0.0, default=None)
-    if best is None:
-        return None
-    return max((row for row in rows if row.trial == best.label), key=lambda row: row.score or 0.0)
+    return max(complete, key=lambda trial: trial.score or 0.0, default=None)
+
+
+def representative(runs: Sequence[Row]) -> Row:
+    """Return the run that stands for a trial, where one network is wanted: the one of median score.
+
+    The highest would be one more choice of the best, whose score says too much. Of an even number it is the lower of
+    the two in the middle, of equals the one of the lowest seed.
+
+    Args:
+        runs: The runs of the trial, at least one. Those that are complete count; without one, the run with the highest
+            score does.
+    """
+    complete = sorted(
+        (run for run in runs if run.status == Status.COMPLETE), key=lambda run: (run.score or 0.0, run.seed)
+    )
+    return complete[(len(complete) - 1) // 2] if complete else max(runs, key=lambda run: run.score or 0.0)
 
 
 def is_unfinished(sweep: Sweep, trials: Iterable[Summary]) -> bool:
@@ -157,12 +178,31 @@ def front(rows: Iterable[Row], params: Iterable[str], names: Sequence[str]) -> l
     ]
 
 
-def keep_best(run: Row, target: Path) -> None:
-    """Copy a run's last checkpoint and its config to the folder `target`, replacing what is there.
+def about_best(trial: Summary) -> str:
+    """Return what the folder of the best trial holds, and by which rule, in a sentence."""
+    if len(trial.values) < 2:
+        score = f"{METRIC}, {number(trial.score)} %"
+        return f"best/ is trial {trial.label}, of the highest {score}, trained with seed {trial.run.seed}."
+    return (
+        f"best/ is trial {trial.label}, of the highest mean {METRIC} over {len(trial.values)} seeds, "
+        f"{number(trial.score)} %; its checkpoint is that of seed {trial.run.seed}, whose {METRIC}, "
+        f"{number(trial.run.score)} %, is the median, of two in the middle the lower one."
+    )
+
+
+def keep_best(trial: Summary, target: Path) -> None:
+    """Copy the last checkpoint and the config of a trial's representative run to a folder, replacing what is there.
+
+    A README.md in it says which trial and which seed they are of, and by which rule.
+
+    Args:
+        trial: The trial.
+        target: The folder.
 
     Raises:
         FileNotFoundError: The run has left no checkpoint.
     """
+    run = trial.run
     checkpoint = last_checkpoint(run.directory)
     if checkpoint is None:
         raise FileNotFoundError(
@@ -173,23 +213,27 @@ def keep_best(run: Row, target: Path) -> None:
     partial.mkdir()
     shutil.copy2(checkpoint, partial / "checkpoint.pt")
     shutil.copy2(run.directory / "config.json", partial / "config.json")
+    (partial / "README.md").write_text(f"{about_best(trial)}\n")
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 
-def _summary(trial: str, runs: Sequence[Row], values: Mapping[int, float], base: Mapping[int, float]) -> Summary:
-    best = max(runs, key=lambda run: (run.status == Status.COMPLETE, run.score or 0.0))
+def _summary(
+    trial: str, runs: Sequence[Row], values: Values, to_base: Values, difference: Difference | None
+) -> Summary:
+    run = representative(runs)
     seconds = [run.seconds for run in runs if run.seconds is not None]
     return Summary(
         label=trial,
-        status=best.outcome,
-        score=Spread.of(list(values.values())).mean if values else best.score,
+        status=run.outcome,
+        score=Spread.of(list(values.values())).mean if values else run.score,
         seconds=sum(seconds) if seconds else None,
-        error=next((run.error for run in runs if run.error), ""),
+        error=next((found.error for found in runs if found.error), ""),
         values=values,
-        to_base=paired(values, base),
+        to_base=to_base,
+        difference=difference,
         means=_means([run for run in runs if run.status == Status.COMPLETE]),
-        run=best,
+        run=run,
     )
 
 
@@ -199,5 +243,8 @@ def _scores(runs: Iterable[Row]) -> dict[int, float]:
 
 
 def _means(runs: Sequence[Row]) -> dict[str, float]:
-    found = {name: [value for run in runs if (value := run.metric(name)) is not None] for name in objectives.DIRECTIONS}
+    found = {
+        name: [value for run in runs if (value := run.metric(name)) is not None]
+        for name in (*objectives.DIRECTIONS, REPORT_METRIC)
+    }
     return {name: statistics.fmean(values) for name, values in found.items() if values}

@@ -27,7 +27,7 @@ class Cell:
         value: Number that the cell is sorted by; None where it is sorted by its text, or is empty.
         numeric: Whether the text is made of numbers, so that its hyphens are minus signs.
         strong: Whether the text is set in bold.
-        tint: Color from -1 (worse, orange) over 0 (none) to 1 (better, blue); None for no color.
+        tint: Color from -1 (below, orange) over 0 (none) to 1 (above, blue); None for no color.
         bar: Length of a bar after the text, from 0 to 1; None for no bar.
     """
 

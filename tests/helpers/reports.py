@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from sweeps.common.names import REFERENCE_LABEL, Kind, Status
+from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.objectives import DIRECTIONS
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.definition.sweep import Sweep
 from sweeps.results.labels import label_rows
-from sweeps.results.rows import collect, write_parquet
+from sweeps.results.outcome import Results
+from sweeps.results.rows import Row, collect, write_parquet
 from sweeps.search import replicates
 from sweeps.search.study import open_studies, study_url
 
@@ -118,7 +121,7 @@ def make_sweep(
         for study_name in (name, f"{name}-reference")
     )
     for i, (state, scores, error) in enumerate(trials):
-        params = sweep.known[i] if not sweep.is_search else {**sweep.known[0], "contrast.eta": 0.1 * (i + 1)}
+        params = sweep.known[i] if not sweep.is_search else {**sweep.known[0], "contrast.eta": 0.1 * (i % 9 + 1)}
         study.add_trial(trial(state, params, sweep, scores, error))
     if base:
         reference.add_trial(trial(TrialState.COMPLETE, {}, sweep, base, ""))
@@ -136,6 +139,39 @@ TYPICAL = [
     (FAIL, {0: [9]}, EVIL),
     (FAIL, {}, "died at once"),
 ]
+
+
+def confirm(folder: Path, scores: Mapping[str, Mapping[int, float]], *, metric: str = "") -> Sweep:
+    """Writes the confirmation of a sweep, with these scores by label and fresh seed, as its driver leaves it.
+
+    The labels are those of the base and of the best trials, best first; with `metric` the scores are of that, and the
+    runs' mIoU is 1 point higher.
+    """
+    results = Results.read(folder)
+    trials = {trial.label: trial.params for trial in results.trials if trial.is_ranked}
+    seeds = tuple(scores[REFERENCE_LABEL])
+    sweep = confirmation_of(results.sweep, trials, {"confirm": len(scores) - 1, "seeds": seeds})
+    assert list(sweep.confirms) == list(scores)
+    sweep.trials_folder.mkdir(parents=True)
+    sweep.save()
+    rows = [
+        Row(
+            label=f"{number:04d}-s{seed}",
+            trial=label,
+            kind=Kind.REFERENCE if label == REFERENCE_LABEL else Kind.SEARCH,
+            status=Status.COMPLETE,
+            outcome=Status.COMPLETE,
+            score=score + bool(metric),
+            iterations=ITERATIONS,
+            seed=seed,
+            metrics={metric: score} if metric else {},
+            params=sweep.confirms[label],
+        )
+        for number, (label, values) in enumerate(scores.items())
+        for seed, score in values.items()
+    ]
+    write_parquet(rows, sweep.folder / "results.parquet")
+    return sweep
 
 
 def two_objectives(storage: Path) -> Path:

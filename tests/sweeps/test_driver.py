@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
-from sweeps.driver import Setup, describe
+from sweeps.driver import Setup, _described_sweep, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
+from tests.helpers.reports import TYPICAL, confirm, make_sweep
 
 
 def described(storage: Path, **given: Any) -> list[str]:
@@ -39,3 +41,21 @@ def test_tables_are_described(tmp_path: Path, seeds: tuple[int, ...] | None) -> 
     assert what.startswith("Sweep first: the 9 configs of the paper's tables 9 and 12 around streets, ")
     assert what.endswith(", with each of the seeds 0, 1 and 2" if seeds else "iterations each")
     assert rest[0].startswith("On: ")
+
+
+def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, TYPICAL, {0: [10, 20, 29, 30.0]}, name="first")
+    given = {"storage": str(tmp_path), "resume": "first", "confirm": 2, "seeds": (3, 4)}
+    sweep = _described_sweep(given)
+    assert list(sweep.confirms) == ["base", "0001", "0000"], "the best first"
+    assert sweep.confirms["0001"]["contrast.eta"] == 0.2
+    what = describe(Setup(sweep=sweep, workers=Workers(count=2, cpus=1, gpus=0), concurrency=3, enqueued=[]))
+    assert what.startswith(
+        "Sweep confirmation: the confirmation of first, its base and its best trials 0001 and 0000 anew, 100 "
+        "iterations each, with each of the seeds 3 and 4\n"
+    )
+    with own_folder(folder), pytest.raises(ValueError, match="--confirm must name a sweep that has ended, but 'first'"):
+        _described_sweep(given)
+    confirm(folder, {"base": {3: 30.0, 4: 31.0}, "0001": {3: 33.0, 4: 34.1}})
+    again = {"storage": str(folder), "resume": "confirmation", "confirm": 1}
+    assert _described_sweep(again).seeds == (3, 4), "its own name takes it up again, too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,12 @@ def test_a_search_ends_with_its_table_and_where_everything_is(tmp_path: Path) ->
     assert f"report  {sweep.folder}/report.html" in lines and f"best    {sweep.folder}/best/checkpoint.pt" in lines
     assert not any(line.startswith(("tables", "resume")) for line in lines)
     assert any(line.startswith("The sweep trained 300 iterations (1:00 of worker-time") for line in lines)
+    assert "best/ is trial 0000, of the highest mIoU, 31.00 %, trained with seed 0." in lines
+    assert any(line.startswith("1 trial, 1 seed: 0000 has the highest mIoU, 31.00 %. One trial may ") for line in lines)
+    assert not re.search(r"\bbetter\b", said)
     document = json.loads(answer)
-    assert list(document) == ["sweep", "best", "pareto", "rows", "tables", "cost", "places"]
+    assert document["claims"] == [] and document["result"] in lines
+    assert list(document) == ["sweep", "result", "claims", "best", "pareto", "rows", "tables", "cost", "places"]
     assert document["best"]["trial"] == "0000" and document["best"]["contrast.eta"] == 0.5
     assert document["rows"][2]["mIoU"] is None and document["rows"][0]["warm_up"] == ""
     assert document["pareto"] is None and document["places"]["rows"] == f"{sweep.folder}/results.parquet"
@@ -114,10 +119,10 @@ def test_tables_are_written_beside_the_paper(tmp_path: Path) -> None:
         "| row | mIoU | - base | paper | paper - base | ours - paper |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| without contrast | 30.00 | - | 68.30 | - | -38.30 |",
-        "| 3 | 31.00 | +1.00 | 69.70 | +1.40 | -38.70 |",
+        "| 3 | 31.00 | +1.00 (n=1) | 69.70 | +1.40 | -38.70 |",
     ]
     assert (sweep.folder / "table-11.md").read_text().rstrip().endswith("so it is taken for 0.")
-    assert "4                 29.50   -0.50  71.80         +3.50        -42.30" in said.splitlines()
+    assert "4                 29.50  -0.50 (n=1)  71.80         +3.50        -42.30" in said.splitlines()
     assert f"tables  {sweep.folder}/table-*.md" in said.splitlines()
 
 

@@ -63,9 +63,37 @@ def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureF
     assert len(json.loads((tmp_path / "mine" / "sweep.json").read_text())["runs"]) == 2
 
 
+@pytest.mark.timeout(900)
+def test_a_sweep_is_confirmed_with_fresh_seeds(stub: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"storage": str(tmp_path), "workers": 1, "scheduler": "none", "share_trunk": False, "set": STUB}
+    sweeps.run(name="mine", trials=1, **common)  # type: ignore[arg-type]  # of several kinds
+    report = tmp_path / "mine" / "report.md"
+    assert "so that no effect is claimed. Confirm it with fresh seeds" in report.read_text()
+    best = sweeps.read(tmp_path / "mine").best
+    assert best is not None
+
+    found = sweeps.run(storage=str(tmp_path), resume="mine", confirm=1, seeds=(3, 4), quiet=False)
+    assert found.folder == tmp_path / "mine" / "confirmation"
+    assert [(row.trial, row.seed, row.status) for row in found.rows] == [
+        (label, seed, Status.COMPLETE) for label in ("base", best.trial) for seed in (3, 4)
+    ]
+    assert found.rows[2].params == best.params and found.rows[0].kind == Kind.REFERENCE
+    said = capsys.readouterr().out
+    # A stub scores by its parameters alone, and those of the first trial are the base's, but for the contrast.
+    assert "No effect was confirmed: the one trial trained anew with the fresh seeds 3 and 4" in said
+    assert f"report  {tmp_path}/mine/report.html" in said and "(n=2)" in said
+    assert "No effect was confirmed" in report.read_text() and "| fresh seeds |" in report.read_text()
+    assert (tmp_path / "mine" / "confirmation.parquet").is_file()
+    assert not (found.folder / "report.html").exists() and (tmp_path / "mine" / "best" / "README.md").is_file()
+    with pytest.raises(ValueError, match="must keep its --seeds, which was 3,4, but got '6,7'"):
+        sweeps.run(storage=str(tmp_path), resume="mine", confirm=1, seeds=(6, 7))
+    assert sweeps.run(storage=str(tmp_path), resume="mine", confirm=1, seeds=(3, 4)).rows == found.rows
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"confirm": 3, "seeds": (3, 4)}, "alone. Add --resume NAME."),
         ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0"),
         ({"trails": 3}, "the fields of SweepOptions, but got trails"),
         ({"preset": "street"}, "Did you mean 'streets'"),

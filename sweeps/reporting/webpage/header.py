@@ -1,4 +1,4 @@
-"""What stands at the top of a report: the result of the sweep in a sentence, four numbers, and what was asked for."""
+"""What stands at the top of a report: what the sweep has shown, four numbers, and what was asked for."""
 
 from __future__ import annotations
 
@@ -8,21 +8,10 @@ from sweeps.common import words
 from sweeps.common.names import METRIC, Kind, Status
 from sweeps.reporting import tables
 from sweeps.reporting.data import SweepReport
+from sweeps.reporting.headline import headline
+from sweeps.results.summaries import Summary
 from sweeps.results.tables import typeset
 from sweeps.search.schedulers import in_words
-
-
-def headline(report: SweepReport) -> str:
-    """Return the result of the sweep in a sentence."""
-    best, base, search = report.best, report.base, " of the search" if report.sweep.is_search else ""
-    if best is None:
-        return f"No trial{search} is complete yet." if report.rows else "No trial has been started yet."
-    text = f"The best trial{search} is {best.label}, with {METRIC} {words.number(best.score)} %"
-    if base is None:
-        return f"{text}. There is no single complete base, the same training without contrast, to compare it with."
-    difference = typeset(words.number(report.difference(best), "+.2f"))
-    score = words.number(base.score)
-    return f"{text}: {difference} points against the base, the same training without contrast ({score} %)."
 
 
 def header(report: SweepReport) -> str:
@@ -32,33 +21,50 @@ def header(report: SweepReport) -> str:
         for number, text in _tiles(report)
     )
     return (
-        f"<header><h1>{html.escape(report.sweep.folder.name)}</h1><p>{html.escape(headline(report))}</p>"
+        f"<header><h1>{html.escape(report.sweep.folder.name)}</h1><p>{html.escape(headline(report.finding).text)}</p>"
         f'<p class="soft">{html.escape(_about(report))}</p><div class="tiles">{boxes}</div></header>'
     )
 
 
 def _tiles(report: SweepReport) -> list[tuple[str, str]]:
     """Return four numbers, each with what it is."""
-    sweep, best, base = report.sweep, report.best, report.base
+    sweep, best = report.sweep, report.best
     searched = [trial.status for trial in report.trials if not sweep.is_search or trial.kind == Kind.SEARCH]
     order = (Status.COMPLETE, Status.PRUNED, Status.FAILED, Status.RUNNING, Status.INTERRUPTED)
     counts = ", ".join(f"{searched.count(status)} {status}" for status in order if status in searched)
     _, spent = tables.cost_of(report)
     shares = {"saved": spent.saved, "wasted": spent.wasted_share}
     told = "".join(f", {words.percent(share)} {name}" for name, share in shares.items() if share > 0.005)
-    difference = report.difference(best) if best else None
     return [
         (
             f"{words.number(best.score)} %" if best else typeset(words.NOTHING),
-            f"best {METRIC}" + (f", {best.label}" if best else ""),
+            f"highest {METRIC}, {best.label}" if best else f"highest {METRIC}",
         ),
-        (
-            typeset(words.number(difference, "+.2f")),
-            f"against the base, {words.number(base.score)} %" if base else "there is no single base to compare with",
-        ),
+        _against_base(report),
         (f"{len(searched)} of {sweep.num_trials}", f"trials: {counts}" if counts else "trials started"),
         (_hours(spent.used), f"worker-time{told}"),
     ]
+
+
+def _against_base(report: SweepReport) -> tuple[str, str]:
+    """Return the difference to the base, which is that of the confirmation and no other."""
+    confirmation = report.confirmation
+    if confirmation is None or not confirmation.is_complete:
+        return "not confirmed", f"against the base{_of(report.base)}"
+    first = next(iter(confirmation.effects), confirmation.trials[0])
+    found = first.difference
+    if found.adjusted is None:
+        return "no interval", f"against the base, {first.label} in the confirmation"
+    interval = typeset(f"{found.adjusted.low:+.2f} to {found.adjusted.high:+.2f}")
+    return (
+        typeset(f"{found.spread.mean:+.2f}"),
+        f"points against the base in the confirmation, {first.label}, 95 % interval {interval}"
+        f"{'' if found.is_effect else ': no effect'}",
+    )
+
+
+def _of(base: Summary | None) -> str:
+    return f", {words.number(base.score)} %" if base else ""
 
 
 def _about(report: SweepReport) -> str:

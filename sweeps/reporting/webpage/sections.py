@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sweeps.common.names import METRIC
 from sweeps.common.words import number
-from sweeps.reporting import tables
+from sweeps.reporting import evidence, tables
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.drawing import charts
+from sweeps.reporting.drawing.selection_chart import selection_chart
 from sweeps.reporting.formats import to_html
 
 if TYPE_CHECKING:
@@ -37,16 +38,36 @@ class Section(NamedTuple):
 def all_sections(report: SweepReport, gallery: Gallery | None) -> list[Section]:
     """Return the sections in their order; see :func:`sweeps.reporting.webpage.page.page` for the arguments."""
     return [
+        Section("confirmation", "Confirmation", _confirmation(report)),
         Section("ranking", "Ranking", _ranking(report)),
         Section("pareto", "Pareto front", _pareto(report)),
         Section("paper", "Beside the paper", "".join(to_html(table) for table in tables.paper(report))),
         Section("curves", "Learning curves", _curves(report)),
+        Section("selection", "Choice without labels", _selection(report)),
         Section("parameters", "Parameters", _parameters(report)),
         Section("classes", "Classes", _classes(report)),
         Section("pictures", "Pictures", _pictures(gallery)),
         Section("cost", "Cost", to_html(tables.cost(report))),
         Section("reproduce", "Reproduce", _reproduce(report)),
     ]
+
+
+def _confirmation(report: SweepReport) -> str:
+    table = evidence.confirmation(report)
+    return to_html(table) if table else ""
+
+
+def _selection(report: SweepReport) -> str:
+    table = evidence.selection(report)
+    if table is None:
+        return ""
+    text = (
+        f"Bars are the regret, the highest {METRIC} less that of the trial that the criterion would have chosen. Dots "
+        "are Spearman's rank correlation with it, filled over trials, hollow over all checkpoints, with 95 % bootstrap "
+        "intervals."
+    )
+    desk, phone = (selection_chart(report.qualities, width) for width in (DESK, PHONE))
+    return _figure(desk, phone, text) + to_html(table)
 
 
 def _ranking(report: SweepReport) -> str:

@@ -18,6 +18,7 @@ KEYS = [
     "seeds",
     "table",
     "bases",
+    "report_split",
     "objectives",
     "trials",
     "time_budget",
@@ -42,6 +43,7 @@ KEYS = [
     "name",
     "resume",
     "retry_failed",
+    "confirm",
     "json",
 ]
 """Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
@@ -62,6 +64,8 @@ KEYS = [
         ({"table": (1,), "bases": ("unet",)}, "--bases must be of proca, "),
         ({"bases": ("hrda",)}, "--bases chooses rows of Tables 1 to 5, but got 'no --table'. Add --table"),
         ({"table": (12,), "bases": ("hrda",)}, "but got '--table 12'"),
+        ({"report_split": 1.0}, "--report-split must be a share between 0 and 1, but got 1.0."),
+        ({"confirm": 0}, "--confirm must be a whole number of at least 1, but got 0."),
         ({"objectives": ("speed",)}, "--objectives must be different ones of mIoU, seconds, gpu_memory"),
         ({"objectives": ("seconds",)}, "--objectives must hold mIoU"),
         ({"objectives": "mIoU"}, "--objectives must be different ones of"),
@@ -113,6 +117,8 @@ IDENTITY = {
     "seeds": (3, 4),
     "table": (12,),
     "bases": ("hrda",),
+    "report_split": 0.5,
+    "confirm": 3,
     "objectives": ("mIoU", "seconds"),
     "search": "gp",
     "scheduler": "median",
@@ -167,3 +173,14 @@ def test_failed_trials_are_those_of_a_sweep_that_is_resumed() -> None:
 def test_given_is_what_is_not_the_default() -> None:
     assert DEFAULTS.given() == {}
     assert SweepOptions(trials=5, share_trunk=False).given() == {"trials": 5, "share_trunk": False}
+
+
+def test_a_confirmation_is_of_a_sweep_that_is_there() -> None:
+    with pytest.raises(ValueError, match="but got --confirm 3 alone. Add --resume NAME."):
+        SweepOptions.from_given({"confirm": 3, "seeds": (3, 4)})
+
+
+def test_changes_are_those_that_are_set_and_the_share_to_report_on() -> None:
+    assert SweepOptions(set=("contrast.r=3",)).changes == {"contrast.r": "3"}
+    found = SweepOptions(set=("contrast.r=3",), report_split=0.5).changes
+    assert found == {"contrast.r": "3", "evaluation.report_share": 0.5}

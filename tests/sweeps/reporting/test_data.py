@@ -29,7 +29,9 @@ def test_roles_of_trials(typical: Path, with_front: Path) -> None:
     report = read(typical)
     assert report.best is not None and report.worst is not None and report.base is not None
     assert (report.best.label, report.worst.label, report.base.label) == ("0001", "0000", "base")
-    assert report.difference(report.best) == pytest.approx(3.456) and report.difference(report.base) is None
+    found = report.difference(report.best)
+    assert found is not None and found.spread.mean == pytest.approx(3.456) and found.interval is None
+    assert report.difference(report.base) is None
     assert report.front == [] and report.classes == ["road", "car"]
     front = read(with_front)
     assert [trial.label for trial in front.complete] == ["0001", "0002", "0000"]

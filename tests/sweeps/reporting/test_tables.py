@@ -67,9 +67,16 @@ def test_seeds_are_averaged_and_compared_in_pairs(make: Make, write: Write) -> N
     trials = [(COMPLETE, {0: [1, 30.0], 1: [1, 34.0]}, ""), (COMPLETE, {0: [1, 31.0], 1: [1, 31.0]}, "")]
     page = write(make(trials, {0: [1, 29.0], 1: [1, 30.0]}, seeds=(0, 1))).page
     head, *body = page.tables["table-ranking"]
-    shown = [[line[head.index(k)] for k in ("trial", "mIoU", "std", "seeds", "vs base")] for line in body]
-    assert shown[:2] == [["0000", "32.00", "2.83", "2", "+2.50"], ["0001", "31.00", "0.00", "2", "+1.50"]]
-    assert shown[2] == ["base", "29.50", "0.71", "2", NOTHING]
+    shown = [[line[head.index(k)] for k in ("trial", "mIoU", "std", "seeds", "vs base", "n")] for line in body]
+    assert shown[:2] == [["0000", "32.00", "2.83", "2", "+2.50", "2"], ["0001", "31.00", "0.00", "2", "+1.50", "2"]]
+    assert shown[2] == ["base", "29.50", "0.71", "2", NOTHING, NOTHING]
+    # Two differences of 1 and 4 by themselves: the error of the mean is 1.5, and the quantile of 97.5 % 12.71; as one
+    # of two, none of which is an effect, that of 98.75 %, 25.45.
+    assert [line[head.index("95 % interval")] for line in body[:2]] == [
+        f"{MINUS}35.68 to +40.68",
+        f"{MINUS}11.23 to +14.23",
+    ]
+    assert [line[head.index("p")] for line in body[:2]] == ["0.410", "0.410"]
     assert page.tables["table-classes"][1][2] == "52.0"
     assert all(f"runs/0000-s{seed}" in page.words for seed in (0, 1))
 
@@ -79,7 +86,7 @@ def test_tables_of_the_paper_stand_beside_what_came_out(make: Make, write: Write
     page, _, markdown, latex = write(make(trials, table=(12,), name="table"))
     lines = {line[0]: line for line in page.tables["table-paper-0-12"]}
     assert lines["row"][2:5] == [f"{MINUS} base", "paper", f"paper {MINUS} base"]
-    assert lines["4"][1:] == ["33.00", "+3.00", "71.80", "+3.50", f"{MINUS}38.80"]
+    assert lines["4"][1:] == ["33.00", "+3.00 (n=1)", "71.80", "+3.50", f"{MINUS}38.80"]
     assert "Table 12" in markdown and r"\label{tab:paper-0-12}" in latex
     assert "12: 4" in page.tables["table-ranking"][1] and "nothing was searched" in page.words
 

@@ -53,6 +53,6 @@ def test_a_report_that_fails_says_so_and_the_last_one_is_kept(make: Make) -> Non
 
 def test_markdown_has_headline_tables_and_commands(typical: Path, write: Write) -> None:
     markdown = write(typical).markdown
-    assert markdown.startswith(f"# {typical.name}\n\nThe best trial of the search is 0001")
+    assert markdown.startswith(f"# {typical.name}\n\n3 trials, 1 of them stopped early, 1 seed: 0001 has")
     assert markdown.count("| rank | trial | status |") == 1 and markdown.rstrip().endswith("```")
     assert "# 0001\ntorchrun" in markdown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_cells() -> None:
     assert four == [
         "4",
         "34.00 ± 4.24 (2 of 3)",
-        "+2.00 ± 1.41 (2 of 3)",
+        "+2.00 ± 1.41 [-23.45, +27.45] (n=2)",
         "+1.00",
         "+3.00",
         "-",
@@ -89,13 +90,13 @@ def test_cells() -> None:
         "+3.50",
         "-37.80",
     ]
-    assert five == ["5", "33.00 (1 of 3)", "-1.00 (1 of 3)", "-", "-1.00", "-", "-", "-", "-"]
+    assert five == ["5", "33.00 (1 of 3)", "-1.00 (n=1)", "-", "-1.00", "-", "-", "-", "-"]
 
 
 def test_one_seed_has_no_columns_of_its_own() -> None:
     head, _, four, _ = cells(TABLE, [run("base", 0, 30.0), run("4", 0, 31.0)], [0])
     assert head == ["row", "mIoU", "- base", "paper", "paper - base", "ours - paper"]
-    assert four == ["4", "31.00", "+1.00", "71.80", "+3.50", "-40.80"]
+    assert four == ["4", "31.00", "+1.00 (n=1)", "71.80", "+3.50", "-40.80"]
 
 
 def test_speeds_are_compared_by_ratio() -> None:
@@ -103,7 +104,11 @@ def test_speeds_are_compared_by_ratio() -> None:
     four = comparison.compare(table, [run("base", 0, 8.0), run("4", 0, 6.0)])[1]
     assert four.to_base == {0: 0.75} and four.figure_to_base == pytest.approx(71.8 / 68.3)
     head, _, line, _ = cells(table, [run("base", 0, 8.0), run("4", 0, 6.0)], [0])
-    assert head[2:5] == ["ratio to base", "paper", "paper ratio to base"] and line[2:5] == ["0.75", "71.80", "1.05"]
+    assert head[2:5] == ["ratio to base", "paper", "paper ratio to base"] and line[2:5] == [
+        "0.75 (n=1)",
+        "71.80",
+        "1.05",
+    ]
 
 
 def test_metrics_other_than_the_score_are_compared() -> None:
@@ -122,4 +127,15 @@ def test_table_is_typeset_under_its_title() -> None:
 def test_json_has_no_nan() -> None:
     line = comparison.compare(TABLE, [run("4", 0, 31.0)])[1].as_dict()
     assert line["mean"] == 31.0 and line["std"] is None and line["to_base"] is None
-    assert line["paper_to_base"] == pytest.approx(3.5)
+    assert line["paper_to_base"] == pytest.approx(3.5) and line["to_base_n"] == 0
+    assert line["to_base_interval"] is None and line["to_base_p"] is None
+    line = comparison.compare(TABLE, RUNS)[1].as_dict()
+    assert line["to_base_n"] == 2 and line["to_base_interval"] == pytest.approx([-23.45, 27.45], abs=0.01)
+    assert line["to_base_p"] == pytest.approx(2 * (1 - 2 / math.pi * math.atan(2)))  # Holm of two
+
+
+def test_rows_of_a_table_are_one_family() -> None:
+    _, four, five = comparison.compare(TABLE, RUNS)
+    assert four.difference is not None and five.difference is not None
+    assert (four.difference.family, four.difference.spread.n, five.difference.spread.n) == (2, 2, 1)
+    assert four.difference.adjusted != four.difference.interval and five.difference.adjusted is None

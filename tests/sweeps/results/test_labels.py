@@ -1,4 +1,4 @@
-"""Which rows of the paper's tables a run belongs to."""
+"""Which rows of the paper's tables, or which confirmed trials, a run stands for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweeps.command_line import parse
 from sweeps.common.names import Kind, Status
+from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.results.labels import label_rows
@@ -48,3 +49,13 @@ def test_rows_of_a_search_belong_to_no_table(tmp_path: Path) -> None:
     sweep = new_sweep(SweepOptions(storage=str(tmp_path)))
     rows = [row("0000", 0)]
     assert label_rows(sweep, rows) == rows
+
+
+def test_runs_of_a_confirmation_bear_the_labels_of_what_they_confirm(tmp_path: Path) -> None:
+    search = new_sweep(SweepOptions(storage=str(tmp_path), name="a"))
+    trials = {"0007": {"contrast.eta": 0.3}}
+    sweep = confirmation_of(search, trials, {"confirm": 1, "seeds": (1, 2)})
+    base, best = label_rows(sweep, [row("base", 1), row("0007", 2)])
+    assert (base.trial, base.kind, dict(base.params)) == ("base", Kind.REFERENCE, {})
+    assert (best.trial, best.kind, dict(best.params)) == ("0007", Kind.SEARCH, trials["0007"])
+    assert best.label == "0007-s2", "its directory keeps its name"

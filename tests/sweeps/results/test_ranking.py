@@ -30,7 +30,11 @@ def test_words_are_flush_left_and_numbers_flush_right(rows: list[Row]) -> None:
 def test_table_has_means_over_seeds(seeded: list[Row]) -> None:
     lines = terminal_table(seeded, ["contrast.eta"], num_seeds=2).splitlines()
     assert lines[0].split()[:6] == ["rank", "trial", "status", "mIoU", "-", "base"]
-    assert "33.00 ± 2.83" in lines[2] and "+2.00 ± 1.41" in lines[2] and lines[2].split()[1] == "0000"
+    assert (
+        "33.00 ± 2.83" in lines[2]
+        and "+2.00 ± 1.41 [-36.19, +40.19] (n=2)" in lines[2]
+        and lines[2].split()[1] == "0000"
+    )
     assert "20.00 (1 of 2)" in next(line for line in lines if "0001" in line)
 
 
