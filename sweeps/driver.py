@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pgpc.data.domains import check_pair
 from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import Event
-from sweeps.common.words import as_flag_value, count, listed
+from sweeps.common.words import count, listed
 from sweeps.definition.folder import RESULTS_FILE, own_folder
 from sweeps.definition.objectives import check_workers
 from sweeps.definition.options import SweepOptions
@@ -45,6 +45,8 @@ from sweeps.search.searcher import Run, StudySearcher
 from sweeps.search.study import check_study, open_studies, study_url
 from sweeps.search.trial_spec import TrialSpec, Workers
 from sweeps.search.warm_start import add_trials, open_earlier, read_params
+from sweeps.streams.stream import Stream, check_package, make_tracker
+from sweeps.streams.tracker import Tracker
 
 _DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
 
@@ -58,12 +60,14 @@ class Setup:
         workers: The workers of every run.
         concurrency: The number of runs at the same time.
         enqueued: Parameters that the user wants tried next.
+        tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
     """
 
     sweep: Sweep
     workers: Workers
     concurrency: int
     enqueued: list[dict[str, Any]]
+    tracker: Tracker | None = None
 
 
 def command(given: Mapping[str, Any]) -> int:
@@ -93,21 +97,29 @@ def command(given: Mapping[str, Any]) -> int:
             return 3
 
 
-def run(options: SweepOptions | None, *, quiet: bool, given: Mapping[str, Any]) -> Results:
-    """Run a sweep for another program; see :func:`sweeps.run`."""
-    if options is not None and given:
-        raise ValueError(f"Options are given either as one object or by name, but got both: {', '.join(given)}.")
-    asked = dict(given) if options is None else options.given()
-    unknown = [name for name in asked if name not in {field.name for field in dataclasses.fields(SweepOptions)}]
-    if unknown:
-        raise ValueError(f"The options of a sweep are the fields of SweepOptions, but got {unknown[0]}.")
-    if isinstance(asked.get("set"), Mapping):
-        asked["set"] = tuple(f"{key}={as_flag_value(value)}" for key, value in asked["set"].items())
+def run(given: Mapping[str, Any], *, quiet: bool) -> Results:
+    """Run a sweep for another program; see :func:`sweeps.run`.
+
+    Args:
+        given: The options that the program has given, by the names of the fields of `SweepOptions`.
+        quiet: Whether nothing is written to the terminal.
+    """
+    if ray.is_initialized():
+        raise ValueError(
+            "Ray must not be running in this process, since a sweep starts and ends it, but it is. Call "
+            "ray.shutdown() first, or run the sweep in another process."
+        )
     silence()
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
-        setup = prepare(asked, stack)
-        _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+        setup = prepare(given, stack)
+        code = _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+    if code == 128 + signal.SIGINT:
+        folder = setup.sweep.folder
+        resume = f"sweeps.run(resume={folder.name!r}, storage={str(folder.parent)!r})"
+        raise KeyboardInterrupt(f"The sweep was stopped, and can be resumed: {resume}")
+    if code == 128 + signal.SIGTERM:
+        signal.raise_signal(signal.SIGTERM)  # the sweep has had its time to end; the program has not heard of it yet
     return Results.read(setup.sweep.folder)
 
 
@@ -124,6 +136,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     """
     sweep = _described_sweep(given)
     options = sweep.options
+    check_package(options.log_to)
     _check_configs(sweep)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
     schedulers.make_pruner(options.scheduler, sweep.config, options.brackets)
@@ -137,6 +150,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_study(sweep.folder)
     for data in {config.data for config in sweep.configs}:
         check_pair(data)
+    tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
     workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
@@ -146,7 +160,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
     sweep.save()
     concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
-    return Setup(sweep=sweep, workers=workers, concurrency=concurrency, enqueued=enqueued)
+    return Setup(sweep=sweep, workers=workers, concurrency=concurrency, enqueued=enqueued, tracker=tracker)
 
 
 def _described_sweep(given: Mapping[str, Any]) -> Sweep:
@@ -220,6 +234,7 @@ class Driver:
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)
         self._terminal: Terminal = open_terminal(out, self._sweep, self._rows())
+        self._stream = Stream(setup.tracker, self._sweep, self._terminal.say_once)
         # Both take longer the more trials there are.
         self._written = (
             Throttle(self._write_rows, share=0.05),
@@ -242,7 +257,7 @@ class Driver:
         self._terminal.write(describe(self._setup))
         searcher = self._make_searcher()
         self._tell_searcher()
-        with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal:
+        with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal, self._stream:
             if self._options.share_trunk:
                 trunk.provide_trunks(
                     self._trunks,
@@ -323,6 +338,7 @@ class Driver:
 
     def _on_event(self, event: Event, run: Run) -> None:
         self._terminal.event(event, run)
+        self._stream.event(event, run)
         if event.ends_run:
             note_outcome(self._sweep.trials_folder / run.label, event, run)
         for write in self._written:
@@ -357,8 +373,9 @@ def describe(setup: Setup) -> str:
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""
+    stream = f"\nLogged to {setup.tracker.name}: {setup.tracker.place}" if setup.tracker else ""
     return (
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
     )

@@ -17,6 +17,8 @@ from sweeps.common.names import METRIC
 from sweeps.definition import objectives as known_objectives
 from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
 
+TRACKERS = ("none", "mlflow", "wandb")
+"""What a sweep can be logged to, besides its own folder."""
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
 
@@ -55,6 +57,7 @@ _TABLES = _Rule(
     lambda numbers: bool(numbers) and all(number in NUMBERS for number in numbers),
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
+_TRACKERS = _Rule(lambda name: name in TRACKERS, f"one of {', '.join(TRACKERS)}")
 _BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
 
 
@@ -141,6 +144,8 @@ class SweepOptions:
     """Name of the sweep, and of its folder; None for one made of the preset and the time."""
     resume: str | None = _option(None, once=True)
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
+    log_to: str = _option("none", rule=_TRACKERS)
+    """Tracking server that is told of every run while it trains, of `TRACKERS`; see :mod:`sweeps.streams`."""
     json: bool = _option(False, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from sweeps import run_ablation
-from sweeps.command_line import build_parser, parse, seconds
+from sweeps.command_line import build_parser, parse
+from sweeps.common.words import seconds
 from sweeps.definition.objectives import OBJECTIVES
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.paper_tables import ABLATIONS, BASES

@@ -66,7 +66,7 @@ def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureF
     ("given", "message"),
     [
         ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0"),
-        ({"trails": 3}, "the fields of SweepOptions, but got trails"),
+        ({"trails": 3}, "the fields of SweepOptions, but got 'trails'. They are: preset,"),
         ({"preset": "street"}, "Did you mean 'streets'"),
         ({"set": {"contrast.eta": 0}}, "contrast.eta must lie in"),
         ({"options": SweepOptions(), "trials": 3}, "but got both: trials"),
