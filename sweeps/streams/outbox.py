@@ -20,7 +20,8 @@ class RefusedError(Exception):
 class Outbox:
     """Sends messages in the order in which they were posted.
 
-    One that fails is sent again, after longer and longer pauses. That a server is in trouble is said once, and once more what was lost of all that was posted, at the end.
+    One that fails is sent again, after longer and longer pauses. That a server is in trouble is said once, and at the
+    end how much was lost.
 
     Args:
         to: The name of the server, to say what is wrong with it.
