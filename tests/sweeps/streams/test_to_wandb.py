@@ -65,12 +65,16 @@ def offline(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(autouse=True)
-def wandb_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def wandb_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("WANDB_API_KEY", "WANDB_PROJECT", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
+    yield
+    import wandb
+
+    wandb.teardown()  # it reads the environment once
 
 
 def test_runs_are_kept_for_later_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
