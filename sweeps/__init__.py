@@ -13,6 +13,7 @@ Neither Ray nor Optuna is loaded before one of them is called.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,9 @@ def run(options: SweepOptions | None = None, *, quiet: bool = True, **given: Any
         KeyboardInterrupt: It was interrupted, and has stopped; the message says how it is resumed.
         sweeps.execution.storage_faults.StorageFault: The results could not be written; the sweep can be resumed.
     """
-    from sweeps import arguments, driver
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # in notebooks, of bars that nobody draws
+        from sweeps import arguments, driver
 
     return driver.run(arguments.read(options, given), quiet=quiet)
 

@@ -113,6 +113,8 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
             storage_path=str(folder),
             stop=interruption,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.
+            progress_reporter=tune.CLIReporter(),
             verbose=0,
         ),
     )
