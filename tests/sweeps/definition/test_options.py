@@ -38,6 +38,7 @@ KEYS = [
     "storage",
     "name",
     "resume",
+    "log_to",
     "json",
 ]
 """Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
