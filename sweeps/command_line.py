@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sweeps.common.names import METRIC
+from sweeps.common.words import seconds
 from sweeps.definition.objectives import OBJECTIVES
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, check_value, rule_of
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, TRACKERS, check_value, rule_of
 from sweeps.definition.paper_tables import ABLATIONS, BASES, TABLES_OF_BASES
 from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION
 from sweeps.search.samplers import SAMPLERS
@@ -27,7 +27,6 @@ EXAMPLES = """examples:
   python sweeps/run_ablation.py --preset gta5-cityscapes/daformer+pgpc --address auto --storage /shared/results \\
       --set data.source=/data/gta5 --set data.target=/data/cityscapes --workers 4 --gpus-per-worker 1
 """
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def parse(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -284,23 +283,18 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         "resumes it",
     )
     group.add_argument(
+        "--log-to",
+        choices=TRACKERS,
+        help="stream parameters, metrics and status of every run to a tracking server, too. mlflow: MLflow at "
+        "MLFLOW_TRACKING_URI; wandb: W&B, of `wandb login` or with WANDB_MODE=offline. A resumed sweep goes on with "
+        f"the same runs there (default: {DEFAULTS.log_to})",
+    )
+    group.add_argument(
         "--json",
         action="store_true",
         help="at the end, one JSON document with rows, tables, best, pareto and places on standard output; progress "
         "goes to standard error, and is left out where that is no terminal",
     )
-
-
-def seconds(text: str) -> float:
-    """Return a time such as ``"900"``, ``"900s"``, ``"30m"`` or ``"1.5h"`` in seconds.
-
-    Raises:
-        ValueError: It is no time.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
-    if not match:
-        raise ValueError(f"not a time: {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _option(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import METRIC, REFERENCE_LABEL, Event, Kind, Status
 from sweeps.common.private_optuna import reopen_failed
-from sweeps.common.words import as_flag_value, count, listed
+from sweeps.common.words import count, listed
 from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.folder import RESULTS_FILE, is_running, own_folder
 from sweeps.definition.objectives import check_workers
@@ -49,6 +50,8 @@ from sweeps.search.searcher import Run, StudySearcher
 from sweeps.search.study import begun_points, check_study, open_studies, study_file, study_names, study_url
 from sweeps.search.trial_spec import TrialSpec, Workers
 from sweeps.search.warm_start import add_trials, check_warm_start, open_earlier, read_params
+from sweeps.streams.stream import Stream, check_package, make_tracker
+from sweeps.streams.tracker import Tracker
 
 SELECTION = Selection.parse(METRIC)
 """What the trials of a sweep are chosen by."""
@@ -68,6 +71,7 @@ class Setup:
         concurrency: The number of runs at the same time.
         points: Parameters of the trials that are to be begun next, which need no search.
         notes: Sentences on what is done otherwise than it was asked for.
+        tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
     """
 
     sweep: Sweep
@@ -75,6 +79,7 @@ class Setup:
     concurrency: int
     points: list[dict[str, Any]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    tracker: Tracker | None = None
 
 
 def command(given: Mapping[str, Any]) -> int:
@@ -104,21 +109,29 @@ def command(given: Mapping[str, Any]) -> int:
             return 3
 
 
-def run(options: SweepOptions | None, *, quiet: bool, given: Mapping[str, Any]) -> Results:
-    """Run a sweep for another program; see :func:`sweeps.run`."""
-    if options is not None and given:
-        raise ValueError(f"Options are given either as one object or by name, but got both: {', '.join(given)}.")
-    asked = dict(given) if options is None else options.given()
-    unknown = [name for name in asked if name not in {field.name for field in dataclasses.fields(SweepOptions)}]
-    if unknown:
-        raise ValueError(f"The options of a sweep are the fields of SweepOptions, but got {unknown[0]}.")
-    if isinstance(asked.get("set"), Mapping):
-        asked["set"] = tuple(f"{key}={as_flag_value(value)}" for key, value in asked["set"].items())
+def run(given: Mapping[str, Any], *, quiet: bool) -> Results:
+    """Run a sweep for another program; see :func:`sweeps.run`.
+
+    Args:
+        given: The options that the program has given, by the names of the fields of `SweepOptions`.
+        quiet: Whether nothing is written to the terminal.
+    """
+    if ray.is_initialized():
+        raise ValueError(
+            "Ray must not be running in this process, since a sweep starts and ends it, but it is. Call "
+            "ray.shutdown() first, or run the sweep in another process."
+        )
     silence()
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
-        setup = prepare(asked, stack)
-        _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+        setup = prepare(given, stack)
+        code = _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+    if code == 128 + signal.SIGINT:
+        folder = setup.sweep.folder
+        resume = f"sweeps.run(resume={folder.name!r}, storage={str(folder.parent)!r})"
+        raise KeyboardInterrupt(f"The sweep was stopped, and can be resumed: {resume}")
+    if code == 128 + signal.SIGTERM:
+        signal.raise_signal(signal.SIGTERM)  # the sweep has had its time to end; the program has not heard of it yet
     return Results.read(setup.sweep.folder)
 
 
@@ -135,6 +148,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     """
     sweep = _described_sweep(given)
     options = sweep.options
+    check_package(options.log_to)
     _check_configs(sweep)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
     _check_scheduler(sweep)
@@ -149,6 +163,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_study(sweep.folder)
     for data in {config.data for config in sweep.configs}:
         check_pair(data)
+    tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
     workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
@@ -164,7 +179,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     sweep.save()
     concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
     return Setup(
-        sweep=sweep, workers=workers, concurrency=concurrency, points=agenda.points, notes=[*notes, *agenda.notes]
+        sweep=sweep,
+        workers=workers,
+        concurrency=concurrency,
+        points=agenda.points,
+        notes=[*notes, *agenda.notes],
+        tracker=tracker,
     )
 
 
@@ -290,6 +310,7 @@ class Driver:
             has_ended_well=any(r.kind == Kind.SEARCH and r.status in (Status.COMPLETE, Status.PRUNED) for r in rows),
         )
         self._terminal: Terminal = open_terminal(out, self._sweep, rows)
+        self._stream = Stream(setup.tracker, self._sweep, self._terminal.say_once)
         # Both take longer the more trials there are.
         self._written = (
             Throttle(self._write_rows, share=0.05),
@@ -312,7 +333,7 @@ class Driver:
         self._terminal.write("\n".join([describe(self._setup), *self._setup.notes]))
         searcher = self._make_searcher()
         self._tell_searcher()
-        with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal:
+        with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal, self._stream:
             if self._options.share_trunk:
                 trunk.provide_trunks(
                     self._trunks,
@@ -396,6 +417,7 @@ class Driver:
 
     def _on_event(self, event: Event, run: Run) -> None:
         self._terminal.event(event, run)
+        self._stream.event(event, run)
         if event.ends_run:
             note_outcome(self._sweep.trials_folder / run.label, event, run)
         self._interruption.note_failures(self._failures.note(event, run))
@@ -436,10 +458,11 @@ def describe(setup: Setup) -> str:
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""
+    stream = f"\nLogged to {setup.tracker.name}: {setup.tracker.place}" if setup.tracker else ""
     return (
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
     )
 
 

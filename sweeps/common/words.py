@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 NOTHING = "-"
 """Stands where there is no number."""
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-def duration(seconds: float) -> str:
-    """Return a time as ``m:ss``, or as ``h:mm:ss`` from an hour on; parts of a second are dropped."""
-    minutes, seconds = divmod(int(seconds), 60)
+def seconds(text: str) -> float:
+    """Return a time such as ``"900"``, ``"900s"``, ``"30m"`` or ``"1.5h"`` in seconds.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip().lower())
+    if not match:
+        raise ValueError(f"not a time: {text!r}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def duration(time: float) -> str:
+    """Return a time in seconds as ``m:ss``, or as ``h:mm:ss`` from an hour on; parts of a second are dropped."""
+    minutes, rest = divmod(int(time), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def number(value: float | None, spec: str = ".2f") -> str:

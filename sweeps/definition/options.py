@@ -21,6 +21,8 @@ from sweeps.definition.selection import CHOICES, is_selection
 
 REPORT_SHARE = "evaluation.report_share"
 """Key of the config that is the share of the labeled target images that is kept out of every choice."""
+TRACKERS = ("none", "mlflow", "wandb")
+"""What a sweep can be logged to, besides its own folder."""
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
 
@@ -62,6 +64,7 @@ _TABLES = _Rule(
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
 _SELECTION = _Rule(is_selection, CHOICES)
+_TRACKERS = _Rule(lambda name: name in TRACKERS, f"one of {', '.join(TRACKERS)}")
 _BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
 
 
@@ -164,6 +167,8 @@ class SweepOptions:
     """Whether the trials that have failed are trained again, when a sweep is resumed."""
     confirm: int | None = _option(None, rule=_POSITIVE, identifies=True)
     """Number of the best trials of the sweep `resume` that are trained anew with fresh `seeds`; None for none."""
+    log_to: str = _option("none", rule=_TRACKERS)
+    """Tracking server that is told of every run while it trains, of `TRACKERS`; see :mod:`sweeps.streams`."""
     json: bool = _option(False, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 

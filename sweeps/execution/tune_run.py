@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,8 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
             storage_path=str(folder),
             stop=interruption,
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.
+            progress_reporter=tune.CLIReporter(),
             verbose=0,
         ),
     )
@@ -134,6 +137,8 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
 def stop_gracefully(interruption: Interruption, say: Callable[[str], None], received: list[int]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM ask the sweep to stop, and the second one leave at once.
 
+    Only the main thread of a process hears of signals; in another one nothing changes, and the sweep ends by itself.
+
     Args:
         interruption: Ends the sweep.
         say: Writes one line on the terminal.
@@ -147,12 +152,17 @@ def stop_gracefully(interruption: Interruption, say: Callable[[str], None], rece
         interruption.requested = True
         say("Stopping; what runs can be resumed later. Press Ctrl-C once more to leave at once.")
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
+    if not is_main:
+        say("This is not the main thread: Ctrl-C does not stop the sweep.")
+    before = {number: signal.signal(number, handle) for number in numbers}
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     try:
         yield
     except KeyboardInterrupt:
         pass
     finally:
+        del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]  # what this process runs next has handlers of its own
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -24,10 +24,16 @@ def open_terminal(out: TextIO | None, sweep: Sweep, rows: Sequence[Row]) -> Term
     """
     leading = next((trial for trial in ranked(rows) if trial.is_ranked), None)
     best = (leading.label, leading.score) if leading and leading.score is not None and sweep.is_search else None
-    if out is None or not out.isatty() or os.environ.get("TERM") == "dumb" or "CI" in os.environ:
+    if out is None or not _is_terminal(out) or os.environ.get("TERM") == "dumb" or "CI" in os.environ:
         return Terminal(out, sweep.seeds, best)
     from rich.console import Console
 
     from sweeps.progress.live import LiveTerminal, Plan
 
     return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows))
+
+
+def _is_terminal(out: TextIO) -> bool:
+    """Return whether a stream is a terminal; those that the kernels of notebooks make need not know the question."""
+    asked = getattr(out, "isatty", None)
+    return asked is not None and bool(asked())

@@ -5,11 +5,16 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps.definition.folder import RESULTS_FILE, is_running
 from sweeps.definition.sweep import Sweep
-from sweeps.results.rows import Row, read_parquet
+from sweeps.results.rows import Row, read_parquet, to_table
 from sweeps.results.summaries import Summary, best_trial, is_unfinished, ranked
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +66,35 @@ class Results:
     def is_unfinished(self) -> bool:
         """Whether something is left to train, by resuming the sweep."""
         return is_unfinished(self.sweep, self.trials)
+
+    def trial(self, label: str) -> Summary:
+        """Return what has become of one trial, over all its seeds.
+
+        Args:
+            label: Its label as in tables and on the screen, such as ``"0003"`` or ``"base"``.
+
+        Raises:
+            ValueError: There is no such trial; the message names those that there are.
+        """
+        found = {trial.label: trial for trial in self.trials}
+        if label not in found:
+            there = ", ".join(sorted(found)) or "none yet"
+            raise ValueError(f"The sweep {self.folder.name} has no trial {label!r}; its trials are: {there}.")
+        return found[label]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a data frame with a line for each run, and the columns of results.parquet."""
+        return to_table(self.rows).to_pandas()
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study of the search, as it is now; that of the reference is another one of the same storage.
+
+        Nothing is written by opening it. What is written to it, such as a trial, is the search's own from then on.
+
+        Raises:
+            ValueError: It is missing.
+        """
+        from sweeps.search.study import load_study
+
+        return load_study(self.folder)

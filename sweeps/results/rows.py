@@ -25,6 +25,7 @@ from sweeps.search import replicates
 
 if TYPE_CHECKING:
     import optuna
+    import pyarrow
     from optuna.trial import FrozenTrial
 
 LEADING = (
@@ -231,14 +232,20 @@ def collect(
     return rows
 
 
-def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """Replace `path` in one step, so that a reader never sees half a file."""
+def to_table(rows: Sequence[Row]) -> pyarrow.Table:
+    """Return the rows as results.parquet has them, a column for whatever one of them has."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     columns = [row.to_columns() for row in rows]
     keys = list(dict.fromkeys([*LEADING, *(key for row in columns for key in row)]))
-    table = pa.table({key: [row.get(key) for row in columns] for key in keys})
+    return pa.table({key: [row.get(key) for row in columns] for key in keys})
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """Replace `path` in one step, so that a reader never sees half a file."""
+    import pyarrow.parquet as pq
+
+    table = to_table(rows)
     write_file(path, lambda file: pq.write_table(table, file))
 
 

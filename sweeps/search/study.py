@@ -117,3 +117,24 @@ def check_study(results: Path) -> None:
         raise ValueError(
             f"The sweep in {results} has trained {', '.join(trained)}, but its study {file} {state}. {remedy}"
         )
+
+
+def load_study(results: Path) -> optuna.Study:
+    """Return the study of the search in the folder of a sweep, which may be running.
+
+    Args:
+        results: The folder of the sweep; it may have been renamed since the study got its name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    file = results / "study.db"
+    if not file.is_file():  # Optuna would make one
+        raise ValueError(f"A sweep keeps its Optuna study in {file.name}, but {results} has none. Put it back.")
+    storage = optuna.storages.RDBStorage(study_url(results))
+    names = optuna.get_all_study_names(storage)
+    of_references = {f"{name}-reference" for name in names}
+    own = [name for name in names if name not in of_references]
+    if len(own) != 1:
+        raise ValueError(f"{file} must hold one study of a search, but has: {', '.join(own) or 'none'}.")
+    return optuna.load_study(study_name=own[0], storage=storage)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from sweeps import run_ablation
-from sweeps.command_line import build_parser, parse, seconds
+from sweeps.command_line import build_parser, parse
 from sweeps.definition.objectives import OBJECTIVES
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.paper_tables import ABLATIONS, BASES
@@ -51,17 +51,13 @@ def test_flags_that_are_not_given_are_absent() -> None:
         ["--table", "x"],
         ["--seeds", "0,0"],
         ["--bases", "unet"],
+        ["--log-to", "paper"],
     ],
 )
 def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run_ablation.main(arguments)
     assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
-def test_times(text: str, expected: float) -> None:
-    assert seconds(text) == expected
 
 
 def test_the_help_has_every_entry_of_the_tables() -> None:

@@ -95,12 +95,14 @@ def test_a_sweep_is_confirmed_with_fresh_seeds(stub: None, tmp_path: Path, capsy
     [
         ({"confirm": 3, "seeds": (3, 4)}, "alone. Add --resume NAME."),
         ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0"),
-        ({"trails": 3}, "the fields of SweepOptions, but got trails"),
+        ({"trails": 3}, "the fields of SweepOptions, but got 'trails'. They are: preset,"),
         ({"preset": "street"}, "Did you mean 'streets'"),
         ({"set": {"contrast.eta": 0}}, "contrast.eta must lie in"),
         ({"options": SweepOptions(), "trials": 3}, "but got both: trials"),
         ({"options": SweepOptions(table=(12,), trials=3)}, "there is no --trials"),
         ({"search": "luck"}, "--search must be one of"),
+        ({"time_budget": "soon"}, "--time-budget must be a time such as 900, 30m or 2h, but got 'soon'"),
+        ({"log_to": "paper"}, "--log-to must be one of none, mlflow, wandb, but got 'paper'"),
     ],
 )
 def test_what_cannot_be_is_a_value_error(given: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -114,6 +116,12 @@ def test_what_cannot_be_is_a_value_error(given: dict[str, object], message: str,
 def test_a_folder_that_is_none_of_a_sweep(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sweep.json"):
         sweeps.read(tmp_path)
+
+
+def test_ray_that_runs_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    with pytest.raises(ValueError, match="Ray must not be running in this process, .* Call ray.shutdown"):
+        sweeps.run(trials=1)
 
 
 @pytest.mark.long

@@ -16,6 +16,17 @@ def test_times(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
+@pytest.mark.parametrize(("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_times_are_read(text: str, expected: float) -> None:
+    assert words.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["soon", "", "-1", "2d", "1:30"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="not a time"):
+        words.seconds(text)
+
+
 def test_numbers_and_nothing() -> None:
     assert [words.number(value) for value in (1.234, -1.0, None, math.nan)] == ["1.23", "-1.00", "-", "-"]
     assert words.number(0.5, "+.1f") == "+0.5" and words.number(3, "d") == "3"

@@ -44,6 +44,7 @@ KEYS = [
     "resume",
     "retry_failed",
     "confirm",
+    "log_to",
     "json",
 ]
 """Keys of the flags in a sweep.json, which older versions have written and newer ones read."""
