@@ -51,7 +51,7 @@ class RankCorrelation:
             Correlations (b,); NaN where one of the numbers does not vary.
         """
         rows = max(1, _BLOCK // max(1, len(self.x)))
-        parts = [self._spearman(counts[i : i + rows, self.groups]) for i in range(0, len(counts), rows)]
+        parts = [self._spearman(counts[i : i + rows]) for i in range(0, len(counts), rows)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def kendall(self, counts: np.ndarray) -> np.ndarray:
@@ -66,36 +66,52 @@ class RankCorrelation:
         Returns:
             Correlations (b,); NaN where one of the numbers does not vary.
         """
-        excess, untied_x, untied_y = (((counts @ sums) * counts).sum(axis=1) for sums in self._pairs)
+        excess, untied_x, untied_y = (((counts @ sums) * counts).sum(axis=1) for sums in self._sums.pairs)
         return _quotient(excess, np.sqrt(untied_x * untied_y))
 
-    def _spearman(self, weights: np.ndarray) -> np.ndarray:
-        """Return Spearman's correlations (b,) where each item counts so often in each resample (b, n)."""
-        total = weights.sum(axis=1, keepdims=True)
-        rank_x, rank_y = _ranks(self.x, weights), _ranks(self.y, weights)
-        rank_x -= (weights * rank_x).sum(axis=1, keepdims=True) / total
-        rank_y -= (weights * rank_y).sum(axis=1, keepdims=True) / total
-        product, square_x, square_y = (
-            (weights * found).sum(axis=1) for found in (rank_x * rank_y, rank_x**2, rank_y**2)
-        )
+    def _spearman(self, counts: np.ndarray) -> np.ndarray:
+        """Return Spearman's correlation of each of a few resamples (b, g).
+
+        The rank of an item less the mean rank is half the sum of the signs of its differences to all others.
+        """
+        rank_x, rank_y = counts @ self._sums.signs_x.T, counts @ self._sums.signs_y.T
+        weighted = counts[:, self.groups] * rank_x
+        product, square_x = (weighted * rank_y).sum(axis=1), (weighted * rank_x).sum(axis=1)
+        square_y = (counts[:, self.groups] * rank_y * rank_y).sum(axis=1)
         return _quotient(product, np.sqrt(square_x * square_y))
 
     @functools.cached_property
-    def _pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sums over the pairs of items of each two groups, (g, g) each.
-
-        They are of the product of the signs of both differences, and of the size of each sign. An item and its copy in
-        a resample are tied, as an item is with itself, so that sums over resamples are products with these.
-        """
+    def _sums(self) -> _Sums:
         member = np.zeros((len(self.x), self.num_groups))
         member[np.arange(len(self.x)), self.groups] = 1
-        sums = tuple(np.zeros((self.num_groups, self.num_groups)) for _ in range(3))
+        pairs = tuple(np.zeros((self.num_groups, self.num_groups)) for _ in range(3))
+        signs_x, signs_y = [], []
         rows = max(1, _BLOCK // max(1, len(self.x)))
         for i in range(0, len(self.x), rows):
             sign_x, sign_y = (np.sign(v[i : i + rows, None] - v[None, :]) for v in (self.x, self.y))
-            for total, found in zip(sums, (sign_x * sign_y, np.abs(sign_x), np.abs(sign_y)), strict=True):
+            signs_x.append(sign_x @ member)
+            signs_y.append(sign_y @ member)
+            for total, found in zip(pairs, (sign_x * sign_y, np.abs(sign_x), np.abs(sign_y)), strict=True):
                 total += member[i : i + rows].T @ (found @ member)
-        return sums[0], sums[1], sums[2]
+        return _Sums(np.concatenate(signs_x), np.concatenate(signs_y), pairs)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over items of the signs of their differences, from which those over any resample are products.
+
+    An item and its copy in a resample are tied, as an item is with itself.
+
+    Attributes:
+        signs_x: Sum of the signs of an item's differences to the items of each group in the first number, (n, g).
+        signs_y: The same in the second number.
+        pairs: Over the pairs of items of each two groups, (g, g) each: of the product of both signs, of the size of the
+            first and of the second.
+    """
+
+    signs_x: np.ndarray
+    signs_y: np.ndarray
+    pairs: tuple[np.ndarray, ...]
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
@@ -108,16 +124,6 @@ def kendall(x: np.ndarray, y: np.ndarray) -> float:
     """Return Kendall's tau-b of two lists of numbers (n,); NaN where one of them does not vary."""
     found = RankCorrelation.of_items(x, y)
     return float(found.kendall(found.all_once)[0])
-
-
-def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return ranks (b, n) from 1 for the lowest value, where each value (n,) is there so often in a resample (b, n)."""
-    distinct, codes = np.unique(values, return_inverse=True)
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(distinct)))
-    tied = np.add.reduceat(weights[:, order], starts, axis=1)
-    found: np.ndarray = (np.cumsum(tied, axis=1) - tied + (tied + 1) / 2)[:, codes]
-    return found
 
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
