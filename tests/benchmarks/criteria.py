@@ -9,6 +9,9 @@ decoding of the images included (in the training process): what 500 scored image
 evaluation that does not grow with the images, but for the start of loader processes, which is left out on both sides.
 
 At most 20 % is wanted, with as many images as the presets measure.
+
+Measured on 2 shared CPU cores, 2026-11-30, OMP_NUM_THREADS=1, MiT-B0, one turn: 10.4 % without source_mIoU, 16.0 % with
+it. Not measured on a GPU.
 """
 
 from __future__ import annotations
