@@ -18,7 +18,7 @@ from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
 from sweeps.common.faults import cannot_write, chain
-from sweeps.common.names import METRIC, REFERENCE_LABEL, Event, Kind, Status
+from sweeps.common.names import REFERENCE_LABEL, Event, Kind, Status
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.words import count, listed
 from sweeps.definition.confirmation import confirmation_of
@@ -26,7 +26,7 @@ from sweeps.definition.folder import RESULTS_FILE, is_running, own_folder
 from sweeps.definition.objectives import check_workers
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import found_sweep, new_sweep, resumed_sweep
-from sweeps.definition.selection import Selection
+from sweeps.definition.selection import DEFAULT_SELECTION
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
 from sweeps.execution import failures, resources, trunk
@@ -53,8 +53,6 @@ from sweeps.search.warm_start import add_trials, check_warm_start, open_earlier,
 from sweeps.streams.stream import Stream, check_package, make_tracker
 from sweeps.streams.tracker import Tracker
 
-SELECTION = Selection.parse(METRIC)
-"""What the trials of a sweep are chosen by."""
 REPEATED_FAILURES = 4
 """Exit code of a sweep that was stopped because its runs fail alike."""
 _MANY = 6  # rungs that are too many to be listed
@@ -156,13 +154,13 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         num_enqueued = len(enqueued) + len(sweep.known)
         check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
     if options.warm_start:
-        check_warm_start(SELECTION)
+        check_warm_start(sweep.selection)
         open_earlier(options.warm_start, sweep.objectives)
     stack.enter_context(own_folder(sweep.folder))
     if given.get("resume") is not None:
         check_study(sweep.folder)
-    for data in {config.data for config in sweep.configs}:
-        check_pair(data)
+    for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
+        check_pair(data, share)
     tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
@@ -191,7 +189,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
 def _check_scheduler(sweep: Sweep) -> None:
     """Check what the scheduler of a search is to do with its trials."""
     options, first = sweep.options, sweep.options.first_rung
-    schedulers.make_pruner(options, sweep.config, SELECTION)
+    schedulers.make_pruner(options, sweep.config, sweep.selection)
     early = first is not None and first <= sweep.config.contrast.start
     if early and trunk.refusal(sweep.config, list(sweep.space)) is None:
         raise ValueError(
@@ -294,11 +292,11 @@ class Driver:
             Informed(
                 sampler,
                 ranks_pruned=find_sampler(self._options.search).ranks_pruned,
-                selection=SELECTION,
+                selection=self._sweep.selection,
                 seeds=self._sweep.seeds,
                 objectives=self._sweep.objectives,
             ),
-            schedulers.make_pruner(self._scheduled, config, SELECTION),
+            schedulers.make_pruner(self._scheduled, config, self._sweep.selection),
             objectives=self._sweep.objectives,
             reference=self._sweep.is_search,
         )
@@ -369,7 +367,7 @@ class Driver:
             population = Population(
                 self._study,
                 space=sweep.space,
-                selection=SELECTION,
+                selection=sweep.selection,
                 size=self._options.population,
                 rungs=schedulers.rungs(self._scheduled, sweep.config),
                 iterations=sweep.config.training.iterations,
@@ -385,7 +383,7 @@ class Driver:
             iterations=sweep.iterations,
             make_spec=self._make_spec,
             on_event=self._on_event,
-            selection=SELECTION,
+            selection=sweep.selection,
             seeds=sweep.seeds,
             side_by_side=not sweep.is_search,
             when=sweep.when,
@@ -419,7 +417,7 @@ class Driver:
         self._terminal.event(event, run)
         self._stream.event(event, run)
         if event.ends_run:
-            note_outcome(self._sweep.trials_folder / run.label, event, run)
+            note_outcome(self._sweep.trials_folder / run.label, event, run, self._sweep.selection)
         self._interruption.note_failures(self._failures.note(event, run))
         for write in self._written:
             write(due=event in _DUE)
@@ -462,8 +460,21 @@ def describe(setup: Setup) -> str:
     return (
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
+        f"Chosen by: {_chosen_by(sweep)}\n"
         f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
     )
+
+
+def _chosen_by(sweep: Sweep) -> str:
+    """Return what the trials of a sweep are chosen by, and what that means."""
+    selection = sweep.selection
+    if selection.needs_labels:
+        return (
+            f"{selection.text}, which takes labels of the target: as the paper and the field do, and optimistic. "
+            "--select-by names criteria without"
+        )
+    default = ", the default where the target has no labels" if selection.text == DEFAULT_SELECTION else ""
+    return f"{selection.text}{default}; no label of the target is used"
 
 
 def _places(sweep: Sweep) -> str:

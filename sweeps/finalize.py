@@ -76,7 +76,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     write_parquet(rows, sweep.folder / RESULTS_FILE)
     attempt(sweep.report_folder, terminal.say, images=0 if signals else IMAGES)
     best = _keep_best(sweep, rows)
-    trials = summaries(rows)
+    trials = summaries(rows, sweep.selection)
     compared = [Compared(table, compare(table, rows)) for table in sweep.tables]
     terminal.write(f"\n{_tables_text(sweep, rows, compared)}\n")
     for trial in trials:
@@ -85,7 +85,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     places = _places(sweep, trials, has_best=best is not None)
     terminal.write("\n".join(f"{name:<7} {place}" for name, place in places.items()))
     if best is not None:
-        terminal.write(about_best(best))
+        terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
     terminal.write(result.text)
     spent = _costs(sweep, rows)
@@ -142,11 +142,11 @@ def without_nan(tree: Any) -> Any:
 
 def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     """Copy the best trial's checkpoint to the sweep's folder; return the trial, or None where there is none to keep."""
-    best = best_trial(rows) if sweep.is_search else None
+    best = best_trial(rows, sweep.selection) if sweep.is_search else None
     if best is None:
         return None
     try:
-        keep_best(best, sweep.folder / "best")
+        keep_best(best, sweep.folder / "best", sweep.selection)
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return None
@@ -165,7 +165,7 @@ def _tables_text(sweep: Sweep, rows: Sequence[Row], compared: Sequence[Compared]
     if compared:
         return write_tables(sweep, compared)
     params = dict.fromkeys(key for row in rows for key in row.params) if sweep.confirms else sweep.space
-    return terminal_table(rows, list(params), len(sweep.seeds), sweep.objectives)
+    return terminal_table(rows, list(params), len(sweep.seeds), sweep.objectives, sweep.selection)
 
 
 def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[str, str]:
@@ -202,10 +202,11 @@ def _document(
     """Return all that the command answers with ``--json``, as plain data."""
     return {
         "sweep": sweep.folder.name,
+        "select_by": sweep.selection.text,
         "result": result.text,
         "claims": list(result.claims),
         "best": best.to_columns() if best else None,
-        "pareto": front(rows, sweep.space, sweep.objectives),
+        "pareto": front(rows, sweep.space, sweep.objectives, sweep.selection),
         "rows": [row.to_columns() for row in rows],
         "tables": [
             {

@@ -71,17 +71,18 @@ def paired(values: Values, base: Values, *, ratio: bool = False) -> dict[int, fl
     return {seed: values[seed] / base[seed] if ratio else values[seed] - base[seed] for seed in both}
 
 
-def mean_std_text(values: Values, num_seeds: int) -> str:
+def mean_std_text(values: Values, num_seeds: int, *, digits: int = 2) -> str:
     """Return the mean ± the standard deviation as text.
 
     Args:
         values: Scores by seed.
         num_seeds: Number of seeds that a trial has in the end; where there are fewer, the text says how many.
+        digits: Number of decimals.
     """
     found = Spread.of(list(values.values()))
-    text = number(found.mean)
+    text = number(found.mean, f".{digits}f")
     if found.n > 1:
-        text += f" ± {found.std:.2f}"
+        text += f" ± {found.std:.{digits}f}"
     return f"{text} ({found.n} of {num_seeds})" if 0 < found.n < num_seeds else text
 
 

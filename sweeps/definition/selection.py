@@ -17,6 +17,8 @@ NAMES = (METRIC, *ONLINE_CRITERIA)
 """What trials can be chosen by."""
 CHOICES = f"one of {', '.join(NAMES)}, or {RANK} and at least two different ones of them, as in {RANK}snd,bnm"
 """The same in words, to follow "must be"."""
+_PERCENT = (METRIC, "source_mIoU", "teacher_agreement", "augmentation_agreement")
+
 DEFAULT_SELECTION = "rank:snd,bnm,mixval"
 """What trials are chosen by where the target has no labels and the user does not say."""
 
@@ -52,7 +54,27 @@ class Selection:
     @property
     def name(self) -> str:
         """What the score is called in tables and on the screen."""
-        return "mean rank" if self.is_rank else self.text
+        return "minus mean rank" if self.is_rank else self.text
+
+    @property
+    def unit(self) -> str:
+        """The unit of the score, to follow a number; "" for one without."""
+        return " %" if self.text in _PERCENT else ""
+
+    @property
+    def title(self) -> str:
+        """The score's name and unit, for an axis."""
+        return f"{self.name},{self.unit}" if self.unit else self.name
+
+    @property
+    def digits(self) -> int:
+        """How many decimals of the score are shown."""
+        return 2 if self.text in _PERCENT or self.is_rank else 4
+
+    @property
+    def spec(self) -> str:
+        """The format of the score as a number."""
+        return f".{self.digits}f"
 
     @property
     def is_rank(self) -> bool:
@@ -83,6 +105,10 @@ class Selection:
             return {key: metrics[self.metrics[0]] for key, metrics in complete.items()}
         ranks = [_ranks({key: metrics[name] for key, metrics in complete.items()}) for name in self.metrics]
         return {key: -sum(rank[key] for rank in ranks) / len(ranks) for key in complete}
+
+
+BY_MIOU = Selection(METRIC, (METRIC,))
+"""The choice by labels of the target, which is the paper's and the field's habit."""
 
 
 def is_selection(text: str) -> bool:

@@ -18,15 +18,14 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeps.common.names import REFERENCE_LABEL, Event, Status
-from sweeps.common.statistics import mean_std_text
-from sweeps.common.words import duration, number, short
+from sweeps.common.words import duration, short
+from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.definition.sweep import Sweep
 from sweeps.progress.eta import RunProgress, time_left
 from sweeps.progress.live_table import LiveRow, table
 from sweeps.progress.plain import Terminal, params_of
 from sweeps.results.forks import read_fork
 from sweeps.results.rows import Row
-from sweeps.search import replicates
 from sweeps.search.searcher import Run
 
 _ABOVE = (Event.RESTARTED, Event.RESUMED, Event.FAILED)  # these stay to be read
@@ -92,12 +91,20 @@ class LiveTerminal(Terminal):
     Args:
         console: The terminal.
         seeds: The seeds of every trial.
-        best: Label and mean mIoU in percent of the best trial that earlier drivers have completed.
+        best: Label and mean score of the best trial that earlier drivers have completed.
         plan: What the sweep has before it.
+        selection: What trials are chosen by.
     """
 
-    def __init__(self, console: Console, seeds: Sequence[int], best: tuple[str, float] | None, plan: Plan) -> None:
-        super().__init__(cast("TextIO", console.file), seeds, best)
+    def __init__(
+        self,
+        console: Console,
+        seeds: Sequence[int],
+        best: tuple[str, float] | None,
+        plan: Plan,
+        selection: Selection = BY_MIOU,
+    ) -> None:
+        super().__init__(cast("TextIO", console.file), seeds, best, selection)
         self._console, self._plan = console, plan
         self._running: dict[str, LiveRow] = {}
         self._finished: deque[LiveRow] = deque(maxlen=_FINISHED)
@@ -156,7 +163,7 @@ class LiveTerminal(Terminal):
         with self._lock:
             self._note_best(event, run)
             if event.concerns_trial:
-                scores = mean_std_text(replicates.values(run.trial, self._seeds), len(self._seeds))
+                scores = self._mean(run)
                 text = "mean over seeds" if event == Event.JUDGED else "cannot catch up"
                 self._finished.appendleft(LiveRow(label=run.trial_label, state=text, score=scores))
             else:
@@ -171,7 +178,7 @@ class LiveTerminal(Terminal):
             state = Status.RUNNING.value
             self._running[run.label] = LiveRow(label=run.label, state=state, score="", params=params_of(run))
         row = self._running.get(run.label) or LiveRow(label=run.label, state="", score="")  # it never began
-        row.score = number(run.score)
+        row.score = self._number(run.score)
         row.iteration, row.iterations = run.iteration, run.iterations
         if event == Event.PAUSED or event.ends_run:
             row.state = event.value
@@ -242,12 +249,12 @@ class LiveTerminal(Terminal):
             hidden = len(self._running) - len(running)
         shown = [*running, *finished[: room - len(running) - bool(hidden)]]
         more = [Text(f"and {hidden} more", style="dim")] if hidden else []
-        return Group(head, table(shown, self._plan.columns, width), *more)
+        return Group(head, table(shown, self._plan.columns, width, self._selection.name), *more)
 
     def _head(self) -> Text:
         now = time.monotonic()
         done = self._plan.done + len(self._ended_trials - {REFERENCE_LABEL})
-        best = f"{self._best[1]:.2f} ({self._best[0]})" if self._best else "-"
+        best = f"{self._number(self._best[1])} ({self._best[0]})" if self._best else "-"
         left = "-" if self._end is None else duration(max(self._end - now, 0))
         parts = {
             "best": best,

@@ -36,7 +36,7 @@ class LiveRow:
     params: dict[str, str] = field(default_factory=dict)
 
 
-def table(rows: Sequence[LiveRow], columns: Sequence[str], width: int) -> Text:
+def table(rows: Sequence[LiveRow], columns: Sequence[str], width: int, score_name: str = METRIC) -> Text:
     """Return a line for each row, below a line of names.
 
     A table of rich's own would take ten times as long to draw.
@@ -45,11 +45,12 @@ def table(rows: Sequence[LiveRow], columns: Sequence[str], width: int) -> Text:
         rows: The rows to be shown.
         columns: Names of the parameters; those that find no room are left out, the last first.
         width: The width of the terminal, in characters.
+        score_name: What the score is called.
     """
     counts = [f"{row.iteration}/{row.iterations}" if row.iterations else "" for row in rows]
     trial = _widest(["trial", *(row.label for row in rows)])
     count = _widest(counts)
-    score = _widest([METRIC, *(row.score for row in rows)])
+    score = _widest([score_name, *(row.score for row in rows)])
     widths = {name: _widest([name, *(row.params.get(name, "-") for row in rows)]) for name in columns}
     bar = _widest([*({row.state for row in rows} - {Status.RUNNING}), "#" * _MIN_BAR])
 
@@ -64,7 +65,7 @@ def table(rows: Sequence[LiveRow], columns: Sequence[str], width: int) -> Text:
 
     drawn = Text(no_wrap=True, overflow="crop")
     names = "".join(_GAP + name for name in extra)
-    drawn.append(f"{'trial':{trial}}{_GAP}{'':{bar}}{_GAP}{'':{count}}{_GAP}{METRIC:>{score}}", style="dim")
+    drawn.append(f"{'trial':{trial}}{_GAP}{'':{bar}}{_GAP}{'':{count}}{_GAP}{score_name:>{score}}", style="dim")
     drawn.append(right(shown) + names, style="dim")
     for row, done in zip(rows, counts, strict=True):
         drawn.append(f"\n{row.label:{trial}}{_GAP}")

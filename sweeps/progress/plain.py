@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TextIO
 
-from sweeps.common.names import METRIC, REFERENCE_LABEL, Event
+from sweeps.common.names import REFERENCE_LABEL, Event
 from sweeps.common.statistics import mean_std_text
 from sweeps.common.words import count, duration, number, param_text, short
+from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
 
@@ -23,14 +24,22 @@ class Terminal:
     Args:
         out: Where to write; None keeps quiet.
         seeds: The seeds of every trial.
-        best: Label and mean mIoU in percent of the best trial that earlier drivers of the sweep have completed.
+        best: Label and mean score of the best trial that earlier drivers of the sweep have completed.
+        selection: What trials are chosen by.
     """
 
-    def __init__(self, out: TextIO | None, seeds: Sequence[int], best: tuple[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        out: TextIO | None,
+        seeds: Sequence[int],
+        best: tuple[str, float] | None = None,
+        selection: Selection = BY_MIOU,
+    ) -> None:
         self._start = time.monotonic()
         self._out = out
         self._seeds = seeds
         self._best = best
+        self._selection = selection
         self._told: set[str] = set()
 
     def __enter__(self) -> Terminal:
@@ -67,14 +76,15 @@ class Terminal:
 
     def _note_best(self, event: Event, run: Run) -> None:
         decides = Event.COMPLETE if len(self._seeds) == 1 else Event.JUDGED
-        if event == decides and run.trial_label != REFERENCE_LABEL:
-            mean = replicates.mean(replicates.values(run.trial, self._seeds).values())
+        # A mean rank is one among others, and is another one when more of them have come as far.
+        if event == decides and run.trial_label != REFERENCE_LABEL and not self._selection.is_rank:
+            mean = replicates.mean(self._values(run).values())
             self._best = max(self._best or ("", -math.inf), (run.trial_label, mean), key=lambda best: best[1])
 
     def _line(self, event: Event, run: Run) -> str:
         at = f"iteration {run.iteration} of {run.iterations}"
-        score = f"{METRIC} {number(run.score)}"
-        mean = mean_std_text(replicates.values(run.trial, self._seeds), len(self._seeds))
+        score = f"{self._selection.name} {self._number(run.score)}"
+        mean = f"mean {self._selection.name} {self._mean(run)}"
         text = {
             Event.STARTED: f"started {_params(run)}{_origin(run)}",
             Event.REPORTED: f"{at}, {score}{self._beside()}",
@@ -84,13 +94,25 @@ class Terminal:
             Event.PAUSED: f"paused at {at} until the other trials have come as far",
             Event.PRUNED: f"pruned (stopped early) at {at}, {score}{_reason(run)}",
             Event.FAILED: f"FAILED: {run.error}",
-            Event.JUDGED: f"complete with {count(len(self._seeds), 'seed')}, mean {METRIC} {mean}{self._beside()}",
-            Event.OUTPACED: f"pruned at mean {METRIC} {mean}: no result with another seed can lift it to the best",
+            Event.JUDGED: f"complete with {count(len(self._seeds), 'seed')}, {mean}{self._beside()}",
+            Event.OUTPACED: f"pruned at {mean}: no result with another seed can lift it to the best",
         }[event]
         return f"{run.trial_label if event.concerns_trial else run.label}  {text}"
 
     def _beside(self) -> str:
-        return f" (best so far {self._best[1]:.2f}, trial {self._best[0]})" if self._best else ""
+        return f" (best so far {self._number(self._best[1])}, trial {self._best[0]})" if self._best else ""
+
+    def _values(self, run: Run) -> dict[int, float]:
+        """Return the score of each complete run of a trial by its seed; none of a mean rank."""
+        if self._selection.is_rank:
+            return {}
+        return replicates.values(run.trial, self._seeds, self._selection.metrics[0])
+
+    def _mean(self, run: Run) -> str:
+        return mean_std_text(self._values(run), len(self._seeds), digits=self._selection.digits)
+
+    def _number(self, score: float) -> str:
+        return number(score, self._selection.spec)
 
 
 def params_of(run: Run) -> dict[str, str]:

@@ -22,15 +22,16 @@ def open_terminal(out: TextIO | None, sweep: Sweep, rows: Sequence[Row]) -> Term
         sweep: The sweep.
         rows: What earlier drivers of the sweep have left.
     """
-    leading = next((trial for trial in ranked(rows) if trial.is_ranked), None)
+    leading = next((trial for trial in ranked(rows, sweep.selection) if trial.is_ranked), None)
     best = (leading.label, leading.score) if leading and leading.score is not None and sweep.is_search else None
+    best = None if sweep.selection.is_rank else best
     if out is None or not _is_terminal(out) or os.environ.get("TERM") == "dumb" or "CI" in os.environ:
-        return Terminal(out, sweep.seeds, best)
+        return Terminal(out, sweep.seeds, best, sweep.selection)
     from rich.console import Console
 
     from sweeps.progress.live import LiveTerminal, Plan
 
-    return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows))
+    return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows), sweep.selection)
 
 
 def _is_terminal(out: TextIO) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import shlex
 import statistics
 from collections import defaultdict
@@ -20,8 +19,9 @@ from pgpc.presets import preset_names
 from sweeps.common.differences import Difference, compare_all
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.statistics import paired
-from sweeps.common.words import as_flag_value
+from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
+from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
 from sweeps.reporting.headline import Finding, find
 from sweeps.reporting.study import Importances, StudyData, read_study
@@ -43,7 +43,8 @@ class SweepReport:
     Attributes:
         sweep: The sweep itself.
         rows: Rows of results.parquet, in the order of the file.
-        curves: Label of a trial -> iteration, in ascending order -> mIoU in percent of the trial's first seed.
+        curves: Label of a trial -> iteration, in ascending order -> score of the trial's first seed; a mean rank is
+            taken among the trials that were evaluated at that iteration.
         importances: How much each parameter sets the best trials apart, or why that is not known.
         rungs: Iterations at which trials may be stopped, in ascending order.
         reports: Label of a trial -> iteration -> metrics that trials can be chosen by, of the trial's first seed.
@@ -66,7 +67,16 @@ class SweepReport:
     @functools.cached_property
     def trials(self) -> list[Summary]:
         """The trials, best first."""
-        return ranked(self.rows)
+        return ranked(self.rows, self.selection)
+
+    @property
+    def selection(self) -> Selection:
+        """What the trials are chosen by."""
+        return self.sweep.selection
+
+    def score_text(self, score: float | None) -> str:
+        """Return a score as text, with its unit."""
+        return f"{number(score, self.selection.spec)}{self.selection.unit}"
 
     @functools.cached_property
     def params(self) -> list[str]:
@@ -89,31 +99,31 @@ class SweepReport:
 
     @functools.cached_property
     def complete(self) -> list[Summary]:
-        """The complete trials of the search, by their mIoU.
+        """The complete trials of the search, by their scores.
 
         Without a trial that somebody else has added to the study: it has no metrics.
         """
         found = [trial for trial in self.trials if trial.is_ranked and trial.score is not None]
-        return sorted(found, key=lambda trial: -(trial.score or 0.0))
+        return sorted(found, key=lambda trial: trial.score or 0.0, reverse=True)
 
     @property
     def best(self) -> Summary | None:
-        """The complete trial of the search with the highest mIoU; None without a complete one."""
+        """The complete trial of the search with the highest score; None without a complete one."""
         return next(iter(self.complete), None)
 
     @property
     def worst(self) -> Summary | None:
-        """The complete trial of the search with the lowest mIoU; None unless there are two complete ones."""
+        """The complete trial of the search with the lowest score; None unless there are two complete ones."""
         return self.complete[-1] if len(self.complete) > 1 else None
 
     @property
     def front(self) -> list[Summary]:
-        """The trials on the front of several objectives, by their mIoU; none where there is one objective."""
+        """The trials on the front of several objectives, by their scores; none where there is one objective."""
         return [trial for trial in self.complete if trial.pareto]
 
     @property
     def costs(self) -> list[str]:
-        """Names of the objectives beside mIoU."""
+        """Names of the objectives beside the score."""
         return [name for name in self.sweep.objectives if name != METRIC]
 
     @property
@@ -123,7 +133,7 @@ class SweepReport:
 
     @functools.cached_property
     def differences(self) -> Mapping[str, Difference]:
-        """Label of a trial -> its mIoU less the base's, seed by seed in points, as one of all that are compared.
+        """Label of a trial -> its score less the base's, seed by seed, as one of all that are compared.
 
         Without the base, trials that have no complete run, and all of them where there is nothing to compare with.
         """
@@ -145,7 +155,7 @@ class SweepReport:
             runs = self._complete_runs[trial.label]
             names = dict.fromkeys(name for run in runs for name in run.metrics)
             means = {name: value for name in names if (value := self.metric(trial, name)) is not None}
-            found[trial.label] = {METRIC: trial.score or 0.0, **means}
+            found[trial.label] = means if trial.miou is None else {METRIC: trial.miou, **means}
         return found
 
     @functools.cached_property
@@ -260,29 +270,33 @@ def read(folder: Path) -> SweepReport:
             f"confirmation. Give {str(sweep.report_folder)!r}, whose report tells of it."
         )
     study = read_study(folder, sweep.objectives.index(METRIC), is_search=sweep.is_search)
+    reports = _reports(rows, study)
     return SweepReport(
         sweep=sweep,
         rows=rows,
-        curves=_curves(rows, study),
+        curves=_curves(reports, sweep.selection),
         importances=study.importances,
         rungs=rungs(sweep.options, sweep.config) if sweep.is_search else [],
-        reports=_reports(rows, study),
+        reports=reports,
         confirmation=read_confirmation(folder),
     )
 
 
-def _curves(rows: Sequence[Row], study: StudyData) -> dict[str, dict[int, float]]:
+def _curves(reports: Curves, selection: Selection) -> dict[str, dict[int, float]]:
+    """Return the score of each trial at each of its evaluations, among those of the others at the same iteration."""
     curves: dict[str, dict[int, float]] = {}
-    for row in rows:
-        if row.trial in study.curves and row.trial not in curves:  # a trial's first row is that of its first seed
-            # At later iterations than that seed's a study has means over seeds.
-            values = sorted(study.curves[row.trial].items())
-            curves[row.trial] = {k: v for k, v in values if k <= row.iterations and not math.isnan(v)}
-    return {label: curve for label, curve in curves.items() if curve}
+    for iteration in sorted({iteration for curve in reports.values() for iteration in curve}):
+        scores = selection.scores({label: curve[iteration] for label, curve in reports.items() if iteration in curve})
+        for label, score in scores.items():
+            curves.setdefault(label, {})[iteration] = score
+    return curves
 
 
 def _reports(rows: Sequence[Row], study: StudyData) -> dict[str, dict[int, Mapping[str, float]]]:
-    """Return what each trial has reported, up to where its first seed has come, as `_curves` does."""
+    """Return what each trial has reported, up to where its first seed has come.
+
+    At later iterations than those of the first seed an old study has means over seeds.
+    """
     first = {row.trial: row for row in reversed(rows)}
     found = {
         label: {k: metrics for k, metrics in sorted(curve.items()) if k <= first[label].iterations}

@@ -90,7 +90,7 @@ def confirmation(report: SweepReport) -> Table | None:
     caption = (
         f"The best {words.count(len(found.trials), 'trial')} of the search, trained anew with the fresh seeds {seeds}, "
         f"which took no part in the choice, and compared in {found.metric} with the base, the same training without "
-        f"contrast, trained anew too ({base} %). {INTERVALS}"
+        f"contrast, trained anew too ({base}{found.unit}). {INTERVALS}"
     )
     if not found.is_complete:
         caption += " Some runs have not ended yet, so that nothing is claimed."

@@ -36,7 +36,10 @@ class Finding:
         num_complete: Number of the complete ones.
         num_seeds: Number of seeds of every trial.
         best: Label of the trial with the highest mean score; None without a complete one.
-        score: Its score, mIoU in percent.
+        score: Its score, as text with its unit.
+        score_name: What the score is called.
+        by_labels: Whether labels of the target make the score.
+        miou: mIoU of that trial in percent; None where it is the score, or there are no labels.
         report_score: Its mIoU on images that took no part in the choice; None where there are none.
         confirmation: The confirmation; None where none was begun.
         confirm_command: What to type to confirm the best trials; "" where they cannot be confirmed.
@@ -48,7 +51,10 @@ class Finding:
     num_complete: int
     num_seeds: int
     best: str | None
-    score: float | None
+    score: str
+    score_name: str
+    by_labels: bool
+    miou: float | None
     report_score: float | None
     confirmation: Confirmation | None
     confirm_command: str
@@ -81,7 +87,7 @@ def find(sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | N
         confirmation: Its confirmation; None where none was begun.
     """
     complete = [trial for trial in trials if trial.is_ranked and trial.score is not None]
-    best = max(complete, key=lambda trial: trial.score or 0.0, default=None)
+    best, selection = max(complete, key=lambda trial: trial.score or 0.0, default=None), sweep.selection
     searched = [trial for trial in trials if trial.kind == Kind.SEARCH]
     pruned = [trial for trial in searched if trial.status == Status.PRUNED]
     return Finding(
@@ -91,7 +97,10 @@ def find(sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | N
         num_complete=len(complete),
         num_seeds=len(sweep.seeds),
         best=best.label if best else None,
-        score=best.score if best else None,
+        score=f"{words.number(best.score, selection.spec)}{selection.unit}" if best else words.NOTHING,
+        score_name=selection.name,
+        by_labels=selection.needs_labels,
+        miou=best.miou if best and not selection.needs_labels else None,
         report_score=best.means.get(REPORT_METRIC) if best else None,
         confirmation=confirmation,
         confirm_command=confirm_command(sweep, min(_TO_CONFIRM, len(complete))),
@@ -116,7 +125,7 @@ def headline(finding: Finding) -> Headline:
     anew = f"trained anew with {_seeds(confirmation)}, which took no part in the choice"
     base = f"the base, the same training without contrast ({confirmation.metric})"
     if confirmation.effects:
-        told = "; ".join(_told(trial, base) for trial in confirmation.effects)
+        told = "; ".join(_told(trial, base, confirmation.unit) for trial in confirmation.effects)
         claims = tuple(trial.label for trial in confirmation.effects)
         return Headline(f"Of the trials {anew}, {told}{_family(confirmation)}. {chosen}", claims)
     num = len(confirmation.trials)
@@ -124,7 +133,7 @@ def headline(finding: Finding) -> Headline:
     none = "" if num > 1 else " not"
     return Headline(
         f"No effect was confirmed: {which} {anew} is{none} shown to differ from {base}. The first in the choice: "
-        f"{_told(confirmation.trials[0], 'it')}{_family(confirmation)}. {chosen}"
+        f"{_told(confirmation.trials[0], 'it', confirmation.unit)}{_family(confirmation)}. {chosen}"
     )
 
 
@@ -135,7 +144,11 @@ def _chosen(finding: Finding) -> str:
         tried += f", {finding.num_tried - finding.num_complete} of them stopped early"
     seeds = "1 seed" if finding.num_seeds == 1 else f"{finding.num_seeds} seeds each"
     mean = "" if finding.num_seeds == 1 else "mean "
-    text = f"{tried}, {seeds}: {finding.best} has the highest {mean}{METRIC}, {words.number(finding.score)} %"
+    text = f"{tried}, {seeds}: {finding.best} has the highest {mean}{finding.score_name}, {finding.score}"
+    if not finding.by_labels:
+        text += ", chosen without labels of the target"
+    if finding.miou is not None:
+        text += f"; its {METRIC}, which took no part in that, is {words.number(finding.miou)} %"
     if finding.report_score is not None:
         text += f", and {words.number(finding.report_score)} % on the labeled images that took no part in the choice"
     return f"{text}."
@@ -157,15 +170,16 @@ def _caution(finding: Finding) -> str:
     return f"{reason}, so that no effect is claimed.{remedy}"
 
 
-def _told(trial: ConfirmedTrial, base: str) -> str:
-    """Return how a trial differs from the base, which is called so."""
+def _told(trial: ConfirmedTrial, base: str, unit: str) -> str:
+    """Return how a trial differs from the base, which is called so, in a score of this unit."""
     found = trial.difference
     if found.adjusted is None:
         return f"trial {trial.label} has no interval (n = {found.spread.n})"
-    low, high = (typeset(words.number(value, "+.2f")) for value in (found.adjusted.low, found.adjusted.high))
+    spec, what = (".2f", " points") if unit else (".4f", "")
+    low, high = (typeset(words.number(value, f"+{spec}")) for value in (found.adjusted.low, found.adjusted.high))
     side = "above" if found.spread.mean > 0 else "below"
     return (
-        f"trial {trial.label} lies {abs(found.spread.mean):.2f} points {side} {base} (95 % interval {low} to {high}, "
+        f"trial {trial.label} lies {abs(found.spread.mean):{spec}}{what} {side} {base} (95 % interval {low} to {high}, "
         f"n = {found.spread.n})"
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.common.names import METRIC, REFERENCE_LABEL
+from sweeps.common.names import REFERENCE_LABEL
 from sweeps.search import replicates
 from sweeps.search.study import study_url
 
@@ -39,13 +39,11 @@ class StudyData:
     """What a study tells a report.
 
     Attributes:
-        curves: Label of a trial that was started -> iteration -> mIoU in percent.
         reports: Label of a trial that was started -> iteration -> name -> value of the metrics that trials can be
             chosen by; of its first seed.
         importances: Importances of the parameters.
     """
 
-    curves: Mapping[str, Mapping[int, float]]
     reports: Mapping[str, Mapping[int, Mapping[str, float]]]
     importances: Importances
 
@@ -55,7 +53,7 @@ def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
 
     Args:
         folder: Folder of the sweep.
-        objective: Which of the objectives is mIoU, from 0.
+        objective: Which of the objectives is what trials are chosen by, from 0.
         is_search: Whether parameters were searched.
     """
     study, reference = _open_studies(folder)
@@ -64,7 +62,6 @@ def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
         trials[REFERENCE_LABEL] = trial
     found = importances(study, objective) if is_search else Importances(missing="nothing was searched")
     return StudyData(
-        curves={label: replicates.curve(trial) for label, trial in trials.items()},
         reports={label: replicates.curves(trial) for label, trial in trials.items()},
         importances=found,
     )
@@ -79,7 +76,7 @@ def importances(study: optuna.Study | None, objective: int) -> Importances:
     if study is None or len(complete) < MIN_TRIALS:
         return Importances(missing=f"it takes {MIN_TRIALS} complete trials, and there are {len(complete)}")
     if len({trial.values[objective] for trial in complete}) < 2:
-        return Importances(missing=f"all {len(complete)} complete trials have the same {METRIC}")
+        return Importances(missing=f"all {len(complete)} complete trials have the same score")
     # A target is taken to be minimized; without one Optuna would ask what sets the front apart.
     target = (lambda trial: -trial.values[objective]) if len(study.directions) > 1 else None
     with _hidden("sklearn"):

@@ -48,7 +48,11 @@ def ranked(report: SweepReport) -> Table:
             has_front=bool(report.costs),
             paper=(lambda trial: report.belongs_to(trial.label)) if report.sweep.tables else None,
         ),
-        Column[Summary](METRIC, lambda trial: tables.number(trial.score, strong=trial is report.best)),
+        Column[Summary](
+            report.selection.name,
+            lambda trial: tables.number(trial.score, report.selection.spec, strong=trial is report.best),
+        ),
+        *ranking.oracle(report.trials, report.selection),
         *map(ranking.objective, report.costs),
         *([_report_score()] if report.has_report_split else []),
         *([Column("std", _std), Column("seeds", _num_seeds)] if several else []),
@@ -57,14 +61,19 @@ def ranked(report: SweepReport) -> Table:
         ranking.iterations(),
         Column("time", lambda trial: tables.time(trial.seconds)),
     ]
+    by = f"{report.selection.name}{' in percent' if report.selection.unit else ''}"
     caption = (
-        f"All trials by {METRIC} in percent, complete ones first. The score of a trial that is running, was stopped "
-        "early (pruned), failed, or was interrupted is that of its last evaluation."
+        f"All trials by {by}, complete ones first. The score of a trial that is running, was stopped early (pruned), "
+        "failed, or was interrupted is that of its last evaluation."
     )
     if several:
         caption += f" Means over seeds {', '.join(map(str, seeds))}. {evidence.about_intervals(report)}"
     elif report.base:
         caption += f" {evidence.ONE_SEED}"
+    if not report.selection.needs_labels:
+        caption += f" They are chosen by {report.selection.text}, without labels of the target."
+        if any(trial.miou is not None for trial in report.trials):
+            caption += f" {METRIC}, which takes labels, took no part in it."
     if report.has_report_split:
         caption += f" {evidence.about_split(report)}"
     if report.costs:
@@ -134,7 +143,7 @@ def per_class(report: SweepReport) -> Table | None:
 
     columns = [
         Column[Summary]("trial", lambda trial: tables.word(trial.label, strong=trial is base), left=True),
-        Column(METRIC, lambda trial: _tinted(trial.score, base.score if base else None, ".2f")),
+        Column(METRIC, lambda trial: _tinted(trial.miou, base.miou if base else None, ".2f")),
         *map(of_class, report.classes),
     ]
     caption = "IoU per class in percent, complete trials, best first."

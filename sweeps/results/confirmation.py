@@ -12,8 +12,10 @@ from sweeps.common.differences import Difference, compare_all
 from sweeps.common.names import METRIC, REFERENCE_LABEL, REPORT_METRIC, Status
 from sweeps.common.statistics import Spread, Values, paired
 from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE
+from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
+from sweeps.results.scores import run_scores
 
 CONFIRMATION_FILE = "confirmation.parquet"
 """Name of the file of these results in the folder of the sweep that is confirmed."""
@@ -39,7 +41,9 @@ class Confirmation:
     """What the fresh runs of the best trials of a sweep, and of its base, have come to.
 
     Attributes:
-        metric: Name of the score: mIoU, or mIoU on the images that took no part in the choice, where there are such.
+        metric: Name of the score: mIoU on the images that took no part in the choice, where there are such, else mIoU
+            where the target has labels, and else what trials are chosen by.
+        unit: Its unit, to follow a number; "" for one without.
         seeds: The fresh seeds.
         base: Fresh seed -> score of the base.
         trials: The trials in the order of the choice, the best first.
@@ -49,6 +53,7 @@ class Confirmation:
     """
 
     metric: str
+    unit: str
     seeds: tuple[int, ...]
     base: Values
     trials: tuple[ConfirmedTrial, ...]
@@ -71,10 +76,16 @@ def read_confirmation(folder: Path) -> Confirmation | None:
         return None
     results = Results.read(folder / CONFIRMATION)
     sweep = results.sweep
-    return confirmation(results.rows, list(sweep.confirms), sweep.seeds, sweep.resume_command)
+    return confirmation(results.rows, list(sweep.confirms), sweep.seeds, sweep.resume_command, sweep.selection)
 
 
-def confirmation(rows: Sequence[Row], labels: Sequence[str], seeds: Sequence[int], resume_command: str) -> Confirmation:
+def confirmation(
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    resume_command: str,
+    selection: Selection = BY_MIOU,
+) -> Confirmation:
     """Return what runs of a confirmation have come to.
 
     Args:
@@ -82,24 +93,26 @@ def confirmation(rows: Sequence[Row], labels: Sequence[str], seeds: Sequence[int
         labels: The labels, that of the base among them, in the order of the choice.
         seeds: The fresh seeds.
         resume_command: What to type to go on with it.
+        selection: What trials are chosen by.
     """
     complete = [row for row in rows if row.status == Status.COMPLETE]
-    has_report = bool(complete) and all(row.metric(REPORT_METRIC) is not None for row in complete)
-    metric = REPORT_METRIC if has_report else METRIC
+    labeled = [
+        name for name in (REPORT_METRIC, METRIC) if complete and all(row.metric(name) is not None for row in complete)
+    ]
+    values = run_scores(complete, selection if not labeled else Selection(labeled[0], (labeled[0],)))
     scores: dict[str, dict[int, float]] = {label: {} for label in labels}
     for row in complete:
-        value = row.metric(metric)
-        if value is not None:
-            scores[row.trial][row.seed] = value
+        if row.label in values:
+            scores[row.trial][row.seed] = values[row.label]
     base = scores.pop(REFERENCE_LABEL)
-    differences = compare_all({label: paired(values, base) for label, values in scores.items()})
+    differences = compare_all({label: paired(found, base) for label, found in scores.items()})
     return Confirmation(
-        metric=metric,
+        metric=labeled[0] if labeled else selection.name,
+        unit=" %" if labeled else selection.unit,
         seeds=tuple(seeds),
         base=base,
         trials=tuple(
-            ConfirmedTrial(label=label, values=values, difference=differences[label])
-            for label, values in scores.items()
+            ConfirmedTrial(label=label, values=found, difference=differences[label]) for label, found in scores.items()
         ),
         is_complete=sum(row.status.has_ended for row in rows) == len(labels) * len(seeds),
         resume_command=resume_command,

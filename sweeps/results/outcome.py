@@ -51,15 +51,15 @@ class Results:
     @functools.cached_property
     def trials(self) -> tuple[Summary, ...]:
         """The trials, best first; those that are not complete come last."""
-        return tuple(ranked(self.rows))
+        return tuple(ranked(self.rows, self.sweep.selection))
 
     @functools.cached_property
     def best(self) -> Row | None:
-        """The run that stands for the trial with the highest mean mIoU, that of the seed with the median score.
+        """The run that stands for the best trial by what the sweep chooses by, that of the seed with the median score.
 
         None as long as no trial of a search is complete.
         """
-        best = best_trial(self.rows) if self.sweep.is_search else None
+        best = best_trial(self.rows, self.sweep.selection) if self.sweep.is_search else None
         return best.run if best else None
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sweeps.common.names import METRIC
 from sweeps.common.statistics import mean_std_text
 from sweeps.common.words import NOTHING, short
+from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.results import tables
 from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary, ranked
@@ -14,29 +15,39 @@ from sweeps.results.tables import EMPTY, Column, Table, to_text
 
 
 def terminal_table(
-    rows: Sequence[Row], params: Sequence[str], num_seeds: int = 1, objectives: Sequence[str] = (METRIC,)
+    rows: Sequence[Row],
+    params: Sequence[str],
+    num_seeds: int = 1,
+    objectives: Sequence[str] = (METRIC,),
+    selection: Selection = BY_MIOU,
 ) -> str:
-    """Return the ranked table as text: rank, trial, status, mIoU, parameters, iterations, seconds.
+    """Return the ranked table as text: rank, trial, status, score, parameters, iterations, seconds.
 
-    With several seeds mIoU is mean ± standard deviation, and beside it stands the difference to the reference, which is
-    taken seed by seed, with its interval as one of all that are compared, see :mod:`sweeps.common.differences`. With
-    several objectives the front comes first, marked by a star, and the other objectives, means over the seeds, stand
-    beside mIoU. Where there are children it says whose.
+    With several seeds the score is mean ± standard deviation, and beside it stands the difference to the reference,
+    which is taken seed by seed, with its interval as one of all that are compared, see
+    :mod:`sweeps.common.differences`. With several objectives the front comes first, marked by a star, and the other
+    objectives, means over the seeds, stand beside the score. Where trials are chosen without labels, and there are
+    labels all the same, mIoU stands there, too. Where there are children it says whose.
 
     Args:
         rows: Rows of the sweep.
         params: Dotted config keys, a column each.
         num_seeds: Number of seeds of every trial.
         objectives: Names of the objectives.
+        selection: What trials are chosen by.
     """
-    trials = ranked(rows)
+    trials = ranked(rows, selection)
     several, costs = num_seeds > 1, [name for name in objectives if name != METRIC]
-    score = Column[Summary](METRIC, lambda trial: tables.number(trial.score))
-    if several:
-        score = Column(METRIC, lambda trial: _spread(trial, num_seeds) if trial.values else tables.number(trial.score))
+
+    def score(trial: Summary) -> tables.Cell:
+        if several and trial.values:
+            return tables.figures(mean_std_text(trial.values, num_seeds, digits=selection.digits))
+        return tables.number(trial.score, selection.spec)
+
     columns = [
         *leading_columns(trials, has_front=bool(costs)),
-        score,
+        Column[Summary](selection.name, score),
+        *oracle(trials, selection),
         *map(objective, costs),
         *([Column("- base", _difference)] if several else []),
         *map(param, params),
@@ -73,6 +84,13 @@ def leading_columns(
     return columns
 
 
+def oracle(trials: Sequence[Summary], selection: Selection) -> list[Column[Summary]]:
+    """Return the column of mIoU, where trials are chosen by something else and the target has labels all the same."""
+    if selection.needs_labels or all(trial.miou is None for trial in trials):
+        return []
+    return [Column(f"{METRIC} (not used)", lambda trial: tables.number(trial.miou))]
+
+
 def objective(name: str) -> Column[Summary]:
     """Return the column of an objective beside mIoU, a mean over the seeds."""
     return Column(name, lambda trial: tables.number(trial.means.get(name), ".1f"))
@@ -86,10 +104,6 @@ def param(key: str) -> Column[Summary]:
 def iterations() -> Column[Summary]:
     """Return the column of the iterations that a trial's best run has come to."""
     return Column("iterations", lambda trial: tables.number(trial.iterations, "d"))
-
-
-def _spread(trial: Summary, num_seeds: int) -> tables.Cell:
-    return tables.figures(mean_std_text(trial.values, num_seeds))
 
 
 def _difference(trial: Summary) -> tables.Cell:

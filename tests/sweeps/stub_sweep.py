@@ -60,7 +60,7 @@ def score(contrast: dict[str, Any], iteration: int) -> float:
 def install() -> None:
     """Lets trials of this process's sweeps report without training anything."""
     tune_run.run_trial = run_trial
-    driver.check_model = driver.check_pair = lambda checked: None  # seconds, for each of many drivers
+    driver.check_model = driver.check_pair = lambda *checked: None  # seconds, for each of many drivers
 
 
 if __name__ == "__main__":

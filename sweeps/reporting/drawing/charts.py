@@ -40,7 +40,7 @@ def curves(report: SweepReport, width: int) -> str:
     x_axis = linear_axis(0, report.iterations, max(2, width // 140))
     plot = Plot(left, top, width - left - right, height - top - bottom)
     best, base = report.best, report.base
-    parts = [plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title("iteration"), plot.y_title(f"{METRIC}, %")]
+    parts = [plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title("iteration"), plot.y_title(report.selection.title)]
     for k, rung in enumerate(report.rungs):
         name = f"rung {rung}" if k == 0 or width > 600 else str(rung)
         title = f"rung at iteration {rung}{_of_brackets(report.sweep.options.brackets, k)}"
@@ -49,10 +49,10 @@ def curves(report: SweepReport, width: int) -> str:
     for trial, curve in sorted(lines.values(), key=lambda line: (line[0] is base, line[0] is best)):
         style = _style(trial, best)
         points = [(inside.x(x_axis.place(step)), inside.y(y_axis.place(value))) for step, value in curve.items()]
-        trials.append(_curve(trial, curve, points, style))
+        trials.append(_curve(report, trial, curve, points, style))
         if style in ("best", "base"):
             *_, last = curve.values()
-            named.append((plot.top + points[-1][1], style, f"{trial.label} {number(last)}"))
+            named.append((plot.top + points[-1][1], style, f"{trial.label} {number(last, report.selection.spec)}"))
     # An SVG within another cuts off what lies outside, here below.
     parts.append(
         f'<svg class="inside" x="{left}" y="{top}" width="{plot.width + 4}" height="{plot.height}" '
@@ -60,7 +60,7 @@ def curves(report: SweepReport, width: int) -> str:
     )
     for y, style, text in _apart(named, 14):
         parts.append(f'<text class="name {style}" x="{plot.x(1) + 7:.1f}" y="{y + 4:.1f}">{html.escape(text)}</text>')
-    return svg(width, height, f"{METRIC} over iterations of {len(lines)} trials", parts)
+    return svg(width, height, f"{report.selection.name} over iterations of {len(lines)} trials", parts)
 
 
 def _rung(plot: Plot, x: float, name: str, title: str) -> str:
@@ -80,12 +80,19 @@ def _of_brackets(num: int, k: int) -> str:
     return f" of brackets 1 to {min(k + 1, num)}" if k else " of bracket 1"
 
 
-def _curve(trial: Summary, curve: Mapping[int, float], points: Sequence[tuple[float, float]], style: str) -> str:
+def _curve(
+    report: SweepReport,
+    trial: Summary,
+    curve: Mapping[int, float],
+    points: Sequence[tuple[float, float]],
+    style: str,
+) -> str:
     """Return the line of a trial through these points of the picture, with a mark at its end."""
     step, value = list(curve.items())[-1]
     stopped = trial.status in (Status.PRUNED, Status.FAILED)
     mark = cross(*points[-1], style) if stopped else dot(*points[-1], style, 2.5)
-    title = html.escape(f"{trial.label}, {trial.status}: {METRIC} {number(value)} at iteration {step}")
+    score = f"{report.selection.name} {report.score_text(value)}"
+    title = html.escape(f"{trial.label}, {trial.status}: {score} at iteration {step}")
     drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<g class="trial"><title>{title}</title><polyline class="line {style}" points="{drawn}"/>{mark}</g>'
 
@@ -114,7 +121,11 @@ def pareto(report: SweepReport, width: int) -> str:
     """
     names = [METRIC, *report.costs[:1]]
     trials = [*report.complete, *([report.base] if report.base else [])]
-    values = {trial.label: [trial.means[name] for name in names] for trial in trials if trial.means.keys() >= {*names}}
+    values = {
+        trial.label: (trial.score, trial.means[names[-1]])
+        for trial in trials
+        if trial.score is not None and names[-1] in trial.means
+    }
     if len(names) < 2 or not values:
         return ""
     height, left, right, top, bottom = min(440, 170 + width // 3), 46, 46, 22, 38
@@ -128,17 +139,18 @@ def pareto(report: SweepReport, width: int) -> str:
         plot.y_grid(y_axis),
         plot.x_ticks(x_axis),
         plot.x_title(OBJECTIVES[names[1]].axis),
-        plot.y_title(OBJECTIVES[METRIC].axis),
+        plot.y_title(report.selection.title),
         _steps(plot, [at[label] for label in best]),
     ]
     for trial in (trial for trial in trials[::-1] if trial.label in at):
         style = "front" if trial.pareto and trial is not report.best else _style(trial, report.best)
-        told = ", ".join(f"{name} {number(trial.means.get(name))}" for name in report.sweep.objectives)
+        costs = [f"{name} {number(trial.means.get(name))}" for name in report.costs]
+        told = ", ".join([f"{report.selection.name} {report.score_text(trial.score)}", *costs])
         x, y = at[trial.label]
         parts.append(f"<g><title>{html.escape(trial.label)}: {told}</title>{dot(x, y, style, 5)}</g>")
         if style in ("best", "base") or (style == "front" and width > 600):  # on a phone names would touch
             parts.append(halo_text(x + 7, y + 14, trial.label))
-    return svg(width, height, f"{METRIC} over {names[1]} of {len(at)} complete trials", parts)
+    return svg(width, height, f"{report.selection.name} over {names[1]} of {len(at)} complete trials", parts)
 
 
 def _steps(plot: Plot, corners: Sequence[tuple[float, float]]) -> str:
@@ -191,16 +203,16 @@ def parallel(report: SweepReport, width: int) -> str:
         )
         style = "best" if trial is report.best else f"level{i * _LEVELS // len(complete)}"
         settings = ", ".join(f"{short(key)} {param_text(trial.params[key])}" for key in keys)
-        title = html.escape(f"{trial.label}: {METRIC} {number(trial.score)}; {settings}")
+        title = html.escape(f"{trial.label}: {report.selection.name} {report.score_text(trial.score)}; {settings}")
         parts.append(f'<g class="trial"><title>{title}</title><polyline class="line {style}" points="{points}"/></g>')
-    for j, (axis, key) in enumerate(zip(axes, [*keys, METRIC], strict=True)):
+    for j, (axis, key) in enumerate(zip(axes, [*keys, report.selection.name], strict=True)):
         x = plot.x(j / len(keys))
         raised = 14 * (j % 2) if width < 600 else 0  # names of neighbors would touch
         parts.append(rule("axis", (x, x), (top, top + plot.height)))
         name = html.escape(short(key))
         parts.append(f'<text class="name" x="{x:.1f}" y="{top - 10 - raised}" text-anchor="middle">{name}</text>')
         parts += [halo_text(x + 4, plot.y(place) + 4, text) for place, text in axis.ticks]
-    return svg(width, height, f"Parameters and {METRIC} of {len(complete)} complete trials", parts)
+    return svg(width, height, f"Parameters and {report.selection.name} of {len(complete)} complete trials", parts)
 
 
 def _slice(report: SweepReport, key: str, trials: Sequence[Summary], y_axis: Axis, base: float | None) -> str:
@@ -209,21 +221,23 @@ def _slice(report: SweepReport, key: str, trials: Sequence[Summary], y_axis: Axi
     plot = Plot(46, 22, width - 58, height - 66)
     with_value = [trial for trial in trials if key in trial.params]
     x_axis = param_axis([trial.params[key] for trial in with_value], report.sweep.space.get(key))
-    parts = [plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title(short(key)), plot.y_title(f"{METRIC}, %")]
+    parts = [plot.y_grid(y_axis), plot.x_ticks(x_axis), plot.x_title(short(key)), plot.y_title(report.selection.title)]
     if base is not None:
         y = plot.y(y_axis.place(base))
         line = rule("line base", (plot.left, plot.x(1)), (y, y))
-        parts.append(f"<g><title>base: {METRIC} {number(base)}</title>{line}</g>")
+        parts.append(f"<g><title>base: {report.selection.name} {report.score_text(base)}</title>{line}</g>")
     for trial in with_value:
         x = plot.x(x_axis.place(trial.params[key]))
         value, score = param_text(trial.params[key]), trial.score or 0.0
-        title = html.escape(f"{trial.label}, {trial.status}: {short(key)} {value}, {METRIC} {number(score)}")
+        title = html.escape(
+            f"{trial.label}, {trial.status}: {short(key)} {value}, {report.selection.name} {report.score_text(score)}"
+        )
         if trial.is_complete:
             mark = dot(x, plot.y(y_axis.place(score)), "best" if trial is report.best else "other", 4)
         else:  # its score is of another iteration: it has no place on the axis of scores
             mark = cross(x, plot.top + plot.height - 6, "other")
         parts.append(f"<g><title>{title}</title>{mark}</g>")
-    return svg(width, height, f"{METRIC} by {short(key)}", parts)
+    return svg(width, height, f"{report.selection.name} by {short(key)}", parts)
 
 
 def _score(trial: Summary) -> float:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import html
 
 from sweeps.common import words
-from sweeps.common.names import METRIC, Kind, Status
+from sweeps.common.names import Kind, Status
 from sweeps.reporting import tables
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.headline import headline
-from sweeps.results.summaries import Summary
 from sweeps.results.tables import typeset
 from sweeps.search.schedulers import in_words
 
@@ -37,8 +36,8 @@ def _tiles(report: SweepReport) -> list[tuple[str, str]]:
     told = "".join(f", {words.percent(share)} {name}" for name, share in shares.items() if share > 0.005)
     return [
         (
-            f"{words.number(best.score)} %" if best else typeset(words.NOTHING),
-            f"highest {METRIC}, {best.label}" if best else f"highest {METRIC}",
+            typeset(report.score_text(best.score) if best else words.NOTHING),
+            f"highest {report.selection.name}" + (f", {best.label}" if best else ""),
         ),
         _against_base(report),
         (f"{len(searched)} of {sweep.num_trials}", f"trials: {counts}" if counts else "trials started"),
@@ -50,21 +49,19 @@ def _against_base(report: SweepReport) -> tuple[str, str]:
     """Return the difference to the base, which is that of the confirmation and no other."""
     confirmation = report.confirmation
     if confirmation is None or not confirmation.is_complete:
-        return "not confirmed", f"against the base{_of(report.base)}"
+        base = f", {report.score_text(report.base.score)}" if report.base else ""
+        return "not confirmed", f"against the base{base}"
     first = next(iter(confirmation.effects), confirmation.trials[0])
     found = first.difference
     if found.adjusted is None:
         return "no interval", f"against the base, {first.label} in the confirmation"
-    interval = typeset(f"{found.adjusted.low:+.2f} to {found.adjusted.high:+.2f}")
+    spec, what = ("+.2f", "points ") if confirmation.unit else ("+.4f", f"{confirmation.metric} ")
+    interval = typeset(f"{found.adjusted.low:{spec}} to {found.adjusted.high:{spec}}")
     return (
-        typeset(f"{found.spread.mean:+.2f}"),
-        f"points against the base in the confirmation, {first.label}, 95 % interval {interval}"
+        typeset(f"{found.spread.mean:{spec}}"),
+        f"{what}against the base in the confirmation, {first.label}, 95 % interval {interval}"
         f"{'' if found.is_effect else ': no effect'}",
     )
-
-
-def _of(base: Summary | None) -> str:
-    return f", {words.number(base.score)} %" if base else ""
 
 
 def _about(report: SweepReport) -> str:

@@ -82,7 +82,7 @@ def _pareto(report: SweepReport) -> str:
     if table is None:
         return "<p>No trial is complete yet.</p>" if report.costs else ""
     text = (
-        f"Each point is a complete trial: the front is dark, the trial with the highest {METRIC} orange"
+        f"Each point is a complete trial: the front is dark, the trial with the highest {report.selection.name} orange"
         f"{', the base black' if report.base else ''}. Below and to the right of the line lie the trials that another "
         "trial beats on both."
     )
@@ -137,7 +137,8 @@ def _parameters(report: SweepReport) -> str:
     if wide:
         shades = "".join(f'<i class="key" style="border-color:var(--l{k});margin:0"></i>' for k in range(5))
         legend = (
-            f"Each line is a complete trial: {shades} from the fifth of trials with the lowest {METRIC} to that with "
+            f"Each line is a complete trial: {shades} from the fifth of trials with the lowest {report.selection.name} "
+            "to that with "
             'the highest<i class="key" style="border-color:var(--accent)"></i>best'
         )
         parts.append(f"<h3>Parallel coordinates</h3>{_figure(wide, charts.parallel(report, PHONE), legend)}")
