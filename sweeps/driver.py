@@ -29,7 +29,7 @@ from sweeps.definition.planning import found_sweep, new_sweep, resumed_sweep
 from sweeps.definition.selection import DEFAULT_SELECTION
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
-from sweeps.execution import failures, resources, trunk
+from sweeps.execution import resources, trunk
 from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, remedy
 from sweeps.execution.tune_run import Interruption, execute, stop_gracefully
 from sweeps.finalize import finish
@@ -42,13 +42,15 @@ from sweeps.reporting.write import attempt
 from sweeps.results.labels import label_rows
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row, collect, write_parquet
-from sweeps.search import points, replicates, schedulers
-from sweeps.search.informed import Informed
+from sweeps.search import replicates, schedulers
 from sweeps.search.population import Population, check_population
 from sweeps.search.samplers import check_sampler, find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
 from sweeps.search.study import begun_points, check_study, open_studies, study_file, study_names, study_url
+from sweeps.search.suggestions import points
+from sweeps.search.suggestions.informed import Informed
 from sweeps.search.trial_spec import TrialSpec, Workers
+from sweeps.search.verdicts import failures
 from sweeps.search.warm_start import add_trials, check_warm_start, open_earlier, read_params
 from sweeps.streams.stream import Stream, check_package, make_tracker
 from sweeps.streams.tracker import Tracker

@@ -154,7 +154,7 @@ class SweepOptions:
     concurrency: int | None = _option(None, rule=_POSITIVE)
     """Trials at the same time; None for as many as fit."""
     max_failures: int = _option(3, rule=_POSITIVE)
-    """Failures of the same kind in a row after which the sweep stops; see :mod:`sweeps.execution.failures`."""
+    """Failures of the same kind in a row after which the sweep stops; see :mod:`sweeps.search.verdicts.failures`."""
     address: str | None = _option(None)
     """Ray cluster to join, HOST:PORT or "auto"; None for this machine alone."""
     storage: str = _option("./results")

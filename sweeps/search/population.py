@@ -33,7 +33,7 @@ from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space
 from sweeps.search import replicates, schedulers
 from sweeps.search.perturbation import perturbed
-from sweeps.search.scoring import scores_at
+from sweeps.search.verdicts.scoring import scores_at
 
 _QUARTER = 4
 _FOLDER = "parent"  # in the child's directory, what it is forked from

@@ -11,8 +11,8 @@ from optuna.pruners import BasePruner
 from pgpc.config import Config
 from sweeps.definition.options import DEFAULTS, SweepOptions, flag
 from sweeps.definition.selection import Selection
-from sweeps.search.pruners import MedianRule, SuccessiveHalving
-from sweeps.search.rungs import halving_rungs, last_rung, population_rungs, warm_rungs
+from sweeps.search.verdicts.pruners import MedianRule, SuccessiveHalving
+from sweeps.search.verdicts.rungs import halving_rungs, last_rung, population_rungs, warm_rungs
 
 _OWN_OPTIONS = ("brackets", "first_rung", "reduction_factor", "population")
 """Names of the options that belong to some schedulers only."""

@@ -32,10 +32,10 @@ from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, is_active
 from sweeps.search import replicates
-from sweeps.search.points import without
 from sweeps.search.population import Population
-from sweeps.search.scoring import final_reports, final_values, score_among
+from sweeps.search.suggestions.points import without
 from sweeps.search.trial_spec import FAILURE, TrialSpec
+from sweeps.search.verdicts.scoring import final_reports, final_values, score_among
 
 
 @dataclass(kw_only=True)

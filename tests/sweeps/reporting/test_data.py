@@ -19,7 +19,7 @@ from tests.helpers.reports import COMPLETE, TYPICAL, Make, Write
 
 def test_curves_are_those_of_the_study(typical: Path, with_front: Path) -> None:
     report = read(typical)
-    assert report.rungs == [40, 80]
+    assert report.rungs == [50, 75]
     assert report.curves["0002"] == {25: 9, 50: 15} and report.curves["base"][100] == 30
     assert "0004" not in report.curves, "it has died before its first report"
     assert read(with_front).curves["0002"] == {50: 1.0, 100: 30.0}

@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from sweeps.definition.selection import Selection
 from sweeps.search import replicates
-from sweeps.search.pruners import MedianRule, SuccessiveHalving
+from sweeps.search.verdicts.pruners import MedianRule, SuccessiveHalving
 
 IOU = Selection.parse("mIoU")
 RANK = Selection.parse("rank:snd,bnm")

@@ -61,7 +61,7 @@ def final_values(
         report: The means over its seeds of all that it is chosen by, and of what it costs.
         others: The same of the trials that it is compared with, without itself.
         selection: What trials are chosen by. A mean rank is taken among this trial and the others; it is no more than
-            what was known at that time, and :mod:`sweeps.search.informed` makes it anew for the search.
+            what was known at that time, and :mod:`sweeps.search.suggestions.informed` makes it anew for the search.
         objectives: Names of the objectives; one that is no cost stands for the score.
     """
     score = selection.scores({**others, _SELF: report})[_SELF]

@@ -22,7 +22,7 @@ from sweeps.common.private_optuna import StudyView
 from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import Selection
 from sweeps.search import replicates
-from sweeps.search.scoring import final_reports, scores_at
+from sweeps.search.verdicts.scoring import final_reports, scores_at
 
 _MOST_DIVERGED = 9
 """How many diverged trials a sampler that ranks pruned trials sees for each other one.

@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 from sweeps.common.faults import kind
 from sweeps.common.names import Event
 from sweeps.definition.selection import Selection
-from sweeps.execution.failures import RepeatedFailures
 from sweeps.search.searcher import Run
+from sweeps.search.verdicts.failures import RepeatedFailures
 
-STUB = Path(__file__).parents[1] / "stub_sweep.py"
+STUB = Path(__file__).parents[2] / "stub_sweep.py"
 NAN = "NonFiniteLoss: loss/source became infinite or NaN at iteration 7"
 
 

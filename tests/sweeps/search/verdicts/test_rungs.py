@@ -8,7 +8,7 @@ import pgpc
 from pgpc.config import Config
 from pgpc.presets import preset_names
 from pgpc.training import trunk
-from sweeps.search.rungs import halving_rungs, last_rung, population_rungs, warm_rungs
+from sweeps.search.verdicts.rungs import halving_rungs, last_rung, population_rungs, warm_rungs
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 10, "contrast.start": 20}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.search.points import Agenda, plan, without
+from sweeps.search.suggestions.points import Agenda, plan, without
 
 A, B, C, D = ({"x": value} for value in "abcd")
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from sweeps.definition.selection import Selection
 from sweeps.search import replicates
-from sweeps.search.scoring import rungs_reached, scores_at
+from sweeps.search.verdicts.scoring import rungs_reached, scores_at
 
 MIN_OTHERS = 3
 """With how many trials at least one is compared by the median rule."""

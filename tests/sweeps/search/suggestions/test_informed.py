@@ -13,8 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.definition.selection import Selection
-from sweeps.search.informed import Informed
 from sweeps.search.samplers import find_sampler, make_sampler
+from sweeps.search.suggestions.informed import Informed
 
 IOU = Selection.parse("mIoU")
 RANK = Selection.parse("rank:snd,bnm")

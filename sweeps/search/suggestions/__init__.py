@@ -1,0 +1,1 @@
+"""What is tried next: points that are known, and what a sampler is told."""
