@@ -15,13 +15,13 @@ from sweeps.definition.paper_tables import INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.inference_speed import inference_rate
+from sweeps.findings.comparison import Line, beside_paper, compare, title
+from sweeps.findings.confirmation import read_confirmation
 from sweeps.progress.plain import Terminal
 from sweeps.reporting import IMAGES
 from sweeps.reporting.headline import Headline, find, headline
 from sweeps.reporting.write import attempt, write_text
 from sweeps.results import costs
-from sweeps.results.comparison import Line, beside_paper, compare, title
-from sweeps.results.confirmation import read_confirmation
 from sweeps.results.costs import Cost
 from sweeps.results.outcome import Results
 from sweeps.results.ranking import terminal_table

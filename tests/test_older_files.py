@@ -37,7 +37,7 @@ def test_a_search_is_read_and_reported(folder):
     assert len(found.rows) == 8
     assert {row.trunk.iterations for row in found.rows} == {4}
     page = {file.name: file.read_text() for file in write_report(folder, images=0)}
-    assert "The best trial of the search is 0001, with mIoU 2.91 %" in page["report.md"]
+    assert "0001 has the highest mean mIoU, 2.91 %" in page["report.md"]
     assert "saved by the trunk" in page["report.html"]
 
 

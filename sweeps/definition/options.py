@@ -114,11 +114,9 @@ class SweepOptions:
     report_split: float | None = _option(None, rule=_PART, identifies=True)
     """Share of the labeled target images that is kept out of every choice, to report on; None for no such split."""
     objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
-    """Names of what trials are judged on, of :data:`sweeps.definition.objectives.OBJECTIVES`; mIoU stands for what they
-    are chosen by."""
+    """Names of what trials are judged on, of `OBJECTIVES`; mIoU among them stands for what they are chosen by."""
     select_by: str | None = _option(None, rule=_SELECTION, identifies=True)
-    """What trials are chosen by, see :mod:`sweeps.definition.selection`; None for mIoU, or without labels of the target
-    for `DEFAULT_SELECTION`."""
+    """What trials are chosen by; None for mIoU, or without labels of the target for `DEFAULT_SELECTION`."""
     trials: int | None = _option(None, rule=_POSITIVE, of_search=True)
     """Trials of the search, failed ones included; None for `DEFAULT_TRIALS`, or for a whole grid."""
     time_budget: float | None = _option(None, rule=_SECONDS, once=True)

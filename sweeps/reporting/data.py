@@ -16,21 +16,21 @@ import numpy as np
 import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.presets import preset_names
-from sweeps.common.differences import Difference, compare_all
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
-from sweeps.common.statistics import paired
 from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
+from sweeps.findings.confirmation import Confirmation, read_confirmation
+from sweeps.findings.selection_quality import Curves, Quality, choices, selection_quality
 from sweeps.reporting.headline import Finding, find
 from sweeps.reporting.study import Importances, StudyData, read_study
-from sweeps.results.confirmation import Confirmation, read_confirmation
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
-from sweeps.results.selection_quality import Curves, Quality, choices, selection_quality
 from sweeps.results.summaries import Summary, ranked
 from sweeps.search.schedulers import rungs
+from sweeps.statistics.differences import Difference, compare_all
+from sweeps.statistics.spread import paired
 
 IOU = "IoU/"
 """Begins the name of the metric that is the IoU of one class."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sweeps.common import words
-from sweeps.common.differences import Difference
 from sweeps.common.names import METRIC, REPORT_METRIC
-from sweeps.common.statistics import Interval, mean_std_text
+from sweeps.findings.confirmation import ConfirmedTrial
+from sweeps.findings.selection_quality import Agreement, Estimate, Quality, regret_by_chance
 from sweeps.reporting.data import SweepReport
 from sweeps.results import tables
-from sweeps.results.confirmation import ConfirmedTrial
-from sweeps.results.selection_quality import Agreement, Estimate, Quality, regret_by_chance
 from sweeps.results.tables import EMPTY, Cell, Column, Item, Table
+from sweeps.statistics.differences import Difference
+from sweeps.statistics.spread import Interval, mean_std_text
 
 INTERVALS = (
     "Differences are means over pairs of runs with the same seed, with the number n of pairs and a two-sided interval "

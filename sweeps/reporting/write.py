@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pgpc.runtime.files import write_file
+from sweeps.findings.confirmation import CONFIRMATION_FILE, write_confirmation
+from sweeps.findings.selection_quality import SELECTION_FILE, write_quality
 from sweeps.reporting import IMAGES, SECONDS, tables
 from sweeps.reporting.data import SweepReport, read
 from sweeps.reporting.formats import to_latex
 from sweeps.reporting.headline import headline
 from sweeps.reporting.webpage.page import page
-from sweeps.results.confirmation import CONFIRMATION_FILE, write_confirmation
-from sweeps.results.selection_quality import SELECTION_FILE, write_quality
 from sweeps.results.tables import Table, escaped, to_markdown
 
 NAMES = ("report.html", "report.md", "report.tex")

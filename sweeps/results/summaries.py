@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.common.differences import Difference, compare_all
 from sweeps.common.names import METRIC, REFERENCE_LABEL, REPORT_METRIC, Kind, Status
-from sweeps.common.statistics import Spread, Values, paired
 from sweeps.common.words import number
 from sweeps.definition import objectives
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.definition.sweep import Sweep
 from sweeps.results.rows import Parent, Row, last_checkpoint
 from sweeps.results.scores import run_scores
+from sweeps.statistics.differences import Difference, compare_all
+from sweeps.statistics.spread import Spread, Values, paired
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ def test_a_search_is_described(tmp_path: Path) -> None:
         "Sweep first: a search of 9 trials around the preset streets, 120 iterations each",
         "How: search tpe, scheduler pbt with a population of 4 at 70 and 105",
         "On: 2 workers x 1 CPU per run, 3 runs at a time",
+        "Chosen by: mIoU, which takes labels of the target: as the paper and the field do, and optimistic. --select-by "
+        "names criteria without",
         f"Results in {tmp_path / 'first'}",
         f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",
     ]
@@ -49,7 +51,7 @@ def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: 
     sweep = _described_sweep(given)
     assert list(sweep.confirms) == ["base", "0001", "0000"], "the best first"
     assert sweep.confirms["0001"]["contrast.eta"] == 0.2
-    what = describe(Setup(sweep=sweep, workers=Workers(count=2, cpus=1, gpus=0), concurrency=3, enqueued=[]))
+    what = describe(Setup(sweep=sweep, workers=Workers(count=2, cpus=1, gpus=0), concurrency=3, points=[]))
     assert what.startswith(
         "Sweep confirmation: the confirmation of first, its base and its best trials 0001 and 0000 anew, 100 "
         "iterations each, with each of the seeds 3 and 4\n"

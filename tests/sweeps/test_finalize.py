@@ -78,7 +78,18 @@ def test_a_search_ends_with_its_table_and_where_everything_is(tmp_path: Path) ->
     assert not re.search(r"\bbetter\b", said)
     document = json.loads(answer)
     assert document["claims"] == [] and document["result"] in lines
-    assert list(document) == ["sweep", "result", "claims", "best", "pareto", "rows", "tables", "cost", "places"]
+    assert list(document) == [
+        "sweep",
+        "select_by",
+        "result",
+        "claims",
+        "best",
+        "pareto",
+        "rows",
+        "tables",
+        "cost",
+        "places",
+    ]
     assert document["best"]["trial"] == "0000" and document["best"]["contrast.eta"] == 0.5
     assert document["rows"][2]["mIoU"] is None and document["rows"][0]["warm_up"] == ""
     assert document["pareto"] is None and document["places"]["rows"] == f"{sweep.folder}/results.parquet"

@@ -6,9 +6,9 @@ import html
 from collections.abc import Sequence
 
 from sweeps.common.words import number
+from sweeps.findings.selection_quality import Agreement, Quality
 from sweeps.reporting.drawing.axes import linear_axis
 from sweeps.reporting.drawing.svg import Plot, dot, rule, svg
-from sweeps.results.selection_quality import Agreement, Quality
 
 _LINE, _TOP, _BOTTOM, _MARGIN = 26, 24, 44, 14  # pixels: height of a line, above, below, right of each half
 _NAME, _NARROW_NAME = 190, 128  # pixels of the names of criteria, wide and on a phone

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sweeps.common.names import Kind, Status
+from sweeps.findings.confirmation import Confirmation, confirmation
 from sweeps.reporting.headline import Finding, headline
-from sweeps.results.confirmation import Confirmation, confirmation
 from sweeps.results.rows import Row
 
 NOISE = 0.7
@@ -24,7 +24,10 @@ FIVE = Finding(
     num_complete=5,
     num_seeds=1,
     best="0001",
-    score=33.456,
+    score="33.46 %",
+    score_name="mIoU",
+    by_labels=True,
+    miou=None,
     report_score=None,
     confirmation=None,
     confirm_command="python sweeps/run_ablation.py --resume a --confirm 3 --seeds 1,2,3",

@@ -27,7 +27,7 @@ def test_importances_are_those_of_optuna_from_ten_complete_trials_on(make: Make,
     assert next(iter(ten.shares)) == "contrast.eta"  # nothing else varies
     assert sum(ten.shares.values()) == pytest.approx(1) and ten.missing == ""
     alike = read(make([(COMPLETE, {0: [1, 30.0]}, "")] * 10, name="alike")).importances
-    assert alike.missing == "all 10 complete trials have the same mIoU"
+    assert alike.missing == "all 10 complete trials have the same score"
 
 
 def test_importances_of_several_objectives_are_those_of_a_higher_score() -> None:

@@ -120,14 +120,20 @@ def test_a_best_without_checkpoint_is_said(rows: list[Row], tmp_path: Path) -> N
 
 def test_a_trial_is_stood_for_by_the_seed_of_median_score(rows: list[Row]) -> None:
     def of(*scores: float, status: Status = Status.COMPLETE) -> list[Row]:
-        return [dataclasses.replace(rows[0], score=s, seed=i, status=status) for i, s in enumerate(scores)]
+        return [
+            dataclasses.replace(rows[0], label=f"{status}-{i}", score=s, seed=i, status=status)
+            for i, s in enumerate(scores)
+        ]
 
-    assert representative(of(30.0, 50.0, 40.0)).seed == 2
-    assert representative(of(30.0, 50.0, 40.0, 20.0)).seed == 0, "of two in the middle the lower one"
-    assert representative(of(30.0, 30.0)).seed == 0 and representative(of(30.0)).seed == 0
+    def stands(runs: list[Row]) -> Row:
+        return representative(runs, {run.label: run.score for run in runs if run.score is not None})
+
+    assert stands(of(30.0, 50.0, 40.0)).seed == 2
+    assert stands(of(30.0, 50.0, 40.0, 20.0)).seed == 0, "of two in the middle the lower one"
+    assert stands(of(30.0, 30.0)).seed == 0 and stands(of(30.0)).seed == 0
     half = [*of(30.0, 40.0, 90.0), *of(99.0, status=Status.FAILED)]
-    assert representative(half).score == 40.0, "a run that has failed does not count"
-    assert representative(of(30.0, 50.0, 40.0, status=Status.PRUNED)).seed == 1
+    assert stands(half).score == 40.0, "a run that has failed does not count"
+    assert stands(of(30.0, 50.0, 40.0, status=Status.PRUNED)).seed == 1
 
 
 def test_best_says_what_it_is(rows: list[Row], seeded: list[Row]) -> None:

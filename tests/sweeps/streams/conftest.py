@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 from sweeps.common.names import REFERENCE_LABEL, Event
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
+from sweeps.definition.selection import BY_MIOU
 from sweeps.definition.sweep import Sweep
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
@@ -48,6 +49,7 @@ class Told:
             iterations=100,
             study=self.study,
             trial=trial,
+            selection=BY_MIOU,
             metrics=metrics,
         )
 

@@ -16,7 +16,7 @@ from tests.helpers.reports import TYPICAL, Make, Write
 def test_charts_show_every_curve_and_rung(typical: Path) -> None:
     report = read(typical)
     chart = charts.curves(report, 900)
-    assert "rung at iteration 40" in chart and "rung at iteration 80" in chart
+    assert "rung at iteration 50" in chart and "rung at iteration 75" in chart
     assert chart.count('class="trial"') == 5  # one has died before its first report
     assert re.findall(r'class="name (?:best|base)"[^>]*>([^<]+)', chart) == ["0001 33.46", "base 30.00"]
     assert chart.count('class="cross stopped"') == 2 and chart.count('class="dot ') == 3
@@ -27,7 +27,7 @@ def test_charts_show_every_curve_and_rung(typical: Path) -> None:
 def test_charts_of_several_objectives(with_front: Path) -> None:
     report = read(with_front)
     chart = charts.pareto(report, 900)
-    assert re.findall("<title>(.+?): mIoU ([0-9.]+), seconds ([0-9.]+)", chart) == [
+    assert re.findall("<title>(.+?): mIoU ([0-9.]+) %, seconds ([0-9.]+)", chart) == [
         ("base", "18.00", "4.00"),
         ("0000", "20.00", "10.00"),
         ("0002", "30.00", "90.00"),
@@ -44,7 +44,7 @@ def test_charts_of_several_objectives(with_front: Path) -> None:
 
 def test_brackets_and_children_are_shown(make: Make, write: Write) -> None:
     page = write(make(TYPICAL, {0: [10, 20, 29, 30]}, brackets=2)).page
-    for title in ("rung at iteration 40 of bracket 1", "rung at iteration 80 of brackets 1 to 2", "asha in 2 brackets"):
+    for title in ("rung at iteration 50 of bracket 1", "rung at iteration 75 of brackets 1 to 2", "asha in 2 brackets"):
         assert title in page.words
     folder = make(TYPICAL, {0: [10, 20, 29, 30]}, scheduler="pbt", population=3, name="pbt")
     rows = pq.read_table(folder / "results.parquet").to_pylist()

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sweeps.common.bootstrap import DRAWS, percentile_interval, resamples
-from sweeps.common.statistics import Interval
+from sweeps.statistics.bootstrap import DRAWS, percentile_interval, resamples
+from sweeps.statistics.spread import Interval
 
 
 def test_resamples_draw_as_many_as_there_are() -> None:

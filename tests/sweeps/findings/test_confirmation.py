@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweeps.common.names import Kind, Status
-from sweeps.results.confirmation import Confirmation, confirmation, read_confirmation, write_confirmation
+from sweeps.findings.confirmation import Confirmation, confirmation, read_confirmation, write_confirmation
 from sweeps.results.rows import Row
 from tests.helpers.reports import TYPICAL, confirm, make_sweep
 

@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.common.names import Kind, Status
 from sweeps.definition.paper_tables import Table, TableRow
-from sweeps.results import comparison
+from sweeps.findings import comparison
 from sweeps.results.rows import PaperRow, Row
 
 TABLE = Table(

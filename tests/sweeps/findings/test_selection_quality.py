@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from sweeps.definition.selection import Selection
-from sweeps.results.selection_quality import (
+from sweeps.findings.selection_quality import (
     ORACLE,
     choices,
     regret_by_chance,

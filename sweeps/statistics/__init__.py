@@ -1,0 +1,1 @@
+"""What several trials or several seeds show: spread, differences, intervals, correlations of ranks."""
