@@ -1,6 +1,7 @@
 """What may import what: the rooms of the house in one order, nothing upward, no circle, nothing slow too early."""
 
 import ast
+import importlib.metadata
 import subprocess
 import sys
 from collections import defaultdict
@@ -27,13 +28,14 @@ ORDER = {
     ),
     "sweeps": (
         ("common",),
-        ("statistics",),
+        ("estimates",),
         ("definition",),
         ("search",),
         ("results",),
         ("findings",),
         ("execution", "progress", "reporting", "streams"),
         ("finalize",),
+        ("preparation",),
         ("driver",),
         ("command_line", "arguments"),
         ("report", "run_ablation"),
@@ -110,6 +112,12 @@ def test_there_is_no_circle_of_files():
 
     for module in modules:
         visit(module)
+
+
+def test_no_room_of_the_sweep_hides_a_module_of_python_or_of_a_dependency():
+    """``python sweeps/run_ablation.py`` finds what lies in sweeps/ before everything else."""
+    names = {path.stem for path in (ROOT / "sweeps").iterdir() if path.suffix == ".py" or path.is_dir()} - {"__init__"}
+    assert not names & (sys.stdlib_module_names | set(importlib.metadata.packages_distributions()) - {"sweeps"})
 
 
 def test_rooms_of_the_sweep_are_small():

@@ -136,6 +136,12 @@ def _settled_selection(asked: str | None, config: Config) -> str:
         config.data.holdout,
         "Set it with --set data.holdout=N.",
     )
+    check(
+        f"{CRITERIA_PREFIX}teacher_agreement" not in criteria or config.adaptation.enabled,
+        f"adaptation.enabled must be true with --select-by {selection.text}, since there is no teacher otherwise",
+        config.adaptation.enabled,
+        "Leave teacher_agreement out.",
+    )
     return selection.text
 
 

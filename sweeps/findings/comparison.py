@@ -11,11 +11,11 @@ from sweeps.common import words
 from sweeps.common.names import Status
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.paper_tables import TableRow
+from sweeps.estimates.differences import Difference, compare_all
+from sweeps.estimates.spread import Spread, Values, mean_std_text, paired
 from sweeps.results import tables
 from sweeps.results.rows import Row
 from sweeps.results.tables import Cell, Column, Table
-from sweeps.statistics.differences import Difference, compare_all
-from sweeps.statistics.spread import Spread, Values, mean_std_text, paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Line:
     Attributes:
         label: Label of the row.
         values: Seed -> score of the run that is complete.
-        to_base: Seed -> difference or quotient to the base's score, see :func:`sweeps.statistics.spread.paired`; empty
+        to_base: Seed -> difference or quotient to the base's score, see :func:`sweeps.estimates.spread.paired`; empty
             for a base.
         difference: The mean of these, with its interval as one of all rows of the table; None for a base, and where
             nothing can be compared.
@@ -100,7 +100,7 @@ def beside_paper(
     Args:
         table: The table of the paper.
         lines: Lines of :func:`compare`; their intervals are those of a family, see
-            :mod:`sweeps.statistics.differences`.
+            :mod:`sweeps.estimates.differences`.
         seeds: Seeds of the sweep; with several each has a column of its own.
         name: Name of the table that is made.
         caption: Caption of the table that is made.

@@ -11,11 +11,11 @@ from pgpc.runtime.files import write_file
 from sweeps.common.names import METRIC, REFERENCE_LABEL, REPORT_METRIC, Status
 from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE
 from sweeps.definition.selection import BY_MIOU, Selection
+from sweeps.estimates.differences import Difference, compare_all
+from sweeps.estimates.spread import Spread, Values, paired
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
 from sweeps.results.scores import run_scores
-from sweeps.statistics.differences import Difference, compare_all
-from sweeps.statistics.spread import Spread, Values, paired
 
 CONFIRMATION_FILE = "confirmation.parquet"
 """Name of the file of these results in the folder of the sweep that is confirmed."""

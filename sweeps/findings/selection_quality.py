@@ -19,9 +19,9 @@ from pgpc.evaluation.names import CRITERIA_PREFIX, ONLINE_CRITERIA
 from pgpc.runtime.files import write_file
 from sweeps.common.names import METRIC, REPORT_METRIC
 from sweeps.definition.selection import RANK, Selection
-from sweeps.statistics.bootstrap import percentile_interval, resamples
-from sweeps.statistics.rank_correlation import RankCorrelation
-from sweeps.statistics.spread import Interval
+from sweeps.estimates.bootstrap import percentile_interval, resamples
+from sweeps.estimates.rank_correlation import RankCorrelation
+from sweeps.estimates.spread import Interval
 
 ORACLE = "oracle: by target labels"
 """What the choice by mIoU is called."""
@@ -130,7 +130,7 @@ def selection_quality(
 ) -> list[Quality]:
     """Return what each choice would have come to, and last the oracle's.
 
-    Bootstrap intervals are of :data:`sweeps.statistics.bootstrap.DRAWS` resamples of whole trials, each with all its
+    Bootstrap intervals are of :data:`sweeps.estimates.bootstrap.DRAWS` resamples of whole trials, each with all its
     checkpoints, since the checkpoints of one training depend on one another. They say how much the figures hang on
     which trials were run, not how they would be on another pair of data sets.
 

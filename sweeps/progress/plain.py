@@ -11,9 +11,9 @@ from typing import TextIO
 from sweeps.common.names import REFERENCE_LABEL, Event
 from sweeps.common.words import count, duration, number, param_text, short
 from sweeps.definition.selection import BY_MIOU, Selection
+from sweeps.estimates.spread import mean_std_text
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
-from sweeps.statistics.spread import mean_std_text
 
 
 class Terminal:

@@ -21,6 +21,8 @@ from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
+from sweeps.estimates.differences import Difference, compare_all
+from sweeps.estimates.spread import paired
 from sweeps.findings.confirmation import Confirmation, read_confirmation
 from sweeps.findings.selection_quality import Curves, Quality, choices, selection_quality
 from sweeps.reporting.headline import Finding, find
@@ -29,8 +31,6 @@ from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary, ranked
 from sweeps.search.schedulers import rungs
-from sweeps.statistics.differences import Difference, compare_all
-from sweeps.statistics.spread import paired
 
 IOU = "IoU/"
 """Begins the name of the metric that is the IoU of one class."""

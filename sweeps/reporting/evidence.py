@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC
+from sweeps.estimates.differences import Difference
+from sweeps.estimates.spread import Interval, mean_std_text
 from sweeps.findings.confirmation import ConfirmedTrial
 from sweeps.findings.selection_quality import Agreement, Estimate, Quality, regret_by_chance
 from sweeps.reporting.data import SweepReport
 from sweeps.results import tables
 from sweeps.results.tables import EMPTY, Cell, Column, Item, Table
-from sweeps.statistics.differences import Difference
-from sweeps.statistics.spread import Interval, mean_std_text
 
 INTERVALS = (
     "Differences are means over pairs of runs with the same seed, with the number n of pairs and a two-sided interval "

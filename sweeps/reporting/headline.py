@@ -15,10 +15,10 @@ from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.definition.confirmation import confirm_command
 from sweeps.definition.sweep import Sweep
+from sweeps.estimates.spread import chance_of_the_best
 from sweeps.findings.confirmation import Confirmation, ConfirmedTrial
 from sweeps.results.summaries import Summary
 from sweeps.results.tables import typeset
-from sweeps.statistics.spread import chance_of_the_best
 
 _TO_CONFIRM = 3
 """Number of trials whose confirmation is suggested, where there are so many."""

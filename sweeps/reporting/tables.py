@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC, Status
 from sweeps.definition.objectives import OBJECTIVES
+from sweeps.estimates.spread import Spread
 from sweeps.findings import comparison
 from sweeps.reporting import evidence
 from sweeps.reporting.data import SweepReport
@@ -17,7 +18,6 @@ from sweeps.results.forks import read_fork
 from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary
 from sweeps.results.tables import Cell, Column, Table
-from sweeps.statistics.spread import Spread
 
 _FULL_TINT = 5.0  # points of IoU at which a cell has its full color
 _FEW = 20  # complete trials; importances of fewer are a matter of chance

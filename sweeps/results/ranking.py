@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from sweeps.common.names import METRIC
 from sweeps.common.words import NOTHING, short
 from sweeps.definition.selection import BY_MIOU, Selection
+from sweeps.estimates.spread import mean_std_text
 from sweeps.results import tables
 from sweeps.results.rows import Row
 from sweeps.results.summaries import Summary, ranked
 from sweeps.results.tables import EMPTY, Column, Table, to_text
-from sweeps.statistics.spread import mean_std_text
 
 
 def terminal_table(
@@ -25,7 +25,7 @@ def terminal_table(
 
     With several seeds the score is mean ± standard deviation, and beside it stands the difference to the reference,
     which is taken seed by seed, with its interval as one of all that are compared, see
-    :mod:`sweeps.statistics.differences`. With several objectives the front comes first, marked by a star, and the other
+    :mod:`sweeps.estimates.differences`. With several objectives the front comes first, marked by a star, and the other
     objectives, means over the seeds, stand beside the score. Where trials are chosen without labels, and there are
     labels all the same, mIoU stands there, too. Where there are children it says whose.
 

@@ -15,10 +15,10 @@ from sweeps.common.words import number
 from sweeps.definition import objectives
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.definition.sweep import Sweep
+from sweeps.estimates.differences import Difference, compare_all
+from sweeps.estimates.spread import Spread, Values, paired
 from sweeps.results.rows import Parent, Row, last_checkpoint
 from sweeps.results.scores import run_scores
-from sweeps.statistics.differences import Difference, compare_all
-from sweeps.statistics.spread import Spread, Values, paired
 
 
 @dataclass(frozen=True, kw_only=True)

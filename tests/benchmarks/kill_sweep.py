@@ -29,7 +29,7 @@ import optuna
 import pyarrow.parquet as pq
 
 import pgpc
-from sweeps import driver, run_ablation
+from sweeps import preparation, run_ablation
 from sweeps.common.names import METRIC, REFERENCE_LABEL
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.execution import tune_run
@@ -120,7 +120,7 @@ def main() -> int:
     stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
         tune_run.run_trial = stub["run_trial"]
-        driver.check_model = driver.check_pair = lambda *checked: None
+        preparation.check_model = preparation.check_pair = lambda *checked: None
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that resumes the sweep tries what the first one would have tried.
     grid = f"contrast.eta=0.2:{0.2 * arguments.trials:.1f}:0.2"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import torch
 from pgpc.cli import main
 from pgpc.data.choices import hold_out
 from pgpc.data.domains import open_shards
-from pgpc.data.shards.pack import pack
 from pgpc.evaluation.criteria.measure import measure
 from pgpc.evaluation.criteria.target import Networks
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.evaluation.names import ONLINE_CRITERIA
+from tests.helpers.bare_target import pack_bare_target
 from tests.helpers.cli import fails
 from tests.helpers.runs import untrained_run, vary_scores
 
@@ -41,17 +40,7 @@ def run(config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bare(config, tmp_path_factory):
     """The target's pictures of the train split as shards of a user's own data set, without any label."""
-    root = tmp_path_factory.mktemp("bare")
-    shards = open_shards(config.data.target, config.data, "train")
-    (root / "raw/images/train").mkdir(parents=True)
-    pictures = shards.folder.parent / "raw/target/leftImg8bit/train"
-    for name in shards.names:
-        (picture,) = pictures.parent.rglob(f"{name.rsplit('/')[-1]}*.png")
-        shutil.copy(picture, root / "raw/images/train" / f"{name.replace('/', '-')}.png")
-    classes = {"classes": [{"name": name} for name in shards.classes.names]}
-    (root / "raw/classes.json").write_text(json.dumps(classes))
-    pack("folder", root / "raw", root / "out", description=root / "raw/classes.json")
-    return root / "out"
+    return pack_bare_target(config, tmp_path_factory.mktemp("bare"))
 
 
 def figures(capsys, *arguments):

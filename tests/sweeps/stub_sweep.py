@@ -20,7 +20,7 @@ from typing import Any
 
 from ray import tune
 
-from sweeps import driver, run_ablation
+from sweeps import preparation, run_ablation
 from sweeps.execution import tune_run
 from sweeps.search.trial_spec import FAILURE, REPORT
 
@@ -60,7 +60,7 @@ def score(contrast: dict[str, Any], iteration: int) -> float:
 def install() -> None:
     """Lets trials of this process's sweeps report without training anything."""
     tune_run.run_trial = run_trial
-    driver.check_model = driver.check_pair = lambda *checked: None  # seconds, for each of many drivers
+    preparation.check_model = preparation.check_pair = lambda *checked: None  # seconds, for each of many drivers
 
 
 if __name__ == "__main__":

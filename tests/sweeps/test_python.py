@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import sweeps
-from sweeps import driver
+from sweeps import preparation
 from sweeps.common.names import Kind, Status
 from sweeps.definition.options import SweepOptions
 from tests.sweeps import stub_sweep
@@ -24,8 +24,8 @@ STUB = {"contrast.start": 1, "contrast.fill": 1, "training.iterations": 4}
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trials report without training anything."""
     monkeypatch.setattr("sweeps.execution.tune_run.run_trial", stub_sweep.run_trial)
-    monkeypatch.setattr(driver, "check_model", lambda *checked: None)
-    monkeypatch.setattr(driver, "check_pair", lambda *checked: None)
+    monkeypatch.setattr(preparation, "check_model", lambda *checked: None)
+    monkeypatch.setattr(preparation, "check_pair", lambda *checked: None)
 
 
 def test_importing_sweeps_loads_next_to_nothing() -> None:

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from sweeps.estimates.spread import Interval
 from sweeps.findings.selection_quality import ORACLE, Agreement, Estimate, Quality
 from sweeps.reporting.drawing.selection_chart import selection_chart
-from sweeps.statistics.spread import Interval
 
 
 def quality(name: str, regret: float, rho: float | None) -> Quality:

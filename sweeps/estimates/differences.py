@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweeps.common.words import number
-from sweeps.statistics.spread import Interval, Spread, Values
+from sweeps.estimates.spread import Interval, Spread, Values
 
 LEVEL = 0.95
 """Confidence of every interval, and one minus the share of false claims that a family of comparisons may make."""

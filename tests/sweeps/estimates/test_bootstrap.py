@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sweeps.statistics.bootstrap import DRAWS, percentile_interval, resamples
-from sweeps.statistics.spread import Interval
+from sweeps.estimates.bootstrap import DRAWS, percentile_interval, resamples
+from sweeps.estimates.spread import Interval
 
 
 def test_resamples_draw_as_many_as_there_are() -> None:

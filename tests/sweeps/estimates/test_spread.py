@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sweeps.statistics.spread import Spread, mean_std_text, paired
+from sweeps.estimates.spread import Spread, mean_std_text, paired
 
 
 def test_mean_and_sample_deviation() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.statistics import rank_correlation
-from sweeps.statistics.rank_correlation import RankCorrelation, kendall, spearman
+from sweeps.estimates import rank_correlation
+from sweeps.estimates.rank_correlation import RankCorrelation, kendall, spearman
 
 
 def test_by_hand() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.statistics.differences import compare_all, holm, t_interval
-from sweeps.statistics.spread import Interval, Spread, chance_of_the_best
+from sweeps.estimates.differences import compare_all, holm, t_interval
+from sweeps.estimates.spread import Interval, Spread, chance_of_the_best
 
 
 def test_two_pairs_by_hand() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweeps.statistics.spread import Interval
+from sweeps.estimates.spread import Interval
 
 DRAWS = 1000
 """Number of resamples of an interval; its ends then move by about a fiftieth of its width from seed to seed."""

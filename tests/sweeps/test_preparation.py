@@ -10,7 +10,7 @@ import pytest
 from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
-from sweeps.driver import Setup, _described_sweep, describe
+from sweeps.preparation import Setup, _described_sweep, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
 from tests.helpers.reports import TYPICAL, confirm, make_sweep

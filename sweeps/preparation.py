@@ -1,0 +1,222 @@
+"""What comes before a sweep is run: all checks that need no worker, cheap ones first, and a description of it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pgpc.bases import make_base
+from pgpc.bases.state import check_feature_distance
+from pgpc.data.domains import check_pair
+from pgpc.models import check_model
+from sweeps.common.names import REFERENCE_LABEL
+from sweeps.common.private_optuna import reopen_failed
+from sweeps.common.words import count, listed
+from sweeps.definition.confirmation import confirmation_of
+from sweeps.definition.folder import is_running, own_folder
+from sweeps.definition.objectives import check_workers
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.planning import found_sweep, new_sweep, resumed_sweep
+from sweeps.definition.selection import DEFAULT_SELECTION
+from sweeps.definition.space import complete_params
+from sweeps.definition.sweep import Sweep
+from sweeps.execution import resources, trunk
+from sweeps.results.outcome import Results
+from sweeps.search import replicates, schedulers
+from sweeps.search.population import check_population
+from sweeps.search.samplers import check_sampler
+from sweeps.search.study import begun_points, check_study, study_file, study_names
+from sweeps.search.suggestions import points
+from sweeps.search.trial_spec import Workers
+from sweeps.search.warm_start import check_warm_start, open_earlier, read_params
+from sweeps.streams.stream import check_package, make_tracker
+from sweeps.streams.tracker import Tracker
+
+_MANY = 6  # rungs that are too many to be listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A sweep that has been checked and can be run.
+
+    Attributes:
+        sweep: The sweep; its sweep.json is written.
+        workers: The workers of every run.
+        concurrency: The number of runs at the same time.
+        points: Parameters of the trials that are to be begun next, which need no search.
+        notes: Sentences on what is done otherwise than it was asked for.
+        tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
+    """
+
+    sweep: Sweep
+    workers: Workers
+    concurrency: int
+    points: list[dict[str, Any]]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    tracker: Tracker | None = None
+
+
+def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
+    """Check all that can be checked before a worker starts, cheap things first, and write sweep.json.
+
+    Args:
+        given: The options that the user has given, by the names of the fields of `SweepOptions`.
+        stack: Holds the lock on the sweep's folder, until the sweep is over.
+
+    Raises:
+        ValueError: The user must change something; the message says what.
+        OSError: A file cannot be read.
+    """
+    sweep = _described_sweep(given)
+    options = sweep.options
+    check_package(options.log_to)
+    _check_configs(sweep)
+    enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
+    _check_scheduler(sweep)
+    if options.population is not None:
+        num_enqueued = len(enqueued) + len(sweep.known)
+        check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
+    if options.warm_start:
+        check_warm_start(sweep.selection)
+        open_earlier(options.warm_start, sweep.objectives)
+    stack.enter_context(own_folder(sweep.folder))
+    if given.get("resume") is not None:
+        check_study(sweep.folder)
+    for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
+        check_pair(data, share)
+    tracker = make_tracker(sweep)
+    resources.connect(options.address)
+    nodes = resources.nodes()
+    workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    check_workers(sweep.objectives, workers.gpus)
+    slots = resources.trial_slots(nodes, workers)
+    if (options.concurrency or 0) > slots:
+        raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
+    notes = _reopen(sweep) if given.get("resume") is not None else []
+    begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
+    agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
+    if sweep.is_search:
+        sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, trials=agenda.num_trials))
+    sweep.save()
+    concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
+    return Setup(
+        sweep=sweep,
+        workers=workers,
+        concurrency=concurrency,
+        points=agenda.points,
+        notes=[*notes, *agenda.notes],
+        tracker=tracker,
+    )
+
+
+def _check_scheduler(sweep: Sweep) -> None:
+    """Check what the scheduler of a search is to do with its trials."""
+    options, first = sweep.options, sweep.options.first_rung
+    schedulers.make_pruner(options, sweep.config, sweep.selection)
+    early = first is not None and first <= sweep.config.contrast.start
+    if early and trunk.refusal(sweep.config, list(sweep.space)) is None:
+        raise ValueError(
+            f"--first-rung must be more than {sweep.config.contrast.start}, contrast.start, because the trials of this "
+            f"search are alike until then, but got {first}. Give more, or change contrast.start with --set."
+        )
+    if options.retry_failed and options.population is not None:
+        raise ValueError(
+            "--retry-failed trains failed trials again, but with --scheduler pbt others have taken their places. Leave "
+            "it out."
+        )
+
+
+def _reopen(sweep: Sweep) -> list[str]:
+    """Have a failed base trained again, and the failed trials if that is asked for; return what to say about it."""
+    name, reference = study_names(sweep.folder)
+    wanted = {"base": reference} if sweep.is_search else {}
+    wanted |= {"trials": name} if sweep.options.retry_failed else {}
+    found = {what: reopen_failed(study_file(sweep.folder), n, replicates.is_of_failure) for what, n in wanted.items()}
+    labels = [*["base"] * bool(found.get("base")), *(f"{number:04d}" for number in found.get("trials", ()))]
+    return [f"Failed before, and trained again: {listed(labels)}."] if labels else []
+
+
+def _described_sweep(given: Mapping[str, Any]) -> Sweep:
+    """Return the sweep that the options describe, or the one that they resume."""
+    if given.get("resume") is not None:
+        return _confirmation(given) if given.get("confirm") is not None else resumed_sweep(given)
+    options = schedulers.settle_scheduler(SweepOptions.from_given(given))
+    check_sampler(options)
+    return new_sweep(options)
+
+
+def _confirmation(given: Mapping[str, Any]) -> Sweep:
+    """Return the confirmation of the sweep that the options name, a new one or one that was begun."""
+    sweep = found_sweep(given)
+    if sweep.confirms:
+        return resumed_sweep(given)
+    if is_running(sweep.folder):
+        raise ValueError(f"--confirm must name a sweep that has ended, but {sweep.folder.name!r} runs. Wait for it.")
+    trials = [trial for trial in Results.read(sweep.folder).trials if trial.is_ranked and trial.score is not None]
+    trials.sort(key=lambda trial: -(trial.score or 0.0))
+    return confirmation_of(sweep, {trial.label: trial.params for trial in trials}, given)
+
+
+def _check_configs(sweep: Sweep) -> None:
+    """Check that every config of the sweep can be trained by its workers."""
+    for config in sweep.configs:
+        if config.training.batch_size % sweep.options.workers:
+            raise ValueError(
+                f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
+                f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
+            )
+        make_base(config)
+        check_model(config.model)
+        check_feature_distance(config)
+    check_sampler(sweep.options)
+
+
+def describe(setup: Setup) -> str:
+    """Return what the sweep is going to do, and where, in a few lines."""
+    sweep, options = setup.sweep, setup.sweep.options
+    if sweep.is_search:
+        what = f"a search of {count(sweep.num_trials, 'trial')} around the preset {options.preset}"
+        how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}{_places(sweep)}"
+        if len(sweep.objectives) > 1:
+            how += f", objectives {listed(sweep.objectives)}"
+    elif sweep.confirms:
+        best = listed([label for label in sweep.confirms if label != REFERENCE_LABEL])
+        what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
+    else:
+        numbers = listed([str(number) for number in options.table or ()])
+        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.preset}"
+        how = ""
+    lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
+    seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""
+    stream = f"\nLogged to {setup.tracker.name}: {setup.tracker.place}" if setup.tracker else ""
+    return (
+        f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
+        f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
+        f"Chosen by: {_chosen_by(sweep)}\n"
+        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
+    )
+
+
+def _chosen_by(sweep: Sweep) -> str:
+    """Return what the trials of a sweep are chosen by, and what that means."""
+    selection = sweep.selection
+    if selection.needs_labels:
+        return (
+            f"{selection.text}, which takes labels of the target: as the paper and the field do, and optimistic. "
+            "--select-by names criteria without"
+        )
+    default = ", the default where the target has no labels" if selection.text == DEFAULT_SELECTION else ""
+    return f"{selection.text}{default}; no label of the target is used"
+
+
+def _places(sweep: Sweep) -> str:
+    """Return at which iterations the scheduler of a search compares trials."""
+    rungs = [str(rung) for rung in schedulers.rungs(sweep.options, sweep.config)]
+    if rungs:
+        return f" at {listed(rungs if len(rungs) < _MANY else [rungs[0], '..', rungs[-1]])}"
+    if schedulers.find_scheduler(sweep.options.scheduler).options:
+        return " (which stops no trial: there is no evaluation between contrast.start and the end)"
+    return ""
