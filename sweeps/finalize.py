@@ -77,7 +77,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     attempt(sweep.report_folder, terminal.say, images=0 if signals else IMAGES)
     best = _keep_best(sweep, rows)
     trials = summaries(rows, sweep.selection)
-    compared = [Compared(table, compare(table, rows)) for table in sweep.tables]
+    compared = [Compared(table, compare(table, rows, sweep.selection)) for table in sweep.tables]
     terminal.write(f"\n{_tables_text(sweep, rows, compared)}\n")
     for trial in trials:
         if trial.status == Status.FAILED:
@@ -122,7 +122,7 @@ def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
     texts: list[str] = []
     pages: dict[int, list[str]] = {}
     for table, lines in compared:
-        cells, note = beside_paper(table, lines, sweep.seeds), f"\n\n{table.note}" * bool(table.note)
+        cells, note = beside_paper(table, lines, sweep.seeds, sweep.selection), f"\n\n{table.note}" * bool(table.note)
         heading = title(table)
         texts.append(f"{heading}\n{to_text(cells)}{note}")
         pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")

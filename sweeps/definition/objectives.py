@@ -58,10 +58,17 @@ OBJECTIVES: Mapping[str, Objective] = {
     )
 }
 """Every objective by its name."""
-DIRECTIONS: Mapping[str, str] = {name: objective.direction for name, objective in OBJECTIVES.items()}
+DIRECTIONS: Mapping[str, Literal["maximize", "minimize"]] = {
+    name: objective.direction for name, objective in OBJECTIVES.items()
+}
 """Which way is better, by the objective's name."""
 COSTS = frozenset(name for name, objective in OBJECTIVES.items() if objective.direction == "minimize")
 """Names of the objectives beside the score."""
+
+
+def direction(name: str) -> Literal["maximize", "minimize"]:
+    """Return which way is better for an objective: for what is no cost, a score, it is "maximize"."""
+    return DIRECTIONS.get(name, "maximize")
 
 
 def are_objectives(names: Sequence[str]) -> bool:
@@ -76,7 +83,7 @@ def check_workers(objectives: Sequence[str], gpus: float) -> None:
         ValueError: They do not.
     """
     for name in objectives:
-        if OBJECTIVES[name].needs_gpu and not gpus:
+        if name in COSTS and OBJECTIVES[name].needs_gpu and not gpus:
             raise ValueError(
                 f"The objective {name} needs workers with a GPU, but these have none. Leave it out of --objectives, "
                 "or give --gpus-per-worker."

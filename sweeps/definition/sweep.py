@@ -25,6 +25,7 @@ from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
+from sweeps.definition.objectives import COSTS
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, grid, own_values, trial_config
@@ -141,8 +142,8 @@ class Sweep:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """The names of what every trial is judged on, keys of :data:`sweeps.definition.objectives.OBJECTIVES`."""
-        return self.options.objectives
+        """The names of what every trial is judged on: what trials are chosen by, and costs."""
+        return tuple(name if name in COSTS else self.selection.text for name in self.options.objectives)
 
     @property
     def selection(self) -> Selection:

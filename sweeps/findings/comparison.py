@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.common import words
-from sweeps.common.names import Status
+from sweeps.common.names import METRIC, Status
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.paper_tables import TableRow
+from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.estimates.differences import Difference, compare_all
 from sweeps.estimates.spread import Spread, Values, mean_std_text, paired
 from sweeps.results import tables
 from sweeps.results.rows import Row
+from sweeps.results.scores import run_scores
 from sweeps.results.tables import Cell, Column, Table
 
 
@@ -60,16 +62,19 @@ class Line:
         }
 
 
-def compare(table: PaperTable, rows: Sequence[Row]) -> list[Line]:
+def compare(table: PaperTable, rows: Sequence[Row], selection: Selection = BY_MIOU) -> list[Line]:
     """Return a line for each row of a table of the paper.
 
     Args:
         table: The table.
         rows: Rows of the sweep, those of other tables included; only runs that are complete are counted.
+        selection: What trials are chosen by. Where it takes no labels of the target, the rows are compared by it in
+            place of mIoU.
     """
+    chosen = run_scores(rows, selection) if _is_replaced(table, selection) else None
     scores: dict[str, dict[int, float]] = {row.label: {} for row in table.rows}
     for run in rows:
-        value = run.metric(table.metric)
+        value = run.metric(table.metric) if chosen is None else chosen.get(run.label)
         if run.status != Status.COMPLETE or value is None or run.paper is None:
             continue
         if run.paper.table == table.number and run.paper.row in scores:
@@ -93,7 +98,13 @@ def compare(table: PaperTable, rows: Sequence[Row]) -> list[Line]:
 
 
 def beside_paper(
-    table: PaperTable, lines: Sequence[Line], seeds: Sequence[int], *, name: str = "", caption: str = ""
+    table: PaperTable,
+    lines: Sequence[Line],
+    seeds: Sequence[int],
+    selection: Selection = BY_MIOU,
+    *,
+    name: str = "",
+    caption: str = "",
 ) -> Table:
     """Return the table of what came out, the same against the base, and both of the paper.
 
@@ -102,10 +113,12 @@ def beside_paper(
         lines: Lines of :func:`compare`; their intervals are those of a family, see
             :mod:`sweeps.estimates.differences`.
         seeds: Seeds of the sweep; with several each has a column of its own.
+        selection: What trials are chosen by; the paper has figures of mIoU only.
         name: Name of the table that is made.
         caption: Caption of the table that is made.
     """
-    num = len(seeds)
+    num, replaced = len(seeds), _is_replaced(table, selection)
+    metric, digits = (selection.name, selection.digits) if replaced else (table.metric, 2)
     change, spec = ("ratio to base", ".2f") if table.ratio else ("- base", "+.2f")
 
     def of_seed(seed: int) -> Column[Line]:
@@ -113,14 +126,22 @@ def beside_paper(
 
     columns: list[Column[Line]] = [
         Column("row", lambda line: tables.word(line.label), left=True),
-        Column(table.metric, lambda line: tables.figures(mean_std_text(line.values, num))),
+        Column(metric, lambda line: tables.figures(mean_std_text(line.values, num, digits=digits))),
         Column(change, lambda line: tables.figures(str(line.difference) if line.difference else words.NOTHING)),
         *(of_seed(seed) for seed in seeds if num > 1),
-        Column("paper", lambda line: tables.number(line.figure)),
-        Column(f"paper {change}", lambda line: tables.number(line.figure_to_base, spec)),
-        Column("ours - paper", _less_paper),
     ]
+    if not replaced:
+        columns += [
+            Column("paper", lambda line: tables.number(line.figure)),
+            Column(f"paper {change}", lambda line: tables.number(line.figure_to_base, spec)),
+            Column("ours - paper", _less_paper),
+        ]
     return Table.of(name, caption, columns, lines)
+
+
+def _is_replaced(table: PaperTable, selection: Selection) -> bool:
+    """Return whether rows are compared by what trials are chosen by in place of the table's own metric."""
+    return table.metric.startswith(METRIC) and not selection.needs_labels
 
 
 def title(table: PaperTable) -> str:

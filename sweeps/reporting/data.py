@@ -19,6 +19,7 @@ from pgpc.presets import preset_names
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
+from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
 from sweeps.estimates.differences import Difference, compare_all
@@ -124,7 +125,7 @@ class SweepReport:
     @property
     def costs(self) -> list[str]:
         """Names of the objectives beside the score."""
-        return [name for name in self.sweep.objectives if name != METRIC]
+        return [name for name in self.sweep.objectives if name in COSTS]
 
     @property
     def iterations(self) -> int:
@@ -269,7 +270,7 @@ def read(folder: Path) -> SweepReport:
             f"RESULTS must be the folder of a sweep that has a report of its own, but got {str(folder)!r}, a "
             f"confirmation. Give {str(sweep.report_folder)!r}, whose report tells of it."
         )
-    study = read_study(folder, sweep.objectives.index(METRIC), is_search=sweep.is_search)
+    study = read_study(folder, sweep.objectives.index(sweep.selection.text), is_search=sweep.is_search)
     reports = _reports(rows, study)
     return SweepReport(
         sweep=sweep,

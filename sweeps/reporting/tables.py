@@ -49,10 +49,7 @@ def ranked(report: SweepReport) -> Table:
             has_front=bool(report.costs),
             paper=(lambda trial: report.belongs_to(trial.label)) if report.sweep.tables else None,
         ),
-        Column[Summary](
-            report.selection.name,
-            lambda trial: tables.number(trial.score, report.selection.spec, strong=trial is report.best),
-        ),
+        _score(report),
         *ranking.oracle(report.trials, report.selection),
         *map(ranking.objective, report.costs),
         *([_report_score()] if report.has_report_split else []),
@@ -96,7 +93,8 @@ def pareto(report: SweepReport) -> Table | None:
     caption += " ".join(OBJECTIVES[name].measured for name in report.costs)
     columns = [
         _label(),
-        *(_mean(name) for name in names),
+        _score(report),
+        *(_mean(name) for name in report.costs),
         *_differences(report),
         *map(ranking.param, report.params),
     ]
@@ -109,8 +107,9 @@ def paper(report: SweepReport) -> list[Table]:
     return [
         comparison.beside_paper(
             table,
-            comparison.compare(table, report.rows),
+            comparison.compare(table, report.rows, report.selection),
             report.sweep.seeds,
+            report.selection,
             name=f"paper-{i}-{table.number}",
             caption=f"{comparison.title(table)}. {table.note} {about}".replace("  ", " ").strip(),
         )
@@ -258,6 +257,12 @@ def _differences(report: SweepReport) -> list[Column[Summary]]:
     """Return the columns of the difference to the base; with several seeds how sure it is stands beside it."""
     several = len(report.sweep.seeds) > 1
     return evidence.differences(report.difference) if several else [evidence.mean_difference(report.difference)]
+
+
+def _score(report: SweepReport) -> Column[Summary]:
+    """Return the column of what trials are chosen by, with the best one in bold."""
+    spec = report.selection.spec
+    return Column(report.selection.name, lambda trial: tables.number(trial.score, spec, strong=trial is report.best))
 
 
 def _mean(name: str) -> Column[Summary]:

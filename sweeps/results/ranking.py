@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sweeps.common.names import METRIC
 from sweeps.common.words import NOTHING, short
+from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.estimates.spread import mean_std_text
 from sweeps.results import tables
@@ -37,7 +38,7 @@ def terminal_table(
         selection: What trials are chosen by.
     """
     trials = ranked(rows, selection)
-    several, costs = num_seeds > 1, [name for name in objectives if name != METRIC]
+    several, costs = num_seeds > 1, [name for name in objectives if name in COSTS]
 
     def score(trial: Summary) -> tables.Cell:
         if several and trial.values:

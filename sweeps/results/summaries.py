@@ -176,7 +176,7 @@ def front(
         rows: Rows of the sweep.
         params: Dotted config keys of the parameters to be told.
         names: Names of the objectives.
-        selection: What trials are chosen by; among the objectives mIoU stands for it.
+        selection: What trials are chosen by.
 
     Returns:
         Label, objectives and parameters of each trial; None where there is one objective.
@@ -187,10 +187,7 @@ def front(
     return [
         {
             "trial": trial.label,
-            "objectives": {
-                selection.text if name == METRIC else name: trial.score if name == METRIC else trial.means.get(name)
-                for name in names
-            },
+            "objectives": {name: trial.means.get(name) if name in objectives.COSTS else trial.score for name in names},
             "params": {key: trial.params[key] for key in keys if trial.params.get(key) is not None},
         }
         for trial in ranked(rows, selection)

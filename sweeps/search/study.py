@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 
 from sweeps.common.private_optuna import point_of
-from sweeps.definition.objectives import OBJECTIVES
+from sweeps.definition.objectives import direction
 from sweeps.search import replicates
 
 
@@ -71,7 +71,7 @@ def open_studies(
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=[OBJECTIVES[objective].direction for objective in objectives],
+            directions=[direction(objective) for objective in objectives],
             load_if_exists=True,
             **kwargs,
         )

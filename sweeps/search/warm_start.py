@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
-from sweeps.definition.objectives import DIRECTIONS
+from sweeps.definition.objectives import direction
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, is_active
 from sweeps.search.replicates import EARLIER
@@ -98,8 +98,8 @@ def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.St
     study = optuna.load_study(study_name=candidates[0], storage=url)
     ways = [direction.name.lower() for direction in study.directions]
     # A study that somebody else has made need not name its values.
-    if ways != [DIRECTIONS[name] for name in objectives] or study.metric_names not in (None, list(objectives)):
-        asked = ", ".join(f"{DIRECTIONS[name]} {name}" for name in objectives)
+    if ways != [direction(name) for name in objectives] or study.metric_names not in (None, list(objectives)):
+        asked = ", ".join(f"{direction(name)} {name}" for name in objectives)
         found = itertools.zip_longest(ways, study.metric_names or (), fillvalue="a value")
         raise ValueError(
             f"--warm-start takes a study with the objectives of the sweep ({asked}), but those of {candidates[0]!r} "

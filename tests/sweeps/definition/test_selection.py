@@ -36,3 +36,9 @@ def test_other_texts_are_refused_with_the_names_that_there_are(text):
     with pytest.raises(ValueError, match="--select-by must be one of mIoU, source_mIoU") as caught:
         Selection.parse(text)
     assert all(name in str(caught.value) for name in ONLINE_CRITERIA)
+
+
+def test_a_score_is_called_and_printed_as_what_it_is():
+    named = {text: Selection.parse(text) for text in ("mIoU", "snd", "teacher_agreement", "rank:snd,bnm")}
+    assert [choice.title for choice in named.values()] == ["mIoU, %", "snd", "teacher_agreement, %", "minus mean rank"]
+    assert [choice.spec for choice in named.values()] == [".2f", ".4f", ".2f", ".2f"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from sweeps.common.names import Kind, Status
 from sweeps.definition.paper_tables import Table, TableRow
+from sweeps.definition.selection import Selection
 from sweeps.findings import comparison
 from sweeps.results.rows import PaperRow, Row
 
@@ -115,6 +117,23 @@ def test_metrics_other_than_the_score_are_compared() -> None:
     table = Table(number=12, title="", rows=TABLE.rows, metric="mIoU16")
     four = comparison.compare(table, [run("4", 0, 8.0, metrics={"mIoU16": 6.0}), run("4", 1, 8.0)])[1]
     assert four.values == {0: 6.0}
+
+
+def test_without_labels_rows_are_compared_by_what_trials_are_chosen_by() -> None:
+    def measured(row: str, seed: int, snd: float) -> Row:
+        return dataclasses.replace(
+            run(row, seed, 0.0, metrics={"criteria/snd": snd}), label=f"{row}-{seed}", score=None
+        )
+
+    runs = [measured("base", 0, 3.25), measured("4", 0, 3.5)]
+    snd = Selection.parse("snd")
+    four = comparison.compare(TABLE, runs, snd)[1]
+    assert four.values == {0: 3.5} and four.to_base == {0: 0.25}
+    found = comparison.beside_paper(TABLE, comparison.compare(TABLE, runs, snd), [0], snd)
+    assert list(found.head) == ["row", "snd", "- base"], "the paper has no figures of it"
+    assert [cell.text for cell in found.rows[1]][:2] == ["4", "3.5000"]
+    speed = Table(number=5, title="", rows=TABLE.rows, metric="images_per_second")
+    assert "images_per_second" in comparison.beside_paper(speed, comparison.compare(speed, runs, snd), [0], snd).head
 
 
 def test_table_is_typeset_under_its_title() -> None:
