@@ -99,7 +99,8 @@ def beside_paper(
 
     Args:
         table: The table of the paper.
-        lines: Lines of :func:`compare`; their intervals are those of a family, see :mod:`sweeps.statistics.differences`.
+        lines: Lines of :func:`compare`; their intervals are those of a family, see
+            :mod:`sweeps.statistics.differences`.
         seeds: Seeds of the sweep; with several each has a column of its own.
         name: Name of the table that is made.
         caption: Caption of the table that is made.

@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,25 @@ def front(
         for trial in ranked(rows, selection)
         if trial.pareto
     ]
+
+
+def with_front(rows: Sequence[Row], names: Sequence[str], selection: Selection) -> list[Row]:
+    """Return the rows of a sweep with the front as it is by another choice than the sweep's.
+
+    Args:
+        rows: Rows of the sweep.
+        names: Names of the objectives; with a single one there is no front.
+        selection: What trials are chosen by; among the objectives mIoU stands for it.
+    """
+    if len(names) == 1:
+        return list(rows)
+    values = {
+        trial.label: [trial.score if name == METRIC else trial.means[name] for name in names]
+        for trial in summaries(rows, selection)
+        if trial.is_ranked and trial.score is not None and all(n == METRIC or n in trial.means for n in names)
+    }
+    found = objectives.front(values, [objectives.DIRECTIONS[name] for name in names])
+    return [replace(row, pareto=row.trial in found) for row in rows]
 
 
 def about_best(trial: Summary, selection: Selection = BY_MIOU) -> str:

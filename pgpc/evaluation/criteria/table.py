@@ -97,8 +97,8 @@ CRITERIA: Sequence[Criterion] = (
 
 ENSEMBLE = Criterion(
     name="ensemble",
-    help="mIoU in percent against the classes that the mean probabilities of all finished trials give. It rewards being "
-    "like most, also where most are wrong.",
+    help="mIoU in percent against the classes that the mean probabilities of all finished trials give. It rewards "
+    "being like most, also where most are wrong.",
     source="EnsV, Hu et al., 2024, here per pixel",
     needs=Needs.FINISHED_TRIALS,
 )

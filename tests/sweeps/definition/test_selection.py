@@ -5,7 +5,8 @@ import math
 import pytest
 
 from pgpc.evaluation.names import ONLINE_CRITERIA
-from sweeps.definition.selection import Selection
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.selection import Selection, can_drive
 
 
 def test_one_metric_is_the_score():
@@ -36,3 +37,16 @@ def test_other_texts_are_refused_with_the_names_that_there_are(text):
     with pytest.raises(ValueError, match="--select-by must be one of mIoU, source_mIoU") as caught:
         Selection.parse(text)
     assert all(name in str(caught.value) for name in ONLINE_CRITERIA)
+
+
+@pytest.mark.parametrize("text", ["ensemble", "rank:snd,ensemble"])
+def test_what_needs_finished_trials_ranks_them_but_drives_no_search(text):
+    assert Selection.parse(text).needs_finished_trials and not Selection.parse(text).needs_labels
+    assert not can_drive(text) and can_drive("rank:snd,bnm") and not can_drive("nonsense")
+    with pytest.raises(ValueError, match="ensemble needs finished trials, so it cannot drive a search") as caught:
+        SweepOptions(select_by=text)
+    assert str(caught.value).endswith(f"python sweeps/report.py RESULTS --select-by {text}")
+    with pytest.raises(ValueError) as caught:
+        SweepOptions(select_by="nonsense")
+    assert "ensemble" not in str(caught.value)
+    assert Selection.parse("ensemble").metrics == ("criteria/ensemble",) and Selection.parse("ensemble").unit == " %"
