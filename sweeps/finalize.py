@@ -15,6 +15,7 @@ from sweeps.definition.paper_tables import INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.inference_speed import inference_rate
+from sweeps.findings import ensemble
 from sweeps.findings.comparison import Line, beside_paper, compare, title
 from sweeps.findings.confirmation import read_confirmation
 from sweeps.progress.plain import Terminal
@@ -74,6 +75,9 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     if SPEED_TABLE in (sweep.options.table or ()) and not signals:
         rows = measure_inference(rows)
     write_parquet(rows, sweep.folder / RESULTS_FILE)
+    if not signals:
+        rows = ensemble.at_the_end(sweep, rows, terminal.write)
+        write_parquet(rows, sweep.folder / RESULTS_FILE)
     attempt(sweep.report_folder, terminal.say, images=0 if signals else IMAGES)
     best = _keep_best(sweep, rows)
     trials = summaries(rows, sweep.selection)

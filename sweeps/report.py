@@ -32,14 +32,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="after so many seconds no further picture is begun (default: %(default)g)",
     )
+    parser.add_argument(
+        "--select-by",
+        metavar="NAME",
+        help="rank the trials by this criterion, as run_ablation.py --select-by names them, in place of the sweep's "
+        "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
+        "computed where it is missing (default: the sweep's own)",
+    )
     arguments = parser.parse_args(argv)
     # Here, so that --help and mistakes are answered at once: these import what a report is made with.
     from sweeps.common.quiet import silence_optuna
+    from sweeps.definition.selection import Selection
+    from sweeps.findings import ensemble
+    from sweeps.reporting.data import check_folder
     from sweeps.reporting.write import write_report
 
     silence_optuna()
     try:
-        written = write_report(arguments.results, images=arguments.images, seconds=arguments.seconds)
+        selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
+        if selection and selection.needs_finished_trials:
+            ensemble.provide(check_folder(arguments.results), lambda line: print(line, file=sys.stderr, flush=True))
+        written = write_report(
+            arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
+        )
     except (ValueError, OSError) as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         return 2

@@ -34,3 +34,6 @@ ONLINE_CRITERIA = (
     "mixval",
 )
 """Names of the criteria that an evaluation computes without labels of the target; see `pgpc.evaluation.criteria`."""
+
+ENSEMBLE = "ensemble"
+"""Name of the criterion that compares trained networks with all of them together, so that no single run has it."""

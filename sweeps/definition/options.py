@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgpc.config import parse_settings
+from pgpc.evaluation.names import ENSEMBLE
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.definition import objectives as known_objectives
 from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
-from sweeps.definition.selection import CHOICES, is_selection
+from sweeps.definition.selection import CHOICES, can_drive, is_selection
 
 REPORT_SHARE = "evaluation.report_share"
 """Key of the config that is the share of the labeled target images that is kept out of every choice."""
@@ -34,14 +35,25 @@ class _Rule:
     Attributes:
         holds: Whether a value is one of them.
         words: The same in words, to follow "must be".
+        remedy: Gives what to do about a value that is none, where the words do not say it already.
     """
 
     holds: Callable[[Any], bool]
     words: str
+    remedy: Callable[[Any], str] = lambda value: ""
 
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _instead_of_ensemble(text: str) -> str:
+    if not is_selection(text):
+        return ""
+    return (
+        f"{ENSEMBLE} needs finished trials, so it cannot drive a search. Rank trials by it when they have finished: "
+        f"python sweeps/report.py RESULTS --select-by {text}"
+    )
 
 
 def _is_share(value: Any) -> bool:
@@ -63,7 +75,7 @@ _TABLES = _Rule(
     lambda numbers: bool(numbers) and all(number in NUMBERS for number in numbers),
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
-_SELECTION = _Rule(is_selection, CHOICES)
+_SELECTION = _Rule(can_drive, CHOICES, _instead_of_ensemble)
 _TRACKERS = _Rule(lambda name: name in TRACKERS, f"one of {', '.join(TRACKERS)}")
 _BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
 
@@ -274,7 +286,7 @@ def check_value(name: str, value: Any) -> None:
     """
     rule = _FIELDS[name].metadata["rule"]
     if rule is not None:
-        check(rule.holds(value), f"{flag(name)} must be {rule.words}", _shown(value))
+        check(rule.holds(value), f"{flag(name)} must be {rule.words}", _shown(value), rule.remedy(value))
 
 
 def rule_of(name: str) -> str:

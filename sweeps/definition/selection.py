@@ -7,17 +7,22 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pgpc.evaluation.names import CRITERIA_PREFIX, ONLINE_CRITERIA
+from pgpc.evaluation.names import CRITERIA_PREFIX, ENSEMBLE, ONLINE_CRITERIA
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 
 RANK = "rank:"
 """Begins a choice by the mean rank of several criteria: ``rank:snd,bnm``."""
-NAMES = (METRIC, *ONLINE_CRITERIA)
-"""What trials can be chosen by."""
-CHOICES = f"one of {', '.join(NAMES)}, or {RANK} and at least two different ones of them, as in {RANK}snd,bnm"
-"""The same in words, to follow "must be"."""
-_PERCENT = (METRIC, "source_mIoU", "teacher_agreement", "augmentation_agreement")
+DRIVING = (METRIC, *ONLINE_CRITERIA)
+"""What a sweep can choose by while it runs: trainings report it."""
+NAMES = (*DRIVING, ENSEMBLE)
+"""What trials can be chosen by when they have finished."""
+_RANKS = f"or {RANK} and at least two different ones of them, as in {RANK}snd,bnm"
+CHOICES = f"one of {', '.join(DRIVING)}, {_RANKS}"
+"""What a sweep can choose by in words, to follow "must be"."""
+CHOICES_OF_REPORT = f"one of {', '.join(NAMES)}, {_RANKS}"
+"""The same of a report."""
+_PERCENT = (METRIC, "source_mIoU", "teacher_agreement", "augmentation_agreement", ENSEMBLE)
 
 DEFAULT_SELECTION = "rank:snd,bnm,mixval"
 """What trials are chosen by where the target has no labels and the user does not say."""
@@ -42,13 +47,13 @@ class Selection:
         """Return the choice that a text asks for.
 
         Args:
-            text: ``mIoU``, the name of a criterion that needs no labels of the target, or ``rank:`` and several of
-                these names, separated by commas.
+            text: ``mIoU``, the name of a criterion that needs no labels of the target, ``ensemble`` among them, or
+                ``rank:`` and several of these names, separated by commas.
 
         Raises:
             ValueError: A name is unknown, or comes twice, or there is one name only behind ``rank:``.
         """
-        check(is_selection(text), f"--select-by must be {CHOICES}", text)
+        check(is_selection(text), f"--select-by must be {CHOICES_OF_REPORT}", text)
         return cls(text, tuple(name if name == METRIC else CRITERIA_PREFIX + name for name in _names(text)))
 
     @property
@@ -82,6 +87,11 @@ class Selection:
         return len(self.metrics) > 1
 
     @property
+    def needs_finished_trials(self) -> bool:
+        """Whether it is made of what only finished trials have, so that it can rank them but not drive a search."""
+        return CRITERIA_PREFIX + ENSEMBLE in self.metrics
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it is made of scores on labeled target images."""
         return METRIC in self.metrics
@@ -111,8 +121,13 @@ BY_MIOU = Selection(METRIC, (METRIC,))
 """The choice by labels of the target, which is the paper's and the field's habit."""
 
 
+def can_drive(text: str) -> bool:
+    """Return whether a text asks for a choice that a sweep can make while it runs."""
+    return is_selection(text) and not Selection.parse(text).needs_finished_trials
+
+
 def is_selection(text: str) -> bool:
-    """Return whether a text asks for a choice that there is."""
+    """Return whether a text asks for a choice that there is, be it of a report only."""
     names = _names(text)
     right = all(name in NAMES for name in names) and len(set(names)) == len(names)
     return right and (len(names) > 1) == text.startswith(RANK)

@@ -15,7 +15,9 @@ import numpy as np
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
+from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.presets import preset_names
+from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
@@ -30,7 +32,8 @@ from sweeps.reporting.headline import Finding, find
 from sweeps.reporting.study import Importances, StudyData, read_study
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row
-from sweeps.results.summaries import Summary, ranked
+from sweeps.results.scores import run_scores
+from sweeps.results.summaries import Summary, ranked, with_front
 from sweeps.search.schedulers import rungs
 
 IOU = "IoU/"
@@ -48,6 +51,7 @@ class SweepReport:
             taken among the trials that were evaluated at that iteration.
         importances: How much each parameter sets the best trials apart, or why that is not known.
         rungs: Iterations at which trials may be stopped, in ascending order.
+        selection: What the trials are ranked by, that of the sweep or another.
         reports: Label of a trial -> iteration -> metrics that trials can be chosen by, of the trial's first seed.
         confirmation: What the confirmation has come to; None where none was begun.
     """
@@ -57,6 +61,7 @@ class SweepReport:
     curves: Mapping[str, Mapping[int, float]]
     importances: Importances
     rungs: Sequence[int]
+    selection: Selection
     reports: Curves = field(default_factory=dict)
     confirmation: Confirmation | None = None
 
@@ -69,11 +74,6 @@ class SweepReport:
     def trials(self) -> list[Summary]:
         """The trials, best first."""
         return ranked(self.rows, self.selection)
-
-    @property
-    def selection(self) -> Selection:
-        """What the trials are chosen by."""
-        return self.sweep.selection
 
     def score_text(self, score: float | None) -> str:
         """Return a score as text, with its unit."""
@@ -175,7 +175,7 @@ class SweepReport:
     @property
     def finding(self) -> Finding:
         """What the headline is made of."""
-        return find(self.sweep, self.trials, self.confirmation)
+        return find(self.sweep, self.trials, self.confirmation, self.selection)
 
     @property
     def has_report_split(self) -> bool:
@@ -250,19 +250,18 @@ class SweepReport:
         return self.sweep.trial_config(params, run.seed)
 
 
-def read(folder: Path) -> SweepReport:
+def read(folder: Path, selection: Selection | None = None) -> SweepReport:
     """Read a sweep's folder; the sweep may be running.
 
+    Args:
+        folder: The folder.
+        selection: What the trials are ranked by; None for what the sweep chooses by.
+
     Raises:
-        ValueError: It is not the folder of a sweep.
+        ValueError: It is not the folder of a sweep, or no trial has what is ranked by.
         OSError: It cannot be read.
     """
-    folder = folder.expanduser().absolute()
-    if not (folder / SWEEP_FILE).is_file():
-        raise ValueError(
-            f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "
-            "Give results/NAME, as run_ablation.py has printed it."
-        )
+    folder = check_folder(folder)
     results = Results.read(folder)
     sweep, rows = results.sweep, results.rows
     if sweep.confirms:
@@ -271,15 +270,49 @@ def read(folder: Path) -> SweepReport:
             f"confirmation. Give {str(sweep.report_folder)!r}, whose report tells of it."
         )
     study = read_study(folder, sweep.objectives.index(sweep.selection.text), is_search=sweep.is_search)
-    reports = _reports(rows, study)
+    reports, importances = _reports(rows, study), study.importances
+    selection = selection or sweep.selection
+    if selection != sweep.selection:
+        _check_reported(rows, selection)
+        rows = tuple(with_front(rows, sweep.objectives, selection))
+        importances = Importances(missing=f"the search was by {sweep.selection.text}, this report is by another choice")
     return SweepReport(
         sweep=sweep,
         rows=rows,
-        curves=_curves(reports, sweep.selection),
-        importances=study.importances,
+        curves=_curves(reports, selection),
+        importances=importances,
         rungs=rungs(sweep.options, sweep.config) if sweep.is_search else [],
+        selection=selection,
         reports=reports,
-        confirmation=read_confirmation(folder),
+        confirmation=read_confirmation(folder) if selection == sweep.selection else None,
+    )
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the absolute path of a sweep's folder.
+
+    Raises:
+        ValueError: It is not the folder of a sweep.
+    """
+    folder = folder.expanduser().absolute()
+    if not (folder / SWEEP_FILE).is_file():
+        raise ValueError(
+            f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "
+            "Give results/NAME, as run_ablation.py has printed it."
+        )
+    return folder
+
+
+def _check_reported(rows: Sequence[Row], selection: Selection) -> None:
+    """Check that complete trials can be ranked by a choice that the sweep itself does not make."""
+    complete = [row for row in rows if row.kind == Kind.SEARCH and row.status == Status.COMPLETE]
+    there = dict.fromkeys(name for row in complete for name in row.metrics if name.startswith(CRITERIA_PREFIX))
+    names = [*([METRIC] if any(row.score is not None for row in complete) else []), *there]
+    check(
+        bool(run_scores(complete, selection)),
+        "--select-by must be made of what complete trials have reported, which is "
+        f"{', '.join(name.removeprefix(CRITERIA_PREFIX) for name in names) or 'nothing yet'}",
+        selection.text,
     )
 
 

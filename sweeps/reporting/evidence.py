@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC
@@ -22,7 +22,7 @@ INTERVALS = (
 """What an interval of a table is."""
 ONE_SEED = "From one seed nothing tells a difference from the noise between seeds, so that none has an interval."
 """Why a table has no intervals."""
-_LONG = 30  # letters of a criterion's name from which on it is told otherwise
+_LONG = 40  # letters of a criterion's name from which on it is told otherwise
 
 
 def about_intervals(report: SweepReport) -> str:
@@ -113,12 +113,20 @@ def confirmation(report: SweepReport) -> Table | None:
 
 def selection(report: SweepReport) -> Table | None:
     """Return the table of what each criterion would have chosen; None without criteria, or labels to judge them by."""
-    if not report.qualities:
-        return None
-    has_report = any(quality.report_score is not None for quality in report.qualities)
-    chance = regret_by_chance(report.candidates)
-    checkpoints = max((q.checkpoints.num for q in report.qualities if q.checkpoints), default=0)
-    num, evaluations = words.count(len(report.candidates), "complete trial"), words.count(checkpoints, "evaluation")
+    return selection_table(report.qualities, report.candidates) if report.qualities else None
+
+
+def selection_table(qualities: Sequence[Quality], candidates: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return the table of what choices would have come to.
+
+    Args:
+        qualities: The choices, the oracle's last.
+        candidates: Label -> metrics of the trials that could be chosen.
+    """
+    has_report = any(quality.report_score is not None for quality in qualities)
+    chance = regret_by_chance(candidates)
+    checkpoints = max((q.checkpoints.num for q in qualities if q.checkpoints), default=0)
+    num, evaluations = words.count(len(candidates), "complete trial"), words.count(checkpoints, "evaluation")
     caption = (
         f"What a choice without target labels would have come to, of {num}. Regret is the highest {METRIC} less that "
         f"of the chosen trial, in points; a trial drawn at random has one of {chance:.2f} on average. Rank "
@@ -135,7 +143,7 @@ def selection(report: SweepReport) -> Table | None:
         *_correlations("trials", lambda quality: quality.trials),
         *_correlations("checkpoints", lambda quality: quality.checkpoints),
     ]
-    return Table.of("selection", caption, columns, report.qualities)
+    return Table.of("selection", caption, columns, qualities)
 
 
 def _correlations(over: str, agreement: Callable[[Quality], Agreement | None]) -> list[Column[Quality]]:

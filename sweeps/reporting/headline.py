@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.definition.confirmation import confirm_command
+from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
 from sweeps.estimates.spread import chance_of_the_best
 from sweeps.findings.confirmation import Confirmation, ConfirmedTrial
@@ -78,16 +79,22 @@ class Headline:
         return bool(self.claims)
 
 
-def find(sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | None) -> Finding:
+def find(
+    sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | None, selection: Selection | None = None
+) -> Finding:
     """Return what the headline of a sweep is made of.
 
     Args:
         sweep: The sweep.
         trials: All its trials.
         confirmation: Its confirmation; None where none was begun.
+        selection: What the trials are ranked by; None for what the sweep chooses by. With another one nothing is said
+            of a confirmation, which is of the trials that the sweep has chosen.
     """
+    own = sweep.selection
+    selection = selection or own
     complete = [trial for trial in trials if trial.is_ranked and trial.score is not None]
-    best, selection = max(complete, key=lambda trial: trial.score or 0.0, default=None), sweep.selection
+    best = max(complete, key=lambda trial: trial.score or 0.0, default=None)
     searched = [trial for trial in trials if trial.kind == Kind.SEARCH]
     pruned = [trial for trial in searched if trial.status == Status.PRUNED]
     return Finding(
@@ -102,8 +109,8 @@ def find(sweep: Sweep, trials: Sequence[Summary], confirmation: Confirmation | N
         by_labels=selection.needs_labels,
         miou=best.miou if best and not selection.needs_labels else None,
         report_score=best.means.get(REPORT_METRIC) if best else None,
-        confirmation=confirmation,
-        confirm_command=confirm_command(sweep, min(_TO_CONFIRM, len(complete))),
+        confirmation=confirmation if selection == own else None,
+        confirm_command=confirm_command(sweep, min(_TO_CONFIRM, len(complete))) if selection == own else "",
     )
 
 

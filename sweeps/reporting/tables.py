@@ -68,6 +68,8 @@ def ranked(report: SweepReport) -> Table:
         caption += f" Means over seeds {', '.join(map(str, seeds))}. {evidence.about_intervals(report)}"
     elif report.base:
         caption += f" {evidence.ONE_SEED}"
+    if report.selection != report.sweep.selection:
+        caption += f" The sweep itself, and so its search, best/ and its study, is by {report.sweep.selection.text}."
     if not report.selection.needs_labels:
         caption += f" They are chosen by {report.selection.text}, without labels of the target."
         if any(trial.miou is not None for trial in report.trials):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pgpc.runtime.files import write_file
+from sweeps.definition.selection import Selection
 from sweeps.findings.confirmation import CONFIRMATION_FILE, write_confirmation
 from sweeps.findings.selection_quality import SELECTION_FILE, write_quality
 from sweeps.reporting import IMAGES, SECONDS, tables
@@ -19,22 +20,25 @@ NAMES = ("report.html", "report.md", "report.tex")
 """Names of the files."""
 
 
-def write_report(folder: Path, *, images: int = IMAGES, seconds: float = SECONDS) -> list[Path]:
+def write_report(
+    folder: Path, *, images: int = IMAGES, seconds: float = SECONDS, selection: Selection | None = None
+) -> list[Path]:
     """Write the three files of a sweep's report, and as parquet what its confirmation and its criteria have come to.
 
     Args:
         folder: Folder of the sweep.
         images: Number of validation images that are segmented by the best, the base and the worst trial.
         seconds: Time after which no further image is begun.
+        selection: What the trials are ranked by; None for what the sweep chooses by.
 
     Returns:
         The paths of the files.
 
     Raises:
-        ValueError: It is not the folder of a sweep.
+        ValueError: It is not the folder of a sweep, or no trial has what is ranked by.
         OSError: A file cannot be read or written.
     """
-    report = read(folder)
+    report = read(folder, selection)
     gallery = None
     if images > 0:
         from sweeps.reporting.pictures import gallery as draw  # loads PIL, and with it torch

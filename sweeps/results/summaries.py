@@ -6,7 +6,7 @@ import math
 import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,25 @@ def front(
         for trial in ranked(rows, selection)
         if trial.pareto
     ]
+
+
+def with_front(rows: Sequence[Row], names: Sequence[str], selection: Selection) -> list[Row]:
+    """Return the rows of a sweep with the front as it is by another choice than the sweep's.
+
+    Args:
+        rows: Rows of the sweep.
+        names: Names of the objectives; with a single one there is no front.
+        selection: What trials are chosen by, in place of the objective that is no cost.
+    """
+    if len(names) == 1:
+        return list(rows)
+    values = {
+        trial.label: [trial.means[name] if name in objectives.COSTS else trial.score for name in names]
+        for trial in summaries(rows, selection)
+        if trial.is_ranked and trial.score is not None and trial.means.keys() >= objectives.COSTS & {*names}
+    }
+    found = objectives.front(values, [objectives.direction(name) for name in names])
+    return [replace(row, pareto=row.trial in found) for row in rows]
 
 
 def about_best(trial: Summary, selection: Selection = BY_MIOU) -> str:

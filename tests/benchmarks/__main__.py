@@ -111,6 +111,10 @@ BENCHMARKS = (
         help="target mIoU of every base with and without PGPC on the embedded pair (about an hour and a half)",
     ),
     Benchmark(
+        name="selection_evidence",
+        help="how well criteria choose without labels: 32 trainings on the embedded pair (at most two hours)",
+    ),
+    Benchmark(
         name="seeded_runs",
         help="digests of short seeded runs, which a redesign must leave as they are, bit for bit",
     ),

@@ -160,3 +160,21 @@ def test_inference_is_measured_once_per_run_of_table_5(tmp_path: Path, monkeypat
 def test_json_has_no_number_that_json_does_not_know() -> None:
     tree = {"a": [1.5, float("nan"), {"b": float("inf")}], 2: ("x", None)}
     assert finalize.without_nan(tree) == {"a": [1.5, None, {"b": None}], "2": ["x", None]}
+
+
+def test_a_search_ends_with_the_ensemble_unless_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_sweep(tmp_path, trials=2)
+    rows = [run(sweep, "0000", Status.COMPLETE, 30.0), run(sweep, "0001", Status.COMPLETE, 31.0)]
+    said = finish(sweep, rows)[1]
+    assert "the criterion ensemble could not be computed: FileNotFoundError: Every complete run must have" in said
+    assert read_parquet(sweep.folder / "results.parquet") == rows
+    monkeypatch.setattr(
+        finalize.ensemble,
+        "with_ensemble",
+        lambda sweep, rows, say: [dataclasses.replace(row, metrics={"criteria/ensemble": 90.0}) for row in rows],
+    )
+    finish(sweep, rows, [signal.SIGINT])
+    assert read_parquet(sweep.folder / "results.parquet") == rows
+    finish(sweep, rows)
+    assert all(row.metrics == {"criteria/ensemble": 90.0} for row in read_parquet(sweep.folder / "results.parquet"))
+    assert "| ensemble |" in (sweep.folder / "report.md").read_text()

@@ -13,6 +13,7 @@ class Needs(enum.Enum):
     NOTHING = "nothing"
     TEACHER = "a teacher"
     HELD_OUT_SOURCE = "labeled source images held out of training (data.holdout)"
+    FINISHED_TRIALS = "at least two finished trials of a sweep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +94,12 @@ CRITERIA: Sequence[Criterion] = (
     ),
 )
 """All criteria that an evaluation computes, in the order of a report."""
+
+ENSEMBLE = Criterion(
+    name="ensemble",
+    help="mIoU in percent against the classes that the mean probabilities of all finished trials give. It rewards "
+    "being like most, also where most are wrong.",
+    source="EnsV, Hu et al., 2024, here per pixel",
+    needs=Needs.FINISHED_TRIALS,
+)
+"""The criterion that takes the networks of a whole sweep, see :mod:`pgpc.evaluation.criteria.ensemble`."""

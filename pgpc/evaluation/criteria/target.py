@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,12 +97,13 @@ def target_criteria(
                 stack.enter_context(distributed.shared_buffers(network))
                 stack.enter_context(evaluating(network))
         meters = TargetMeters(networks, classes, evaluation)
-        for place, image in zip(own, _images(target, data, own), strict=True):
+        for place, image in zip(own, measured_images(target, data, own), strict=True):
             meters.add(image, place)
         return meters.values()
 
 
-def _images(target: Shards, data: DataConfig, own: list[Place]) -> Iterator[Tensor]:
+def measured_images(target: Shards, data: DataConfig, own: Sequence[Place]) -> Iterator[Tensor]:
+    """Return an iterator over the images at these places, normalized, each ``(1, 3, h, w)``; no label is read."""
     rows = [place.row for place in own]
     return (sample.image for sample in whole_images(target, data, data.target_size, labeled=False, rows=rows))
 

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from pgpc.evaluation.names import ONLINE_CRITERIA
-from sweeps.definition.selection import Selection
+from sweeps.definition.options import SweepOptions
+from sweeps.definition.selection import Selection, can_drive
 
 
 def test_one_metric_is_the_score():
@@ -42,3 +43,16 @@ def test_a_score_is_called_and_printed_as_what_it_is():
     named = {text: Selection.parse(text) for text in ("mIoU", "snd", "teacher_agreement", "rank:snd,bnm")}
     assert [choice.title for choice in named.values()] == ["mIoU, %", "snd", "teacher_agreement, %", "minus mean rank"]
     assert [choice.spec for choice in named.values()] == [".2f", ".4f", ".2f", ".2f"]
+
+
+@pytest.mark.parametrize("text", ["ensemble", "rank:snd,ensemble"])
+def test_what_needs_finished_trials_ranks_them_but_drives_no_search(text):
+    assert Selection.parse(text).needs_finished_trials and not Selection.parse(text).needs_labels
+    assert not can_drive(text) and can_drive("rank:snd,bnm") and not can_drive("nonsense")
+    with pytest.raises(ValueError, match="ensemble needs finished trials, so it cannot drive a search") as caught:
+        SweepOptions(select_by=text)
+    assert str(caught.value).endswith(f"python sweeps/report.py RESULTS --select-by {text}")
+    with pytest.raises(ValueError) as caught:
+        SweepOptions(select_by="nonsense")
+    assert "ensemble" not in str(caught.value)
+    assert Selection.parse("ensemble").metrics == ("criteria/ensemble",) and Selection.parse("ensemble").unit == " %"
