@@ -28,12 +28,18 @@ STEPS = {"stage1": 4, "stage2": 2, "stage3": 2, "stage4": 1, "logits": 3}
 
 STARTS_PROCESSES = {"start", "launched", "connected", "own_cluster"}
 """Fixtures that start a sweep or a Ray cluster of its own, or a training under torchrun."""
-TOGETHER = (
-    "sweeps/progress/test_tensorboard.py",
-    "sweeps/execution/test_interruptions.py",
-    "sweeps/execution/test_trunk.py",
+CLUSTERS = (
+    "tests/cluster/",
+    "tests/sweeps/execution/",
+    "tests/sweeps/progress/",
+    "tests/sweeps/streams/",
+    "tests/sweeps/test_",
+    "tests/sweeps/definition/test_paper_tables.py",
+    "tests/sweeps/search/test_seeds.py",
+    "tests/sweeps/search/verdicts/test_failures.py",
 )
-"""Files whose tests share sweeps that take minutes; one process runs them all."""
+"""Where tests start clusters or sweeps of their own: one process runs them all, since several at once only slow each
+other, and so that a sweep that several files look at is run once."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_long = item.get_closest_marker("long") is not None
         if is_long or STARTS_PROCESSES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
+        if "start" in getattr(item, "fixturenames", ()) and not _starts_clusters(str(item.path)):
+            raise pytest.UsageError(f"{item.path} starts sweeps, so that CLUSTERS in tests/conftest.py must name it.")
         if is_long and "PGPC_TEST_LONG" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
     # Else one process would still be busy with them when the others have nothing left.
@@ -56,14 +64,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def _starts_clusters(file: str) -> bool:
+    return any(part in file for part in CLUSTERS)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give all tests of a file to one process, so that what they share is made once."""
+    """Give all tests of a file to one process, so that what they share is made once; see `CLUSTERS`, too."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByFile(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return TOGETHER[0] if file.endswith(TOGETHER) else file
+            return CLUSTERS[0] if _starts_clusters(file) else file
 
     return ByFile(config, log)
 

@@ -23,6 +23,7 @@ def points(storage: Path) -> list[tuple[int, float]]:
     return [(trial.params["contrast.r"], trial.params["contrast.eta"]) for trial in study.trials]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_point_once(start: Callable[..., Any], tiny: list[str], tmp_path: Path) -> None:
     space = tmp_path / "space.json"

@@ -90,7 +90,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_notebook(kernel: Kernel, tmp_path: Path) -> None:
     shown = kernel.run('results = sweeps.run(name="shown", quiet=False, **given)\nresults.best.label')

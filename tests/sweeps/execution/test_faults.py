@@ -79,13 +79,13 @@ def study(folder: Path) -> optuna.Study:
 
 
 @pytest.mark.slow
-def test_ten_kills_at_random_instants() -> None:
+def test_kills_at_random_instants() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.kill_sweep", "--stub", "--cluster"]
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
-    command += ["--kills", "10", "--trials", "4"]
+    command += ["--kills", "5", "--trials", "2"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 trials, 90 iterations: 0 wrong" in done.stdout
+    assert "3 trials, 54 iterations: 0 wrong" in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -165,6 +165,7 @@ def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         make_tracker(Told(tmp_path, log_to="mlflow").sweep)
 
 
+@pytest.mark.long
 def test_a_whole_sweep_that_is_interrupted_and_resumed(
     start: Callable[..., Any], tmp_path: Path, runs_of: Callable[[], Any], server: Server
 ) -> None:
