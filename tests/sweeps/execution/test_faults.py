@@ -6,7 +6,7 @@ one that was running stays RUNNING in the study and goes on from its last checkp
 =============================  ===============================================  =======================================
 what happens                   what the user sees                               test
 =============================  ===============================================  =======================================
-driver killed (SIGKILL)        nothing; ``--resume`` goes on                    test_ten_kills_at_random_instants and,
+driver killed (SIGKILL)        nothing; ``--resume`` goes on                    test_kills_at_random_instants and,
                                                                                 with trainings, test_interruptions.py
 Train worker killed            "resumed from its checkpoint"; twice at most     test_killed_worker_costs_no_trial in
                                without a new checkpoint, then it is FAILED;     test_interruptions.py, test_recovery.py
