@@ -70,8 +70,9 @@ def test_killed_worker_costs_no_trial(sweep: dict[str, Any]) -> None:
 
 
 def test_resume_command_is_printed(sweep: dict[str, Any]) -> None:
-    assert "--resume hardy --storage" in sweep["outputs"][1]
-    assert "--resume" not in sweep["outputs"][2]
+    resume = [re.findall(r"^resume +(.*)", output, flags=re.MULTILINE) for output in sweep["outputs"]]
+    assert len(resume[1]) == 1 and "--resume hardy --storage" in resume[1][0]
+    assert not resume[2], "nothing is left to train"
 
 
 def test_number_of_trials_holds(study: optuna.Study) -> None:

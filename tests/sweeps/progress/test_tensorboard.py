@@ -113,7 +113,7 @@ def test_one_curve_without_gaps_or_repetitions(served: Get, logdir: Path) -> Non
         for tag, name in {"eval/mIoU": "mIoU", "eval/IoU/road": "IoU/road"}.items():
             [*_, (_, _, value)] = served("plugin/scalars/scalars", run=run, tag=tag)
             assert value == pytest.approx(row[name], rel=1e-5)
-        assert {tag.partition("/")[0] for tag in tags[run]} == {"train", "eval"}
+        assert {tag.partition("/")[0] for tag in tags[run]} == {"train", "eval", "criteria"}
 
 
 def test_trials_can_be_compared_by_what_is_searched(served: Get, logdir: Path) -> None:
