@@ -60,6 +60,7 @@ def test_a_search_over_a_key_that_is_gone_is_refused_in_a_sentence(folder):
         sweeps.read(folder)
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_and_comes_to_what_it_came_to(tmp_path):
     shutil.copytree(OLDER / "run", tmp_path / "run")
     config = from_dict(json.loads((tmp_path / "run" / "config.json").read_text()))

@@ -57,6 +57,7 @@ def test_every_pass_of_hrda_draws_a_detail_crop_of_its_own(tiny):
     assert teacher == [None] * 4  # covers the whole image
 
 
+@pytest.mark.slow
 def test_the_feature_distance_of_hrda_is_that_of_the_context(tiny, tmp_path):
     plain = tiny("streets/hrda", {"optimizer.warmup": 0, "model.detail_crop": 32})
     encoder = TrainingState(plain, torch.device("cpu")).student.segmenter.encoder
@@ -70,6 +71,7 @@ def test_the_feature_distance_of_hrda_is_that_of_the_context(tiny, tmp_path):
     assert distances[1] > 0
 
 
+@pytest.mark.slow
 def test_mic_masks_all_target_images_after_an_augmentation_of_their_own(tiny):
     sure = {"adaptation.confidence": 0.01}  # all pseudo-labels count from the first step on
     quiet = {"adaptation.jitter_probability": 0.0, "adaptation.blur_probability": 0.0}
@@ -147,6 +149,7 @@ def test_source_only_differs_with_pgpc_in_nothing_but_the_contrast(tiny):
         assert equal != contrasting
 
 
+@pytest.mark.slow
 def test_the_weight_of_the_masked_loss_counts(tiny):
     gradients = []
     for weight in (0.5, 1.0, 2.0):

@@ -45,6 +45,7 @@ def test_the_memory_fills_before_the_loss_starts(tiny):
     assert filled[0] == 0 < filled[1] < filled[2]
 
 
+@pytest.mark.slow
 def test_until_the_contrast_starts_pgpc_is_its_base(tiny):
     """The switch of the contrast changes no draw: the networks are equal until the loss has a gradient."""
     ours, _ = run(tiny(changes={"contrast.start": 3, "contrast.fill": 1}), 3)
@@ -53,6 +54,7 @@ def test_until_the_contrast_starts_pgpc_is_its_base(tiny):
         assert torch.equal(value, ours.student.segmenter.get_parameter(name)), name
 
 
+@pytest.mark.slow
 def test_the_optimizer_leaves_the_projection_head_alone_until_the_contrast_starts(tiny):
     config = tiny(changes={"contrast.start": 2, "contrast.fill": 1})
     initial = TrainingState(config, torch.device("cpu")).student.projection.out.weight
@@ -72,6 +74,7 @@ def test_the_contrast_changes_the_encoder(tiny):
     assert not torch.equal(ours.student.segmenter.get_parameter(name), weightless.student.segmenter.get_parameter(name))
 
 
+@pytest.mark.slow
 def test_the_teacher_lags_by_one_step(tiny):
     """The update comes before the passes: a copy of the initial student at step 0, half of the next one at step 1."""
     config = tiny(changes={"optimizer.warmup": 0})
@@ -102,6 +105,7 @@ def test_the_last_pass_sees_source_pixels_pasted_into_target_images(tiny):
     assert 0 < (pasted & ~kept).float().mean() < 1
 
 
+@pytest.mark.slow
 def test_no_anchor_lies_in_the_margins(tiny):
     """With margins over all rows but one there are at most as many anchors as that row has pixels at stride 4."""
     config = tiny(changes={"adaptation.ignore_top": 31, "adaptation.ignore_bottom": 32, "contrast.eta": 1.0})
@@ -112,6 +116,7 @@ def test_no_anchor_lies_in_the_margins(tiny):
     assert logs[-1]["anchors"].sum() == 2 * 16
 
 
+@pytest.mark.slow
 def test_memory_comes_from_the_teacher(tiny, monkeypatch):
     """Every row that a step adds is one that the teacher's projection head gave in that step."""
     config = tiny()
@@ -134,6 +139,7 @@ def test_memory_comes_from_the_teacher(tiny, monkeypatch):
         torch.testing.assert_close(nearest, torch.ones_like(nearest), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_source_pixels_of_the_student_need_no_pass_of_the_teacher(tiny):
     config = tiny(changes={"contrast.source_from": "student", "optimizer.warmup": 0, "optimizer.lr": 0.01})
     state = TrainingState(config, torch.device("cpu"))
@@ -192,6 +198,7 @@ def test_anchors_on_the_mixed_image_are_where_it_shows_the_target(tiny, monkeypa
     assert not logs[-1]["anchors"].any()
 
 
+@pytest.mark.slow
 def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny, tmp_path):
     plain = tiny("streets/daformer", {"optimizer.warmup": 0})
     encoder = TrainingState(plain, torch.device("cpu")).student.segmenter.encoder

@@ -77,6 +77,7 @@ def test_a_damaged_checkpoint_is_refused_in_words(state, tmp_path, how):
         state.load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGES)
 def test_from_a_damaged_checkpoint_a_run_falls_back_to_the_one_before(state, tmp_path, caplog, how):
     saved(state, tmp_path, 1, 2)

@@ -66,6 +66,7 @@ def plain_iou(labels, predictions):
         yield 100 * both / either if either else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["student", "teacher"])
 @pytest.mark.parametrize("window", [None, 32])
 def test_scores_are_those_of_a_plain_loop_over_the_images(network, window, run, config, capsys):

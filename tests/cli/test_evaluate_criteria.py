@@ -48,6 +48,7 @@ def figures(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["student", "teacher"])
 def test_values_are_those_of_the_networks(run, config, capsys, network):
     got = figures(capsys, "--checkpoint", run, "--network", network)
@@ -74,6 +75,7 @@ def test_without_the_flag_there_are_none(run, capsys):
     assert not {"criteria", "criteria_images"} & set(json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.slow
 def test_a_target_without_labels_has_criteria_alone(run, bare, tmp_path, capsys):
     """Other names of the same pictures in the same order; the config's split is not there, and that is said."""
     labeled = figures(capsys, "--checkpoint", run)
@@ -91,6 +93,7 @@ def test_a_target_without_labels_has_criteria_alone(run, bare, tmp_path, capsys)
     assert "--out must be a .json file where no split is scored" in error
 
 
+@pytest.mark.slow
 def test_the_text_has_a_line_per_criterion(run, bare, capsys):
     got = figures(capsys, "--checkpoint", run, "--set", "evaluation.criteria_images=2")
     main(["evaluate", "--criteria", "--checkpoint", str(run), "--set", "evaluation.criteria_images=2"])
@@ -118,6 +121,7 @@ def test_a_run_without_a_teacher_or_held_out_labels(tiny, tmp_path, capsys):
     assert "--criteria needs evaluation.criteria_images to be at least 1, but got 0" in error
 
 
+@pytest.mark.slow
 def test_several_processes_measure_as_one(run, capsys):
     """5 images, three pairs, for two processes; 3 held-out ones."""
     call = ["evaluate", "--checkpoint", str(run), "--criteria", "--json"]

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pgpc.runtime import storage
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_results_outlive_the_cluster(s3, tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     trial = old / "first" / "trials" / "0000"

@@ -52,6 +52,7 @@ def test_another_version_is_refused_with_one_sentence(tmp_path: Path) -> None:
     assert "but Ray 2.61.0 is installed; install ray==2.60.* or adapt" in last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["publish_node_types", "spot_first", "spot_notice"])
 def test_scripts_run_as_files_from_anywhere(name: str, tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

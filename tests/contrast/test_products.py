@@ -114,6 +114,7 @@ def test_info_nce_compiles_to_one_graph(inputs, shape):
     torch.testing.assert_close(*(torch.autograd.grad(value, inputs[0])[0] for value in (compiled, eager)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives_per", ["anchor", "class"])
 def test_a_whole_step_is_one_graph(negatives_per):
     """All of it but what cannot be traced, a generator that is passed in: here torch's own."""

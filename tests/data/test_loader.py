@@ -150,6 +150,7 @@ def test_processes_share_the_batch_of_one(source: Shards, target: Shards) -> Non
         assert _equal(whole, Batch(*(torch.cat(parts) for parts in zip(a, b, strict=True))))
 
 
+@pytest.mark.slow
 def test_processes_with_workers_share_the_batch_of_one_without(source: Shards, target: Shards) -> None:
     alone = list(training_batches(_config(), source, target))
     config = _config(**{"data.loader_workers": 2})
@@ -216,6 +217,7 @@ def test_crops_are_parts_of_the_pictures(pair: Path, source: Shards, target: Sha
         assert not np.isin(label_there[~labeled], raw_ids).any()
 
 
+@pytest.mark.slow
 def test_uniform_drawing_without_rare_class_sampling(
     source: Shards, target: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +257,7 @@ def test_source_images_are_drawn_by_class(tmp_path: Path) -> None:
     np.testing.assert_allclose(drawn, [1 / 8, 1 / 8, 1 / 8, 5 / 8], atol=0.08)
 
 
+@pytest.mark.slow
 def test_crops_are_redrawn_until_they_hold_enough_of_the_class(tmp_path: Path) -> None:
     # 10 columns of rider at the left end of 512. Crops of 64 have 449 places; 5 of them hold more than the 5
     # columns that are enough.
@@ -358,6 +361,7 @@ def test_settings_that_do_not_fit_are_refused_at_once(source: Shards, target: Sh
         training_batches(_config(**{"data.rare_class_min_pixels": 100000}), source, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_image_is_scored_once(pair: Path, workers: int) -> None:
     val = Shards.open(pair / "target", "val")
@@ -378,6 +382,7 @@ def test_images_may_be_scored_in_another_box_than_the_targets(pair: Path) -> Non
     assert next(evaluation_samples(val, data, box=(96, 48))).image.shape == (1, 3, 48, 96)
 
 
+@pytest.mark.slow
 def test_more_processes_than_images(pair: Path) -> None:
     val = Shards.open(pair / "target", "val")
     data = _config(**{"data.loader_workers": 2}).data

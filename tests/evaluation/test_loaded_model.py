@@ -36,6 +36,7 @@ def equal(loaded, state):
     return own.keys() == state.keys() and all(torch.equal(own[name], value) for name, value in state.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["student", "teacher"])
 def test_a_run_is_read_by_its_folder_or_its_checkpoint(network, with_teacher, tmp_path):
     """The file of initial weights is not needed."""

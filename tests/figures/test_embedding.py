@@ -5,6 +5,7 @@ from pgpc.classes import CITYSCAPES
 from pgpc.figures.embedding import embedding_figure, to_plane
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 def test_planes_follow_from_the_seed_and_keep_clusters_apart(method):
     rng = np.random.default_rng(0)

@@ -38,6 +38,7 @@ def test_unlabeled_images_are_compared_without_label(plain, tmp_path, monkeypatc
         pixel_features([loaded], shards, [0, 1], "decoder", per_class=5, seed=0, on_progress=print)
 
 
+@pytest.mark.slow
 def test_the_same_pixels_of_all_networks(contrasted, plain, monkeypatch):
     taken = []
     at = networks.features_at

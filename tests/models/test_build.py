@@ -8,6 +8,7 @@ from pgpc.models import DAFormerHead, ModelConfig, build_model, check_model
 from tests.helpers.networks import build
 
 
+@pytest.mark.slow
 def test_parameters_of_the_papers_network():
     with torch.device("meta"):
         model = build_model(ModelConfig())

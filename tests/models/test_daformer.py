@@ -26,6 +26,7 @@ def network(golden, tmp_path):
     return model.eval()
 
 
+@pytest.mark.slow
 def test_golden_features_and_logits(network, golden):
     images = golden.images("daformer_b0", (2, 3, 128, 256))
     with torch.no_grad():

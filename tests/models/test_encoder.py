@@ -8,6 +8,7 @@ from pgpc.models import Segmenter
 from tests.helpers.networks import build, random_images
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "channels"),
     [

@@ -29,6 +29,7 @@ def _network(architecture: str = "daformer") -> tuple[Segmenter, Config]:
     return model, config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", list(_ARCHITECTURES))
 def test_weights_come_back_with_their_network(architecture, tmp_path):
     model, config = _network(architecture)

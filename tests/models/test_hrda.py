@@ -35,6 +35,7 @@ def network(golden) -> HRDA:
     return model.eval()
 
 
+@pytest.mark.slow
 def test_golden_features_and_logits(network, golden):
     images = golden.images("hrda_b0", (1, 3, 128, 128))
     with torch.no_grad():
@@ -158,6 +159,7 @@ def test_sliding_equals_one_crop_after_the_other(size, side):
         torch.testing.assert_close(model(images), logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corners", "size", "num"),
     [

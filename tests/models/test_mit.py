@@ -12,12 +12,14 @@ def _count(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+@pytest.mark.slow
 def test_parameters_of_b5():
     with torch.device("meta"):
         encoder = timm.create_model("mit_b5", features_only=True)
     assert _count(encoder) == 81_443_008
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "millions"),
     [("mit_b0", 3.32), ("mit_b1", 13.15), ("mit_b2", 24.20), ("mit_b3", 44.07), ("mit_b4", 60.84)],

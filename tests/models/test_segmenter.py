@@ -48,6 +48,7 @@ def test_names_that_optimizer_groups_and_checkpoints_rely_on():
     assert "decode_head.fuse_layer.aspp_modules.1.depthwise_conv.bn.weight" in names
 
 
+@pytest.mark.slow
 def test_dropout_and_drop_path_act_in_train_mode_only():
     images = random_images(64, 64)
 

@@ -21,6 +21,7 @@ def test_what_is_an_address() -> None:
     assert storage.join("/data", "b") == Path("/data/b")
 
 
+@pytest.mark.slow
 def test_files_go_up_and_come_down(s3: str, tmp_path: Path) -> None:
     file = tmp_path / "a bä.bin"
     file.write_bytes(os.urandom(11 * 2**20))  # more than one part

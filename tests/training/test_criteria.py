@@ -57,6 +57,7 @@ def criteria(metrics):
     return {name for name in metrics if name.startswith(CRITERIA_PREFIX)}
 
 
+@pytest.mark.slow
 @RUNS
 def test_a_run_learns_the_same_with_criteria_and_without(tiny, tmp_path, preset, changes):
     results = []
@@ -72,6 +73,7 @@ def test_a_run_learns_the_same_with_criteria_and_without(tiny, tmp_path, preset,
     assert all(measured[name] == plain[name] for name in plain.keys() - changing)
 
 
+@pytest.mark.slow
 def test_a_target_without_labels_is_measured_at_every_evaluation(tiny, tmp_path, caplog):
     """Also by a run that does not train on it: which has no teacher."""
     config = tiny("streets/source-only", {"data.eval_split": "none", "data.holdout": 2})
@@ -91,6 +93,7 @@ def test_a_target_without_labels_is_measured_at_every_evaluation(tiny, tmp_path,
     assert len(lines) == 2 and lines[0].startswith("iteration 2/4  source_mIoU ")
 
 
+@pytest.mark.slow
 def test_a_share_of_the_scored_images_is_only_reported(tiny, tmp_path):
     config = tiny(changes={"evaluation.report_share": 0.5, "training.iterations": 2})
     metrics = pgpc.train(config, out=tmp_path).metrics
@@ -133,6 +136,7 @@ def sources(tiny, tmp_path_factory):
     return {name: str(root / name) for name in ("clean", "poisoned")}
 
 
+@pytest.mark.slow
 @RUNS
 def test_labels_that_are_held_out_take_no_part_in_training(tiny, tmp_path, sources, preset, changes):
     """Neither in sampling, rare classes, banks nor prototypes: noise in their place changes nothing but the score."""
@@ -154,6 +158,7 @@ def test_a_holdout_of_all_images_is_refused_before_anything_is_trained(tiny, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_trunk_from_before_there_were_criteria_is_still_forked(tiny, tmp_path):
     """Its reports have none, those after the fork do; a key that acts on the training is taken for its default."""
     changes = {"contrast.start": 3, "training.eval_interval": 1}
@@ -175,6 +180,7 @@ def test_a_trunk_from_before_there_were_criteria_is_still_forked(tiny, tmp_path)
             pgpc.train(tiny(changes={**changes, **other}), out=tmp_path / "b", begin=ForkTrunk(tmp_path / "trunk"))
 
 
+@pytest.mark.slow
 def test_a_forked_runs_curves_have_the_trunks_criteria(tiny, tmp_path):
     config = tiny(changes={"contrast.start": 3, "training.eval_interval": 1})
     pgpc.train(config, out=tmp_path / "trunk", until=2)

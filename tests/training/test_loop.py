@@ -169,6 +169,7 @@ def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+@pytest.mark.slow
 def test_labels_of_the_targets_train_split_play_no_part(tmp_path, tiny, monkeypatch):
     """Reading one is made an error; a run with it ends as ever."""
     from pgpc.data.shards.reader import Shards

@@ -89,6 +89,7 @@ def test_a_child_may_differ_in_every_adjustable_setting_and_then_learns_otherwis
     assert differing(tmp_path / "again" / "6", tmp_path / "6") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["contrast.bank_size", "contrast.start", "optimizer.lr", "seed"])
 def test_other_settings_are_refused(parent, tmp_path, key):
     config, folder = parent

@@ -162,6 +162,7 @@ with distributed.process_group(torch.device("cpu")):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_forked_equal_two_alone(trained, tmp_path):
     configs = {
         "other": to_dict(pgpc.override(trained[0], {"contrast.dim": 4})),
@@ -182,6 +183,7 @@ def test_two_processes_forked_equal_two_alone(trained, tmp_path):
         pgpc.train(trained[0], out=tmp_path, begin=ForkTrunk(tmp_path / "trunk"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_trunk_goes_on(trained, tmp_path):
     config, folder = trained
     for name in ("config.json", trunk.FILE):
@@ -203,6 +205,7 @@ def test_an_interrupted_trunk_goes_on(trained, tmp_path):
     assert trunk.read_record(tmp_path) == again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["streets/proca+pgpc", "streets/source-only+pgpc"])
 def test_other_bases(preset, tmp_path, tiny):
     """Where the contrast changes the step before it starts, the reference has another address."""

@@ -78,6 +78,7 @@ def test_learning_rate_by_hand(make):
     assert learning_rate(8) == pytest.approx(1e-3 * (1 / 3) ** 0.9)
 
 
+@pytest.mark.slow
 def test_the_heads_learn_faster(make):
     state, *_ = run(make(), 1)
     assert [group["lr"] for group in state.optimizer.param_groups] == pytest.approx([1e-3, 1e-3, 1e-2])
@@ -97,6 +98,7 @@ def test_each_stage_has_its_losses(make, base):
     assert all(value.isfinite().all() for log in logs for value in log.values())
 
 
+@pytest.mark.slow
 def test_prototypes_of_the_whole_source_by_hand(make):
     config = make()
     state, domains, *_ = run(config, 3)
@@ -126,6 +128,7 @@ def test_prototypes_of_the_whole_source_by_hand(make):
     assert torch.equal(state.base.outputs.counts, state.base.features.counts)  # both are at stride 8
 
 
+@pytest.mark.slow
 def test_prototypes_take_in_the_steps_of_adapt_and_no_others(make):
     state, domains, batches = start(make())
     pixels = []
@@ -195,6 +198,7 @@ def test_the_projection_head_is_left_alone_outside_the_contrast(make):
     assert moved == [False] * 4 + [True] * 2 + [False] * 3
 
 
+@pytest.mark.slow
 def test_the_teacher_of_adapt_begins_as_a_copy(make):
     """At the first step of "adapt" it is the student that "source" ended with, not an average since the run's start."""
     state, domains, batches, _ = run(make("streets/proca+pgpc"), 3)

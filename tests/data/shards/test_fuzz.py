@@ -54,6 +54,7 @@ def rows(folder: Path) -> Iterator[object]:
                 decode_label(shards.label_bytes(row))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(FILES),

@@ -111,6 +111,7 @@ def test_every_class_appears_with_a_long_tail() -> None:
         assert 0 < pixels[IGNORE_INDEX] < 0.08, split
 
 
+@pytest.mark.slow
 def test_domains_agree_in_classes_and_differ_in_looks() -> None:
     statistics = _default_statistics()
     ratio = statistics["source"][0][: len(CLASSES)] / statistics["train"][0][: len(CLASSES)]

@@ -33,6 +33,7 @@ def _is_private(module: str) -> bool:
     return module.startswith("ray.") and (any(part.startswith("_") for part in module.split(".")) or ".v2." in module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(SWEEPS.rglob("*.py")), ids=lambda path: str(path.relative_to(SWEEPS)))
 def test_nobody_else_imports_private_parts_of_ray(path: Path) -> None:
     found = set()

@@ -124,6 +124,7 @@ def test_nothing_is_trained_after_a_stop(sweep: Sweep) -> None:
     assert give(sweep, unwanted, stopped=True) == []
 
 
+@pytest.mark.slow
 def test_a_trunk_that_fails_is_left_to_the_trials(sweep: Sweep, tmp_path: Path) -> None:
     object.__setattr__(sweep, "config", pgpc.override(sweep.config, {"optimizer.lr": 1e30}))
     said = give(sweep)

@@ -54,6 +54,7 @@ def test_the_mean_rank_chooses_too() -> None:
     assert oracle.chosen == "0004"
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_resampled_trials() -> None:
     numbers = np.random.default_rng(5)
     truth = numbers.normal(30, 2, 12)

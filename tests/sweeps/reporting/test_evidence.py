@@ -84,6 +84,7 @@ def test_without_criteria_nothing_is_said_of_them(three: Path, write: Write) -> 
     assert 'id="selection"' not in write(three).source and not (three / "selection.parquet").exists()
 
 
+@pytest.mark.slow
 def test_criteria_have_a_table_and_a_chart(three: Path) -> None:
     found = with_criteria(three)
     table = evidence.selection(found)

@@ -44,6 +44,7 @@ def test_a_folder_that_is_no_sweep_is_a_users_error(tmp_path: Path, capsys: pyte
     assert error.startswith("report.py: error: ") and "must be the folder of a sweep" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ["results", "reporting"])
 def test_results_and_reports_load_neither_ray_nor_torch(room: str) -> None:
     modules = [name for name in MODULES if name.startswith(f"sweeps.{room}") and not name.endswith("pictures")]

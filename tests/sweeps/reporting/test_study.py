@@ -17,6 +17,7 @@ from sweeps.reporting.study import Importances, importances
 from tests.helpers.reports import COMPLETE, PRUNED, Make, Write
 
 
+@pytest.mark.slow
 def test_importances_are_those_of_optuna_from_ten_complete_trials_on(make: Make, write: Write) -> None:
     trials = [(COMPLETE, {0: [1, 30.0 + k % 3]}, "") for k in range(8)]
     trials = [*trials, (PRUNED, {0: [9, 15]}, ""), (COMPLETE, {0: [1, 30.0]}, ""), (COMPLETE, {0: [1, 39.0]}, "")]

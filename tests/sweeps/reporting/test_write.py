@@ -41,6 +41,7 @@ def test_a_moved_sweep_has_the_same_report(make: Make, write: Write) -> None:
     assert write(moved).page.tables == before
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_says_so_and_the_last_one_is_kept(make: Make) -> None:
     folder, said = make(TYPICAL), list[str]()
     attempt(folder, said.append, images=0)

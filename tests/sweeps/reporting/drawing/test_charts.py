@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from sweeps.reporting.data import read
 from sweeps.reporting.drawing import charts
@@ -42,6 +43,7 @@ def test_charts_of_several_objectives(with_front: Path) -> None:
     assert charts.parallel(report, 900).count('class="trial"') == 3
 
 
+@pytest.mark.slow
 def test_brackets_and_children_are_shown(make: Make, write: Write) -> None:
     page = write(make(TYPICAL, {0: [10, 20, 29, 30]}, brackets=2)).page
     for title in ("rung at iteration 50 of bracket 1", "rung at iteration 75 of brackets 1 to 2", "asha in 2 brackets"):

@@ -50,6 +50,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     found.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_in_a_browser(typical: Path, write: Write, browser: Browser, width: int) -> None:
     write(typical)

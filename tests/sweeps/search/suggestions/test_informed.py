@@ -141,6 +141,7 @@ def diverging(name: str, num_trials: int, told: bool) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes"])
 def test_samplers_keep_away_from_where_trainings_diverge(name: str) -> None:
     missing = [p for p in find_sampler(name).packages if importlib.util.find_spec(p) is None]
@@ -164,6 +165,7 @@ def test_the_study_keeps_a_diverged_trial_as_failed() -> None:
     assert states(study.trials) == [FAIL, COMPLETE] * 6
 
 
+@pytest.mark.slow
 def test_conditions_and_diverged_trials_go_together() -> None:
     """A sampler that models parameters together must not stumble over a diverged trial that lacks one of them."""
     for name in ("tpe", "gp"):
