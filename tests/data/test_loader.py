@@ -341,6 +341,7 @@ def test_images_of_another_size_than_their_row_says(
         next(training_batches(_config(**{"data.loader_workers": workers}), source, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_errors_name_the_sample(source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Shards.image_bytes

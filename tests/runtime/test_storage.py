@@ -50,6 +50,7 @@ def test_what_is_not_there(s3: str, tmp_path: Path) -> None:
         storage.read("s3://")
 
 
+@pytest.mark.slow
 def test_nobody_answers(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     began = time.monotonic()

@@ -63,6 +63,7 @@ def test_run_resume_and_read(stub: None, tmp_path: Path, capsys: pytest.CaptureF
     assert len(json.loads((tmp_path / "mine" / "sweep.json").read_text())["runs"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_sweep_is_confirmed_with_fresh_seeds(stub: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = {"storage": str(tmp_path), "workers": 1, "scheduler": "none", "share_trunk": False, "set": STUB}

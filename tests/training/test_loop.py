@@ -124,6 +124,7 @@ def test_saved_between_two_reports_and_resumed_equals_uninterrupted_bit_for_bit(
     assert [{**m, **timed} for m, _ in resumed] == [{**m, **timed} for m, _ in whole]
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_does_nothing_but_report_again(whole, tmp_path):
     config, folder, reports, _ = whole
     (tmp_path / "checkpoint.pt").write_bytes((folder / "4.pt").read_bytes())

@@ -100,6 +100,7 @@ def test_other_settings_are_refused(parent, tmp_path, key):
         pgpc.train(pgpc.override(config, {"contrast.r": 2}), out=tmp_path, begin=Resume(folder / "2"))
 
 
+@pytest.mark.slow
 def test_the_last_report_of_a_checkpoint_is_read_without_the_rest(parent, tmp_path):
     assert read_metrics(parent[1] / "4") == read_checkpoint(parent[1] / "4")["metrics"]
     with pytest.raises(FileNotFoundError):

@@ -90,6 +90,7 @@ def test_keys_with_the_same_last_part_keep_their_first(tmp_path, material):
     assert hyperparameters(tmp_path)[0] == {"warmup", "start", "contrast.enabled", "adaptation.enabled"}
 
 
+@pytest.mark.slow
 def test_success_is_noted_at_the_end(tmp_path, tiny):
     class Stop(Exception):
         pass

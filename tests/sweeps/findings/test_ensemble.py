@@ -117,6 +117,7 @@ def values(rows: list[Row]) -> dict[str, float | None]:
     return {row.label: row.metrics.get("criteria/ensemble") for row in rows}
 
 
+@pytest.mark.slow
 def test_the_trials_of_a_search_are_scored_as_plainly_and_the_base_is_none_of_them(own: Sweep) -> None:
     said: list[str] = []
     before = rows_of(own)
