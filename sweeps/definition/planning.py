@@ -15,8 +15,10 @@ from pgpc.config import Config
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
+from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.paper_tables import BASES
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from sweeps.definition.space import DEFAULT_SPACE, Conditions, Space, conditions, read_space, search_space
 from sweeps.definition.sweep import TABLE_ROW, Sweep, absolute, configs_of_tables
@@ -36,6 +38,13 @@ def new_sweep(options: SweepOptions) -> Sweep:
     options = replace(options, seed=config.seed, select_by=_settled_selection(options.select_by, config))
     folder = _new_folder(options)
     configs = configs_of_tables(options, config)
+    timed = paper_tables.INFERENCE in {table.metric for table in paper_tables.select(options.table or (), BASES)}
+    check(
+        not timed or config.data.eval_split is not None,
+        "data.eval_split must name a labeled split for the table of speeds, which are those of segmenting it",
+        None,
+        "Name one with --set data.eval_split=NAME, or leave the table out.",
+    )
     if configs:
         space: Space = {TABLE_ROW: CategoricalDistribution(list(configs))}
         options = replace(options, trials=options.trials or DEFAULT_TRIALS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from sweeps.common.names import Status
@@ -18,15 +17,13 @@ def run_scores(rows: Iterable[Row], selection: Selection) -> dict[str, float]:
         selection: What trials are chosen by. Of a single metric a run that has not come to its end has the score of its
             last report. A mean rank is taken among the complete runs of the same seed, the base's among them.
     """
-    runs = {row.label: row for row in rows}
+    runs = {row.label: row for row in rows}.values()
     if not selection.is_rank:
-        found = {label: row.metric(selection.metrics[0]) for label, row in runs.items()}
-        return {label: value for label, value in found.items() if value is not None and not math.isnan(value)}
+        return selection.scores({row.label: _report(row, selection) for row in runs})
     scores: dict[str, float] = {}
-    complete = [row for row in runs.values() if row.status == Status.COMPLETE]
+    complete = [row for row in runs if row.status == Status.COMPLETE]
     for seed in {row.seed for row in complete}:
-        reports = {row.label: _report(row, selection) for row in complete if row.seed == seed}
-        scores |= selection.scores(reports)
+        scores |= selection.scores({row.label: _report(row, selection) for row in complete if row.seed == seed})
     return scores
 
 

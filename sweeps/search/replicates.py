@@ -125,12 +125,6 @@ def curves(trial: FrozenTrial) -> dict[int, dict[str, float]]:
     return {**{i: {METRIC: value} for i, value in before.items() if i < first}, **found}
 
 
-def curve(trial: FrozenTrial) -> dict[int, float]:
-    """Return mIoU by iteration, as far as a study holds it of the first seed."""
-    scores = {iteration: report.get(METRIC, math.nan) for iteration, report in curves(trial).items()}
-    return {iteration: score for iteration, score in scores.items() if not math.isnan(score)}
-
-
 def is_evaluation(report: Mapping[str, float]) -> bool:
     """Return whether a report is that of an evaluation, and not of a checkpoint between two."""
     return any(_is_judged(name) for name in report)

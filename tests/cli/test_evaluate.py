@@ -2,10 +2,6 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,6 +15,7 @@ from pgpc.data.loader import read_label
 from pgpc.data.shards.manifest import MANIFEST
 from pgpc.evaluation.segmentation import predict
 from tests.helpers.cli import fails
+from tests.helpers.processes import pgpc_on
 from tests.helpers.runs import untrained_run
 
 
@@ -207,20 +204,6 @@ def test_several_processes_score_as_one(run, shards, capsys):
     finally:
         torch.set_num_threads(threads)
     alone = capsys.readouterr().out
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", "-m", "pgpc"]
-    process = subprocess.Popen(
-        [sys.executable, *launcher, *call],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    try:
-        out, errors = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:  # the processes wait for one another for ever
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert process.returncode == 0, errors[-3000:]
+    out = pgpc_on(3, call)
     assert json.loads(alone)["images"] == 2
     assert out == alone

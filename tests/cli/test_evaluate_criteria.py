@@ -1,10 +1,6 @@
 """``pgpc evaluate --criteria``: on a labeled target, on one without labels, by several processes."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,6 +14,7 @@ from pgpc.evaluation.loaded_model import load_model
 from pgpc.evaluation.names import ONLINE_CRITERIA
 from tests.helpers.bare_target import pack_bare_target
 from tests.helpers.cli import fails
+from tests.helpers.processes import pgpc_on
 from tests.helpers.runs import untrained_run, vary_scores
 
 
@@ -132,21 +129,7 @@ def test_several_processes_measure_as_one(run, capsys):
     finally:
         torch.set_num_threads(threads)
     alone = json.loads(capsys.readouterr().out)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgpc"]
-    process = subprocess.Popen(
-        [sys.executable, *launcher, *call],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )
-    try:
-        out, errors = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:  # the processes wait for one another for ever
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert process.returncode == 0, errors[-3000:]
+    out = pgpc_on(2, call)
     together = json.loads(out)
     exact = {"source_mIoU", "teacher_agreement", "augmentation_agreement", "mixval"}  # counts
     for name in ONLINE_CRITERIA:

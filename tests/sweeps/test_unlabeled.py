@@ -59,11 +59,13 @@ def test_a_sweep_without_labels_chooses_by_criteria(
             "adaptation.enabled must be true with --select-by rank:snd,teacher_agreement",
         ),
         ({"select_by": "snd", "set": {"evaluation.criteria_images": 0}}, "criteria_images must be at least 1"),
+        ({"table": (5,)}, "data.eval_split must name a labeled split for the table of speeds"),
         ({"select_by": "luck"}, "--select-by must be one of mIoU, source_mIoU"),
     ],
 )
 def test_what_cannot_be_chosen_by_is_refused_at_once(given: dict[str, Any], message: str, tmp_path: Path) -> None:
     settings = {"data.eval_split": "none", **given.get("set", {})}
+    searched = {} if "table" in given else {"range": {"optimizer.lr": "1e-4:1e-3"}}
     with pytest.raises(ValueError, match=message):
-        sweeps.run(**{**given, "storage": tmp_path, "set": settings, "range": {"optimizer.lr": "1e-4:1e-3"}})
+        sweeps.run(**{**searched, **given, "storage": tmp_path, "set": settings})
     assert not list(tmp_path.iterdir())

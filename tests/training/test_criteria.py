@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -23,6 +22,7 @@ from pgpc.evaluation.scoring import evaluate
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.training import Callbacks, ForkTrunk
 from pgpc.training.trunk import FILE
+from tests.helpers.states import equal
 
 PROCA = {
     "model.encoder": "test_resnet",
@@ -41,16 +41,6 @@ RUNS = pytest.mark.parametrize(
 def learned(folder):
     saved = read_checkpoint(folder)
     return {name: saved[name] for name in ("step", "student", "teacher", "contrast", "base", "optimizer")}
-
-
-def equal(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
 
 
 def criteria(metrics):

@@ -16,6 +16,7 @@ from pgpc.config import flatten, from_dict
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime import distributed
 from pgpc.training import Callbacks, Resume
+from tests.helpers.states import equal
 
 
 class Stop(Exception):
@@ -34,16 +35,6 @@ def keep_checkpoints(folder, *, stop_at=None):
             raise Stop
 
     return on_report, reports
-
-
-def equal(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
 
 
 def learned(path):

@@ -13,6 +13,7 @@ from pgpc.data import transforms
 from pgpc.data.image_files import decode_image, decode_label
 from pgpc.models.student import ForwardRequest
 from pgpc.training import Callbacks, Resume
+from tests.helpers.states import equal
 from tests.helpers.training import new_state, open_pair, prepare, train_step, training_batches
 
 # Three iterations of each stage; with the contrast, the memory fills in the first of "adapt".
@@ -251,16 +252,6 @@ def keep(folder, stop_at=None):
             raise Stop
 
     return on_report
-
-
-def equal(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
 
 
 @pytest.mark.slow

@@ -433,7 +433,7 @@ def test_trial_of_several_objectives_has_a_value_for_each_and_keeps_its_curve() 
     searcher.on_trial_complete("a", {})
     (trial,) = bench.study.get_trials(states=(TrialState.COMPLETE,))
     assert (trial.values, trial.intermediate_values) == ([30.0, 10.0], {})
-    assert replicates.curve(trial) == {50: 20.0, 100: 30.0}
+    assert {i: report["mIoU"] for i, report in replicates.curves(trial).items()} == {50: 20.0, 100: 30.0}
     assert bench.reference.trials[0].values == [10.0, 5.0]
 
 
