@@ -1,19 +1,71 @@
-"""The wording that every error about a value has: the rule, the value received, the remedy."""
+"""The wording of errors about values: the rule, the value received, and the remedy; one at a time, or all at once."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+
+_noted: ContextVar[list[ValueError] | None] = ContextVar("noted", default=None)
+"""What :func:`all_at_once` has noted so far; None outside of it."""
+
 
 def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
-    """Raise an error about a value unless a condition holds.
+    """Raise an error about a value unless a condition holds; within :func:`all_at_once` it is noted.
 
     Args:
-        condition: The outcome of the test of the value.
-        rule: The rule that the value must keep, as "x must be .."; the message continues with the value.
-        value: The value that was received.
-        remedy: A sentence on what to do, where the rule does not say it already.
+        condition: The condition.
+        rule: What must hold of the value, with its name: "x must be positive".
+        value: The value.
+        remedy: A sentence that says what to do, where the rule does not say it already.
 
     Raises:
-        ValueError: If `condition` is False.
+        ValueError: The condition does not hold.
     """
     if not condition:
-        raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
+        with noted():
+            raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
+
+
+@contextlib.contextmanager
+def all_at_once() -> Iterator[None]:
+    """Note what checks within find wrong, and raise one error at the end that lists it all; also a decorator.
+
+    What follows a check that has failed is still run, and must not rely on it. Within another one it does nothing.
+
+    Raises:
+        ValueError: Something was wrong. One error is raised as it was; several are of their type, if they share it.
+    """
+    if _noted.get() is not None:
+        yield
+        return
+    errors: list[ValueError] = []
+    token = _noted.set(errors)
+    try:
+        with noted():
+            yield
+    finally:
+        _noted.reset(token)
+    if errors:
+        raise _together(errors)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Note the error of a step within :func:`all_at_once`, so that the steps behind it are taken, too."""
+    try:
+        yield
+    except ValueError as error:
+        errors = _noted.get()
+        if errors is None:
+            raise
+        errors.append(error)
+
+
+def _together(errors: Sequence[ValueError]) -> ValueError:
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    if len(texts) == 1:
+        return errors[0]
+    kinds = {type(error) for error in errors}
+    kind = kinds.pop() if len(kinds) == 1 else ValueError
+    return kind("\n".join([f"{len(texts)} things are wrong:", *(f"- {text}" for text in texts)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check, noted
 
 
 def test_a_value_that_keeps_the_rule_passes() -> None:
@@ -19,3 +19,36 @@ def test_rule_value_and_remedy_stand_in_this_order(remedy: str, message: str) ->
     with pytest.raises(ValueError) as error:
         check(False, "x must be a name", "a b", remedy)
     assert str(error.value) == message
+
+
+def test_all_that_is_wrong_is_told_at_once_and_each_thing_once() -> None:
+    with pytest.raises(ValueError) as error, all_at_once():
+        check(False, "x must be 1", 2)
+        with all_at_once():  # nothing by itself within another
+            check(False, "y must be 1", 3, "Set it.")
+        check(False, "x must be 1", 2)
+        with noted():
+            raise ValueError("z is unknown.")
+    assert str(error.value).splitlines() == [
+        "3 things are wrong:",
+        "- x must be 1, but got 2.",
+        "- y must be 1, but got 3. Set it.",
+        "- z is unknown.",
+    ]
+    with pytest.raises(ValueError, match=r"^x must be 1, but got 2\.$"):  # and nothing is left behind
+        check(False, "x must be 1", 2)
+
+
+class _Unknown(ValueError):
+    pass
+
+
+def test_errors_of_one_type_are_one_error_of_that_type() -> None:
+    with pytest.raises(_Unknown, match="2 things"), all_at_once():
+        for name in "ab":
+            with noted():
+                raise _Unknown(name)
+    with pytest.raises(_Unknown, match="^a$"), all_at_once():
+        raise _Unknown("a")
+    with pytest.raises(OSError, match="disk"), all_at_once():  # another error is not one of a value
+        raise OSError("disk")
