@@ -12,6 +12,7 @@ from pgpc.bases import make_base
 from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_pair
 from pgpc.models import check_model
+from pgpc.runtime.checks import all_at_once, check, noted
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.words import count, listed
@@ -73,9 +74,14 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     sweep = _described_sweep(given)
     options = sweep.options
     check_package(options.log_to)
-    _check_configs(sweep)
+    with all_at_once():
+        _check_configs(sweep)
+        with noted():
+            _check_scheduler(sweep)
+        for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
+            with noted():
+                check_pair(data, share)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
-    _check_scheduler(sweep)
     if options.population is not None:
         num_enqueued = len(enqueued) + len(sweep.known)
         check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
@@ -85,8 +91,6 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     stack.enter_context(own_folder(sweep.folder))
     if given.get("resume") is not None:
         check_study(sweep.folder)
-    for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
-        check_pair(data, share)
     tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
@@ -107,7 +111,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         workers=workers,
         concurrency=concurrency,
         points=agenda.points,
-        notes=[*notes, *agenda.notes],
+        notes=[*sweep.notes, *notes, *agenda.notes],
         tracker=tracker,
     )
 
@@ -163,14 +167,18 @@ def _confirmation(given: Mapping[str, Any]) -> Sweep:
 def _check_configs(sweep: Sweep) -> None:
     """Check that every config of the sweep can be trained by its workers."""
     for config in sweep.configs:
-        if config.training.batch_size % sweep.options.workers:
-            raise ValueError(
-                f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
-                f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
-            )
-        make_base(config)
-        check_model(config.model)
-        check_feature_distance(config)
+        check(
+            config.training.batch_size % sweep.options.workers == 0,
+            f"training.batch_size ({config.training.batch_size}) must be divisible by --workers",
+            sweep.options.workers,
+            "Change --workers or --set training.batch_size=...",
+        )
+        with noted():
+            make_base(config)
+        with noted():
+            check_model(config.model)
+        with noted():
+            check_feature_distance(config)
     check_sampler(sweep.options)
 
 
@@ -178,7 +186,7 @@ def describe(setup: Setup) -> str:
     """Return what the sweep is going to do, and where, in a few lines."""
     sweep, options = setup.sweep, setup.sweep.options
     if sweep.is_search:
-        what = f"a search of {count(sweep.num_trials, 'trial')} around the preset {options.preset}"
+        what = f"a search of {count(sweep.num_trials, 'trial')} around {options.start}"
         how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}{_places(sweep)}"
         if len(sweep.objectives) > 1:
             how += f", objectives {listed(sweep.objectives)}"
@@ -187,7 +195,7 @@ def describe(setup: Setup) -> str:
         what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
         numbers = listed([str(number) for number in options.table or ()])
-        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.preset}"
+        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.start}"
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""

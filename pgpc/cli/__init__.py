@@ -7,9 +7,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
+from pgpc.cli import draw, evaluate, export, init, pack, predict, show, submit, train
 
-_COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
+_COMMANDS = (pack, init, train, evaluate, predict, submit, draw, export, show)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -27,14 +27,28 @@ def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
             raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
 
 
+class SeveralErrors(ValueError):
+    """Several things are wrong; the text lists them.
+
+    Attributes:
+        errors: One error for each.
+    """
+
+    def __init__(self, errors: Sequence[ValueError]) -> None:
+        super().__init__(_listed(errors))
+        self.errors = tuple(errors)
+
+
 @contextlib.contextmanager
 def all_at_once() -> Iterator[None]:
     """Note what checks within find wrong, and raise one error at the end that lists it all; also a decorator.
 
-    What follows a check that has failed is still run, and must not rely on it. Within another one it does nothing.
+    What follows a check that has failed is still run, and must not rely on it; steps that do stand in a :func:`noted`.
+    Directly within another one it does nothing.
 
     Raises:
-        ValueError: Something was wrong. One error is raised as it was; several are of their type, if they share it.
+        ValueError: Something was wrong. One error is raised as it was; several are a :class:`SeveralErrors`, or one of
+            their type, if they share another than ``ValueError``.
     """
     if _noted.get() is not None:
         yield
@@ -42,8 +56,9 @@ def all_at_once() -> Iterator[None]:
     errors: list[ValueError] = []
     token = _noted.set(errors)
     try:
-        with noted():
-            yield
+        yield
+    except ValueError as error:
+        errors += error.errors if isinstance(error, SeveralErrors) else [error]
     finally:
         _noted.reset(token)
     if errors:
@@ -52,20 +67,31 @@ def all_at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
-    """Note the error of a step within :func:`all_at_once`, so that the steps behind it are taken, too."""
+    """Note the error of a step within :func:`all_at_once`, so that the steps behind it are taken, too.
+
+    Within the step itself a check raises its error.
+    """
+    errors = _noted.get()
+    if errors is None:
+        yield
+        return
+    token = _noted.set(None)
     try:
         yield
     except ValueError as error:
-        errors = _noted.get()
-        if errors is None:
-            raise
-        errors.append(error)
+        errors += error.errors if isinstance(error, SeveralErrors) else [error]
+    finally:
+        _noted.reset(token)
 
 
 def _together(errors: Sequence[ValueError]) -> ValueError:
-    texts = list(dict.fromkeys(str(error) for error in errors))
-    if len(texts) == 1:
+    if len({str(error) for error in errors}) == 1:
         return errors[0]
     kinds = {type(error) for error in errors}
-    kind = kinds.pop() if len(kinds) == 1 else ValueError
-    return kind("\n".join([f"{len(texts)} things are wrong:", *(f"- {text}" for text in texts)]))
+    kind = kinds.pop()
+    return kind(_listed(errors)) if not kinds and kind is not ValueError else SeveralErrors(errors)
+
+
+def _listed(errors: Sequence[ValueError]) -> str:
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    return "\n".join([f"{len(texts)} things are wrong:", *(f"- {text}" for text in texts)])

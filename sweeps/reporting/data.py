@@ -17,6 +17,8 @@ import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.presets import preset_names
+from pgpc.recipes.lengths import ITERATIONS
+from pgpc.recipes.recipe import from_preset
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
@@ -211,12 +213,13 @@ class SweepReport:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
         workers = self.sweep.options.workers
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
-        preset_values = functools.cache(lambda name: flatten(pgpc.preset(name)))
+        # As the command makes it of the preset: with the number of iterations lengths change, too.
+        values = functools.cache(lambda name, iterations: flatten(from_preset(name, {ITERATIONS: iterations}).config))
         commands = {}
         for run in self.runs:
             config = self.config(run)
             preset = config.name if config.name in preset_names() else "streets"
-            before = preset_values(preset)
+            before = {**values(preset, config.training.iterations), ITERATIONS: pgpc.preset(preset).training.iterations}
             changed = {key: value for key, value in flatten(config).items() if value != before[key]}
             settings = [text for key, value in changed.items() for text in ("--set", f"{key}={as_flag_value(value)}")]
             command = shlex.join([*launch, "train", preset, "--out", f"runs/{run.label}", *settings])

@@ -29,11 +29,20 @@ def test_all_that_is_wrong_is_told_at_once_and_each_thing_once() -> None:
         check(False, "x must be 1", 2)
         with noted():
             raise ValueError("z is unknown.")
+        with noted(), all_at_once():  # within a step another one counts, and its errors are told as the others are
+            check(False, "v must be 1", 4)
+            check(False, "w must be 1", 5)
+        with noted():
+            check(False, "u must be 1", 6)
+            raise AssertionError("within a step a check raises")
     assert str(error.value).splitlines() == [
-        "3 things are wrong:",
+        "6 things are wrong:",
         "- x must be 1, but got 2.",
         "- y must be 1, but got 3. Set it.",
         "- z is unknown.",
+        "- v must be 1, but got 4.",
+        "- w must be 1, but got 5.",
+        "- u must be 1, but got 6.",
     ]
     with pytest.raises(ValueError, match=r"^x must be 1, but got 2\.$"):  # and nothing is left behind
         check(False, "x must be 1", 2)

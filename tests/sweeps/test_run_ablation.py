@@ -51,7 +51,7 @@ sys.stdin.read()
         (["--table", "12", "--objectives", "mIoU,seconds"], "there is no --objectives"),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--name", ".."], "--name must be a plain name"),
-        (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=FILE"),
+        (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=imagenet or a file"),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),
         (["--set", "data.source=nowhere"], "nowhere"),
