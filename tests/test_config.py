@@ -203,7 +203,7 @@ def test_a_key_out_of_its_range_is_named_by_its_dotted_key():
         info = field_of(key)
         assert info.key == key
         if info.low is not None and info.kind is int:
-            with pytest.raises(ValueError, match=rf"^{key} must "):
+            with pytest.raises(ValueError, match=rf"(?m)^(- )?{key} must "):
                 override(Config(), {key: info.low - 1})
 
 

@@ -143,7 +143,7 @@ def _download(wanted: HubFile, notice: str) -> Path:
         )
     log.info("Fetching %s of %s into %s.%s", name, _page(wanted), wanted.folder.parent, f" {notice}" if notice else "")
     try:
-        return Path(hf_hub_download(wanted.repository, name, revision=wanted.revision))
+        return Path(hf_hub_download(wanted.repository, name, revision=wanted.revision, endpoint=constants.ENDPOINT))
     except Exception as error:  # as above
         raise _unreachable(wanted._replace(name=name), _first_line(error)) from error
 

@@ -221,6 +221,8 @@ class SweepReport:
             preset = config.name if config.name in preset_names() else "streets"
             before = {**values(preset, config.training.iterations), ITERATIONS: pgpc.preset(preset).training.iterations}
             changed = {key: value for key, value in flatten(config).items() if value != before[key]}
+            if "data.source" in changed:  # where the initial weights must be said, even if they are the preset's
+                changed.setdefault("model.pretrained", config.model.pretrained)
             settings = [text for key, value in changed.items() for text in ("--set", f"{key}={as_flag_value(value)}")]
             command = shlex.join([*launch, "train", preset, "--out", f"runs/{run.label}", *settings])
             if run.parent:
