@@ -8,7 +8,11 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote
+
+import pytest
+from huggingface_hub import constants
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -46,11 +50,7 @@ class Hub:
     @property
     def downloads(self) -> list[str]:
         """The files whose contents were asked for."""
-        return [
-            path
-            for method, _, path in (r.partition(" ") for r in self.requests)
-            if method == "GET" and "/resolve/" in path
-        ]
+        return [request for request in self.requests if request.startswith("GET ") and "/resolve/" in request]
 
     def answer(self, request: BaseHTTPRequestHandler, *, body: bool) -> None:
         path = unquote(request.path.partition("?")[0])
@@ -98,6 +98,19 @@ class Hub:
         request.end_headers()
         if body and request.command != "HEAD":
             request.wfile.write(content)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
+    """Have the hub's client ask a server, and keep what it is given in a folder.
+
+    It reads both from the environment, once, before the first test.
+    """
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import constants
 
 from pgpc.models.hub import HubError, HubFile, cached, fetch
-from tests.helpers.hub import COMMIT, serve
+from tests.helpers.hub import COMMIT, serve, use
 
 
 def saved(**tensors):
@@ -29,16 +29,14 @@ REPOSITORIES = {
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+def cache(tmp_path):
     return tmp_path / "hub"
 
 
 @pytest.fixture
 def hub(cache, monkeypatch):
     with serve(REPOSITORIES) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        use(monkeypatch, hub.url, cache)
         yield hub
 
 

@@ -8,11 +8,10 @@ import logging
 import pytest
 import timm
 import torch
-from huggingface_hub import constants
 
 from pgpc.models import ModelConfig, check_model
 from pgpc.models.pretrained import is_here, weights_file
-from tests.helpers.hub import serve
+from tests.helpers.hub import serve, use
 from tests.helpers.weights import build_small, equal_entries
 
 
@@ -30,10 +29,8 @@ def hub(tmp_path, monkeypatch):
         "nvidia/mit-b0": {"pytorch_model.bin": as_file(build_small(5).encoder.state_dict())},
         "timm/resnet10t.c3_in1k": {"pytorch_model.bin": as_file(timm.create_model("resnet10t").state_dict())},
     }
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with serve(repositories) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        use(monkeypatch, hub.url, tmp_path / "hub")
         yield hub
 
 

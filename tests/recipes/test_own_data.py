@@ -22,14 +22,9 @@ def test_r_is_the_share_of_the_classes_that_it_is_in_the_paper(num_classes, r):
 def test_published_numbers_follow_from_the_sizes_of_the_published_data():
     """GTA5 at 1280 x 720, crops of 512, and for HRDA at twice that: 3000 pixels, and 0.5 or 2 times that in a crop."""
     gta5 = side(1914, 1052)
-    assert rare_class_thresholds(gta5, (1280, 720), 512) == (
-        pytest.approx(3000, rel=0.01),
-        pytest.approx(0.5, rel=0.01),
-    )
-    assert rare_class_thresholds(gta5, (2560, 1440), 1024) == (
-        pytest.approx(3000, rel=0.01),
-        pytest.approx(2, rel=0.01),
-    )
+    for box, crop, share in (((1280, 720), 512, 0.5), ((2560, 1440), 1024, 2.0)):
+        pixels, ratio = rare_class_thresholds(gta5, box, crop)
+        assert (pixels, ratio) == (pytest.approx(3000, rel=0.01), pytest.approx(share, rel=0.01))
     assert box_of(side(2048, 1024), 512) == (1024, 512)
     assert box_of(side(2048, 1024), 1024) == (2048, 1024)
 
