@@ -129,8 +129,8 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"left out {_count(len(skipped), 'image')}:")
         for image in skipped:
             print(f"  {image.problem}")
-    _print_labels(arguments, packed)
     print(f"{arguments.out} {'is up to date' if packed.up_to_date else 'is packed'}: {_summary(packed.manifest)}")
+    _print_labels(arguments, packed)
 
 
 def _lists(given: list[str]) -> dict[str, Path]:
@@ -153,13 +153,15 @@ def _print_labels(arguments: argparse.Namespace, packed: Packed) -> None:
     manifest = packed.manifest
     warnings = label_warnings(manifest)
     unused = unused_warning(packed.unused, arguments.root)
-    warnings += [] if unused is None else [unused]
+    warnings += [*packed.notes, *([] if unused is None else [unused])]
     if arguments.layout == "folder" and arguments.classes is None and any(s.labeled for s in manifest.splits.values()):
         warnings.append(
             "Without --classes labels are taken for Cityscapes' train ids: 0 road, 1 sidewalk, .., 18 bicycle, 255 "
             "ignored. For others describe your classes in a file, see pgpc pack --help."
         )
-    print("\n".join(class_table(manifest)), end="\n\n" if any(s.labeled for s in manifest.splits.values()) else "")
+    if table := class_table(manifest):
+        print("\n".join(["", *table]))
+    sys.stdout.flush()  # before the warnings, where both go to one place
     for warning in warnings:
         print(f"pgpc pack: warning: {warning}", file=sys.stderr)
 

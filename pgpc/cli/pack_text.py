@@ -101,9 +101,5 @@ def unused_warning(unused: Sequence[Path], root: Path) -> str | None:
     if not unused:
         return None
     lines = by_folder(unused, root)
-    count = (
-        "1 file that looks like a picture is"
-        if len(unused) == 1
-        else f"{len(unused)} files that look like pictures are"
-    )
-    return "\n".join([f"{count} not used:", *(f"  {line}" for line in lines)])
+    are = "1 picture is" if len(unused) == 1 else f"{len(unused)} files that look like pictures are"
+    return "\n".join([f"{are} not used:", *(f"  {line}" for line in lines)])

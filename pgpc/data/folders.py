@@ -267,7 +267,11 @@ class Layout:
                 f"Layout {self.name!r} has the splits {', '.join(self.splits)}, but got {', '.join(splits) or 'none'}."
             )
 
-    def read_label(self, file: Path) -> ReadLabel:
+    def read_label(self, file: Path) -> np.ndarray:
+        """Return the train ids ``(H, W)`` uint8 of a label file, see :meth:`read`."""
+        return self.read(file).ids
+
+    def read(self, file: Path) -> ReadLabel:
         """Read a label file.
 
         Raises:
@@ -281,15 +285,20 @@ class Layout:
                 return self._of_colors(color_codes(pixels), self.colors)
             if self.label_form is LabelForm.COLORS:
                 raise ValueError('label must be a picture of colors, since "labels" are "colors", but it is gray')
-        channel = "gray" if self._has_train_ids(file) else self.label_channel
-        return self.train_ids(decode_label(data, channel), file)
+        label = decode_label(data, "gray" if self._has_train_ids(file) else self.label_channel)
+        ids = self.train_ids(label, file)
+        rest = _most_frequent(label[ids == IGNORE_INDEX]) if self.ignores_rest else {}
+        return ReadLabel(ids, {str(value): number for value, number in rest.items()})
 
-    def train_ids(self, label: np.ndarray, file: Path) -> ReadLabel:
+    def train_ids(self, label: np.ndarray, file: Path) -> np.ndarray:
         """Translate the pixel values of a label file to train ids.
 
         Args:
             label: ``(H, W)`` uint8 or uint16 as stored in `file`.
             file: The path of the file, whose name tells raw ids from train ids.
+
+        Returns:
+            ``(H, W)`` uint8 train ids.
 
         Raises:
             ValueError: The data set does not define a pixel value.
@@ -304,8 +313,7 @@ class Layout:
                 f"label has {'train' if of_train else 'raw'} ids that layout {self.name!r} does not define: {few}"
                 + self.remedy
             )
-        rest = _most_frequent(label[ids == IGNORE_INDEX]) if self.ignores_rest else {}
-        return ReadLabel(ids, {str(value): number for value, number in rest.items()})
+        return ids
 
     def _are_colors(self, pixels: np.ndarray, colors: LabelColors) -> bool:
         """Return whether a label in RGB, which may hold either, holds colors rather than one id three times."""

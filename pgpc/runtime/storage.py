@@ -224,7 +224,7 @@ def cache_folder() -> Path:
         return (Path(base) if base else Path.home() / ".cache") / "pgpc"
     except RuntimeError as error:
         raise CacheError(
-            f"Generated and downloaded data are kept below the home of user {os.getuid()}, but there is none ({error}). "
+            f"Generated and downloaded data are kept below the home of user {os.getuid()}, who has none ({error}). "
             f"{_CACHE_REMEDY}"
         ) from error
 

@@ -113,7 +113,7 @@ def test_damage_in_the_cache_says_what_to_delete(cache: Path) -> None:
 def test_names_and_folders(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="are streets:source and streets:target, but got 'streets:val'"):
         open_shards("streets:val", DATA, "train")
-    with pytest.raises(ShardError, match="has none. Pack a data set"):
+    with pytest.raises(ShardError, match="nowhere does not exist. Name another, or pack one"):
         open_shards(str(tmp_path / "nowhere"), DATA, "train")
     open_shards("streets:source", DATA, "train")
     assert len(open_shards(str(_pair(cache) / "source"), DATA, "train")) == 3

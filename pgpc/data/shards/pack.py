@@ -35,11 +35,13 @@ class Packed(NamedTuple):
         manifest: The manifest of the shards.
         up_to_date: True where the shards were there already and nothing was done.
         unused: Files of the data set that look like pictures, and of which nothing is in the shards.
+        notes: Sentences on what the names of the files say otherwise than they are taken.
     """
 
     manifest: Manifest
     up_to_date: bool
     unused: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def pack(
@@ -97,13 +99,14 @@ def pack(
         )
     fingerprint = source.fingerprint()
     unused = source.unused()
+    packed = functools.partial(Packed, unused=unused, notes=source.notes(unused))
     if old is not None and old.fingerprint == fingerprint and (skip_bad or not old.skipped):
-        return Packed(old, up_to_date=True, unused=unused)
+        return packed(old, up_to_date=True)
     work = _Work(source, skip_bad, on_progress)
     with _writable(out), open_partial(out, PackSettings(fingerprint, skip_bad)) as partial:
         manifest = work.write(partial, fingerprint)
         partial.publish(manifest)
-    return Packed(manifest, up_to_date=False, unused=unused)
+    return packed(manifest, up_to_date=False)
 
 
 class _Work:

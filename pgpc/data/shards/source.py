@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,6 +108,32 @@ class PackSource:
                     continue
         return self.layout.unused(self.root, items)
 
+    def notes(self, unused: Sequence[Path]) -> list[str]:
+        """Return a sentence for each thing that the names of a user's own files say otherwise than they are taken.
+
+        Args:
+            unused: What :meth:`unused` has found.
+        """
+        layout = self.layout
+        notes: list[str] = []
+        if not layout.own_classes:
+            return notes
+        for split, items in self.items.items():
+            names = {item.name for item in items}
+            endings = Counter(end for name in names for end in _endings_beside(name, names))
+            for end, number in endings.items():
+                if 3 * number >= len(items):
+                    notes.append(
+                        f"{number} images of split {split!r} are named as another image and {end!r}. If they are its "
+                        f"labels, move them to {layout.label_folder}/, and say how they are named (--label-suffix)."
+                    )
+        if unused and not any(item.label for items in self.items.values() for item in items):
+            notes.append(
+                f"No image has a label. Labels are looked for in {layout.label_folder}/, in the folders that images "
+                f"have in {layout.image_folder}/. Are they among the pictures that are not used?"
+            )
+        return notes
+
     @cached_property
     def _same_names(self) -> Mapping[tuple[str, str], Sequence[Path]]:
         """The files of each split and name that several images have."""
@@ -179,7 +205,7 @@ class PackSource:
                     raise ValueError(f"its label file is missing, which split {split!r} needs")
                 return writer.Row(item.name, image, None, width, height, np.zeros(num_classes, dtype=np.int64))
             file, orientation = item.label, read_orientation(data)
-            read = self._upright(self.layout.read_label(file), (height, width), orientation)
+            read = self._upright(self.layout.read(file), (height, width), orientation)
         # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
         except Exception as error:
             return f"{self._shown(file)}: {error}"
@@ -229,6 +255,13 @@ class PackSource:
     def _shown(self, file: Path) -> str:
         """Return a file's path for messages; names of files need not be text."""
         return os.path.relpath(file, self.root).encode(errors="backslashreplace").decode()
+
+
+def _endings_beside(name: str, names: Collection[str]) -> Iterator[str]:
+    """Yield what a name has more than another of `names`, from "_", "-" or "." on."""
+    for place, letter in enumerate(name):
+        if letter in "_-." and name[:place] in names:
+            yield name[place:]
 
 
 def _read_list(file: Path) -> list[str]:
