@@ -298,7 +298,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         ) from error
     # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
-        raise PictureError(f"picture is damaged: {error or type(error).__name__}") from error
+        raise PictureError(f"picture is damaged: {str(error) or type(error).__name__}") from error
 
 
 def _orientation(image: Image.Image) -> Any:

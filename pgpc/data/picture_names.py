@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-READABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """What the name of a picture that can be read may end with, in small or capital letters."""
 
 OTHER_SUFFIXES = (

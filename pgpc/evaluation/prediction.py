@@ -231,7 +231,7 @@ def _predict(loaded: LoadedModel, picture: Picture, results: Mapping[str, Path])
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_ALL:
             raise
-        return f"{picture.origin}: {error or type(error).__name__}"
+        return f"{picture.origin}: {str(error) or type(error).__name__}"
     return None
 
 
