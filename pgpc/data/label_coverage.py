@@ -79,9 +79,11 @@ class Coverage:
         """
         self.check_labeled()
         if len(self.present) < 2:
+            others = f"none of {_listed(self.absent)}" if self.absent else "there is no other class"
             raise ShardError(
                 f"{self.what} must show at least two classes, or a network learns to say the same everywhere, but all "
-                f"labeled pixels are of {self.present[0]!r}, and none of {_listed(self.absent)}. {_REMEDY}"
+                f"labeled pixels are of {self.present[0]!r}, and {others}. {_REMEDY} To find one class, list what is "
+                "not it as a class, too, rather than ignore it."
             )
 
 

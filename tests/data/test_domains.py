@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ from pgpc.data.shards.pack import pack
 from pgpc.data.shards.verify import verify
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.runtime.storage import upload
+from tests.helpers.data_sets import pack_own_pair
 
 STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
 DATA = DataConfig(streets=STREETS)
@@ -167,22 +167,8 @@ def test_a_target_that_nothing_needs_may_be_missing(
         open_domains(data, adapts=True, measures=True)
 
 
-def _own(root: Path, *, source: int = 0, val: int = 0) -> DataConfig:
-    """An own pair of which all pixels of the source's labels, or of those of "val", have one value beside a pixel."""
-    text = {"classes": [{"name": "bg"}, {"name": "fg"}, {"name": "edge"}], "ignore": "rest"}
-    root.mkdir()
-    (root / "classes.json").write_text(json.dumps(text))
-    for side, split, value in (("source", "train", source), ("target", "train", 0), ("target", "val", val)):
-        for folder in ("images", "labels"):
-            (root / side / folder / split).mkdir(parents=True, exist_ok=True)
-        label = np.full((64, 64), value, dtype=np.uint8)
-        label[0, 0] = 1 if value == 0 else value
-        for name in "ab":
-            Image.new("RGB", (64, 64)).save(root / side / "images" / split / f"{name}.png")
-            Image.fromarray(label).save(root / side / "labels" / split / f"{name}.png")
-    for side in ("source", "target"):
-        pack("folder", root / side, root / "shards" / side, description=root / "classes.json")
-    return DataConfig(source=str(root / "shards/source"), target=str(root / "shards/target"))
+def _data(pair: Path) -> DataConfig:
+    return DataConfig(source=str(pair / "source"), target=str(pair / "target"))
 
 
 def _opens(data: DataConfig) -> list[Callable[[], Domains]]:
@@ -197,13 +183,13 @@ def test_labels_without_a_usable_pixel_are_refused(tmp_path: Path) -> None:
         ("one", {"source": 1}, "Source images .* at least two classes, .* are of 'fg', and none of bg, edge"),
         ("val", {"val": 255}, r"Scored images \(split 'val' of .*target\) must have labeled pixels"),
     ):
-        for opened in _opens(_own(tmp_path / name, **values)):
+        for opened in _opens(_data(pack_own_pair(tmp_path / name, **values))):
             with pytest.raises(ShardError, match=text):
                 opened()
 
 
 def test_labels_are_checked_by_the_manifest_before_anything_is_read(tmp_path: Path) -> None:
-    data = _own(tmp_path / "own", source=255)
+    data = _data(pack_own_pair(tmp_path / "own", source=255))
     for file in (tmp_path / "own/shards").glob("*/*.arrow"):
         file.unlink()
     with pytest.raises(ShardError, match="must have labeled pixels"):
@@ -211,7 +197,7 @@ def test_labels_are_checked_by_the_manifest_before_anything_is_read(tmp_path: Pa
 
 
 def test_the_parts_of_a_split_must_have_labeled_pixels(tmp_path: Path) -> None:
-    data = _own(tmp_path / "own")
+    data = _data(pack_own_pair(tmp_path / "own"))
     Image.fromarray(np.full((64, 64), 255, dtype=np.uint8)).save(tmp_path / "own/target/labels/val/a.png")
     description = tmp_path / "own/classes.json"
     pack("folder", tmp_path / "own/target", tmp_path / "own/shards/target", description=description)
@@ -221,7 +207,7 @@ def test_the_parts_of_a_split_must_have_labeled_pixels(tmp_path: Path) -> None:
 
 
 def test_absent_classes_are_told(tmp_path: Path) -> None:
-    pair = check_pair(_own(tmp_path / "own"))
+    pair = check_pair(_data(pack_own_pair(tmp_path / "own")))
     learned, scored = label_notes(pair)
     assert "No pixel of edge in Source images" in learned
     assert "No pixel of edge in Scored images" in scored and "over the other 2 of 3 classes" in scored
@@ -229,7 +215,7 @@ def test_absent_classes_are_told(tmp_path: Path) -> None:
 
 
 def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> None:
-    data = _own(tmp_path / "own")
+    data = _data(pack_own_pair(tmp_path / "own"))
     pair = check_pair(data)
     check_image_sizes(pair, data, 32)
     wide = dataclasses.replace(data, target_size=(1024, 32))

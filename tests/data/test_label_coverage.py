@@ -19,6 +19,8 @@ def test_labels_without_a_usable_pixel_are_refused() -> None:
     with pytest.raises(ShardError, match="at least two classes, .* pixels are of 'fg', and none of bg, edge"):
         one.check_several()
     Coverage("Source images", NAMES, (1, 5, 0)).check_several()
+    with pytest.raises(ShardError, match="and there is no other class.* To find one class, list what is not it"):
+        Coverage("Source images", ("fg",), (5,)).check_several()
 
 
 def test_absent_classes_are_told() -> None:

@@ -152,13 +152,9 @@ def test_what_was_uploaded_before_a_failure_is_not_uploaded_again(
 def test_a_user_that_the_machine_does_not_know_is_told_what_to_set(tmp_path: Path) -> None:
     """As in a container that is run with a number for a user: there is neither a name nor a home."""
     code = "from pgpc.runtime import storage\ntry: storage.cache_folder()\nexcept ValueError as error: print(error)"
-    imports = f"import os, sys; sys.path[:0] = {sys.path!r}; import pgpc.runtime.storage"
+    before = f"import os, sys; sys.path[:0] = {sys.path!r}; import pgpc.runtime.storage; os.setuid(54321)"
     shown = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import os, sys; sys.path[:0] = {sys.path!r}\nimport pgpc.runtime.storage; os.setuid(54321)\n{code}",
-        ],
+        [sys.executable, "-c", f"{before}\n{code}"],
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
