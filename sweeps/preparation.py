@@ -114,12 +114,13 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
 def check_data(sweep: Sweep) -> list[str]:
     """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
     settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
     notes: dict[str, None] = {}
     for data, evaluation, least in settings:
         domains = check_pair(data, evaluation.report_share)
         measured = domains.target if evaluation.criteria_images else None
         check_image_sizes(domains._replace(measured=measured), data, least)
-        notes |= dict.fromkeys(label_notes(domains))
+        notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
     return list(notes)
 
 

@@ -181,16 +181,24 @@ def _check_coverage(domains: Domains) -> None:
             Coverage.of_shards(role, shards).check_labeled()
 
 
-def label_notes(domains: Domains) -> list[str]:
+def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
     """Return a sentence for each thing that is decided by a class without labels: what is learned, and what is scored.
 
     Args:
         domains: The images of a run.
+        keeps_things: Whether features of things are kept near those of ImageNet (``adaptation.feature_distance_*``).
     """
     scored, reported = (
         None if shards is None else Coverage.of_shards(_SCORED, shards) for shards in (domains.scored, domains.reported)
     )
-    return coverage_notes(Coverage.of_shards(_SOURCE, domains.source), scored, reported)
+    source = Coverage.of_shards(_SOURCE, domains.source)
+    notes = coverage_notes(source, scored, reported)
+    if keeps_things and not any(source.pixels[k] for k in domains.source.classes.things):
+        notes.append(
+            f'No pixel of a class that is a thing ("thing": true) in {source.what}: the feature distance to ImageNet '
+            "(adaptation.feature_distance_weight), which is taken on these, is 0 throughout."
+        )
+    return notes
 
 
 def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) -> None:

@@ -127,7 +127,8 @@ def _open_domains(config: Config) -> Domains:
     )
     check_image_sizes(domains, data, shortest_side(config.model))
     if distributed.rank() == 0:
-        for note in label_notes(domains):
+        distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
+        for note in label_notes(domains, keeps_things=distance):
             log.warning("%s", note)
     if distributed.rank() == 0 and not config.model.pretrained and not data.source.startswith("streets:"):
         log.warning(

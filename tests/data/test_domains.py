@@ -212,6 +212,8 @@ def test_absent_classes_are_told(tmp_path: Path) -> None:
     assert "No pixel of edge in Source images" in learned
     assert "No pixel of edge in Scored images" in scored and "over the other 2 of 3 classes" in scored
     assert label_notes(pair._replace(scored=None)) == [learned]
+    *_, distance = label_notes(pair, keeps_things=True)
+    assert "feature distance to ImageNet" in distance
 
 
 def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> None:
