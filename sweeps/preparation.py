@@ -10,8 +10,8 @@ from typing import Any
 
 from pgpc.bases import make_base
 from pgpc.bases.state import check_feature_distance
-from pgpc.data.domains import check_pair
-from pgpc.models import check_model
+from pgpc.data.domains import check_image_sizes, check_pair, label_notes
+from pgpc.models import check_model, shortest_side
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.words import count, listed
@@ -85,8 +85,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     stack.enter_context(own_folder(sweep.folder))
     if given.get("resume") is not None:
         check_study(sweep.folder)
-    for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
-        check_pair(data, share)
+    notes = check_data(sweep)
     tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
@@ -95,7 +94,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     slots = resources.trial_slots(nodes, workers)
     if (options.concurrency or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
-    notes = _reopen(sweep) if given.get("resume") is not None else []
+    notes += _reopen(sweep) if given.get("resume") is not None else []
     begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
     agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
     if sweep.is_search:
@@ -110,6 +109,19 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         notes=[*notes, *agenda.notes],
         tracker=tracker,
     )
+
+
+def check_data(sweep: Sweep) -> list[str]:
+    """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
+    settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
+    notes: dict[str, None] = {}
+    for data, evaluation, least in settings:
+        domains = check_pair(data, evaluation.report_share)
+        measured = domains.target if evaluation.criteria_images else None
+        check_image_sizes(domains._replace(measured=measured), data, least)
+        notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
+    return list(notes)
 
 
 def _check_scheduler(sweep: Sweep) -> None:

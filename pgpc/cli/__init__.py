@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 
 from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
+from pgpc.runtime.checks import PartlyFailed
 
 _COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command; errors that a user can mend end with status 2 and one line."""
+    """Run one command; errors that a user can mend end with one message and status 2, or 1 where part was done."""
     parser = argparse.ArgumentParser(
         prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
     )
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if type(error) is RuntimeError:
             raise
         print(f"pgpc {arguments.command}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, PartlyFailed) else 2)
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)
         sys.exit(130)

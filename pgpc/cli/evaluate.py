@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> Shards | None:
     """Open the labeled split; None where only criteria are to be measured, since there is none."""
     from pgpc.data.domains import open_shards
+    from pgpc.data.label_coverage import Coverage
     from pgpc.data.shards.manifest import ShardError
     from pgpc.runtime import distributed
 
@@ -105,6 +106,7 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
         if split is not None:
             scored = open_shards(where, config.data, split)
             scored.check_labeled()
+            Coverage.of_shards("Scored images", scored).check_labeled()
     except ShardError as error:
         if arguments.split or not arguments.criteria:
             raise

@@ -68,7 +68,8 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
         (name, _percent(iou), _percent(figures["accuracy"][name]), _percent(100 * pixels / total if total else None))
         for (name, iou), pixels in zip(figures["IoU"].items(), figures["pixels"].values(), strict=True)
     ]
-    names = {"mIoU": f"mIoU ({len(rows)})"}
+    scored = sum(iou is not None for iou in figures["IoU"].values())
+    names = {"mIoU": f"mIoU ({len(rows)})" if scored == len(rows) else f"mIoU ({scored} of {len(rows)})"}
     means = [(names.get(name, name), _percent(mean)) for name, mean in _means(figures).items()]
     column = max(len(row[0]) for row in [*rows, *means])
     lines = [

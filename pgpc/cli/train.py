@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
+    from pgpc.evaluation.scores import over_classes
     from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
     from pgpc.training import FRESH, Resume, train
@@ -41,5 +42,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
     result = train(config_of(arguments), out=out, begin=Resume(out) if arguments.resume else FRESH)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
-        score = f"mIoU {result.metrics['mIoU']:.2f}  " if "mIoU" in result.metrics else ""
+        metrics = result.metrics
+        score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)

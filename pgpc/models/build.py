@@ -51,6 +51,11 @@ def build_model(config: ModelConfig) -> Segmenter:
     return model
 
 
+def shortest_side(config: ModelConfig) -> int:
+    """Return the least height and width in pixels that the network of a configuration takes as a whole."""
+    return HRDA.shortest_side if config.architecture == "hrda" else Segmenter.shortest_side
+
+
 def check_model(config: ModelConfig) -> None:
     """Find, without building it, what would keep a network from being built.
 

@@ -1,6 +1,10 @@
-"""The wording that every error about a value has: the rule, the value received, the remedy."""
+"""The wording that every error about a value has: the rule, the value received, the remedy; and what failed in part."""
 
 from __future__ import annotations
+
+
+class PartlyFailed(ValueError):
+    """Some of many things were done and are kept, others failed; the message lists these."""
 
 
 def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:

@@ -28,6 +28,20 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def expand_user(path: Path | str) -> Path:
+    """Return a path in which "~" is the user's home.
+
+    Raises:
+        ValueError: The user has no home, or there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f'"~" must be a home, but of {str(path)!r} there is none. Write the path without it.'
+        ) from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 checksum of a file, in hexadecimal."""
     digest = hashlib.sha256()

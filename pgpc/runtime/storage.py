@@ -8,6 +8,7 @@ stores other than Amazon's. An object appears on S3 whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -26,6 +27,14 @@ _ATTEMPTS = 3  # an address that nobody answers at is given up after seconds
 _UPLOADED = ".uploaded.json"
 _LAST = "checkpoint.pt"
 _DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "SIGNATURE_DOES_NOT_MATCH")
+
+
+_CACHE_REMEDY = "Set the environment variable PGPC_CACHE to a folder that can be written."
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+class CacheError(ValueError):
+    """The folder for generated and downloaded data cannot be found or written; the message says what to set."""
 
 
 class StorageError(OSError):
@@ -151,17 +160,18 @@ def cached(url: str, sha256: str, size: int) -> Path:
 
     Raises:
         FileNotFoundError: There is no such object.
-        ValueError: The contents are others than `sha256` says.
-        OSError: S3 cannot be reached, or refuses; or the cache cannot be written.
+        ValueError: The contents are others than `sha256` says, or the cache cannot be written (:class:`CacheError`).
+        OSError: S3 cannot be reached, or refuses; or the disk is full.
     """
     file = cache_folder() / "shards" / f"{sha256}{Path(url).suffix}"
     if _has_size(file, size):
         return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(file.with_suffix(".lock")):
-        # Another process may have made it while this one waited.
-        if not _has_size(file, size) and not download(url, file, sha256=sha256):
-            raise FileNotFoundError(f"{url} does not exist.")
+    with cache_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(file.with_suffix(".lock")):
+            # Another process may have made it while this one waited.
+            if not _has_size(file, size) and not download(url, file, sha256=sha256):
+                raise FileNotFoundError(f"{url} does not exist.")
     return file
 
 
@@ -203,11 +213,43 @@ def cache_folder() -> Path:
     """Return the folder in which generated and downloaded data are kept.
 
     It is ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else ``~/.cache/pgpc``.
+
+    Raises:
+        CacheError: None of them is set, and this user, whom the machine may not know, has no home.
     """
-    if named := os.environ.get("PGPC_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+    try:
+        if named := os.environ.get("PGPC_CACHE"):
+            return Path(named).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+    except RuntimeError as error:
+        raise CacheError(
+            f"Generated and downloaded data are kept below the home of user {os.getuid()}, who has none ({error}). "
+            f"{_CACHE_REMEDY}"
+        ) from error
+
+
+@contextlib.contextmanager
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Raise errors of writing a folder of the cache with advice.
+
+    Args:
+        folder: The folder that is written.
+
+    Raises:
+        CacheError: The folder cannot be written.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        # A folder that may not be made, or whose parent is a file: a home that is none.
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise CacheError(
+            f"Generated and downloaded data are kept in {folder}, which cannot be written: {error}. {_CACHE_REMEDY}"
+        ) from error
 
 
 @contextlib.contextmanager

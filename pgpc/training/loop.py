@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.config import Config
-from pgpc.data.domains import Domains, open_domains
+from pgpc.data.domains import Domains, check_image_sizes, label_notes, open_domains
 from pgpc.data.loader import Batch, evaluation_samples
 from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.evaluation.scores import over_classes
+from pgpc.models import shortest_side
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
@@ -115,7 +117,7 @@ def train(
 
 
 def _open_domains(config: Config) -> Domains:
-    """Open the splits that a run reads; warn of an encoder that starts from random weights on real images."""
+    """Open the splits that a run reads; warn of absent classes, and of random weights that start on real images."""
     data, evaluation = config.data, config.evaluation
     domains = open_domains(
         data,
@@ -123,6 +125,11 @@ def _open_domains(config: Config) -> Domains:
         report_share=evaluation.report_share,
         measures=evaluation.criteria_images > 0,
     )
+    check_image_sizes(domains, data, shortest_side(config.model))
+    if distributed.rank() == 0:
+        distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
+        for note in label_notes(domains, keeps_things=distance):
+            log.warning("%s", note)
     if distributed.rank() == 0 and not config.model.pretrained and not data.source.startswith("streets:"):
         log.warning(
             "The encoder starts from random weights. Published figures need those of ImageNet: "
@@ -245,7 +252,7 @@ def _report(state: TrainingState, base: Base, progress: Progress, domains: Domai
 def _log_report(state: TrainingState, scores: Mapping[str, float], criteria: Mapping[str, float]) -> None:
     """Say how the student scores; without labels, what the criteria are."""
     if scores:
-        found = f"mIoU {scores['mIoU']:.2f}"
+        found = f"mIoU {scores['mIoU']:.2f} {over_classes(scores, len(state.classes.names))}"
     else:
         found = "  ".join(f"{name.removeprefix(CRITERIA_PREFIX)} {value:.3g}" for name, value in criteria.items())
     if found:

@@ -20,7 +20,8 @@ def working_folder(url: str) -> Path:
 def clear(folder: Path) -> None:
     """Forget what an earlier run at the same address left on this machine."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with storage.cache_errors(folder):
+        folder.mkdir(parents=True)
 
 
 def copy_up(folder: Path, url: str, *, last: bool) -> None:

@@ -31,7 +31,7 @@ from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase
-from pgpc.runtime.files import sha256, write_file
+from pgpc.runtime.files import expand_user, sha256, write_file
 from pgpc.runtime.storage import is_url
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ def _contents(where: str, split: str | None) -> Any:
         return None
     if where.startswith("streets:"):
         return [where, split, STREETS_VERSION]  # the rest is in data.streets
-    manifest = read_manifest(where if is_url(where) else Path(where).expanduser())
+    manifest = read_manifest(where if is_url(where) else expand_user(where))
     files = manifest.splits[split].files if split in manifest.splits else ()
     return [classes_to_json(manifest.classes), [file.sha256 for file in files]]
 

@@ -19,7 +19,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
-from pgpc.runtime.files import write_file
+from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
@@ -264,7 +264,7 @@ def absolute(config: Config) -> Config:
     return pgpc.override(
         config,
         {
-            key: value if value.startswith("streets:") or is_url(value) else str(Path(value).expanduser().absolute())
+            key: value if value.startswith("streets:") or is_url(value) else str(expand_user(value).absolute())
             for key, value in paths.items()
         },
     )

@@ -18,6 +18,7 @@ from pgpc.config import Config, flatten, from_dict
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.presets import preset_names
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
@@ -294,7 +295,7 @@ def check_folder(folder: Path) -> Path:
     Raises:
         ValueError: It is not the folder of a sweep.
     """
-    folder = folder.expanduser().absolute()
+    folder = expand_user(folder).absolute()
     if not (folder / SWEEP_FILE).is_file():
         raise ValueError(
             f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "

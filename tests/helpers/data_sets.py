@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pgpc.data.folders import Layout
+from pgpc.data.shards.pack import pack
 from tests.helpers.pngs import palette, png
 
 WIDTH, HEIGHT = 16, 12
@@ -145,3 +147,29 @@ def touch(root: Path, *names: str) -> None:
 def image_names(layout: Layout, root: Path, split: str) -> list[str]:
     """The names of the images that a layout finds."""
     return [item.name for item in layout.scan(root, split)]
+
+
+def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:
+    """Pack two own domains of three classes, "bg", "fg" and "edge", of which "edge" has no pixel.
+
+    Args:
+        root: A new folder to work in.
+        source: Value of all pixels of the source's labels; 0 gives "bg", and one pixel of "fg"; 255 is ignored.
+        val: The same of the labels that are scored.
+
+    Returns:
+        The folder of the shards, with "source" and "target".
+    """
+    root.mkdir()
+    classes = [{"name": "bg"}, {"name": "fg"}, {"name": "edge"}]
+    (root / "classes.json").write_text(json.dumps({"classes": classes, "ignore": "rest"}))
+    for side, split, value in (("source", "train", source), ("target", "train", 0), ("target", "val", val)):
+        label = np.full((64, 64), value, dtype=np.uint8)
+        label[0, 0] = value or 1
+        for name in "ab":
+            for folder, pixels in (("images", np.zeros((64, 64, 3), dtype=np.uint8)), ("labels", label)):
+                (root / side / folder / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / side / folder / split / f"{name}.png")
+    for side in ("source", "target"):
+        pack("folder", root / side, root / "shards" / side, description=root / "classes.json")
+    return root / "shards"

@@ -10,9 +10,11 @@ import pytest
 from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
-from sweeps.preparation import Setup, _described_sweep, describe
+from sweeps.definition.sweep import Sweep
+from sweeps.preparation import Setup, _described_sweep, check_data, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
+from tests.helpers.data_sets import pack_own_pair
 from tests.helpers.reports import TYPICAL, confirm, make_sweep
 
 
@@ -61,3 +63,19 @@ def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: 
     confirm(folder, {"base": {3: 30.0, 4: 31.0}, "0001": {3: 33.0, 4: 34.1}})
     again = {"storage": str(folder), "resume": "confirmation", "confirm": 1}
     assert _described_sweep(again).seeds == (3, 4), "its own name takes it up again, too"
+
+
+def test_the_data_of_all_runs_are_checked_before_a_trial_starts(tmp_path: Path) -> None:
+    """Also that they have labeled pixels: a scored split without gave NaN at the end of every trial."""
+
+    def sweep_on(name: str, **values: int) -> Sweep:
+        pair = pack_own_pair(tmp_path / name, **values)
+        settings = (f"data.source={pair / 'source'}", f"data.target={pair / 'target'}", "model.num_classes=3")
+        options = SweepOptions.from_given({"storage": str(tmp_path), "name": name, "set": (*settings, "contrast.r=1")})
+        return new_sweep(settle_scheduler(options))
+
+    learned, scored = check_data(sweep_on("absent"))
+    assert "No pixel of edge in Source images" in learned and "mIoU is the mean over the other 2 of 3 classes" in scored
+    for name, values in (("source", {"source": 255}), ("val", {"val": 255})):
+        with pytest.raises(ValueError, match="must have labeled pixels, but all pixels of their labels are ignored"):
+            check_data(sweep_on(name, **values))

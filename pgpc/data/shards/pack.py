@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from pgpc.data.shards.manifest import (
 )
 from pgpc.data.shards.parallel import in_parallel
 from pgpc.data.shards.partial import PackSettings, Partial, file_sizes, open_partial
-from pgpc.data.shards.source import PackSource
+from pgpc.data.shards.source import LabelsLie, PackSource
 from pgpc.data.shards.writer import Row, SplitWriter
 from pgpc.runtime import storage
 
@@ -34,10 +34,14 @@ class Packed(NamedTuple):
     Attributes:
         manifest: The manifest of the shards.
         up_to_date: True where the shards were there already and nothing was done.
+        unused: Files of the data set that look like pictures, and of which nothing is in the shards.
+        notes: Sentences on what the names of the files say otherwise than they are taken.
     """
 
     manifest: Manifest
     up_to_date: bool
+    unused: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def pack(
@@ -47,6 +51,10 @@ def pack(
     *,
     splits: Sequence[str] | None = None,
     description: Path | None = None,
+    image_suffixes: Sequence[str] = (),
+    label_suffixes: Sequence[str] = (),
+    lists: Mapping[str, Path] | None = None,
+    labels_lie: LabelsLie = "upright",
     skip_bad: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
@@ -67,6 +75,10 @@ def pack(
         out: The folder for the shards, new, empty, or with shards, which are replaced; or its address on S3.
         splits: The splits to pack; None packs all splits of the layout that exist.
         description: The JSON file that says what the labels of layout "folder" mean.
+        image_suffixes: What the names of images of layout "folder" end with.
+        label_suffixes: What the names of their labels end with in place of that.
+        lists: Files that list the images of each split of layout "folder", instead of `splits`.
+        labels_lie: How labels lie whose photo EXIF says to turn: as the photo is shown, or as its pixels are stored.
         skip_bad: True to leave out images that cannot be packed; the manifest lists them.
         on_progress: A function that is called with (images done, images in all) after each image.
 
@@ -76,7 +88,8 @@ def pack(
         PackError: Images or labels cannot be packed, or `out` cannot be written.
         OSError: S3 cannot be reached.
     """
-    source = PackSource.scan(find_layout(layout, description), Path(root), splits)
+    known = find_layout(layout, description, image_suffixes=image_suffixes, label_suffixes=label_suffixes)
+    source = PackSource.scan(known, Path(root), splits, labels_lie=labels_lie, lists=lists)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)
     if old is not None and old.layout != layout:
@@ -85,13 +98,15 @@ def pack(
             f"{old.layout!r} and {layout!r} was given. Choose another folder, or delete it."
         )
     fingerprint = source.fingerprint()
+    unused = source.unused()
+    packed = functools.partial(Packed, unused=unused, notes=source.notes(unused))
     if old is not None and old.fingerprint == fingerprint and (skip_bad or not old.skipped):
-        return Packed(old, up_to_date=True)
+        return packed(old, up_to_date=True)
     work = _Work(source, skip_bad, on_progress)
     with _writable(out), open_partial(out, PackSettings(fingerprint, skip_bad)) as partial:
         manifest = work.write(partial, fingerprint)
         partial.publish(manifest)
-    return Packed(manifest, up_to_date=False)
+    return packed(manifest, up_to_date=False)
 
 
 class _Work:
