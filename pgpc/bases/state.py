@@ -13,7 +13,7 @@ from torch import nn
 
 from pgpc.adaptation.teacher import make_teacher
 from pgpc.classes import ClassSet, classes_from_json, classes_to_json
-from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_dict, place_keys, to_dict
+from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_text, place_keys, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
 from pgpc.models.checkpoint import current_names, read_newest, write_checkpoint
@@ -161,7 +161,7 @@ class TrainingState:
             part.load_state_dict(cast("Mapping[str, Any]", saved))
 
     def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool) -> None:
-        ours, theirs = flatten(self.config), flatten(from_dict(json.loads(saved["config"])))
+        ours, theirs = flatten(self.config), flatten(from_text(saved["config"], folder))
         may_differ = (*bookkeeping_keys(), *place_keys(), *(adjustable_keys() if adjust else ()))
         differ = [k for k in ours if ours[k] != theirs[k] and k not in may_differ]
         if differ:

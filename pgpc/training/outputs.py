@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from torch import Tensor
 
 from pgpc.bases.state import TrainingState
 from pgpc.config import to_dict
+from pgpc.models.checkpoint import SCRATCH
 from pgpc.runtime import distributed
+from pgpc.runtime.files import scratch_folder
 from pgpc.training import remote
 from pgpc.training.averages import Progress
 from pgpc.training.begin import Begin, ForkTrunk
@@ -56,9 +57,9 @@ class RunOutputs:
             if first:
                 state.save(self.out, between)
         elif first:
-            with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
-                state.save(Path(folder), between)
-                on_report(dict(metrics), Path(folder))
+            with scratch_folder(SCRATCH) as folder:
+                state.save(folder, between)
+                on_report(dict(metrics), folder)
         else:
             on_report(dict(metrics), None)
         if self.url is not None and first:
