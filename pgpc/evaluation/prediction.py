@@ -23,6 +23,7 @@ from pgpc.evaluation.overlay import draw_legend
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import write_file
+from pgpc.runtime.locks import sole_writer
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """What a file of a folder of photos may end with, in small or capital letters."""
@@ -159,12 +160,29 @@ def write_predictions(
         ValueError: A format is unknown or not for these classes; two pictures have the same results, or results would
             replace a picture. Nothing is written then.
         PredictionError: At the end, where pictures were left out.
+        FolderInUseError: Another process writes into `out`.
     """
     check(set(formats) <= FORMATS.keys(), f"formats must be of {', '.join(FORMATS)}", list(formats))
     chosen = [FORMATS[name] for name in formats]
     if any(format_.cityscapes_only for format_ in chosen):
         check_cityscapes(loaded.classes, "Label ids are")
     _check_results(pictures, out, chosen)
+    with sole_writer(out):
+        problems = _write_all(loaded, pictures, out, chosen, skip_existing, on_progress)
+    if problems:
+        count = f"{len(problems)} of {len(pictures)}"
+        raise PredictionError("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+
+
+def _write_all(
+    loaded: LoadedModel,
+    pictures: Sequence[Picture],
+    out: Path,
+    chosen: Sequence[Format],
+    skip_existing: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Segment pictures and write the results; return a line for each that was left out."""
     if any(format_.colored for format_ in chosen):
         write_file(out / "legend.png", lambda file: draw_legend(loaded.classes).save(file, "PNG"))
     problems = []
@@ -181,9 +199,7 @@ def write_predictions(
                     _write(file, FORMATS[name].draw(image, segmented, loaded.classes))
         if on_progress is not None:
             on_progress(done, len(pictures))
-    if problems:
-        count = f"{len(problems)} of {len(pictures)}"
-        raise PredictionError("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+    return problems
 
 
 def _results(picture: Picture, out: Path, formats: Sequence[Format]) -> dict[str, Path]:

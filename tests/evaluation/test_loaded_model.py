@@ -7,7 +7,7 @@ import pgpc
 from pgpc.config import override, to_dict
 from pgpc.evaluation.loaded_model import LoadedModel, load_model
 from pgpc.models.checkpoint import read_checkpoint
-from pgpc.models.export import export_weights
+from pgpc.models.export import export_weights, load_exported
 from pgpc.presets import preset
 from tests.helpers.runs import SMALL, untrained_run
 
@@ -88,8 +88,8 @@ def test_it_is_public(run):
     assert isinstance(pgpc.load_model(run), LoadedModel)
 
 
-def test_a_checkpoint_and_an_export_whose_config_is_null_are_refused(contrasted, tmp_path):
-    content = read_checkpoint(contrasted)
+def test_a_checkpoint_and_an_export_whose_config_is_null_are_refused(with_teacher, tmp_path):
+    content = read_checkpoint(with_teacher)
     torch.save({**content, "config": "null"}, tmp_path / "checkpoint.pt")
     torch.save({"config": "null", "state_dict": content["student"]}, tmp_path / "exported.pt")
     for name in ("checkpoint.pt", "exported.pt"):
