@@ -178,5 +178,7 @@ def _read(path: Path) -> dict[str, Any]:
     kinds = {"config": (str, "text"), "step": (int, "a whole number"), "student": (Mapping, "weights by name")}
     for name, (kind, words) in kinds.items():
         if not isinstance(content[name], kind):
-            raise ValueError(f"{path} is no checkpoint of pgpc: its {name} must be {words}, but is {content[name]!r:.80}.")
+            raise ValueError(
+                f"{path} is no checkpoint of pgpc: its {name} must be {words}, but is {content[name]!r:.80}."
+            )
     return content

@@ -101,8 +101,8 @@ def _unwrapped(entries: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
         keys = {key: name.removeprefix("module.") for key, name in keys.items()}
     if len(set(keys.values())) < len(keys):
         raise ValueError(
-            f"a weights file must have each entry once, but {path} has some both with '_orig_mod.' in their names, from "
-            "torch.compile, and without. Save the state dict of one network."
+            f"a weights file must have each entry once, but {path} has some both with '_orig_mod.' in their names, "
+            "from torch.compile, and without. Save the state dict of one network."
         )
     return {name: entries[key] for key, name in keys.items()}
 

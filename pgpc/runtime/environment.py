@@ -1,4 +1,4 @@
-"""What the numbers of a run depend on besides its config and its data: threads, device, libraries and their settings."""
+"""What the numbers of a run depend on besides config and data: threads, device, libraries and their settings."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def settings() -> dict[str, str]:
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cudnn.benchmark": str(cudnn.benchmark),
         "cudnn.deterministic": str(cudnn.deterministic),
-        **{name: os.environ[name] for name in ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE") if name in os.environ},
+        **{
+            name: os.environ[name] for name in ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE") if name in os.environ
+        },
     }
 
 

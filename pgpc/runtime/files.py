@@ -74,13 +74,12 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     where = Path(tempfile.gettempdir()) if parent is None else parent
     for name in glob.glob(f"{glob.escape(str(where / prefix))}*"):
         _remove_scratch(Path(name))
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=where) as name:
-        with (Path(name) / LOCK_FILE).open("w") as lock:
-            with contextlib.suppress(OSError):  # no locks there: then nobody takes it for abandoned
-                try_lock(lock)
-            folder = Path(name) / "files"  # apart from the lock: the whole folder may be copied by who gets it
-            folder.mkdir()
-            yield folder
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=where) as name, (Path(name) / LOCK_FILE).open("w") as lock:
+        with contextlib.suppress(OSError):  # no locks there: then nobody takes it for abandoned
+            try_lock(lock)
+        folder = Path(name) / "files"  # apart from the lock: the whole folder may be copied by who gets it
+        folder.mkdir()
+        yield folder
 
 
 def sha256(path: Path) -> str:

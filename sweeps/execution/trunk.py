@@ -63,7 +63,7 @@ class TrunkStore:
             return None
         device = "cuda" if self.workers.gpus else "cpu"
         try:
-            return trunk.address(config, processes=self.workers.count, device=device)
+            return trunk.address(config, processes=self.workers.count, device=device, threads=self.workers.threads)
         except (ValueError, OSError):
             return None  # something cannot be read, which the training itself reports better
 

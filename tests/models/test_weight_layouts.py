@@ -171,7 +171,9 @@ def test_backbones_of_timm(tmp_path, name):
 
 @pytest.mark.parametrize("wrap", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"])
 def test_the_wrappers_of_ddp_and_of_compile_are_taken_off(model, donor, tmp_path, wrap):
-    torch.save({"state_dict": {wrap.format(name): value for name, value in donor.state_dict().items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {wrap.format(name): value for name, value in donor.state_dict().items()}}, tmp_path / "w.pth"
+    )
     assert load_weights(model, tmp_path / "w.pth").layout == "pgpc"
     assert all(equal_entries(model, donor).values())
 

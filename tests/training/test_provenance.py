@@ -98,7 +98,9 @@ def test_changed_data_are_refused_or_accepted_and_noted(
 
     repack({"fg": 255, "bg": 0})
     for accept in (False, True):
-        with pytest.raises(ValueError, match=r"classes that it has learned, in their order, but .* has bg, fg .* fg, bg"):
+        with pytest.raises(
+            ValueError, match=r"classes that it has learned, in their order, but .* has bg, fg .* fg, bg"
+        ):
             reports(config, run, begin(run, accept_changed_data=accept))
     for classes, seed in ((CLASSES, 1), ({"bg": 255, "fg": 0}, 0)):  # other pictures; labels that mean the opposite
         repack(classes, seed)
@@ -114,7 +116,9 @@ def test_changed_data_are_refused_or_accepted_and_noted(
     again = reports(config, run, begin(run))
     assert [report["data_changes"] for report in again] == [1.0], "the data are what they were the last time"
     repack()
-    assert "data_changes" not in reports(config, tmp_path / "copy", begin(tmp_path / "copy"))[-1], "put back as they were"
+    assert "data_changes" not in reports(config, tmp_path / "copy", begin(tmp_path / "copy"))[-1], (
+        "put back as they were"
+    )
 
 
 @pytest.mark.slow
