@@ -10,42 +10,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import pgpc
 from pgpc.config import Config
-from pgpc.data.shards.pack import pack
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime.locks import FolderInUseError, sole_writer
 from pgpc.training import Begin, Callbacks, ForkParent, Resume
 from pgpc.training.provenance import _check_alike, data_of
+from tests.helpers.data_sets import TWO_CLASSES, write_two_classes
 from tests.helpers.training import new_state
 
 WAYS = {"resumed": Resume, "forked": ForkParent}
-
-
-def write_shards(root: Path, out: Path, classes: dict[str, int], seed: int = 0) -> None:
-    """Pack pictures of two classes, drawn with a seed, whose labels are 0 and 255."""
-    rng = np.random.default_rng(seed)
-    shutil.rmtree(root, ignore_errors=True)
-    for split in ("train", "val"):
-        for folder in ("images", "labels"):
-            (root / folder / split).mkdir(parents=True)
-        for name in ("a.png", "b.png"):
-            label = np.kron(rng.integers(0, 2, (8, 8)), np.ones((8, 8), dtype=int)) * 255
-            image = np.stack([label // 2 + rng.integers(0, 100, label.shape)] * 3, axis=2)
-            Image.fromarray(image.astype(np.uint8)).save(root / "images" / split / name)
-            Image.fromarray(label.astype(np.uint8)).save(root / "labels" / split / name)
-    description = {"classes": [{"name": name, "ids": [number]} for name, number in classes.items()]}
-    (root / "classes.json").write_text(json.dumps(description))
-    shutil.rmtree(out, ignore_errors=True)
-    pack("folder", root, out, description=root / "classes.json")
-
-
-CLASSES = {"bg": 0, "fg": 255}
 
 
 @pytest.fixture
@@ -53,8 +30,8 @@ def own(tiny: Callable[..., Config], tmp_path: Path) -> tuple[Config, Callable[.
     """The config of a run on shards of two classes, and what packs them anew into the same folder."""
     shards = tmp_path / "shards"
 
-    def repack(classes: dict[str, int] = CLASSES, seed: int = 0) -> None:
-        write_shards(tmp_path / "raw", shards, classes, seed)
+    def repack(classes: dict[str, int] = TWO_CLASSES, seed: int = 0) -> None:
+        write_two_classes(tmp_path / "raw", shards, classes, seed)
 
     repack()
     changes = {
@@ -102,7 +79,7 @@ def test_changed_data_are_refused_or_accepted_and_noted(
             ValueError, match=r"classes that it has learned, in their order, but .* has bg, fg .* fg, bg"
         ):
             reports(config, run, begin(run, accept_changed_data=accept))
-    for classes, seed in ((CLASSES, 1), ({"bg": 255, "fg": 0}, 0)):  # other pictures; labels that mean the opposite
+    for classes, seed in ((TWO_CLASSES, 1), ({"bg": 255, "fg": 0}, 0)):  # other pictures; labels that mean the opposite
         repack(classes, seed)
         with pytest.raises(ValueError, match=r"contents of the source, .*shards \(train\), target, .* have changed"):
             reports(config, run, begin(run))
