@@ -68,13 +68,3 @@ def write_starts(folder: Path, starts: Sequence[Start]) -> None:
     """Write the starts of a run into its folder."""
     text = json.dumps([start.to_json() for start in starts], indent=2) + "\n"
     write_file(folder / STARTS_FILE, lambda file: file.write(text.encode()))
-
-
-def changes_in_words(starts: Sequence[Start]) -> list[str]:
-    """Return a sentence on each start of a run that went on with other data than before."""
-    return [
-        f"Since iteration {start.step} the contents of {', '.join(start.changed)} are others than before, which was "
-        "accepted with --accept-changed-data."
-        for start in starts
-        if start.changed
-    ]

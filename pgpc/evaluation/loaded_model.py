@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.storage import is_url
+
+log = logging.getLogger(__name__)
 
 
 class LoadedModel(NamedTuple):
@@ -78,7 +81,20 @@ def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> 
     student = _empty_student(config)
     student.load_state_dict(state[network])
     has_teacher = state.get("teacher") is not None
+    _warn_of_changed_data(state, path)
     return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path, has_teacher)
+
+
+def _warn_of_changed_data(state: Mapping[str, Any], path: Path) -> None:
+    """Say of a network that the contents of its data were exchanged while it was trained."""
+    for start in state.get("starts", ()):
+        if start["changed"]:
+            log.warning(
+                "The network in %s was trained on other contents of the %s from iteration %d on than before.",
+                path,
+                ", ".join(start["changed"]),
+                start["step"],
+            )
 
 
 def _empty_student(config: Config) -> Student:

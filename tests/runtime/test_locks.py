@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import LOCK_FILE, FolderInUseError, sole_writer
 
 HOLD = """
 import sys, time
 from pathlib import Path
+from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
@@ -76,3 +79,16 @@ def test_a_forked_process_does_not_keep_the_right_beyond_its_parent(tmp_path: Pa
         child.join()
         with pytest.raises(FolderInUseError):
             sole_writer(tmp_path).__enter__()
+
+
+def test_a_file_system_without_locks_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unsupported(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with sole_writer(tmp_path):
+        assert "is on a file system without locks (No locks available)" in caplog.text
+    write_file(tmp_path / "a", lambda file: file.write(b"whole"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

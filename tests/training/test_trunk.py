@@ -273,7 +273,12 @@ def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
             {"model.encoder": "mit_b1"},
         )
     ]
-    others += [address(config), address(config, processes=2), address(config, device="cuda"), address(config, threads=2)]
+    others += [
+        address(config),
+        address(config, processes=2),
+        address(config, device="cuda"),
+        address(config, threads=2),
+    ]
     assert len(set(others)) == len(others)
 
 
