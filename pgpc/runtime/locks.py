@@ -128,10 +128,11 @@ def _taken(path: Path, folder: Path, patience: float) -> IO[str]:
 
 
 def _note_holder(file: IO[str]) -> None:
-    file.truncate(0)
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}) + "\n")
-    file.flush()
+    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}) + "\n")
+        file.flush()
 
 
 def _holder(file: IO[str]) -> str:

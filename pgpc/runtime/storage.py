@@ -205,8 +205,12 @@ def sync_up(folder: Path, url: str) -> None:
             continue
         upload(folder / name, str(join(url, name)))
         uploaded[name] = [state.st_size, state.st_mtime_ns]
-        text = json.dumps({url: uploaded}).encode()
-        write_file(notes, lambda opened, text=text: opened.write(text))
+        _note_uploaded(notes, url, uploaded)
+
+
+def _note_uploaded(notes: Path, url: str, uploaded: dict[str, list[int]]) -> None:
+    text = json.dumps({url: uploaded}).encode()
+    write_file(notes, lambda file: file.write(text))
 
 
 def cache_folder() -> Path:
