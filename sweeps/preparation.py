@@ -14,7 +14,9 @@ from pgpc.data.domains import check_image_sizes, check_pair, label_notes
 from pgpc.models import check_model, shortest_side
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
+from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import count, listed
+from sweeps.comparability import look_around
 from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.folder import is_running, own_folder
 from sweeps.definition.objectives import check_workers
@@ -47,7 +49,8 @@ class Setup:
         workers: The workers of every run.
         concurrency: The number of runs at the same time.
         points: Parameters of the trials that are to be begun next, which need no search.
-        notes: Sentences on what is done otherwise than it was asked for.
+        notes: Sentences on what is done otherwise than it was asked for, or than before.
+        surroundings: What the runs depend on beside their configs.
         tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
     """
 
@@ -56,6 +59,7 @@ class Setup:
     concurrency: int
     points: list[dict[str, Any]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    surroundings: Surroundings = dataclasses.field(default_factory=Surroundings)
     tracker: Tracker | None = None
 
 
@@ -94,19 +98,22 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     slots = resources.trial_slots(nodes, workers)
     if (options.concurrency or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
+    surroundings = look_around(sweep, workers)
+    workers = dataclasses.replace(workers, threads=surroundings.threads)
     notes += _reopen(sweep) if given.get("resume") is not None else []
     begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
     agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
     if sweep.is_search:
         sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, trials=agenda.num_trials))
-    sweep.save()
+    sweep.save(surroundings)
     concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
     return Setup(
         sweep=sweep,
         workers=workers,
         concurrency=concurrency,
         points=agenda.points,
-        notes=[*notes, *agenda.notes],
+        notes=[*surroundings.changes, *notes, *agenda.notes],
+        surroundings=surroundings,
         tracker=tracker,
     )
 

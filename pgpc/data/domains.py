@@ -18,7 +18,7 @@ from pgpc.data.shards.manifest import ShardError, read_manifest
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
-from pgpc.data.streets.config import StreetsConfig
+from pgpc.data.streets.config import STREETS_VERSION, StreetsConfig
 from pgpc.data.streets.generator import write_streets
 from pgpc.data.transforms import box_size
 from pgpc.runtime import distributed, storage
@@ -26,9 +26,6 @@ from pgpc.runtime.files import expand_user
 from pgpc.runtime.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
-
-STREETS_VERSION = 3
-"""Version of the embedded pair's pictures and shards; caches of another one are not used."""
 
 _CHECKED_BYTES = 2**30
 """Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""

@@ -26,6 +26,7 @@ from pgpc.evaluation.overlay import draw_legend
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
 from pgpc.runtime.checks import PartlyFailed, check
 from pgpc.runtime.files import write_file
+from pgpc.runtime.locks import sole_writer
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of writing that the next picture would meet, too."""
@@ -188,14 +189,33 @@ def write_predictions(
         PartlyPredicted: At the end, where pictures were left out.
         PredictionError: All were.
         OSError: The disk is full or cannot be written.
+        FolderInUseError: Another process writes into `out`.
     """
     check(set(formats) <= FORMATS.keys(), f"formats must be of {', '.join(FORMATS)}", list(formats))
     chosen = [FORMATS[name] for name in formats]
     if any(format_.cityscapes_only for format_ in chosen):
         check_cityscapes(loaded.classes, "Label ids are")
-    same = _same_results(pictures)
     _check_results(pictures, out, chosen)
+    with sole_writer(out):
+        problems = _write_all(loaded, pictures, out, chosen, skip_existing, on_progress)
+    if problems:
+        count = f"{len(problems)} of {len(pictures)}"
+        if len(problems) == len(pictures):
+            raise PredictionError("\n".join([f"{count} pictures were left out, and nothing was written:", *problems]))
+        raise PartlyPredicted("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+
+
+def _write_all(
+    loaded: LoadedModel,
+    pictures: Sequence[Picture],
+    out: Path,
+    chosen: Sequence[Format],
+    skip_existing: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Segment pictures and write the results; return a line for each that was left out."""
     legend = out / "legend.png" if any(format_.colored for format_ in chosen) else None
+    same = _same_results(pictures)
     problems = []
     for done, picture in enumerate(pictures, 1):
         results = _results(picture, out, chosen)
@@ -213,11 +233,7 @@ def write_predictions(
                 legend = None
         if on_progress is not None:
             on_progress(done, len(pictures))
-    if problems:
-        count = f"{len(problems)} of {len(pictures)}"
-        if len(problems) == len(pictures):
-            raise PredictionError("\n".join([f"{count} pictures were left out, and nothing was written:", *problems]))
-        raise PartlyPredicted("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+    return problems
 
 
 def _predict(loaded: LoadedModel, picture: Picture, results: Mapping[str, Path]) -> str | None:

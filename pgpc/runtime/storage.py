@@ -16,10 +16,12 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard, overload
+from typing import IO, TypeGuard, overload
 
 import pyarrow as pa
 from pyarrow import fs
+
+from pgpc.runtime.files import write_file
 
 _BLOCK_BYTES = 4 * 2**20
 _CONNECT_SECONDS = 5
@@ -104,6 +106,17 @@ def upload(file: Path, url: str) -> None:
                 stream.write(data)
 
 
+def write(url: str, contents: bytes) -> None:
+    """Write an object, which replaces one of the same address.
+
+    Raises:
+        FileNotFoundError: There is no such bucket.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    with _connection(url) as (s3, path), s3.open_output_stream(path) as stream:
+        stream.write(contents)
+
+
 def delete(url: str) -> None:
     """Delete an object, if it exists.
 
@@ -130,22 +143,20 @@ def download(url: str, file: Path, *, sha256: str | None = None) -> bool:
         StorageError: S3 cannot be reached, or refuses.
         OSError: The file cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256()
-    try:
-        with temporary.open("wb") as copy:
-            for block in _blocks(url):
-                digest.update(block)
-                copy.write(block)
+
+    def copy_blocks(copy: IO[bytes]) -> None:
+        for block in _blocks(url):
+            digest.update(block)
+            copy.write(block)
         if sha256 not in (None, digest.hexdigest()):
             raise ValueError(f"{url}: the contents changed (sha256 differs).")
-        os.replace(temporary, file)
-        return True
+
+    try:
+        write_file(file, copy_blocks)
     except FileNotFoundError:
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
+    return True
 
 
 def cached(url: str, sha256: str, size: int) -> Path:
@@ -191,7 +202,7 @@ def sync_up(folder: Path, url: str) -> None:
     """
     notes = folder / _UPLOADED
     uploaded: dict[str, list[int]] = {}  # size in bytes and time of the last change in ns, by name
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         uploaded = json.loads(notes.read_text()).get(url, {})
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     names = [name for name in names if not name.endswith(".tmp") and not any(p[0] == "." for p in name.split("/"))]
@@ -204,9 +215,12 @@ def sync_up(folder: Path, url: str) -> None:
             continue
         upload(folder / name, str(join(url, name)))
         uploaded[name] = [state.st_size, state.st_mtime_ns]
-        temporary = notes.with_suffix(".tmp")
-        temporary.write_text(json.dumps({url: uploaded}))
-        os.replace(temporary, notes)
+        _note_uploaded(notes, url, uploaded)
+
+
+def _note_uploaded(notes: Path, url: str, uploaded: dict[str, list[int]]) -> None:
+    text = json.dumps({url: uploaded}).encode()
+    write_file(notes, lambda file: file.write(text))
 
 
 def cache_folder() -> Path:

@@ -35,7 +35,8 @@ from pgpc.training.metrics import (
     report,
     score,
 )
-from pgpc.training.outputs import RunOutputs, open_tracker
+from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
+from pgpc.training.provenance import note_start
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def train(
     begin: Begin = FRESH,
     callbacks: Callbacks = NO_CALLBACKS,
     until: int | None = None,
+    patience: float = 0.0,
 ) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
 
@@ -74,13 +76,16 @@ def train(
         until: Stop after this many iterations, so that other runs can begin with ``ForkTrunk(out)``; the learning rate
             is that of the whole run. Where no evaluation falls on it, the last report has only ``iteration`` and
             ``seconds``.
+        patience: Seconds to wait for another process that still writes into `out`, because it is about to end, say.
 
     Returns:
         The last metrics and the folder.
 
     Raises:
         ValueError: A base that does not exist; a batch that the processes cannot share evenly; data, a checkpoint, a
-            parent or a trunk that does not fit the config; `until` is not before the contrast, or `out` is then on S3.
+            parent or a trunk that does not fit the config; data that have changed since the run was begun; `until` is
+            not before the contrast, or `out` is then on S3.
+        FolderInUseError: Another process writes into `out`.
         NonFiniteLoss: A loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
     url = str(out) if is_url(out) else None
@@ -92,7 +97,7 @@ def train(
     device = distributed.local_device()
     if device.type == "cpu":
         keep_freed_memory()
-    with distributed.process_group(device):
+    with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
         domains = _open_domains(config)
         state = base.new_state(device, domains.source.classes)
         progress = Progress(state.classes.names)
@@ -104,15 +109,14 @@ def train(
             world_size=distributed.world_size(),
             start_step=state.step,
         )
-        with _open_outputs(
-            state, base, folder, url, domains, begin, callbacks, trains_trunk=until is not None
-        ) as outputs:
+        place = OutputPlace(folder, url, lease)
+        with _open_outputs(state, base, place, domains, begin, callbacks, trains_trunk=until is not None) as outputs:
             end = config.training.iterations if until is None else until
             _run(state, base, progress, batches, domains, outputs, end)
             if outputs.tracker is not None and until is None:
                 outputs.tracker.succeeded()
         if url is not None and distributed.rank() == 0:
-            remote.copy_up(folder, url, last=True)
+            remote.copy_up(folder, url, lease, last=True)
     return Result(state.metrics, folder if url is None else url)
 
 
@@ -143,6 +147,7 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
     if isinstance(begin, Resume | ForkParent):
         with fetched(begin.folder) as folder:
             state.load(folder, adjust=isinstance(begin, ForkParent))
+        note_start(state, begin)
         if state.progress is not None:
             progress.load_state_dict(state.progress, state.device)
         else:
@@ -151,6 +156,7 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
             on_report(dict(state.metrics), None)
     elif isinstance(begin, ForkTrunk):
         record = trunk.fork(state, base, Path(begin.folder))
+        note_start(state, begin)
         assert record.progress is not None, "a complete trunk has the means of its end"
         progress.load_state_dict(record.progress, state.device)
         for reported in record.reports:
@@ -159,14 +165,15 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
             state.metrics = {**kept, **bank_fill(state)}
             if on_report is not None:
                 on_report(dict(state.metrics), None)
+    else:
+        note_start(state, begin)
 
 
 @contextlib.contextmanager
 def _open_outputs(
     state: TrainingState,
     base: Base,
-    out: Path,
-    url: str | None,
+    place: OutputPlace,
     domains: Domains,
     begin: Begin,
     callbacks: Callbacks,
@@ -178,10 +185,10 @@ def _open_outputs(
     if distributed.rank() == 0:
         samples = evaluation_samples(domains.scored, state.config.data) if domains.scored is not None else iter(())
         pictured = list(itertools.islice(samples, NUM_PICTURES))
-        tracker = open_tracker(state, out, url, begin=begin, samples=pictured, compared=callbacks.compared)
+        tracker = open_tracker(state, place, begin=begin, samples=pictured, compared=callbacks.compared)
     try:
-        record = trunk.begin_record(out, state, base) if trains_trunk else None
-        yield RunOutputs(out=out, url=url, tracker=tracker, callbacks=callbacks, record=record)
+        record = trunk.begin_record(place.folder, state, base) if trains_trunk else None
+        yield RunOutputs(place=place, tracker=tracker, callbacks=callbacks, record=record)
     finally:
         if tracker is not None:
             tracker.close()

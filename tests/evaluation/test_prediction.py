@@ -17,6 +17,7 @@ from pgpc.evaluation.prediction import (
     write_predictions,
 )
 from pgpc.evaluation.segmentation import logits, predict
+from pgpc.runtime.locks import FolderInUseError, sole_writer
 from tests.helpers.pictures import files_below, noise, save
 
 
@@ -107,3 +108,10 @@ def test_label_ids_are_refused_for_other_classes(loaded, tmp_path):
     with pytest.raises(ValueError, match="formats must be of overlay, colour"):
         write_predictions(loaded, photos, tmp_path / "out", ["colors"])
     assert not (tmp_path / "out").exists()
+
+
+def test_one_process_at_a_time_writes_into_a_folder(loaded, tmp_path):
+    with sole_writer(tmp_path), pytest.raises(FolderInUseError, match="One process at a time may write"):
+        write_predictions(loaded, [], tmp_path)
+    write_predictions(loaded, [], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["legend.png"]

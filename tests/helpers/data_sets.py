@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,3 +174,24 @@ def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:
     for side in ("source", "target"):
         pack("folder", root / side, root / "shards" / side, description=root / "classes.json")
     return root / "shards"
+
+
+TWO_CLASSES = {"bg": 0, "fg": 255}
+
+
+def write_two_classes(root: Path, out: Path, classes: Mapping[str, int] = TWO_CLASSES, seed: int = 0) -> None:
+    """Pack pictures of two classes, drawn with a seed, whose labels are 0 and 255."""
+    rng = np.random.default_rng(seed)
+    shutil.rmtree(root, ignore_errors=True)
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            label = np.kron(rng.integers(0, 2, (8, 8)), np.ones((8, 8), dtype=int)) * 255
+            image = np.stack([label // 2 + rng.integers(0, 100, label.shape)] * 3, axis=2)
+            Image.fromarray(image.astype(np.uint8)).save(root / "images" / split / name)
+            Image.fromarray(label.astype(np.uint8)).save(root / "labels" / split / name)
+    description = {"classes": [{"name": name, "ids": [number]} for name, number in classes.items()]}
+    (root / "classes.json").write_text(json.dumps(description))
+    shutil.rmtree(out, ignore_errors=True)
+    pack("folder", root, out, description=root / "classes.json")

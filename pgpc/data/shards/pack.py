@@ -22,6 +22,8 @@ from pgpc.data.shards.partial import PackSettings, Partial, file_sizes, open_par
 from pgpc.data.shards.source import LabelsLie, PackSource
 from pgpc.data.shards.writer import Row, SplitWriter
 from pgpc.runtime import storage
+from pgpc.runtime.lease import LEASE
+from pgpc.runtime.locks import FolderInUseError
 
 
 class PackError(ValueError):
@@ -192,7 +194,7 @@ def _check_replaceable(out: Path | str) -> Manifest | None:
         raise ValueError(f"Shards are written into a folder, but {out} is a file. Choose another folder.")
     else:
         sizes = file_sizes(Path(out))
-    others = [name for name in sizes if name != MANIFEST and not re.fullmatch(r"[^/]+\.arrow", name)]
+    others = [name for name in sizes if name not in (MANIFEST, LEASE) and not re.fullmatch(r"[^/]+\.arrow", name)]
     if others:
         raise ValueError(
             f"The folder for shards must be new, empty or hold shards, which are replaced, but {out} holds "
@@ -211,7 +213,7 @@ def _writable(out: Path | str) -> Iterator[None]:
     """Raise errors of writing with advice for a disk that is full or may not be written."""
     try:
         yield
-    except storage.StorageError:
+    except (storage.StorageError, FolderInUseError):
         raise
     except OSError as error:
         where = storage.cache_folder() if storage.is_url(out) else Path(out).parent
