@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pgpc.models.feature_maps import align_maps
 
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
 
@@ -39,6 +38,10 @@ def build_encoder(
 ) -> tuple[nn.Module, list[int]]:
     """Build a network that maps images to its last four feature maps.
 
+    A map at stride s of an image of H x W pixels has ceil(H/s) x ceil(W/s) cells, so that cell (i, j) always lies at
+    pixel (s * i, s * j). Many backbones give other maps where a side is no multiple of 32, or none at all: for these
+    images are padded with 0, the mean color, at the right and bottom, and the cells of the padding cut off.
+
     Args:
         name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
         strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
@@ -47,8 +50,8 @@ def build_encoder(
         checkpointing: Whether activations are computed again in the backward pass.
 
     Returns:
-        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ~H/s, ~W/s)``, finest first; and
-        the channels C_i.
+        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ceil(H/s), ceil(W/s))``, finest
+        first; and the channels C_i.
 
     Raises:
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
@@ -57,31 +60,15 @@ def build_encoder(
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     if strides[-1] < 32:
         options["output_stride"] = strides[-1]
-    encoder = _create(name, options)
-    info: Any = encoder.feature_info
-    if tuple(info.reduction()) != strides:
-        raise ValueError(
-            f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
-            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
-            + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
-        )
-    channels: list[int] = info.channels()
-    layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
-    if layout == "NHWC":
-        # A hook and not a wrapper, so that parameters keep their names.
-        encoder.register_forward_hook(_channels_first)
-    elif layout != "NCHW":
-        raise ValueError(
-            f"model.encoder must give feature maps (B, C, H, W) or (B, H, W, C), but {name!r} gives {layout}. "
-            "Choose a hierarchical backbone, for example 'mit_b5' or 'resnet50'."
-        )
+    encoder = _create(name, options, strides)
     if checkpointing:
         _checkpoint(encoder, name)
-    return encoder, channels
+    info: Any = encoder.feature_info
+    return encoder, info.channels()
 
 
-def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """Make timm's model such that it takes images of any size, whose sides need be no multiples of anything."""
+def _create(name: str, options: Mapping[str, Any], strides: Sequence[int]) -> nn.Module:
+    """Make timm's model such that it takes images of any size, and its maps lie where their strides say."""
     import timm
 
     pretrained_cfg = timm.get_pretrained_cfg(name)
@@ -94,29 +81,36 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
             encoder: nn.Module = timm.create_model(
                 name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra
             )
-            if fixed_size:
-                encoder.register_forward_pre_hook(_whole_patches)
-                _try_other_size(encoder)
+            _check_outline(encoder, name, strides)
+            align_maps(encoder, strides)
             return encoder
         except _FAILURES as error:
             failure = error
     raise ValueError(
         f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
-        f"options {options}: {str(failure).rstrip('.')}. Choose another"
+        f"options {options}: {str(failure).rstrip('.') or type(failure).__name__}. Choose another"
         + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
     ) from failure
 
 
-def _try_other_size(encoder: nn.Module) -> None:
-    # Without data, on a copy: costs no computation.
-    with torch.no_grad():
-        copy.deepcopy(encoder).to("meta").eval()(torch.zeros(1, 3, 64, 96, device="meta"))
-
-
-def _whole_patches(encoder: nn.Module, args: tuple[Tensor]) -> Tensor:
-    # Models whose weights came with one size cut images into patches of 4 x 4 and refuse a rest.
-    (images,) = args
-    return F.pad(images, (0, -images.shape[3] % 4, 0, -images.shape[2] % 4))
+def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> None:
+    """Check what a model says of its maps, and have it give them channels first."""
+    info: Any = encoder.feature_info
+    if tuple(info.reduction()) != strides:
+        raise ValueError(
+            f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
+            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
+            + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
+        )
+    layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
+    if layout == "NHWC":
+        # A hook and not a wrapper, so that parameters keep their names.
+        encoder.register_forward_hook(_channels_first)
+    elif layout != "NCHW":
+        raise ValueError(
+            f"model.encoder must give feature maps (B, C, H, W) or (B, H, W, C), but {name!r} gives {layout}. "
+            "Choose a hierarchical backbone, for example 'mit_b5' or 'resnet50'."
+        )
 
 
 def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor]) -> list[Tensor]:
