@@ -88,7 +88,8 @@ def _create(name: str, options: Mapping[str, Any], strides: Sequence[int]) -> nn
             failure = error
     raise ValueError(
         f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
-        f"options {options}: {str(failure).rstrip('.') or type(failure).__name__}. Choose another"
+        f"options {options}: {str(failure).rstrip('.') or type(failure).__name__}. Choose another, "
+        f"for example {_example(strides)}"
         + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
     ) from failure
 
@@ -99,8 +100,7 @@ def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> Non
     if tuple(info.reduction()) != strides:
         raise ValueError(
             f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
-            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
-            + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
+            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example {_example(strides)}."
         )
     layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
     if layout == "NHWC":
@@ -109,8 +109,12 @@ def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> Non
     elif layout != "NCHW":
         raise ValueError(
             f"model.encoder must give feature maps (B, C, H, W) or (B, H, W, C), but {name!r} gives {layout}. "
-            "Choose a hierarchical backbone, for example 'mit_b5' or 'resnet50'."
+            f"Choose a hierarchical backbone, for example {_example(strides)}."
         )
+
+
+def _example(strides: Sequence[int]) -> str:
+    return "'mit_b5' or 'resnet50'" if strides[-1] == 32 else "'resnet101'"
 
 
 def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor]) -> list[Tensor]:
