@@ -122,9 +122,10 @@ def _lack_of_room(item: Iterable[Any]) -> Obstacle | None:
         return None
     return Obstacle(
         "room",
-        f"{_SHARED_MEMORY} has {free / _MB:.0f} of {total / _MB:.0f} MB free, but the images that data.loader_workers={worker.num_workers} "
-        f"processes hold ready may need {needed / _MB:.0f} MB. They come through pipes instead, which is slower. Make "
-        f"it larger where the container is started, for example by --shm-size={-(-4 * needed // _GB)}g.",
+        f"{_SHARED_MEMORY} has {free / _MB:.0f} of {total / _MB:.0f} MB free, but the images that "
+        f"{worker.num_workers} processes (data.loader_workers) hold ready may need {needed / _MB:.0f} MB. They come "
+        "through pipes instead, which is slower. Make it larger where the container is started, for example by "
+        f"--shm-size={-(-4 * needed // _GB)}g.",
     )
 
 
