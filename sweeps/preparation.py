@@ -196,7 +196,7 @@ def describe(setup: Setup) -> str:
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
         f"Chosen by: {_chosen_by(sweep)}\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
+        f"Results in {sweep.folder}\nTo watch: {sweep.watch_command}{stream}"
     )
 
 

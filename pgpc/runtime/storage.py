@@ -8,7 +8,6 @@ stores other than Amazon's. An object appears on S3 whole or not at all.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,8 @@ from typing import TypeGuard, overload
 
 import pyarrow as pa
 from pyarrow import fs
+
+from pgpc.runtime.file_locks import fcntl
 
 _BLOCK_BYTES = 4 * 2**20
 _CONNECT_SECONDS = 5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgpc.runtime.file_locks import fcntl
 from sweeps.common.faults import probe
 
 SWEEP_FILE = "sweep.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from typing import TextIO
 from pgpc.data.shards.manifest import MANIFEST, Manifest, ShardError, read_manifest
 from pgpc.data.shards.writer import FinishedFile
 from pgpc.runtime import storage
+from pgpc.runtime.file_locks import fcntl
 
 _JOURNAL = "journal.jsonl"
 
