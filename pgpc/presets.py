@@ -266,8 +266,8 @@ def preset(name: str) -> Config:
     """
     presets = _presets()
     if name not in presets:
-        near = difflib.get_close_matches(name, presets, n=3)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        near = difflib.get_close_matches(name, presets, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"Unknown preset {name!r}. {hint}`pgpc show --list` lists all {len(presets)}.")
     return override(Config(), {**presets[name].changes, "name": name})
 

@@ -109,8 +109,8 @@ def _new_folder(options: SweepOptions) -> Path:
     folder = Path(options.storage).expanduser().absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(
-            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or choose another "
-            "--name."
+            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or "
+            "choose another --name."
         )
     return folder
 
