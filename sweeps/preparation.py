@@ -169,8 +169,9 @@ def _check_configs(sweep: Sweep) -> None:
                 f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
             )
         make_base(config)
-        check_model(config.model)
         check_feature_distance(config)
+    for model in {config.model for config in sweep.configs}:
+        check_model(model)
     check_sampler(sweep.options)
 
 

@@ -28,10 +28,10 @@ def add(commands: Any) -> None:
         "evaluate",
         help="score a trained network on labeled images",
         description=run.__doc__,
-        epilog="The split that a run was scored on is scored as it was there: where a share of it is kept out of choices "
-        "(evaluation.report_share), mIoU and the IoU of classes are over the other images, and report/mIoU is over that "
-        "share; --set evaluation.report_share=0 scores all as one. Of other data all images are scored. Several processes "
-        "share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
+        epilog="The split that a run was scored on is scored as it was there: where a share of it is kept out of "
+        "choices (evaluation.report_share), mIoU and the IoU of classes are over the other images, and report/mIoU is "
+        "over that share; --set evaluation.report_share=0 scores all as one. Of other data all images are scored. "
+        "Several processes share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
     )
     add_network(parser)
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")

@@ -92,8 +92,8 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
         lines.append("A class that is neither labeled nor predicted has no IoU and is left out of the means.")
     if "report_images" in figures:
         lines.append(
-            f"What begins with {REPORT_PREFIX} is over the other images ({figures['report_images']}), which the run keeps "
-            "out of choices; --set evaluation.report_share=0 scores all as one."
+            f"What begins with {REPORT_PREFIX} is over the other images ({figures['report_images']}), which the run "
+            "keeps out of choices; --set evaluation.report_share=0 scores all as one."
         )
     return lines
 

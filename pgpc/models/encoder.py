@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from pgpc.models.feature_maps import align_maps
+from pgpc.models.feature_maps import multiple_of_sides, pad_images
 
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
 
 
-def check_encoder(name: str) -> None:
-    """Find, without building it, whether timm has a model.
+class _Way(NamedTuple):
+    """How a model is made that takes images of any size.
 
-    Args:
-        name: Name of the model.
-
-    Raises:
-        ValueError: It has none of this name; the message lists those with a similar one.
+    Attributes:
+        options: Options of timm's `create_model`.
+        multiple: What the sides of images are padded to multiples of.
     """
-    # Here and not above: timm takes seconds to import, which only building a network is worth.
-    import timm
 
-    import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
+    options: Mapping[str, Any]
+    multiple: int
 
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5)
-        hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists the known ones."
-        raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
+
+def check_encoder(name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool) -> None:
+    """Find, without memory for its weights, what would keep an encoder from being built.
+
+    The arguments and errors are those of :func:`build_encoder`.
+    """
+    with _without_trace():
+        build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing)
 
 
 def build_encoder(
@@ -38,9 +42,9 @@ def build_encoder(
 ) -> tuple[nn.Module, list[int]]:
     """Build a network that maps images to its last four feature maps.
 
-    A map at stride s of an image of H x W pixels has ceil(H/s) x ceil(W/s) cells, so that cell (i, j) always lies at
-    pixel (s * i, s * j). Many backbones give other maps where a side is no multiple of 32, or none at all: for these
-    images are padded with 0, the mean color, at the right and bottom, and the cells of the padding cut off.
+    A map at stride s of an image of H x W pixels has ceil(H/s) x ceil(W/s) cells, so that cell (i, j) always shows the
+    s x s pixels from (s * i, s * j) on. Many backbones give other maps, or none, where a side is no multiple of 32: for
+    these images are padded with 0, the mean color, at the right and bottom, and the cells of the padding cut off.
 
     Args:
         name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
@@ -56,34 +60,62 @@ def build_encoder(
     Raises:
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
     """
-    check_encoder(name)
-    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
-    if strides[-1] < 32:
-        options["output_stride"] = strides[-1]
-    encoder = _create(name, options, strides)
+    _check_name(name)
+    way = _find_way(name, strides, drop_path)
+    encoder = _create(name, way.options)
+    _check_outline(encoder, name, strides)
+    pad_images(encoder, way.multiple, strides)
     if checkpointing:
         _checkpoint(encoder, name)
     info: Any = encoder.feature_info
     return encoder, info.channels()
 
 
-def _create(name: str, options: Mapping[str, Any], strides: Sequence[int]) -> nn.Module:
-    """Make timm's model such that it takes images of any size, and its maps lie where their strides say."""
+def _check_name(name: str) -> None:
+    # Here and not above: timm takes seconds to import, which only building a network is worth.
     import timm
 
+    import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5)
+        hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists the known ones."
+        raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
+
+
+@contextlib.contextmanager
+def _without_trace() -> Iterator[None]:
+    """Make what is made within without numbers, and without drawing any from torch's generator."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        yield
+
+
+def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    import timm
+
+    # The last four maps: convolutional networks often have one more at stride 2.
+    encoder: nn.Module = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options)
+    return encoder
+
+
+@functools.cache
+def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float) -> _Way:
+    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
+    import timm
+
+    options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
+    if strides[-1] < 32:
+        options["output_stride"] = strides[-1]
     pretrained_cfg = timm.get_pretrained_cfg(name)
     fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
     # How a model whose weights came with one size is told to take others, by family.
     ways: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}, {}] if fixed_size else [{}]
     for extra in ways:
         try:
-            # The last four maps: convolutional networks often have one more at stride 2.
-            encoder: nn.Module = timm.create_model(
-                name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra
-            )
-            _check_outline(encoder, name, strides)
-            align_maps(encoder, strides)
-            return encoder
+            with _without_trace():
+                encoder = _create(name, {**options, **extra})
+                _check_outline(encoder, name, strides)
+                return _Way({**options, **extra}, multiple_of_sides(encoder, strides))
         except _FAILURES as error:
             failure = error
     raise ValueError(

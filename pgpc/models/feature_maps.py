@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 _MULTIPLES = (1, 2, 4, 8, 16, 32)
 """What sides are padded to multiples of; the first with which an encoder is right is taken."""
 
-_SIZES = ((32, 64), (65, 97), (78, 104))
-"""Heights and widths that an encoder is tried on: no cell is left over, one pixel is at every stride, and others."""
+_SIZES = ((32, 64), (65, 97))
+"""Heights and widths that an encoder is tried on: nothing is left over, and one pixel is at every stride."""
 
 
 class MapError(RuntimeError):
@@ -23,8 +22,6 @@ class MapError(RuntimeError):
 
 class _Padding:
     """Two hooks: one pads images to multiples of some pixels, one cuts the cells of the padding off the maps.
-
-    Hooks and not a wrapper, so that parameters keep their names.
 
     Args:
         multiple: What sides are padded to multiples of.
@@ -47,12 +44,11 @@ class _Padding:
         return [x[:, :, : -(-h // s), : -(-w // s)] for x, s in zip(maps, self._strides, strict=True)]
 
 
-def align_maps(encoder: nn.Module, strides: Sequence[int]) -> None:
-    """Have an encoder take images of any size, and give maps of ceil(H/s) x ceil(W/s) cells.
+def multiple_of_sides(encoder: nn.Module, strides: Sequence[int]) -> int:
+    """Return what the sides of images must be multiples of, for an encoder to give maps of ceil(H/s) x ceil(W/s) cells.
 
     Args:
-        encoder: A network of timm with `feature_info`, which gives a list of maps ``(B, C_i, H_i, W_i)``. Where it
-            needs them it is given hooks; its parameters keep their names.
+        encoder: A network of timm with `feature_info`, on the meta device, where it costs little: it is tried.
         strides: s, pixels per cell of the maps.
 
     Raises:
@@ -60,21 +56,32 @@ def align_maps(encoder: nn.Module, strides: Sequence[int]) -> None:
         Exception: It takes no images of these sizes; what it raises is of its own choice.
     """
     info: Any = encoder.feature_info
-    tried = _without_data(encoder).eval()
+    encoder.eval()
     for multiple in _MULTIPLES:
         try:
             for size in _SIZES:
                 h, w = (-(-extent // multiple) * multiple for extent in size)
-                _check_maps(tried, (h, w), strides, info.channels())
+                _check_maps(encoder, (h, w), strides, info.channels())
         except Exception:
             if multiple == _MULTIPLES[-1]:
                 raise
-            continue
-        if multiple > 1:
-            padding = _Padding(multiple, strides)
-            encoder.register_forward_pre_hook(padding.pad)
-            encoder.register_forward_hook(padding.cut)
-        return
+        else:
+            return multiple
+    raise AssertionError("the last multiple either is right or has raised")
+
+
+def pad_images(encoder: nn.Module, multiple: int, strides: Sequence[int]) -> None:
+    """Have an encoder take images of any size, by hooks: its parameters keep their names.
+
+    Args:
+        encoder: A network that maps images to a list of maps.
+        multiple: What the sides of its images must be multiples of.
+        strides: s, pixels per cell of the maps.
+    """
+    if multiple > 1:
+        padding = _Padding(multiple, strides)
+        encoder.register_forward_pre_hook(padding.pad)
+        encoder.register_forward_hook(padding.cut)
 
 
 def _check_maps(encoder: nn.Module, size: tuple[int, int], strides: Sequence[int], channels: Sequence[int]) -> None:
@@ -88,13 +95,3 @@ def _check_maps(encoder: nn.Module, size: tuple[int, int], strides: Sequence[int
         raise MapError(
             f"of an image of {h} x {w} pixels its maps have (channels, height, width) {found}, and not {expected}"
         )
-
-
-def _without_data(encoder: nn.Module) -> nn.Module:
-    """Return a copy of a network on the meta device, where there are no numbers: it costs neither time nor memory."""
-    copied: dict[int, Tensor] = {}
-    for parameter in encoder.parameters():
-        copied[id(parameter)] = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-    for buffer in encoder.buffers():
-        copied[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(encoder, copied)
