@@ -17,6 +17,7 @@ import pgpc
 from pgpc.config import Config, place_keys
 from pgpc.data.contents import SOURCE, Place, changed, class_names, contents
 from pgpc.runtime.environment import settings
+from pgpc.runtime.files import expand_user
 from pgpc.training.provenance import places_of
 from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import listed
@@ -158,7 +159,7 @@ def _compared_warm_start(sweep: Sweep, now: Surroundings) -> list[str]:
 def _sweep_folder(where: str) -> Path | None:
     """Return the folder of the sweep that a study belongs to; None for one of somebody else."""
     url = where.partition("#")[0]
-    paths = (Path(where).expanduser(), Path(url.removeprefix("sqlite:///")).parent)
+    paths = (expand_user(where), Path(url.removeprefix("sqlite:///")).parent)
     return next((path for path in paths if (path / SWEEP_FILE).is_file()), None)
 
 

@@ -184,7 +184,7 @@ def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[
         "report": sweep.report_folder / "report.html",
         "rows": sweep.folder / RESULTS_FILE,
         "tables": sweep.folder / "table-*.md" if sweep.tables else None,
-        "curves": f"tensorboard --logdir {sweep.trials_folder}",
+        "curves": sweep.watch_command,
         "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if has_best else None,
         "resume": sweep.resume_command if is_unfinished(sweep, trials) else None,

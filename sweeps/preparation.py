@@ -188,8 +188,9 @@ def _check_configs(sweep: Sweep) -> None:
                 f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
             )
         make_base(config)
-        check_model(config.model)
         check_feature_distance(config)
+    for model in {config.model for config in sweep.configs}:
+        check_model(model)
     check_sampler(sweep.options)
 
 
@@ -215,7 +216,7 @@ def describe(setup: Setup) -> str:
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
         f"Chosen by: {_chosen_by(sweep)}\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
+        f"Results in {sweep.folder}\nTo watch: {sweep.watch_command}{stream}"
     )
 
 

@@ -18,7 +18,7 @@ from pgpc.data.config import DataConfig
 from pgpc.data.shards.manifest import Manifest, read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
 from pgpc.runtime import storage
-from pgpc.runtime.files import sha256
+from pgpc.runtime.files import expand_user, sha256
 
 SOURCE, TARGET, SCORED, PRETRAINED = "source", "target", "scored split", "pretrained weights"
 """What a run takes from outside."""
@@ -79,7 +79,7 @@ def contents(found: Mapping[str, Place], *, needed: bool = True) -> dict[str, st
 def digest(place: Place) -> str:
     """Return a digest of what lies at a place, 16 digits in hexadecimal."""
     if place.split is None:
-        file = Path(place.where).expanduser()
+        file = expand_user(place.where)
         status = file.stat()
         return _file_digest(file, status.st_size, status.st_mtime_ns)[:16]
     return hashlib.sha256(json.dumps(split_files(place)).encode()).hexdigest()[:16]
@@ -105,7 +105,7 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _manifest(where: str) -> Manifest:
-    return read_manifest(where if storage.is_url(where) else Path(where).expanduser())
+    return read_manifest(where if storage.is_url(where) else expand_user(where))
 
 
 @functools.lru_cache(maxsize=32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from pgpc.runtime.files import write_file
+from pgpc.runtime.unix import fcntl
 
 _BLOCK_BYTES = 4 * 2**20
 _CONNECT_SECONDS = 5

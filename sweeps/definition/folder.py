@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgpc.runtime.locks import launcher_advice
+from pgpc.runtime.unix import fcntl
 from sweeps.common.faults import probe
 
 SWEEP_FILE = "sweep.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -109,7 +110,8 @@ def _new_folder(options: SweepOptions) -> Path:
     folder = expand_user(options.storage).absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(
-            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {name}, or choose another --name."
+            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or "
+            "choose another --name."
         )
     return folder
 

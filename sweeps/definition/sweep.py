@@ -242,6 +242,11 @@ class Sweep:
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
         return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
 
+    @property
+    def watch_command(self) -> str:
+        """What to type to watch its curves."""
+        return shlex.join(["tensorboard", "--logdir", str(self.trials_folder)])
+
 
 def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config]:
     """Return the configs of the paper's tables that are asked for, by name; none for a search.

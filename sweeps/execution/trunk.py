@@ -8,7 +8,6 @@ is one ending in ``-partial``, which an interrupted training resumes from.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 
 import pgpc
 from pgpc.config import Config
+from pgpc.runtime.unix import fcntl
 from pgpc.training import trunk
 from sweeps.common.names import METRIC
 from sweeps.common.words import count, duration, listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ def test_a_search_is_described(tmp_path: Path) -> None:
     ]
     _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
     assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
+
+
+def test_what_is_to_be_typed_is_quoted(tmp_path: Path) -> None:
+    *_, watch = described(tmp_path / "my results; $HOME", name="it's")
+    folder = str(tmp_path / "my results; $HOME" / "it's" / "trials")
+    assert shlex.split(watch.removeprefix("To watch: ")) == ["tensorboard", "--logdir", folder]
+    make_sweep(tmp_path, TYPICAL, {0: [10, 20, 29, 30.0]}, name="it's")
+    with pytest.raises(ValueError, match="exists in .*") as error:
+        described(tmp_path, name="it's")
+    resume = str(error.value).partition("Resume it with ")[2].partition(", or choose")[0]
+    assert shlex.split(resume) == ["--resume", "it's"]
 
 
 @pytest.mark.parametrize("seeds", [None, (0, 1, 2)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from pgpc.data.shards.manifest import MANIFEST, Manifest, ShardError, read_manif
 from pgpc.data.shards.writer import FinishedFile
 from pgpc.runtime import storage
 from pgpc.runtime.lease import leased
+from pgpc.runtime.unix import fcntl
 
 _JOURNAL = "journal.jsonl"
 
