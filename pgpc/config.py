@@ -12,6 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
@@ -43,6 +44,7 @@ __all__ = [
     "field_of",
     "flatten",
     "from_dict",
+    "from_text",
     "hyperparameter_keys",
     "override",
     "parse_settings",
@@ -115,7 +117,10 @@ class TrainingConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run. On CPUs two runs of equal configs, data and numbers of processes are equal."""
+    """Everything that determines a run.
+
+    On CPUs two runs are equal bit for bit whose configs, data, numbers of processes, threads and versions are equal.
+    """
 
     name: str = key(
         "custom",
@@ -310,6 +315,22 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     return config
 
 
+def from_text(text: str, where: Path | str) -> Config:
+    """Return the config in a checkpoint or a file, as JSON.
+
+    Args:
+        text: The JSON.
+        where: What holds it, for messages.
+
+    Raises:
+        ValueError: It is no JSON, or not that of a config; the message says where it is.
+    """
+    try:
+        return from_dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"The config in {where} cannot be read: {error}") from None
+
+
 def flatten(config: Config) -> dict[str, Any]:
     """Return the values of a config by dotted key, in the order of the fields."""
     flat = {}
@@ -414,8 +435,8 @@ _RENAMED = {"proca.enabled": "Set base=proca."}
 
 def _with_base(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return plain data with `base`, which files of earlier versions have as a switch of ProCA's settings."""
-    proca = tree.get("proca", {})
-    if "base" in tree or "enabled" not in proca:
+    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else {}
+    if not isinstance(proca, Mapping) or "base" in tree or "enabled" not in proca:
         return tree
     settings = {name: value for name, value in proca.items() if name != "enabled"}
     return {**tree, "base": "proca" if proca["enabled"] else "self_training", "proca": settings}
@@ -461,8 +482,11 @@ def _groups() -> Mapping[str, type]:
     return found
 
 
-def _build(cls: Any, tree: Mapping[str, Any], prefix: str) -> Any:
+def _build(cls: Any, tree: Any, prefix: str) -> Any:
     """Return an instance of a config class, made of plain data."""
+    if not isinstance(tree, Mapping):
+        what = f"the group {prefix.rstrip('.')} of a config" if prefix else "a config"
+        raise ValueError(f"{what} must be an object of keys and values, but got {tree!r:.80}.")
     hints = type_hints(cls)
     values = {}
     for name, value in tree.items():

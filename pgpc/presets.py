@@ -270,8 +270,8 @@ def preset(name: str) -> Config:
             labels of the target, as an upper bound; or ``"streets"``, a short ``"streets/daformer+pgpc"`` for sweeps.
 
     Raises:
-        ValueError: No preset has this name, or it is of one's own data, which :func:`pgpc.own_preset` looks at; the
-            message lists the known ones.
+        ValueError: No preset has this name, which the message has the nearest to; or it is of one's own data, which
+            :func:`pgpc.own_preset` looks at.
     """
     presets = _presets()
     if name in own_names():
@@ -283,7 +283,7 @@ def preset(name: str) -> Config:
         known = [*presets, *own_names()]
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"Unknown preset {name!r}. {hint}Known presets: {', '.join(known)}.")
+        raise ValueError(f"Unknown preset {name!r}. {hint}`pgpc show --list` lists all {len(known)}.")
     return override(Config(), {**presets[name].changes, "name": name})
 
 
@@ -318,7 +318,7 @@ def find(*, task: str, base: str, pgpc: bool) -> Config:
         pgpc: Whether the contrast is on.
 
     Raises:
-        ValueError: There is no such task or base; the message lists the known presets.
+        ValueError: There is no such task or base; the message says what lists the presets.
     """
     return preset(_name(task, base, pgpc=pgpc))
 

@@ -286,6 +286,12 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         "checkpoints; a failed base is trained again in any case",
     )
     group.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="with --resume or --warm-start: go on although the contents of the data are others than the trials there "
+        "were trained on, which every report then says; other classes are refused all the same",
+    )
+    group.add_argument(
         "--confirm",
         type=_option("confirm", _whole),
         metavar="K",

@@ -209,6 +209,11 @@ class Driver:
         """The options with the scheduler of the trials; the rows of the paper's tables are trained to their ends."""
         return self._options if self._sweep.is_search else dataclasses.replace(self._options, scheduler="none")
 
+    @property
+    def _accepts_changed_data(self) -> bool:
+        """Whether this driver, or one before it, was told to go on with other data: runs may still be of before."""
+        return any(found.accepted for found in (*self._sweep.surroundings, self._setup.surroundings))
+
     def _execute(self, searcher: RunSearcher) -> None:
         execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder)
 
@@ -263,6 +268,8 @@ class Driver:
             workers=self._setup.workers,
             trunk=self._trunks.find(config) if self._options.share_trunk else None,
             compared=self._sweep.compared,
+            data=self._setup.surroundings.data,
+            accept_changed_data=self._accepts_changed_data,
         )
 
     def _on_event(self, event: Event, run: Run) -> None:

@@ -91,7 +91,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     if best is not None:
         terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
-    terminal.write(result.text)
+    terminal.write("\n".join([*_changes(sweep), result.text]))
     spent = _costs(sweep, rows)
     terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
     if sweep.options.json:
@@ -131,6 +131,7 @@ def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
         texts.append(f"{heading}\n{to_text(cells)}{note}")
         pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")
     for number, parts in pages.items():
+        parts += [f"Note. {sentence}\n" for sentence in _changes(sweep)]
         write_text(sweep.folder / f"table-{number}.md", "\n".join(parts))
     return "\n\n".join(texts)
 
@@ -165,6 +166,11 @@ def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
     return headline(find(confirmed.sweep, confirmed.trials, read_confirmation(sweep.report_folder)))
 
 
+def _changes(sweep: Sweep) -> tuple[str, ...]:
+    """Return what has changed from one driver to the next, this one included, which sweep.json tells."""
+    return Sweep.load(sweep.folder).changes if sweep.file.is_file() else ()
+
+
 def _tables_text(sweep: Sweep, rows: Sequence[Row], compared: Sequence[Compared]) -> str:
     if compared:
         return write_tables(sweep, compared)
@@ -178,7 +184,7 @@ def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[
         "report": sweep.report_folder / "report.html",
         "rows": sweep.folder / RESULTS_FILE,
         "tables": sweep.folder / "table-*.md" if sweep.tables else None,
-        "curves": f"tensorboard --logdir {sweep.trials_folder}",
+        "curves": sweep.watch_command,
         "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if has_best else None,
         "resume": sweep.resume_command if is_unfinished(sweep, trials) else None,
@@ -209,6 +215,7 @@ def _document(
         "select_by": sweep.selection.text,
         "result": result.text,
         "claims": list(result.claims),
+        "changes": list(_changes(sweep)),
         "best": best.to_columns() if best else None,
         "pareto": front(rows, sweep.space, sweep.objectives, sweep.selection),
         "rows": [row.to_columns() for row in rows],

@@ -10,12 +10,14 @@ from typing import Any
 
 from pgpc.bases import make_base
 from pgpc.bases.state import check_feature_distance
-from pgpc.data.domains import check_pair
-from pgpc.models import check_model
+from pgpc.data.domains import check_image_sizes, check_pair, label_notes
+from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
+from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import count, listed
+from sweeps.comparability import look_around
 from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.folder import is_running, own_folder
 from sweeps.definition.objectives import check_workers
@@ -48,7 +50,8 @@ class Setup:
         workers: The workers of every run.
         concurrency: The number of runs at the same time.
         points: Parameters of the trials that are to be begun next, which need no search.
-        notes: Sentences on what is done otherwise than it was asked for.
+        notes: Sentences on what is done otherwise than it was asked for, or than before.
+        surroundings: What the runs depend on beside their configs.
         tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
     """
 
@@ -57,6 +60,7 @@ class Setup:
     concurrency: int
     points: list[dict[str, Any]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    surroundings: Surroundings = dataclasses.field(default_factory=Surroundings)
     tracker: Tracker | None = None
 
 
@@ -78,9 +82,9 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         _check_configs(sweep)
         with noted():
             _check_scheduler(sweep)
-        for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
-            with noted():
-                check_pair(data, share)
+        notes: list[str] = []
+        with noted():
+            notes = check_data(sweep)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
     if options.population is not None:
         num_enqueued = len(enqueued) + len(sweep.known)
@@ -91,6 +95,8 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     stack.enter_context(own_folder(sweep.folder))
     if given.get("resume") is not None:
         check_study(sweep.folder)
+    for model in {config.model for config in sweep.configs}:
+        weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
     resources.connect(options.address)
     nodes = resources.nodes()
@@ -99,21 +105,37 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     slots = resources.trial_slots(nodes, workers)
     if (options.concurrency or 0) > slots:
         raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
-    notes = _reopen(sweep) if given.get("resume") is not None else []
+    surroundings = look_around(sweep, workers)
+    workers = dataclasses.replace(workers, threads=surroundings.threads)
+    notes += _reopen(sweep) if given.get("resume") is not None else []
     begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
     agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
     if sweep.is_search:
         sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, trials=agenda.num_trials))
-    sweep.save()
+    sweep.save(surroundings)
     concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
     return Setup(
         sweep=sweep,
         workers=workers,
         concurrency=concurrency,
         points=agenda.points,
-        notes=[*sweep.notes, *notes, *agenda.notes],
+        notes=[*sweep.notes, *surroundings.changes, *notes, *agenda.notes],
+        surroundings=surroundings,
         tracker=tracker,
     )
+
+
+def check_data(sweep: Sweep) -> list[str]:
+    """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
+    settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
+    notes: dict[str, None] = {}
+    for data, evaluation, least in settings:
+        domains = check_pair(data, evaluation.report_share)
+        measured = domains.target if evaluation.criteria_images else None
+        check_image_sizes(domains._replace(measured=measured), data, least)
+        notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
+    return list(notes)
 
 
 def _check_scheduler(sweep: Sweep) -> None:
@@ -176,9 +198,10 @@ def _check_configs(sweep: Sweep) -> None:
         with noted():
             make_base(config)
         with noted():
-            check_model(config.model)
-        with noted():
             check_feature_distance(config)
+    for model in {config.model for config in sweep.configs}:
+        with noted():
+            check_model(model)
     check_sampler(sweep.options)
 
 
@@ -204,7 +227,7 @@ def describe(setup: Setup) -> str:
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
         f"Chosen by: {_chosen_by(sweep)}\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
+        f"Results in {sweep.folder}\nTo watch: {sweep.watch_command}{stream}"
     )
 
 

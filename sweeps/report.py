@@ -40,13 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "computed where it is missing (default: the sweep's own)",
     )
     arguments = parser.parse_args(argv)
-    # Here, so that --help and mistakes are answered at once: these import what a report is made with.
-    from sweeps.common.quiet import silence_optuna
-    from sweeps.definition.selection import Selection
-    from sweeps.findings import ensemble
-    from sweeps.reporting.data import check_folder
-    from sweeps.reporting.write import write_report
-
+    try:
+        # Here, so that --help and mistakes are answered at once: these import what a report is made with.
+        from sweeps.common.quiet import silence_optuna
+        from sweeps.definition.selection import Selection
+        from sweeps.findings import ensemble
+        from sweeps.reporting.data import check_folder
+        from sweeps.reporting.write import write_report
+    except ImportError as error:
+        if error.name != "fcntl":  # which Windows has not
+            raise
+        print(f"report.py: error: {error}", file=sys.stderr)
+        return 2
     silence_optuna()
     try:
         selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)

@@ -18,10 +18,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = parse(argv)
     try:
-        # Here, so that --help and mistakes are answered at once: this imports Ray.
+        # Here, so that --help and mistakes are answered at once: the second imports Ray.
+        import pgpc.runtime.unix  # noqa: F401  (Windows has none)
         from sweeps import driver
     except ImportError as error:
-        if error.name != "ray":
+        if error.name not in ("ray", "fcntl"):
             raise
         print(f"run_ablation.py: error: {error}", file=sys.stderr)
         return 2

@@ -36,6 +36,7 @@ ORDER = {
         ("findings",),
         ("execution", "progress", "reporting", "streams"),
         ("finalize",),
+        ("comparability",),
         ("preparation",),
         ("driver",),
         ("command_line", "arguments"),

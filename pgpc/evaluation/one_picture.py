@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from pgpc.config import Config
 from pgpc.data.image_files import decode_image, read_file
-from pgpc.data.transforms import whole_image
+from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import Segmented
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
 from pgpc.models.segmenter import Segmenter
@@ -60,14 +60,14 @@ def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segm
         (image.shape, str(image.dtype)),
     )
     data = config.data
-    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
-    size = (pixels.shape[3], pixels.shape[2])
+    size = box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
     check(
         min(size) >= model.shortest_side,
         f"a picture must be at least {model.shortest_side} pixels high and wide after resizing",
         size,
         "It is too narrow for data.target_size; cut it into parts.",
     )
+    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
     pixels = pixels.to(next(model.parameters()).device)
     with torch.inference_mode():
         resizing = logits(model, pixels, evaluation=config.evaluation), image.shape[:2], model.align_corners

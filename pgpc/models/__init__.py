@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgpc.models.build import build_model, check_model
+    from pgpc.models.build import build_model, check_model, shortest_side
     from pgpc.models.config import ARCHITECTURES, ModelConfig
     from pgpc.models.daformer import DAFormerHead
     from pgpc.models.deeplab import DeepLabV2
     from pgpc.models.export import export_program, export_weights, load_exported
     from pgpc.models.hrda import HRDA, draw_detail_box
+    from pgpc.models.pretrained import weights_file
     from pgpc.models.projection import ProjectionHead
     from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
     from pgpc.models.weights import LoadReport, load_encoder, load_weights
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "build_model": "build",
     "check_model": "build",
+    "shortest_side": "build",
     "ARCHITECTURES": "config",
     "ModelConfig": "config",
     "DAFormerHead": "daformer",
@@ -38,6 +40,7 @@ _HOMES = {
     "LoadReport": "weights",
     "load_encoder": "weights",
     "load_weights": "weights",
+    "weights_file": "pretrained",
 }
 
 __all__ = [
@@ -59,6 +62,8 @@ __all__ = [
     "load_encoder",
     "load_exported",
     "load_weights",
+    "shortest_side",
+    "weights_file",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pgpc.models.config import ModelConfig
 from pgpc.models.daformer import DAFormerHead
 from pgpc.models.deeplab import DILATED_STRIDES, DeepLabHead, DeepLabV2
@@ -27,14 +29,9 @@ def build_model(config: ModelConfig) -> Segmenter:
             strides 4, 8, 16, 32; for "deeplabv2" at 4, 8, 8, 8); or the file of weights does not fit it.
         pgpc.models.hub.HubError: The weights are on the hub, which cannot be reached.
     """
-    check_model(config)
+    check_weights(config)
+    encoder, channels = build_encoder(config.encoder, **_encoder_options(config))
     pretrained = weights_file(config)
-    encoder, channels = build_encoder(
-        config.encoder,
-        strides=DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
-        drop_path=config.drop_path,
-        checkpointing=config.checkpointing,
-    )
     model: Segmenter
     if config.architecture == "deeplabv2":
         model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
@@ -52,14 +49,29 @@ def build_model(config: ModelConfig) -> Segmenter:
     return model
 
 
+def shortest_side(config: ModelConfig) -> int:
+    """Return the least height and width in pixels that the network of a configuration takes as a whole."""
+    return HRDA.shortest_side if config.architecture == "hrda" else Segmenter.shortest_side
+
+
 def check_model(config: ModelConfig) -> None:
-    """Find, without building it, what would keep a network from being built.
+    """Find, without memory for its weights, what would keep a network from being built.
 
     Args:
         config: Configuration of the network.
 
     Raises:
-        ValueError: timm has no such encoder, or there are no such weights.
+        ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there are no
+            such weights.
     """
-    check_encoder(config.encoder)
     check_weights(config)
+    check_encoder(config.encoder, **_encoder_options(config))
+
+
+def _encoder_options(config: ModelConfig) -> dict[str, Any]:
+    """Return how the encoder is built, as :func:`build_encoder` takes it."""
+    return {
+        "strides": DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
+        "drop_path": config.drop_path,
+        "checkpointing": config.checkpointing,
+    }

@@ -10,6 +10,10 @@ _noted: ContextVar[list[ValueError] | None] = ContextVar("noted", default=None)
 """What :func:`all_at_once` has noted so far; None outside of it."""
 
 
+class PartlyFailed(ValueError):
+    """Some of many things were done and are kept, others failed; the message lists these."""
+
+
 def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
     """Raise an error about a value unless a condition holds; within :func:`all_at_once` it is noted.
 

@@ -27,6 +27,7 @@ _MAY_BE_GIVEN = frozenset(
         "storage",
         "name",
         "confirm",
+        "accept_changed_data",
         "seeds",
         "time_budget",
         "share_trunk",

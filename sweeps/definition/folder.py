@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgpc.runtime.locks import launcher_advice
+from pgpc.runtime.unix import fcntl
 from sweeps.common.faults import probe
 
 SWEEP_FILE = "sweep.json"
@@ -17,6 +19,9 @@ RESULTS_FILE = "results.parquet"
 CONFIRMATION = "confirmation"
 """Name of the folder, in that of a search, of the sweep that confirms its best trials."""
 _LOCK = ".lock"
+_ONE_TASK = "A sweep is one process, which starts its workers itself: srun --ntasks=1 python sweeps/run_ablation.py ..."
+
+log = logging.getLogger(__name__)
 
 
 def trials_folder(folder: Path) -> Path:
@@ -46,8 +51,14 @@ def own_folder(folder: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"Another process is running the sweep in {folder}. Wait for it, or end it.") from None
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process is running the sweep in {folder}. Wait for it, or end it.{launcher_advice(_ONE_TASK)}"
+            ) from None
+        except OSError as error:
+            log.warning(
+                "%s is on a file system without locks (%s): nothing keeps two drivers apart.", folder, error.strerror
+            )
         try:
             yield
         finally:

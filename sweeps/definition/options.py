@@ -177,6 +177,8 @@ class SweepOptions:
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
     retry_failed: bool = _option(False, once=True)
     """Whether the trials that have failed are trained again, when a sweep is resumed."""
+    accept_changed_data: bool = _option(False, once=True)
+    """Whether a sweep goes on, or is told about earlier trials, although they were trained on other data."""
     confirm: int | None = _option(None, rule=_POSITIVE, identifies=True)
     """Number of the best trials of the sweep `resume` that are trained anew with fresh `seeds`; None for none."""
     log_to: str = _option("none", rule=_TRACKERS)
@@ -232,6 +234,12 @@ class SweepOptions:
             "--retry-failed goes with --resume, which has trials that failed",
             "a new sweep",
             "Add --resume, or leave it out.",
+        )
+        check(
+            not given.get("accept_changed_data") or bool(given.get("warm_start")),
+            "--accept-changed-data goes with --resume or --warm-start, which have trials of before",
+            "a new sweep",
+            "Leave it out.",
         )
         if given.get("confirm") is not None:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from pgpc.config import Config
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.recipes.recipe import Recipe, compose
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
@@ -80,7 +82,7 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
         ValueError: There is no such sweep, or its sweep.json is damaged.
     """
     here = given.get("storage", DEFAULTS.storage)
-    storage = Path(here).expanduser().absolute()
+    storage = expand_user(here).absolute()
     name = given["resume"] or given.get("name")
     if name and given.get("name", name) != name:
         raise ValueError(f"--resume names {name!r}, but --name {given['name']!r}. Give one of them.")
@@ -109,10 +111,11 @@ def _new_folder(options: SweepOptions) -> Path:
         raise ValueError(
             f"--name must be a plain name without folders, but got {name!r}. Use --storage for the folder."
         )
-    folder = Path(options.storage).expanduser().absolute() / name
+    folder = expand_user(options.storage).absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(
-            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {name}, or choose another --name."
+            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or "
+            "choose another --name."
         )
     return folder
 

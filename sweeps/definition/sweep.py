@@ -20,10 +20,11 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 import pgpc
 from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
 from pgpc.models.config import is_weights_name
-from pgpc.runtime.files import write_file
+from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
+from sweeps.common.surroundings import Surroundings
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
@@ -44,7 +45,7 @@ class Sweep:
         options: What was asked for.
         config: The config that the sweep is around.
         space: What is searched, by dotted key of the config.
-        drivers: Command line, time and versions of each process that has run the sweep before.
+        drivers: Command line, time, versions and surroundings of each process that has run the sweep before.
         table_configs: The configs of the paper's tables, or of the trials of a confirmation, by name; empty in a
             search.
         when: The conditions of the space.
@@ -107,12 +108,17 @@ class Sweep:
             confirms=confirms,
         )
 
-    def save(self) -> None:
-        """Write sweep.json, with this process as one more driver."""
+    def save(self, surroundings: Surroundings | None = None) -> None:
+        """Write sweep.json, with this process as one more driver.
+
+        Args:
+            surroundings: What its runs depend on beside their configs; None where nothing is trained.
+        """
         this = {
             "command": shlex.join(["python", *sys.argv]),
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "versions": _versions(),
+            "versions": versions(),
+            **({"surroundings": surroundings.to_json()} if surroundings else {}),
         }
         text = json.dumps(
             {
@@ -127,6 +133,16 @@ class Sweep:
             indent=2,
         )
         write_file(self.file, lambda file: file.write(f"{text}\n".encode()))
+
+    @property
+    def surroundings(self) -> tuple[Surroundings, ...]:
+        """What the drivers before have found that the runs depend on; those of earlier versions have not looked."""
+        return tuple(Surroundings.from_json(d["surroundings"]) for d in self.drivers if "surroundings" in d)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Sentences on all that has changed from one driver to the next, which every report says."""
+        return tuple(sentence for found in self.surroundings for sentence in found.changes)
 
     @property
     def file(self) -> Path:
@@ -229,6 +245,11 @@ class Sweep:
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
         return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
 
+    @property
+    def watch_command(self) -> str:
+        """What to type to watch its curves."""
+        return shlex.join(["tensorboard", "--logdir", str(self.trials_folder)])
+
 
 def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config]:
     """Return the configs of the paper's tables that are asked for, by name; none for a search.
@@ -266,10 +287,7 @@ def absolute(config: Config) -> Config:
     paths = {key: value for key, value in flatten(config).items() if key in place_keys() and value}
     return pgpc.override(
         config,
-        {
-            key: value if _holds_anywhere(value) else str(Path(value).expanduser().absolute())
-            for key, value in paths.items()
-        },
+        {key: value if _holds_anywhere(value) else str(expand_user(value).absolute()) for key, value in paths.items()},
     )
 
 
@@ -287,10 +305,10 @@ def _changes(options: SweepOptions, config: Config) -> dict[str, Any]:
     return {**options.changes, "seed": config.seed}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python, the packages that matter, and the code (git revision, where there is one)."""
     found = {"python": platform.python_version()}
-    for package in ("pgpc", "torch", "timm", "ray", "optuna"):
+    for package in ("pgpc", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "ray", "optuna"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     with contextlib.suppress(OSError, subprocess.CalledProcessError):

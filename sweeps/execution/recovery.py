@@ -8,6 +8,7 @@ several times without getting further: an error of its own comes back at the sam
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from ray.exceptions import RayActorError
@@ -31,6 +32,7 @@ MAX_LOST_MACHINES = 20
 
 Spot machines go by the dozen; yet a training that brings down whatever it runs on must end."""
 _SNAPSHOT = "checkpoint_manager_snapshot.json"  # Train's list of a run's checkpoints, in the run's directory
+_LISTED = "checkpoint_results"  # the list itself
 
 
 class RecoveryPolicy(FailurePolicy):
@@ -102,3 +104,19 @@ def drop_torn_snapshot(directory: Path) -> None:
         pass
     except ValueError:
         file.unlink()
+
+
+def drop_unlisted_checkpoints(directory: Path) -> None:
+    """Remove the checkpoints in a run's directory that Train's list does not name.
+
+    A process that was killed while it copied one leaves it in part, under a name that is never used again. Nothing is
+    removed where the list is missing, or names one that is not there.
+    """
+    try:
+        listed = {entry["checkpoint_dir_name"] for entry in json.loads(snapshot_file(directory).read_text())[_LISTED]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if listed and all((directory / name).is_dir() for name in listed):
+        for folder in directory.glob("checkpoint_*"):
+            if folder.is_dir() and folder.name not in listed:
+                shutil.rmtree(folder, ignore_errors=True)

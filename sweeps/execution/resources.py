@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ NO_CLUSTER = (
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
+_TEMPORARY = ("RAY_TMPDIR", "TMPDIR") if sys.platform.startswith("linux") else ("RAY_TMPDIR",)
+"""Environment variables that name the folder below which Ray keeps a session; the first that is set counts."""
+_LONGEST_SOCKET = "dash_TaskEventsHead"  # of those that Ray makes; without it the dashboard does not start
 _WORKER_ENV = {
     # Reports are handed over at this interval, by default 2 s each.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
@@ -56,10 +60,13 @@ def connect(address: str | None) -> None:
     """Join the cluster at `address`, or start one on this machine that ends with this process.
 
     Raises:
-        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials.
+        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials; or the path of
+            the folder for temporary files is too long for a cluster on this machine.
     """
     if address and address != "auto":
         _check_reachable(address)
+    if not address:
+        _check_temporary_folder()
     env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
@@ -81,6 +88,20 @@ def connect(address: str | None) -> None:
     finally:
         os.environ.pop(PORT, None)
     _check_state_api()
+
+
+def _check_temporary_folder() -> None:
+    """Refuse a folder for temporary files in which Ray's sockets would have longer paths than a socket can have."""
+    variable = next((name for name in _TEMPORARY if name in os.environ), None)
+    folder = os.environ[variable] if variable else "/tmp"
+    session = f"/ray/session_2026-01-31_23-59-59_999999_{os.getpid()}/sockets/{_LONGEST_SOCKET}"
+    most = (103 if sys.platform == "darwin" else 107) - len(session)
+    if len(os.fsencode(folder)) > most:
+        raise ValueError(
+            f"{variable} must have at most {most} bytes, since the paths of the sockets that Ray makes below it are "
+            f"limited by the operating system, but got {folder!r}. Set RAY_TMPDIR to a folder with a short name, such "
+            "as /tmp."
+        )
 
 
 def reserve_address() -> str:

@@ -25,7 +25,7 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
     user_error,
 )
-from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot, drop_unlisted_checkpoints
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
 from sweeps.results.forks import TrunkFork, write_fork
@@ -33,6 +33,11 @@ from sweeps.search.trial_spec import FAILURE, REPORT, TrialSpec
 
 if TYPE_CHECKING:
     from pgpc.training import Begin
+
+
+PATIENCE = 180.0
+"""Seconds that a run which is started again waits for what is left of it elsewhere. Workers of a driver that was killed
+end within a minute; the locks of a machine that was lost outlive it by a minute and a half on NFS."""
 
 
 class FailFast(ray.train.UserCallback):
@@ -66,6 +71,7 @@ def run_trial(plain: dict[str, Any]) -> None:
     spec = TrialSpec.from_plain(plain)
     workers, directory = spec.workers, spec.directory
     drop_torn_snapshot(directory)
+    drop_unlisted_checkpoints(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     channel = ReportChannel()
     trainer = Trainer(
@@ -97,6 +103,8 @@ def train_loop(plain: dict[str, Any]) -> None:
     Args:
         plain: The plain data of a `TrialSpec`.
     """
+    import torch
+
     import pgpc
     from pgpc.training import Callbacks
 
@@ -105,6 +113,8 @@ def train_loop(plain: dict[str, Any]) -> None:
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
     spec = TrialSpec.from_plain(plain)
+    check_data(spec)
+    torch.set_num_threads(spec.workers.threads)  # not what the environment of the worker's machine says
     watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
     checkpoint = ray.train.get_checkpoint()
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
@@ -118,6 +128,29 @@ def train_loop(plain: dict[str, Any]) -> None:
                 compared=spec.compared,
             ),
             until=spec.until,
+            patience=PATIENCE,
+        )
+
+
+def check_data(spec: TrialSpec) -> None:
+    """Refuse data that have changed since the sweep's driver has looked at them.
+
+    Args:
+        spec: What the training is told.
+
+    Raises:
+        ValueError: They have, so that the run could not be compared with those before it.
+    """
+    from pgpc.data.contents import changed, contents
+    from pgpc.training.provenance import places_of
+
+    now = contents({str(place): place for place in places_of(spec.config).values()}, needed=False)
+    strange = changed(spec.data, now)
+    if strange:
+        raise ValueError(
+            f"The trials of a sweep must be trained on the same data, but the contents of {', '.join(strange)} have "
+            "changed since the sweep was started. Put the data back, or stop the sweep and resume it with "
+            "--accept-changed-data."
         )
 
 
@@ -134,9 +167,9 @@ def _begin(spec: TrialSpec, resume: Path | None) -> Begin:
     from pgpc.training.trunk import read_record
 
     if resume is not None:
-        return Resume(resume)
+        return Resume(resume, spec.accept_changed_data)
     if spec.parent is not None:
-        return ForkParent(spec.parent)
+        return ForkParent(spec.parent, spec.accept_changed_data)
     if spec.trunk is None:
         return Fresh()
     if ray.train.get_context().get_world_rank() == 0:

@@ -8,7 +8,6 @@ is one ending in ``-partial``, which an interrupted training resumes from.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 
 import pgpc
 from pgpc.config import Config
+from pgpc.runtime.unix import fcntl
 from pgpc.training import trunk
 from sweeps.common.names import METRIC
 from sweeps.common.words import count, duration, listed
@@ -37,6 +37,7 @@ LABEL = "trunk"
 """What the training of a trunk is called on the screen."""
 _FOLDER = "warmups"
 _TRAINED_BY = "trained_by.json"
+_NEW = "-new"
 _KEPT = ("config.json", trunk.FILE, "events.out.tfevents.*")
 
 
@@ -63,7 +64,7 @@ class TrunkStore:
             return None
         device = "cuda" if self.workers.gpus else "cpu"
         try:
-            return trunk.address(config, processes=self.workers.count, device=device)
+            return trunk.address(config, processes=self.workers.count, device=device, threads=self.workers.threads)
         except (ValueError, OSError):
             return None  # something cannot be read, which the training itself reports better
 
@@ -86,7 +87,7 @@ class TrunkStore:
             address: The trunk's name.
             sweep: The folder of the sweep that has trained it, which is noted.
         """
-        partial, new = self.partial(address), self.folder / f"{address}-new"
+        partial, new = self.partial(address), self.folder / f"{address}{_NEW}"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         shutil.copy2(sorted(partial.glob("checkpoint_*/checkpoint.pt"))[-1], new)
@@ -96,6 +97,16 @@ class TrunkStore:
         (new / _TRAINED_BY).write_text(json.dumps({"sweep": str(sweep)}) + "\n")
         os.replace(new, self.folder / address)
         shutil.rmtree(partial, ignore_errors=True)
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed drivers have left of trunks that they were publishing.
+
+        What they were training stays, since it is resumed by the next that needs it.
+        """
+        for folder in self.folder.glob(f"*{_NEW}"):
+            if lock := self.lock(folder.name.removesuffix(_NEW)):
+                with lock:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def partial(self, address: str) -> Path:
         """Return where a trunk is being trained."""
@@ -140,6 +151,7 @@ def provide_trunks(
     if reason:
         say(reason)
         return
+    store.remove_unfinished()
     wanted, waiting = store.missing(_runs_to_begin(sweep)), False
     while wanted and not stopped():
         with contextlib.ExitStack() as locks:

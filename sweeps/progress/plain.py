@@ -116,7 +116,7 @@ class Terminal:
 
 
 def params_of(run: Run) -> dict[str, str]:
-    """Return the parameters of a run's trial, as they are shown, by what follows the last dot of their keys."""
+    """Return the parameters of a run's trial, as they are shown, by their short names."""
     return {short(key): param_text(value) for key, value in run.trial.params.items()}
 
 

@@ -20,9 +20,10 @@ from pgpc.presets import preset_names
 from pgpc.recipes.lengths import ITERATIONS
 from pgpc.recipes.recipe import from_preset
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
-from sweeps.definition.folder import SWEEP_FILE, trials_folder
+from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
@@ -56,6 +57,8 @@ class SweepReport:
         selection: What the trials are ranked by, that of the sweep or another.
         reports: Label of a trial -> iteration -> metrics that trials can be chosen by, of the trial's first seed.
         confirmation: What the confirmation has come to; None where none was begun.
+        changes: Sentences on what has changed from one driver to the next, such as the data, those of the confirmation
+            included.
     """
 
     sweep: Sweep
@@ -66,6 +69,7 @@ class SweepReport:
     selection: Selection
     reports: Curves = field(default_factory=dict)
     confirmation: Confirmation | None = None
+    changes: Sequence[str] = ()
 
     @functools.cached_property
     def runs(self) -> list[Row]:
@@ -211,8 +215,10 @@ class SweepReport:
     @functools.cached_property
     def commands(self) -> dict[str, str]:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
-        workers = self.sweep.options.workers
+        workers, found = self.sweep.options.workers, self.sweep.surroundings
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
+        if found and found[0].device == "cpu":  # sums depend on it; without the variable all cores are taken
+            launch = ["env", f"OMP_NUM_THREADS={found[0].threads}", *launch]
         # As the command makes it of the preset: with the number of iterations lengths change, too.
         values = functools.cache(lambda name, iterations: flatten(from_preset(name, {ITERATIONS: iterations}).config))
         commands = {}
@@ -290,7 +296,15 @@ def read(folder: Path, selection: Selection | None = None) -> SweepReport:
         selection=selection,
         reports=reports,
         confirmation=read_confirmation(folder) if selection == sweep.selection else None,
+        changes=[*sweep.changes, *_changes_of_confirmation(folder)],
     )
+
+
+def _changes_of_confirmation(folder: Path) -> list[str]:
+    confirmation = folder / CONFIRMATION
+    if not (confirmation / SWEEP_FILE).is_file():
+        return []
+    return [f"The confirmation: {sentence}" for sentence in Sweep.load(confirmation).changes]
 
 
 def check_folder(folder: Path) -> Path:
@@ -299,7 +313,7 @@ def check_folder(folder: Path) -> Path:
     Raises:
         ValueError: It is not the folder of a sweep.
     """
-    folder = folder.expanduser().absolute()
+    folder = expand_user(folder).absolute()
     if not (folder / SWEEP_FILE).is_file():
         raise ValueError(
             f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "

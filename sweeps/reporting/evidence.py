@@ -10,7 +10,7 @@ from sweeps.estimates.differences import Difference
 from sweeps.estimates.spread import Interval, mean_std_text
 from sweeps.findings.confirmation import ConfirmedTrial
 from sweeps.findings.selection_quality import Agreement, Estimate, Quality, regret_by_chance
-from sweeps.reporting.data import SweepReport
+from sweeps.reporting.data import IOU, SweepReport
 from sweeps.results import tables
 from sweeps.results.tables import EMPTY, Cell, Column, Item, Table
 
@@ -44,6 +44,21 @@ def about_split(report: SweepReport) -> str:
         f"{METRIC} is over the labeled target images that trials are chosen by; {REPORT_METRIC} is over those that "
         f"take no part in the choice{of_all}."
     )
+
+
+def about_classes(report: SweepReport) -> str:
+    """Return over which classes the mIoU of a sweep's runs is; "" where nothing is scored."""
+    numbers = sorted({num for row in report.rows if (num := sum(key.startswith(IOU) for key in row.metrics))})
+    if not numbers:
+        return ""
+    total = report.sweep.config.model.num_classes
+    text = f"{METRIC} is the mean over the classes that are labeled or predicted, "
+    if numbers == [total]:
+        return f"{text}all {total}."
+    spread = str(numbers[0])
+    if len(numbers) > 1:  # a class that is not labeled is in the mean of those runs alone that predict it
+        spread = f"{numbers[0]} to {numbers[-1]}, not as many in all runs,"
+    return f"{text}{spread} of {total}."
 
 
 def mean_difference(difference: Callable[[Item], Difference | None]) -> Column[Item]:

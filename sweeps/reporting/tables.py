@@ -74,6 +74,8 @@ def ranked(report: SweepReport) -> Table:
         caption += f" They are chosen by {report.selection.text}, without labels of the target."
         if any(trial.miou is not None for trial in report.trials):
             caption += f" {METRIC}, which takes labels, took no part in it."
+    if about := evidence.about_classes(report):
+        caption += f" {about}"
     if report.has_report_split:
         caption += f" {evidence.about_split(report)}"
     if report.costs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def write_report(
 
         gallery = draw(report, num=images, seconds=seconds)
     found = tables.all_tables(report)
-    texts = (page(report, gallery), markdown(report, found), latex(found))
+    texts = (page(report, gallery), markdown(report, found), latex(_noted(found, report.changes)))
     folder = report.sweep.folder
     written = [folder / name for name in NAMES]
     for path, text in zip(written, texts, strict=True):
@@ -82,12 +83,18 @@ def write_text(path: Path, text: str) -> None:
 def markdown(report: SweepReport, found: Sequence[Table]) -> str:
     """Return tables and commands as GitHub reads them."""
     parts = [f"# {report.sweep.folder.name}", escaped(headline(report.finding).text)]
+    parts += [f"**Note.** {escaped(sentence)}" for sentence in report.changes]
     parts += [f"{escaped(table.caption)}\n\n{to_markdown(table)}\n" for table in found]
     parts.append("Commands:")
     commands = [driver["command"] for driver in report.sweep.drivers]
     commands += [f"# {label}\n{command}" for label, command in report.commands.items()]
     parts.append("\n".join(["```bash", *commands, "```"]))
     return "\n\n".join(parts) + "\n"
+
+
+def _noted(found: Sequence[Table], changes: Sequence[str]) -> list[Table]:
+    """Return tables whose captions say what has changed, since each goes into a paper by itself."""
+    return [dataclasses.replace(table, caption=" ".join([table.caption, *changes])) for table in found]
 
 
 def latex(found: Sequence[Table]) -> str:

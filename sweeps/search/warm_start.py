@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import TrialState, create_trial
 
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition.objectives import direction
@@ -41,7 +42,7 @@ def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
             params.append({key.strip(): value.strip() for key, _, value in pairs})
             continue
         try:
-            found = json.loads(Path(text).expanduser().read_text())
+            found = json.loads(expand_user(text).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"--enqueue must name a JSON file, but {text!r} cannot be read: {error}.") from None
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
@@ -78,7 +79,7 @@ def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.St
         ValueError: There is no such study, or it is not clear which one is meant, or it has other objectives.
     """
     url, _, name = where.partition("#")
-    file = Path(where).expanduser() / "study.db"
+    file = expand_user(where) / "study.db"
     if file.is_file():
         url, name = f"sqlite:///{file.absolute()}", ""
     elif "://" not in url or (url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file()):

@@ -19,9 +19,10 @@ def header(report: SweepReport) -> str:
         f'<div class="tile"><b>{html.escape(number)}</b><span>{html.escape(text)}</span></div>'
         for number, text in _tiles(report)
     )
+    changes = "".join(f"<p><b>Note.</b> {html.escape(sentence)}</p>" for sentence in report.changes)
     return (
         f"<header><h1>{html.escape(report.sweep.folder.name)}</h1><p>{html.escape(headline(report.finding).text)}</p>"
-        f'<p class="soft">{html.escape(_about(report))}</p><div class="tiles">{boxes}</div></header>'
+        f'<p class="soft">{html.escape(_about(report))}</p>{changes}<div class="tiles">{boxes}</div></header>'
     )
 
 

@@ -44,6 +44,7 @@ KEYS = [
     "name",
     "resume",
     "retry_failed",
+    "accept_changed_data",
     "confirm",
     "log_to",
     "json",

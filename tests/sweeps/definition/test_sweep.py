@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +77,22 @@ def test_one_driver_holds_the_folder(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Another process is running the sweep"), own_folder(folder):
             pass
     assert not folder.exists(), "a sweep that has not started leaves nothing behind"
+
+
+def test_several_tasks_of_a_job_are_told_that_a_sweep_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    message, folder = "SLURM_NTASKS is 4: .* srun --ntasks=1", tmp_path / "mine"
+    with own_folder(folder), pytest.raises(ValueError, match=message), own_folder(folder):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unsupported(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with own_folder(tmp_path / "mine"):
+        assert "without locks (No locks available)" in caplog.text

@@ -17,7 +17,13 @@ from sweeps.common.private_ray import (
     TrainingFailedError,
     WorkerGroupError,
 )
-from sweeps.execution.recovery import RecoveryPolicy, drop_torn_snapshot, has_lost_machine, snapshot_file
+from sweeps.execution.recovery import (
+    RecoveryPolicy,
+    drop_torn_snapshot,
+    drop_unlisted_checkpoints,
+    has_lost_machine,
+    snapshot_file,
+)
 
 RETRY, RAISE = FailureDecision.RETRY, FailureDecision.RAISE
 
@@ -89,3 +95,19 @@ def test_a_list_of_checkpoints_that_was_cut_off_is_removed(tmp_path: Path) -> No
     snapshot_file(tmp_path).write_text('{"latest_check')
     drop_torn_snapshot(tmp_path)
     assert not snapshot_file(tmp_path).exists()
+
+
+def test_checkpoints_that_a_killed_process_has_left_in_part_are_removed(tmp_path: Path) -> None:
+    for name in ("checkpoint_1", "checkpoint_2"):
+        (tmp_path / name).mkdir()
+
+    def left() -> list[str]:
+        drop_unlisted_checkpoints(tmp_path)
+        return sorted(path.name for path in tmp_path.glob("checkpoint_?"))
+
+    assert left() == ["checkpoint_1", "checkpoint_2"], "nothing is known without a list"
+    for listed, kept in ((["checkpoint_3"], 2), ([], 2), (["checkpoint_1"], 1)):
+        entries = [{"checkpoint_dir_name": name} for name in listed]
+        snapshot_file(tmp_path).write_text(json.dumps({"checkpoint_results": entries}))
+        assert len(left()) == kept
+    assert left() == ["checkpoint_1"]

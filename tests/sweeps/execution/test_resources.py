@@ -18,6 +18,23 @@ from sweeps.execution.trainer import Trainer
 from sweeps.search.trial_spec import Workers
 
 
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_deep_for_sockets_is_refused_before_anything_starts(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(variable, "/tmp/" + "x" * 40)
+    with pytest.raises(ValueError, match=rf"{variable} must have at most 3\d bytes, .* but got '/tmp/xx.*RAY_TMPDIR"):
+        resources.connect(None)
+    assert not ray.is_initialized()
+
+
+def test_a_short_folder_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, folder in (("TMPDIR", "/tmp/" + "x" * 40), ("RAY_TMPDIR", "/tmp")):  # the second counts
+        monkeypatch.setenv(name, folder)
+    resources._check_temporary_folder()
+
+
 @pytest.fixture(scope="module")
 def connected() -> Iterator[str]:
     """The address of a cluster of our own."""

@@ -142,6 +142,16 @@ def test_two_sweeps_at_the_same_time_train_one(sweep: Sweep, tmp_path: Path, mon
         assert give(sweep, unwanted) == ["trunk  another sweep is training the shared trunk; waiting for it"]
 
 
+def test_what_a_killed_driver_was_publishing_is_removed_unless_another_is_at_it(sweep: Sweep, tmp_path: Path) -> None:
+    store = TrunkStore(tmp_path / "warmups", WORKERS)
+    for name in ("a-new", "b-new", "a-partial"):
+        (tmp_path / "warmups" / name).mkdir(parents=True)
+    with (tmp_path / "warmups" / "b.lock").open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        store.remove_unfinished()
+    assert {path.name for path in (tmp_path / "warmups").iterdir() if path.is_dir()} == {"b-new", "a-partial"}
+
+
 @pytest.fixture
 def swept(trunk_sweep: dict[str, Any]) -> dict[str, Any]:
     """A sweep whose driver is killed while it trains the trunk and which is resumed; and what both drivers said."""
