@@ -1,12 +1,16 @@
 """The numbers that presets for one's own data take from packed shards."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import pgpc
 from pgpc.config import flatten
+from pgpc.data.shards.pack import pack
 from pgpc.presets import own_names
 from pgpc.recipes.own_data import Side, box_of, crop_side, look_at, own_config, rank, rare_class_thresholds
+from tests.helpers.own_photos import photos
 
 
 def side(width, height, number=10, class_pixels=None):
@@ -95,9 +99,18 @@ def test_shards_that_are_not_given_are_asked_for_all_at_once():
         pgpc.preset("custom/daformer")
 
 
-def test_a_split_is_scored_where_all_its_images_have_labels(own):
-    assert look_at(own[0]).scored is None  # it has no val split
-    assert look_at("streets:target").scored == "val"
+def test_a_split_is_scored_where_all_its_images_have_labels(own, tmp_path):
+    assert look_at(own[1]).scored is None  # it has no val split
+    root = photos(tmp_path / "both", 2, 64, 64, labels=10)
+    (root / "images/train").rename(root / "images/val")
+    (root / "labels/train").rename(root / "labels/val")
+    photos(root, 2, 64, 64)
+    packed = pack("folder", root, tmp_path / "shards", description=Path(own[0]).parent / "classes.json")
+    assert packed.manifest.splits["val"].labeled == 2
+    assert look_at(str(tmp_path / "shards")).scored == "val"
+    (root / "labels/val/0.png").unlink()
+    pack("folder", root, tmp_path / "shards", description=Path(own[0]).parent / "classes.json")
+    assert look_at(str(tmp_path / "shards")).scored is None
 
 
 def test_from_python_the_shards_are_arguments(own):
