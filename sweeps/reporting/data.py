@@ -15,7 +15,7 @@ import numpy as np
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
-from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.evaluation.names import CLASS_PREFIX, CRITERIA_PREFIX
 from pgpc.presets import preset_names
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
@@ -36,9 +36,6 @@ from sweeps.results.rows import Row
 from sweeps.results.scores import run_scores
 from sweeps.results.summaries import Summary, ranked, with_front
 from sweeps.search.schedulers import rungs
-
-IOU = "IoU/"
-"""Begins the name of the metric that is the IoU of one class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +90,8 @@ class SweepReport:
     @functools.cached_property
     def classes(self) -> list[str]:
         """Names of the classes that any row has an IoU of, in the order of the rows' metrics."""
-        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(IOU))
-        return [key.removeprefix(IOU) for key in keys]
+        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(CLASS_PREFIX))
+        return [key.removeprefix(CLASS_PREFIX) for key in keys]
 
     @functools.cached_property
     def base(self) -> Summary | None:
@@ -193,7 +190,7 @@ class SweepReport:
 
     def class_iou(self, trial: Summary, name: str) -> float | None:
         """Return the IoU of a class in percent, as a mean over the complete runs of a trial that have one."""
-        return self.metric(trial, IOU + name)
+        return self.metric(trial, CLASS_PREFIX + name)
 
     def belongs_to(self, trial: str) -> str:
         """Return the rows of the paper's tables that a trial, given by its label, stands for."""
