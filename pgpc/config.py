@@ -116,7 +116,7 @@ class TrainingConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run. On CPUs equal configs, data, processes, threads and versions give equal runs."""
+    """All that determines a run. On CPUs equal configs, data, processes, threads and versions give equal runs."""
 
     name: str = key(
         "custom",
