@@ -116,10 +116,7 @@ class TrainingConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run.
-
-    On CPUs two runs are equal bit for bit whose configs, data, numbers of processes, threads and versions are equal.
-    """
+    """All that determines a run. On CPUs equal configs, data, processes, threads and versions give equal runs."""
 
     name: str = key(
         "custom",
@@ -429,7 +426,7 @@ _RENAMED = {"proca.enabled": "Set base=proca."}
 
 def _with_base(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return plain data with `base`, which files of earlier versions have as a switch of ProCA's settings."""
-    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else {}
+    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else None
     if not isinstance(proca, Mapping) or "base" in tree or "enabled" not in proca:
         return tree
     settings = {name: value for name, value in proca.items() if name != "enabled"}
