@@ -93,7 +93,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     result = _result(sweep, trials)
     terminal.write(result.text)
     spent = _costs(sweep, rows)
-    terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
+    terminal.write(costs.summary(*spent, sweep.num_workers, [trial.status for trial in trials]))
     if sweep.options.json:
         document = _document(sweep, rows, best.run if best else None, compared, spent, places, result)
         print(json.dumps(without_nan(document), indent=2), file=answer, flush=True)
@@ -221,6 +221,6 @@ def _document(
             }
             for table, lines in compared
         ],
-        "cost": costs.as_dict(*spent, sweep.options.workers),
+        "cost": costs.as_dict(*spent, sweep.num_workers),
         "places": dict(places),
     }

@@ -33,6 +33,7 @@ _MAY_BE_GIVEN = frozenset(
         "cpus_per_worker",
         "gpus_per_worker",
         "concurrency",
+        "keep",
         "address",
         "json",
     }

@@ -209,7 +209,7 @@ class SweepReport:
     @functools.cached_property
     def commands(self) -> dict[str, str]:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
-        workers = self.sweep.options.workers
+        workers = self.sweep.num_workers
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
         preset_values = functools.cache(lambda name: flatten(pgpc.preset(name)))
         commands = {}

@@ -1,0 +1,131 @@
+"""Signals that ask a sweep to end: Ctrl-C, SIGTERM of a batch system, and SIGHUP of a terminal that is closed.
+
+All of them end it alike: what runs can be resumed, and what there is becomes a table, a report and best/. Who sends one
+to the whole process group, as batch systems and `timeout` do, does not reach Ray, which has sessions of its own (see
+:mod:`sweeps.execution.resources`); where it is reached all the same, the driver leaves without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Protocol
+
+PATIENCE = 12.0
+"""Seconds that Tune gets to end its runs, once the end is asked for. Batch systems kill after 30."""
+_AS_ONE = 0.25  # seconds within which signals are one: `timeout` sends its own to the process and to the group
+_Handler = Callable[[int, "FrameType | None"], None]
+
+
+class Stoppable(Protocol):
+    """What can be asked to end a sweep, as `sweeps.execution.tune_run.Interruption` can."""
+
+    requested: bool
+
+
+@contextlib.contextmanager
+def stop_gracefully(interruption: Stoppable, say: Callable[[str], None], received: list[int]) -> Iterator[None]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP ask the sweep to stop, and a second one leave at once.
+
+    A second SIGHUP does not: nobody is there who could be in a hurry. Only the main thread of a process hears of
+    signals; in another one nothing changes, and the sweep ends by itself.
+
+    Args:
+        interruption: Ends the sweep.
+        say: Writes one line on the terminal.
+        received: Where the numbers of the signals are put.
+    """
+    last = 0.0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        is_same = bool(received) and time.monotonic() - last < _AS_ONE
+        last = time.monotonic()
+        received.append(number)
+        if not interruption.requested:
+            interruption.requested = True
+            say("Stopping; what runs can be resumed later. Press Ctrl-C once more to leave at once.")
+        elif not is_same and number != signal.SIGHUP:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        say("This is not the main thread: Ctrl-C does not stop the sweep.")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    try:
+        with _handled_by(handle):
+            try:
+                yield
+            except KeyboardInterrupt:
+                pass
+    finally:
+        del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]  # what this process runs next has handlers of its own
+
+
+@contextlib.contextmanager
+def finish_in_peace(received: list[int]) -> Iterator[None]:
+    """Let signals cut the end of a sweep short, but not keep its results from being written.
+
+    The first one raises KeyboardInterrupt, so that the end can be had in a shorter way. Where one has been received
+    before, only Ctrl-C still does; the others have got what they asked for.
+
+    Args:
+        received: The numbers of the signals so far; further ones are put here.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        is_first = not received
+        received.append(number)
+        if is_first or number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    with _handled_by(handle):
+        yield
+
+
+@contextlib.contextmanager
+def leave_in_time(interruption: Stoppable, patience: float = PATIENCE) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main thread where the end is asked for and does not come.
+
+    It does not where Ray was killed by the signal that the sweep was sent: then Tune may wait for ever.
+
+    Args:
+        interruption: Says whether the end is asked for.
+        patience: Seconds from then on.
+    """
+    over = threading.Event()
+    main = threading.main_thread()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if interruption.requested:
+                if not over.wait(patience) and main.ident is not None:
+                    signal.pthread_kill(main.ident, signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, name="leave in time", daemon=True)
+    if threading.current_thread() is main:
+        watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+@contextlib.contextmanager
+def _handled_by(handler: _Handler) -> Iterator[None]:
+    """Have a function handle the signals that end a sweep; SIGHUP only where `nohup` has not forbidden it."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        numbers += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+        before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)  # None: it was not Python that had set it
