@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
@@ -14,6 +15,7 @@ from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.paper_tables import INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
+from sweeps.execution.capacity.checkpoints import kept_at_end, remove_at_end
 from sweeps.execution.inference_speed import inference_rate
 from sweeps.findings import ensemble
 from sweeps.findings.comparison import Line, beside_paper, compare, title
@@ -92,6 +94,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
         terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
     terminal.write(result.text)
+    _remove_checkpoints(sweep, rows, trials, best, is_over=not signals)
     spent = _costs(sweep, rows)
     terminal.write(costs.summary(*spent, sweep.num_workers, [trial.status for trial in trials]))
     if sweep.options.json:
@@ -157,6 +160,16 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     return best
 
 
+def _remove_checkpoints(
+    sweep: Sweep, rows: Sequence[Row], trials: Sequence[Summary], best: Summary | None, *, is_over: bool
+) -> None:
+    """Remove the checkpoints that the sweep does not keep, those of trials that have ended well at its very end."""
+    keep, kept = sweep.options.keep, None
+    if best is not None and is_over and not is_unfinished(sweep, trials):
+        kept = kept_at_end(keep, best.label, rows)
+    remove_at_end(rows, keep, kept)
+
+
 def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
     """Return what the sweep has shown; a confirmation tells what the sweep that it confirms has."""
     if not sweep.confirms:
@@ -178,7 +191,7 @@ def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[
         "report": sweep.report_folder / "report.html",
         "rows": sweep.folder / RESULTS_FILE,
         "tables": sweep.folder / "table-*.md" if sweep.tables else None,
-        "curves": f"tensorboard --logdir {sweep.trials_folder}",
+        "curves": shlex.join(["tensorboard", "--logdir", str(sweep.trials_folder)]),
         "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if has_best else None,
         "resume": sweep.resume_command if is_unfinished(sweep, trials) else None,

@@ -32,7 +32,7 @@ from pathlib import Path
 import ray
 from ray.util.state import list_actors
 
-from sweeps.common.private_ray import build_address, cluster_state
+from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME, build_address, cluster_state
 
 NO_CLUSTER = (
     "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
@@ -158,6 +158,15 @@ def nodes() -> list[dict[str, float]]:
     groups = config.node_group_configs if config else []
     scaled = [dict(group.resources) for group in groups for _ in range(_count(group.max_count))]
     return max(alive, scaled, key=lambda nodes: sum(n.get("GPU", 0) * 1e6 + n.get("CPU", 0) for n in nodes))
+
+
+def head_memory() -> float | None:
+    """Return the bytes of memory that Ray has found free on the head; None where it does not say."""
+    for node in ray.nodes():
+        if node["Alive"] and HEAD_NODE_RESOURCE_NAME in node["Resources"]:
+            found: float | None = node["Resources"].get("memory")
+            return found
+    return None
 
 
 def _count(maximum: int) -> int:

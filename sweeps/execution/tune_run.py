@@ -88,7 +88,28 @@ class PrunerScheduler(FIFOScheduler):
         self._searcher.note_error(trial.trial_id, message, final=not trial.should_recover())
 
 
-def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int, folder: Path) -> None:
+class _EachStep(tune.Callback):
+    """Does something at every step of Tune, several times a second.
+
+    Args:
+        act: What is done.
+    """
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Do it; called by Tune."""
+        self._act()
+
+
+def execute(
+    searcher: RunSearcher,
+    interruption: Interruption,
+    concurrency: int,
+    folder: Path,
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
     """Have Tune execute the runs of a searcher. What Tune itself writes is of no use afterwards and removed.
 
     Args:
@@ -96,6 +117,7 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
         interruption: Ends the sweep; it is told when the results cannot be written.
         concurrency: The number of runs at the same time.
         folder: The folder of the sweep.
+        on_step: Is called several times a second.
     """
     shutil.rmtree(folder / "tune", ignore_errors=True)
     catcher = FaultCatcher(searcher, folder, interruption.note_fault, interruption.stop_all)
@@ -113,6 +135,7 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
             name="tune",
             storage_path=str(folder),
             stop=interruption,
+            callbacks=[_EachStep(on_step)],
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.
             progress_reporter=tune.CLIReporter(),

@@ -114,7 +114,10 @@ def concurrency(asked: int | None, slots: int, runs: int, head_memory: float | N
     )
     if asked:
         return asked, f"--concurrency {asked} may be too much, since {cause}."
-    return room, f"At a time {count(room, 'run')} will be trained and not the {wanted} that fit the workers, since {cause}."
+    return (
+        room,
+        f"At a time {count(room, 'run')} will be trained and not the {wanted} that fit the workers, since {cause}.",
+    )
 
 
 def _total(nodes: Nodes, kind: str) -> float:

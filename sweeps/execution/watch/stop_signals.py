@@ -57,11 +57,8 @@ def stop_gracefully(interruption: Stoppable, say: Callable[[str], None], receive
         say("This is not the main thread: Ctrl-C does not stop the sweep.")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     try:
-        with _handled_by(handle):
-            try:
-                yield
-            except KeyboardInterrupt:
-                pass
+        with _handled_by(handle), contextlib.suppress(KeyboardInterrupt):
+            yield
     finally:
         del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]  # what this process runs next has handlers of its own
 
