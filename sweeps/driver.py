@@ -21,7 +21,7 @@ from sweeps.execution.capacity.checkpoints import Keeper
 from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, is_fault, remedy
 from sweeps.execution.tune_run import Interruption, execute
 from sweeps.execution.watch.silence import SilenceWatch
-from sweeps.execution.watch.stop_signals import finish_in_peace, stop_gracefully
+from sweeps.execution.watch.stop_signals import end_in_peace, stop_gracefully
 from sweeps.finalize import finish
 from sweeps.preparation import Setup, describe, prepare
 from sweeps.progress.outlet import Outlet
@@ -206,7 +206,9 @@ class Driver:
                 self._execute(searcher)
         if self._interruption.fault:
             raise StorageFault(self._interruption.fault)
-        code = self._finish(signals, answer)
+        code = end_in_peace(
+            lambda: finish(self._sweep, self._rows(), signals, self._terminal, answer), received=signals
+        )
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
         if self._interruption.failures and not signals:
@@ -221,17 +223,6 @@ class Driver:
 
     def _execute(self, searcher: RunSearcher) -> None:
         execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder, self._watch.look)
-
-    def _finish(self, signals: list[int], answer: TextIO) -> int:
-        """Write the last results; where a signal comes meanwhile, without what takes long."""
-        try:
-            with finish_in_peace(signals):
-                return finish(self._sweep, self._rows(), signals, self._terminal, answer)
-        except KeyboardInterrupt:
-            if signals[1:]:
-                raise
-        with finish_in_peace(signals):
-            return finish(self._sweep, self._rows(), signals, self._terminal, answer)
 
     def _make_searcher(self) -> StudySearcher:
         sweep = self._sweep

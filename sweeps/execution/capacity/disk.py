@@ -69,8 +69,8 @@ def describe_need(need: DiskNeed, sweep: Sweep) -> str:
     free = shutil.disk_usage(sweep.folder).free
     if free < need.least:
         raise ValueError(
-            f"The disk of {sweep.folder} must have room for a checkpoint and the next one, {gigabytes(need.least)}, but "
-            f"{gigabytes(free)} are free. Free space there, or choose another --storage."
+            f"The disk of {sweep.folder} must have room for a checkpoint and the next one, {gigabytes(need.least)}, "
+            f"but {gigabytes(free)} are free. Free space there, or choose another --storage."
         )
     number = max(need.kept - need.there, 0) + need.passing
     text = f"up to {gigabytes(need.total)}, for {count(number, 'checkpoint')} of {gigabytes(need.size)}; "

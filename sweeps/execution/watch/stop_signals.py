@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 PATIENCE = 12.0
 """Seconds that Tune gets to end its runs, once the end is asked for. Batch systems kill after 30."""
 _AS_ONE = 0.25  # seconds within which signals are one: `timeout` sends its own to the process and to the group
 _Handler = Callable[[int, "FrameType | None"], None]
+_Found = TypeVar("_Found")
 
 
 class Stoppable(Protocol):
@@ -63,15 +64,18 @@ def stop_gracefully(interruption: Stoppable, say: Callable[[str], None], receive
         del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]  # what this process runs next has handlers of its own
 
 
-@contextlib.contextmanager
-def finish_in_peace(received: list[int]) -> Iterator[None]:
-    """Let signals cut the end of a sweep short, but not keep its results from being written.
+def end_in_peace(act: Callable[[], _Found], received: list[int]) -> _Found:
+    """Do what the end of a sweep takes, which signals can cut short, but not keep from being done.
 
-    The first one raises KeyboardInterrupt, so that the end can be had in a shorter way. Where one has been received
-    before, only Ctrl-C still does; the others have got what they asked for.
+    The first signal lets it be done anew, now that `received` says that it is to be short. Where one has been received
+    before, only Ctrl-C still has an effect; the others have got what they asked for.
 
     Args:
+        act: What is to be done; looks into `received`.
         received: The numbers of the signals so far; further ones are put here.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed although the end is as short as it can be.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -81,7 +85,13 @@ def finish_in_peace(received: list[int]) -> Iterator[None]:
             raise KeyboardInterrupt
 
     with _handled_by(handle):
-        yield
+        was_stopped = bool(received)
+        try:
+            return act()
+        except KeyboardInterrupt:
+            if was_stopped:
+                raise
+        return act()
 
 
 @contextlib.contextmanager
