@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -16,12 +17,12 @@ from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.options import SweepOptions
-from sweeps.execution import trunk
+from sweeps.execution import resources, trunk
 from sweeps.execution.capacity.checkpoints import Keeper
 from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, is_fault, remedy
 from sweeps.execution.tune_run import Interruption, execute
 from sweeps.execution.watch.silence import SilenceWatch
-from sweeps.execution.watch.stop_signals import end_in_peace, stop_gracefully
+from sweeps.execution.watch.stop_signals import end_in_peace, leave_in_time, stop_gracefully
 from sweeps.finalize import finish
 from sweeps.preparation import Setup, describe, prepare
 from sweeps.progress.outlet import Outlet
@@ -161,6 +162,7 @@ class Driver:
         )
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)
+        self._signals: list[int] = []
         rows = self._rows()
         self._failures = failures.RepeatedFailures(
             self._options.max_failures,
@@ -188,7 +190,7 @@ class Driver:
         Raises:
             StorageFault: The results cannot be written; the text says why.
         """
-        signals: list[int] = []
+        signals = self._signals
         self._terminal.write("\n".join([describe(self._setup), *self._setup.notes]))
         searcher = self._make_searcher()
         self._tell_searcher()
@@ -206,9 +208,7 @@ class Driver:
                 self._execute(searcher)
         if self._interruption.fault:
             raise StorageFault(self._interruption.fault)
-        code = end_in_peace(
-            lambda: finish(self._sweep, self._rows(), signals, self._terminal, answer), received=signals
-        )
+        code = end_in_peace(lambda: self._finish(answer), received=signals)
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
         if self._interruption.failures and not signals:
@@ -222,7 +222,21 @@ class Driver:
         return self._options if self._sweep.is_search else dataclasses.replace(self._options, scheduler="none")
 
     def _execute(self, searcher: RunSearcher) -> None:
-        execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder, self._watch.look)
+        address = ray.get_runtime_context().gcs_address
+        with leave_in_time(
+            self._interruption, is_gone=lambda: resources.is_gone(address), end=self._end_without_main_thread
+        ):
+            execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder, self._watch.look)
+
+    def _finish(self, answer: TextIO | None = None) -> int:
+        return finish(self._sweep, self._rows(), self._signals, self._terminal, answer or io.StringIO())
+
+    def _end_without_main_thread(self) -> None:
+        """Write the last results and end the process, since the main thread waits for a Ray that is gone."""
+        self._terminal.__exit__(None, None, None)
+        code = self._finish()
+        sys.stdout.flush()
+        os._exit(code)
 
     def _make_searcher(self) -> StudySearcher:
         sweep = self._sweep

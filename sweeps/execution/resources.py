@@ -160,6 +160,18 @@ def nodes() -> list[dict[str, float]]:
     return max(alive, scaled, key=lambda nodes: sum(n.get("GPU", 0) * 1e6 + n.get("CPU", 0) for n in nodes))
 
 
+def is_gone(address: str) -> bool:
+    """Return whether nobody listens any more at the address of a cluster that was there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # whatever it is, it need not be so for long
+        return False
+    return False
+
+
 def head_memory() -> float | None:
     """Return the bytes of memory that Ray has found free on the head; None where it does not say."""
     for node in ray.nodes():

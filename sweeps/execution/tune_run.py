@@ -17,7 +17,6 @@ from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME
 from sweeps.execution.recovery import MAX_FAILURES
 from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line, is_fault
 from sweeps.execution.trial import describe, run_trial
-from sweeps.execution.watch.stop_signals import leave_in_time
 from sweeps.search.trial_spec import REPORT
 
 # What Tune's own process of a run occupies: Tune wants something, and any share of a CPU, however small, would leave
@@ -143,8 +142,7 @@ def execute(
         ),
     )
     try:
-        with leave_in_time(interruption):
-            tuner.fit()
+        tuner.fit()
     except Exception as error:  # Tune, too, writes below the folder, and wraps what it meets
         if is_fault(error, folder):
             interruption.note_fault(first_line(error))

@@ -2,7 +2,7 @@
 
 All of them end it alike: what runs can be resumed, and what there is becomes a table, a report and best/. Who sends one
 to the whole process group, as batch systems and `timeout` do, does not reach Ray, which has sessions of its own (see
-:mod:`sweeps.execution.resources`); where it is reached all the same, the driver leaves without it.
+:mod:`sweeps.execution.resources`); where it is reached all the same, the driver ends the sweep without it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 PATIENCE = 12.0
 """Seconds that Tune gets to end its runs, once the end is asked for. Batch systems kill after 30."""
 _AS_ONE = 0.25  # seconds within which signals are one: `timeout` sends its own to the process and to the group
+_LAST_CALL = 2.0  # seconds in which the main thread can leave by itself
 _Handler = Callable[[int, "FrameType | None"], None]
 _Found = TypeVar("_Found")
 
@@ -95,28 +96,37 @@ def end_in_peace(act: Callable[[], _Found], received: list[int]) -> _Found:
 
 
 @contextlib.contextmanager
-def leave_in_time(interruption: Stoppable, patience: float = PATIENCE) -> Iterator[None]:
+def leave_in_time(
+    interruption: Stoppable, *, is_gone: Callable[[], bool], end: Callable[[], object], patience: float = PATIENCE
+) -> Iterator[None]:
     """Raise KeyboardInterrupt in the main thread where the end is asked for and does not come.
 
-    It does not where Ray was killed by the signal that the sweep was sent: then Tune may wait for ever.
+    Some batch systems send their signal to every process there is, Ray's too. Then Tune waits for what is gone, and so
+    deep in Ray that it does not hear of signals, until Ray ends this process.
 
     Args:
         interruption: Says whether the end is asked for.
-        patience: Seconds from then on.
+        is_gone: Says whether Ray is gone, so that there is nothing to wait for.
+        end: Ends the sweep and the process, from another thread, where Ray is gone and the main thread does not leave.
+        patience: Seconds that Tune gets where Ray is there.
     """
-    over = threading.Event()
-    main = threading.main_thread()
+    over, main = threading.Event(), threading.main_thread()
 
     def watch() -> None:
-        while not over.wait(0.2):
-            if interruption.requested:
-                if not over.wait(patience) and main.ident is not None:
-                    signal.pthread_kill(main.ident, signal.SIGINT)
+        while not interruption.requested:
+            if over.wait(0.2):
                 return
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and not is_gone():
+            if over.wait(0.5):
+                return
+        if not over.wait(0.5) and main.ident is not None:
+            signal.pthread_kill(main.ident, signal.SIGINT)
+            if is_gone() and not over.wait(_LAST_CALL):
+                end()
 
-    watcher = threading.Thread(target=watch, name="leave in time", daemon=True)
     if threading.current_thread() is main:
-        watcher.start()
+        threading.Thread(target=watch, name="leave in time", daemon=True).start()
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -95,21 +96,44 @@ def test_what_has_been_asked_for_once_is_done_in_peace_except_from_ctrl_c() -> N
         end_in_peace(lambda: finish(signal.SIGINT), received)
 
 
-def test_who_hangs_after_the_end_was_asked_for_is_made_to_leave() -> None:
+@pytest.mark.parametrize(("gone", "patience"), [(False, 0.3), (True, 60)])
+def test_who_hangs_after_the_end_was_asked_for_is_made_to_leave(gone: bool, patience: float) -> None:
     interruption, reached = SimpleNamespace(requested=False), list[str]()
+
+    def end() -> None:
+        reached.append("the end of the process")
+
     with stop_gracefully(interruption, lambda text: None, []):
-        with leave_in_time(interruption, patience=0.3):
+        with leave_in_time(interruption, is_gone=lambda: gone, end=end, patience=patience):
             signal.raise_signal(signal.SIGTERM)
             time.sleep(60)
         reached.append("the end")
     assert not reached
 
 
+def test_who_does_not_hear_of_it_ends_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_signals, "_LAST_CALL", 0.2)
+    interruption, ended = SimpleNamespace(requested=True), threading.Event()
+
+    def is_deaf() -> bool:
+        return ended.wait(30)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as who waits deep in a library
+    try:
+        with leave_in_time(interruption, is_gone=lambda: True, end=ended.set):
+            assert is_deaf()
+        ended.clear()
+        with leave_in_time(interruption, is_gone=lambda: False, end=ended.set, patience=0.1):
+            assert not ended.wait(1.5), "where Ray is there the main thread will leave"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_who_ends_in_time_is_left_alone() -> None:
     interruption, reached = SimpleNamespace(requested=False), list[str]()
     with stop_gracefully(interruption, lambda text: None, []):
-        with leave_in_time(interruption, patience=0.3):
+        with leave_in_time(interruption, is_gone=lambda: True, end=lambda: None, patience=0.3):
             signal.raise_signal(signal.SIGTERM)
-        time.sleep(0.7)
+        time.sleep(1.5)
         reached.append("the end")
     assert reached
