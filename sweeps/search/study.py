@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 
+from sweeps.common import faults
 from sweeps.common.private_optuna import point_of
 from sweeps.definition.objectives import direction
 from sweeps.search import replicates
@@ -120,12 +121,17 @@ def check_study(results: Path) -> None:
     known = 0
     if file.is_file():
         try:
-            with contextlib.closing(sqlite3.connect(file)) as database:
+            with contextlib.closing(sqlite3.connect(file, timeout=LOCK_PATIENCE)) as database:
                 verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
                 tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
                 if "trials" in tables:
                     known = 1 + database.execute("SELECT COALESCE(MAX(number), -1) FROM trials").fetchone()[0]
         except sqlite3.OperationalError as error:  # it can be neither read nor repaired here and now
+            if faults.is_locked(str(error)):
+                raise ValueError(
+                    f"The study {file} must be free, but another program has locked it for more than "
+                    f"{LOCK_PATIENCE:.0f} s, such as a dashboard, a backup or an editor of databases. End that program."
+                ) from None
             raise ValueError(f"The study {file} must be readable and writable, but is not ({error}).") from None
         except sqlite3.DatabaseError as error:
             verdict = str(error)

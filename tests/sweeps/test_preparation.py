@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def test_a_search_is_described(tmp_path: Path) -> None:
         f"Results in {tmp_path / 'first'}",
         f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",
     ]
+    [*_, watch] = described(tmp_path / "it's; a $HOME")
+    assert shlex.split(watch.removeprefix("To watch: "))[-1] == str(tmp_path / "it's; a $HOME" / "first" / "trials")
     _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
     assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
 
@@ -61,3 +64,10 @@ def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: 
     confirm(folder, {"base": {3: 30.0, 4: 31.0}, "0001": {3: 33.0, 4: 34.1}})
     again = {"storage": str(folder), "resume": "confirmation", "confirm": 1}
     assert _described_sweep(again).seeds == (3, 4), "its own name takes it up again, too"
+
+
+def test_what_the_disk_must_take_is_said(tmp_path: Path) -> None:
+    sweep = new_sweep(SweepOptions(storage=str(tmp_path), name="first"))
+    workers = Workers(count=2, cpus=1, gpus=0)
+    setup = Setup(sweep=sweep, workers=workers, concurrency=3, points=[], disk="up to 1.0 GB, ..")
+    assert "Disk: up to 1.0 GB, .." in describe(setup).splitlines()

@@ -179,7 +179,10 @@ def test_damaged_sweeps_are_named_before_they_are_resumed(
 def test_flags_of_a_resumed_sweep_are_the_first_ones_unless_given() -> None:
     stored = SweepOptions(trials=40, search="random")
     options = stored.resumed({"trials": 60})
-    assert (options.trials, options.search, options.workers) == (60, "random", 2)
+    assert (options.trials, options.search, options.workers) == (60, "random", None)
+    assert SweepOptions(share_trunk=False).resumed({"share_trunk": True}).share_trunk
+    with pytest.raises(ValueError, match="keeps its --workers, which was 2, but got 1"):
+        SweepOptions(workers=2).resumed({"workers": 1})
 
 
 def test_more_than_the_cluster_has_is_refused_before_a_worker_starts(

@@ -52,8 +52,8 @@ class DiskNeed:
 
     @property
     def least(self) -> int:
-        """The bytes without which no run can be trained."""
-        return 2 * self.size
+        """The bytes without which no run can be trained; none where all that are to be trained have begun."""
+        return 2 * self.size if self.kept > self.there else 0
 
 
 def describe_need(need: DiskNeed, sweep: Sweep) -> str:

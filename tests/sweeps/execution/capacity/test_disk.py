@@ -44,6 +44,8 @@ def test_what_is_there_needs_no_room(tmp_path: Path) -> None:
         (begun.trials_folder / label / "checkpoint_1").mkdir(parents=True)
         (begun.trials_folder / label / "checkpoint_1" / "checkpoint.pt").touch()
     assert DiskNeed.of(begun, GB, 1).total == 4 * GB
+    whole = DiskNeed(size=GB, kept=4, passing=2, there=4)
+    assert (whole.total, whole.least) == (2 * GB, 0), "a sweep that is over can still be resumed, to keep less"
 
 
 def test_it_is_compared_with_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
