@@ -22,7 +22,7 @@ from sweeps.execution.capacity.checkpoints import Keeper
 from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, is_fault, remedy
 from sweeps.execution.tune_run import Interruption, execute
 from sweeps.execution.watch.silence import SilenceWatch
-from sweeps.execution.watch.stop_signals import end_in_peace, leave_in_time, stop_gracefully
+from sweeps.execution.watch.stop_signals import end_in_peace, exit_by_signals, leave_in_time, stop_gracefully
 from sweeps.finalize import finish
 from sweeps.preparation import Setup, describe, prepare
 from sweeps.progress.outlet import Outlet
@@ -69,6 +69,7 @@ def command(given: Mapping[str, Any]) -> int:
         stack.enter_context(contextlib.redirect_stdout(errors if given.get("json") else answer))  # Ray, too, prints
         out = (errors if errors.isatty() else None) if given.get("json") else answer
         stack.callback(ray.shutdown)
+        stack.enter_context(exit_by_signals())
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:

@@ -31,6 +31,19 @@ class Stoppable(Protocol):
 
 
 @contextlib.contextmanager
+def exit_by_signals() -> Iterator[None]:
+    """Let a signal end a program in good order that has nothing to lose yet: locks, folders and Ray are let go."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    with _handled_by(handle):
+        yield
+
+
+@contextlib.contextmanager
 def stop_gracefully(interruption: Stoppable, say: Callable[[str], None], received: list[int]) -> Iterator[None]:
     """Let the first Ctrl-C, SIGTERM or SIGHUP ask the sweep to stop, and a second one leave at once.
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeps.execution.watch import stop_signals
-from sweeps.execution.watch.stop_signals import end_in_peace, leave_in_time, stop_gracefully
+from sweeps.execution.watch.stop_signals import end_in_peace, exit_by_signals, leave_in_time, stop_gracefully
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -22,6 +22,15 @@ def handlers() -> Iterator[None]:
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(SIGNALS[0], KeyboardInterrupt), *((number, SystemExit) for number in SIGNALS[1:])]
+)
+def test_before_there_is_anything_to_lose_the_program_ends(number: int, kind: type[BaseException]) -> None:
+    with pytest.raises(kind) as stop, exit_by_signals():
+        signal.raise_signal(number)
+    assert kind is KeyboardInterrupt or getattr(stop.value, "code", None) == 128 + number
 
 
 @pytest.mark.parametrize("number", SIGNALS)
