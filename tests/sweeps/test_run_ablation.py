@@ -51,6 +51,8 @@ sys.stdin.read()
         (["--table", "12", "--objectives", "mIoU,seconds"], "there is no --objectives"),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--name", ".."], "--name must be a plain name"),
+        (["--name=-x"], "which does not begin with a dash, but got '-x'"),
+        (["--name", "a\nb"], "--name must be a plain name"),
         (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=FILE"),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),

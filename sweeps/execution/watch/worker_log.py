@@ -64,7 +64,7 @@ def stacks_when_still(seconds: float = STILL) -> Iterator[None]:
 
 def is_heard_of(seconds: float = STILL) -> None:
     """Begin anew to count the seconds of `stacks_when_still`, since this process has just reported."""
-    faulthandler.dump_traceback_later(seconds, repeat=True, file=2)  # type: ignore[arg-type]  # a number will do
+    faulthandler.dump_traceback_later(seconds, repeat=True, file=2)
 
 
 class LogReader:
