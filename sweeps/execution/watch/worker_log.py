@@ -50,6 +50,7 @@ def write_log(directory: Path, rank: int) -> None:
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # else it repeats every report, in a line of kilobytes
 
 
 @contextlib.contextmanager
