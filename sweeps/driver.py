@@ -69,12 +69,14 @@ def command(given: Mapping[str, Any]) -> int:
         stack.enter_context(contextlib.redirect_stdout(errors if given.get("json") else answer))  # Ray, too, prints
         out = (errors if errors.isatty() else None) if given.get("json") else answer
         stack.callback(ray.shutdown)
-        stack.enter_context(exit_by_signals())
+        received = stack.enter_context(exit_by_signals())
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
             print(f"run_ablation.py: error: {error}", file=sys.stderr)
             return 2
+        if received:
+            return 128 + received[0]
         try:
             return _drive(setup, out, answer)
         except StorageFault as fault:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -70,7 +71,7 @@ def connect(address: str | None) -> None:
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:
-        with _sessions_of_their_own():
+        with _sessions_of_their_own(), _own_handler():
             ray.init(
                 address=address or "local",
                 include_dashboard=None if address else True,
@@ -102,6 +103,18 @@ def _sessions_of_their_own() -> Iterator[None]:
         yield
     finally:
         _starting_ray.clear()
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, in the place of which Ray sets one of its own."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if is_main else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def reserve_address() -> str:

@@ -31,16 +31,23 @@ class Stoppable(Protocol):
 
 
 @contextlib.contextmanager
-def exit_by_signals() -> Iterator[None]:
-    """Let a signal end a program in good order that has nothing to lose yet: locks, folders and Ray are let go."""
+def exit_by_signals() -> Iterator[list[int]]:
+    """Let a signal end a program in good order that has nothing to lose yet: locks, folders and Ray are let go.
+
+    Yields:
+        The numbers of the signals so far. There is one where the program goes on only because what the signal raised
+        was lost: Python ignores what is raised while it removes an object, or in a callback.
+    """
+    received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
     with _handled_by(handle):
-        yield
+        yield received
 
 
 @contextlib.contextmanager

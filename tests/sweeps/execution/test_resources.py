@@ -20,7 +20,9 @@ from sweeps.execution.trainer import Trainer
 @pytest.fixture(scope="module")
 def connected() -> Iterator[str]:
     """The address of a cluster of our own."""
+    before = signal.getsignal(signal.SIGTERM)
     resources.connect(None)
+    assert signal.getsignal(signal.SIGTERM) is before, "Ray's own would exit in the middle of whatever is done"
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -30,6 +31,9 @@ def handlers() -> Iterator[None]:
 def test_before_there_is_anything_to_lose_the_program_ends(number: int, kind: type[BaseException]) -> None:
     with pytest.raises(kind) as stop, exit_by_signals():
         signal.raise_signal(number)
+    with exit_by_signals() as received, contextlib.suppress(kind):
+        signal.raise_signal(number)
+    assert received == [number], "what was raised may get lost"
     assert kind is KeyboardInterrupt or getattr(stop.value, "code", None) == 128 + number
 
 
