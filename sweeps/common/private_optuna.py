@@ -61,7 +61,9 @@ class StudyView(optuna.Study):
         return [trial for trial in every if states is None or trial.state in states]
 
 
-def reopen_failed(file: Path, study_name: str, forget: Callable[[str, Any], bool]) -> list[int]:
+def reopen_failed(
+    file: Path, study_name: str, forget: Callable[[str, Any], bool], *, patience: float = 5.0
+) -> list[int]:
     """Turn the failed trials of a study into running ones, which the next driver takes for interrupted.
 
     Optuna lets nothing change a trial that has ended, and an enqueued copy would have another number. It must not have
@@ -71,13 +73,14 @@ def reopen_failed(file: Path, study_name: str, forget: Callable[[str, Any], bool
         file: SQLite database of the study.
         study_name: Name of the study.
         forget: Function that says of a user attribute of such a trial, by name and value, whether it is removed.
+        patience: Seconds to wait for another program that has locked the file.
 
     Returns:
         The numbers of these trials, ascending; all of them change at once or, where the process is killed, none.
     """
     if not file.is_file():
         return []
-    with contextlib.closing(sqlite3.connect(file)) as database, database:
+    with contextlib.closing(sqlite3.connect(file, timeout=patience)) as database, database:
         failed = database.execute(
             "SELECT trial_id, number FROM trials JOIN studies USING (study_id) "
             "WHERE study_name = ? AND state = 'FAIL' ORDER BY number",

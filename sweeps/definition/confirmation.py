@@ -34,6 +34,7 @@ _MAY_BE_GIVEN = frozenset(
         "cpus_per_worker",
         "gpus_per_worker",
         "concurrency",
+        "keep",
         "address",
         "json",
     }

@@ -8,6 +8,7 @@ tables of :mod:`sweeps.search`, which knows them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,18 @@ TRACKERS = ("none", "mlflow", "wandb")
 """What a sweep can be logged to, besides its own folder."""
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
+DEFAULT_WORKERS = 2
+"""Processes of a trial, where the user does not say how many and there is room for them."""
+SMALLEST_SHARE = 0.0001
+"""The unit in which Ray counts what processes occupy; it refuses shares that are finer."""
+KEPT = {
+    "all": "those of all trials",
+    "complete": "those of trials that were trained to the end, and of failed ones for --retry-failed; not of trials "
+    "that were stopped early or have diverged",
+    "best": "at the end those of the best trial, or of the front, and of the base",
+    "none": "at the end none but best/",
+}
+"""Which trials keep their last checkpoint in their folder -> the same in words."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,17 @@ def _instead_of_ensemble(text: str) -> str:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and (0 <= value < 1 or (value >= 1 and value == int(value)))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        return False
+    units = value / SMALLEST_SHARE
+    return value == int(value) or (value < 1 and round(units) > 0 and abs(units - round(units)) < 1e-6)
 
 
 _POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")
 _FACTOR = _Rule(lambda value: _is_whole(value) and value >= 2, "a whole number of at least 2")
 _NATURAL = _Rule(lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
-_SHARE = _Rule(_is_share, "a whole number, or a share below 1")
+_SHARE = _Rule(_is_share, "a whole number, or a share below 1 of at most four digits, such as 0.3333")
+_KEEP = _Rule(lambda name: name in KEPT, f"one of {', '.join(KEPT)}")
 _PART = _Rule(lambda value: isinstance(value, (int, float)) and 0 < value < 1, "a share between 0 and 1")
 _SECONDS = _Rule(lambda value: isinstance(value, (int, float)) and value > 0, "a time such as 900, 30m or 2h")
 _SEEDS = _Rule(
@@ -155,8 +172,8 @@ class SweepOptions:
     """Earlier study whose trials the search is told about; see :func:`sweeps.search.warm_start.open_earlier`."""
     share_trunk: bool = _option(True, key="warm_up")
     """Whether the iterations before the contrast are trained once, and shared by all trials that begin alike."""
-    workers: int = _option(2, rule=_POSITIVE, identifies=True)
-    """Processes of a trial."""
+    workers: int | None = _option(None, rule=_POSITIVE, identifies=True)
+    """Processes of a trial; None for `DEFAULT_WORKERS`, or 1 where there is no room for them."""
     cpus_per_worker: int | None = _option(None, rule=_POSITIVE)
     """CPUs that each of them occupies; None for a GPU's share of them, at most 8, or 1 without GPUs."""
     gpus_per_worker: float | None = _option(None, rule=_SHARE)
@@ -165,6 +182,8 @@ class SweepOptions:
     """Trials at the same time; None for as many as fit."""
     max_failures: int = _option(3, rule=_POSITIVE)
     """Failures of the same kind in a row after which the sweep stops; see :mod:`sweeps.search.verdicts.failures`."""
+    keep: str = _option("complete", rule=_KEEP)
+    """Which trials keep their last checkpoint, of `KEPT`."""
     address: str | None = _option(None)
     """Ray cluster to join, HOST:PORT or "auto"; None for this machine alone."""
     storage: str = _option("./results")

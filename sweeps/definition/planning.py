@@ -103,15 +103,16 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
 def _new_folder(options: SweepOptions) -> Path:
     """Return the folder of a new sweep, which is not there yet, or has no sweep in it."""
     name = options.name or f"{options.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-    if Path(name).name != name or name in ("", ".", ".."):
+    if Path(name).name != name or name in ("", ".", "..") or name.startswith("-") or not name.isprintable():
         raise ValueError(
-            f"--name must be a plain name without folders, but got {name!r}. Use --storage for the folder."
+            "--name must be a plain name without folders, which does not begin with a dash, but got "
+            f"{name!r}. Use --storage for the folder."
         )
     folder = expand_user(options.storage).absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(
-            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or "
-            "choose another --name."
+            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or choose "
+            "another --name."
         )
     return folder
 

@@ -27,7 +27,7 @@ from sweeps.common.surroundings import Surroundings
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULT_WORKERS, DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, grid, own_values, trial_config
 
@@ -190,6 +190,11 @@ class Sweep:
     def num_trials(self) -> int:
         """The number of trials in the study."""
         return len(self.table_configs) or self.options.trials or DEFAULT_TRIALS
+
+    @property
+    def num_workers(self) -> int:
+        """The number of processes of a trial; before the sweep knows its cluster, the number that it wants."""
+        return self.options.workers or DEFAULT_WORKERS
 
     @property
     def compared(self) -> tuple[str, ...]:

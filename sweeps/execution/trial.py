@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from sweeps.common.private_ray import (
 from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot, drop_unlisted_checkpoints
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
+from sweeps.execution.watch.worker_log import is_heard_of, stacks_when_still, write_log
 from sweeps.results.forks import TrunkFork, write_fork
 from sweeps.search.trial_spec import FAILURE, REPORT, TrialSpec
 
@@ -109,15 +110,18 @@ def train_loop(plain: dict[str, Any]) -> None:
     from pgpc.training import Callbacks
 
     def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
+        is_heard_of()
         checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
     spec = TrialSpec.from_plain(plain)
+    write_log(spec.directory, ray.train.get_context().get_world_rank())
     check_data(spec)
     torch.set_num_threads(spec.workers.threads)  # not what the environment of the worker's machine says
     watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
     checkpoint = ray.train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
+    folder = checkpoint.as_directory() if checkpoint else contextlib.nullcontext()
+    with _located_faults(spec.directory), stacks_when_still(), folder as resume:
         pgpc.train(
             spec.config,
             out=spec.directory,
@@ -152,6 +156,19 @@ def check_data(spec: TrialSpec) -> None:
             "changed since the sweep was started. Put the data back, or stop the sweep and resume it with "
             "--accept-changed-data."
         )
+
+
+@contextlib.contextmanager
+def _located_faults(directory: Path) -> Iterator[None]:
+    """Let an error of the disk say which disk of which machine it is: it need not be that of the results."""
+    try:
+        yield
+    except Exception as error:
+        text = faults.chain(error)
+        if not faults.cannot_write(text):
+            raise
+        line = next(line for line in text.splitlines() if faults.cannot_write(line))
+        raise RuntimeError(faults.located(line, directory)) from error
 
 
 def _begin(spec: TrialSpec, resume: Path | None) -> Begin:

@@ -30,6 +30,7 @@ from sweeps.definition.folder import trials_folder
 from sweeps.definition.space import REFERENCE
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.storage_faults import RunSearcher
+from sweeps.execution.watch.silence import SilenceWatch
 from sweeps.results.forks import FORKED, TrunkFork, read_fork
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
@@ -135,6 +136,7 @@ def provide_trunks(
     execute: Callable[[RunSearcher], None],
     stopped: Callable[[], bool],
     say: Callable[[str], None],
+    watch: SilenceWatch | None = None,
 ) -> None:
     """Train the trunks that runs of the sweep can share, or wait for another sweep that is doing so.
 
@@ -146,6 +148,7 @@ def provide_trunks(
         execute: Has Tune execute the runs of a searcher; returns when they have ended, or the sweep is to stop.
         stopped: Says whether the sweep is to stop.
         say: Writes one line.
+        watch: Says which trainings are silent; None for nobody.
     """
     reason = refusal(sweep.config, list(sweep.space)) if sweep.is_search else None
     if reason:
@@ -163,7 +166,7 @@ def provide_trunks(
             # Another sweep may have published one between the two looks.
             mine = {address: config for address, config in mine.items() if not (store.folder / address).is_dir()}
             if mine:
-                execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say))
+                execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say, watch=watch))
         wanted = {a: c for a, c in wanted.items() if a not in mine and not (store.folder / a).is_dir()}
         if wanted and not mine:
             if not waiting:
@@ -215,13 +218,21 @@ class TrunkSearcher(Searcher):
         wanted: The configs to train by their addresses.
         sweep: The folder of the sweep.
         say: Writes one line.
+        watch: Says which trainings are silent; None for nobody.
     """
 
     def __init__(
-        self, store: TrunkStore, wanted: Mapping[str, Config], *, sweep: Path, say: Callable[[str], None]
+        self,
+        store: TrunkStore,
+        wanted: Mapping[str, Config],
+        *,
+        sweep: Path,
+        say: Callable[[str], None],
+        watch: SilenceWatch | None = None,
     ) -> None:
         super().__init__()
         self._store, self._sweep, self._say = store, sweep, say
+        self._watch = watch or SilenceWatch(say)
         names = [LABEL] if len(wanted) == 1 else [f"{LABEL}-{i}" for i in range(1, len(wanted) + 1)]
         self._left = list(zip(names, wanted.items(), strict=True))
         self._runs: dict[str, _TrunkRun] = {}
@@ -233,6 +244,7 @@ class TrunkSearcher(Searcher):
         label, (address, config) = self._left.pop(0)
         length = trunk.length(config)
         self._runs[trial_id] = _TrunkRun(label=label, address=address, length=length)
+        self._watch.begin(label, self._store.partial(address))
         self._say(
             f"{label}  started: the {length} iterations before the contrast, trained once and shared by all trials"
         )
@@ -248,6 +260,7 @@ class TrunkSearcher(Searcher):
         """Take a report and return False, since no trunk is stopped early."""
         run = self._runs[trial_id]
         run.iteration = int(metrics["iteration"])
+        self._watch.heard(run.label)
         score = f", {METRIC} {metrics[METRIC]:.2f}" if METRIC in metrics else ""
         self._say(f"{run.label}  iteration {run.iteration} of {run.length}{score}")
         return False
@@ -262,6 +275,7 @@ class TrunkSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note that Tune has ended a run; not called for those that a stopped sweep leaves unfinished."""
         run = self._runs[trial_id]
+        self._watch.end(run.label)
         failure = run.error if error else (result or {}).get(FAILURE, "")
         if not failure and not error and run.iteration == run.length:
             self._store.publish(run.address, self._sweep)

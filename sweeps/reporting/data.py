@@ -210,7 +210,7 @@ class SweepReport:
     @functools.cached_property
     def commands(self) -> dict[str, str]:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
-        workers, found = self.sweep.options.workers, self.sweep.surroundings
+        workers, found = self.sweep.num_workers, self.sweep.surroundings
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
         if found and found[0].device == "cpu":  # sums depend on it; without the variable all cores are taken
             launch = ["env", f"OMP_NUM_THREADS={found[0].threads}", *launch]

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 
+from sweeps.common import faults
 from sweeps.common.private_optuna import point_of
 from sweeps.definition.objectives import direction
 from sweeps.search import replicates
+
+LOCK_PATIENCE = 60.0
+"""Seconds that a sweep waits for another program that has locked its study."""
 
 
 def study_file(results: Path) -> Path:
@@ -22,7 +27,20 @@ def study_file(results: Path) -> Path:
 
 def study_url(results: Path) -> str:
     """Return the address of a sweep's study, for Optuna and its tools."""
-    return f"sqlite:///{study_file(results)}"
+    return file_url(study_file(results))
+
+
+def file_url(file: Path) -> str:
+    """Return the address of a database, in which what a path may have and an address may not is quoted."""
+    return sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Open the database at an address, which is made where it is missing.
+
+    Others may read it meanwhile, such as a dashboard, and lock it for as long; SQLite itself waits 5 s for them.
+    """
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_PATIENCE}})
 
 
 def study_names(results: Path) -> tuple[str, str]:
@@ -36,10 +54,13 @@ def begun_points(results: Path) -> list[dict[str, Any]]:
     Args:
         results: The folder of the sweep, which may be empty.
     """
-    url, (name, _) = study_url(results), study_names(results)
-    if not study_file(results).is_file() or name not in optuna.get_all_study_names(url):
+    name, _ = study_names(results)
+    if not study_file(results).is_file():
         return []
-    trials = optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+    storage = open_storage(study_url(results))
+    if name not in optuna.get_all_study_names(storage):
+        return []
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
     return [point_of(trial) for trial in trials if replicates.is_own(trial)]
 
 
@@ -55,7 +76,7 @@ def open_studies(
     """Open the studies of a sweep, which are made where they are missing.
 
     Args:
-        url: Address of the storage that holds both.
+        url: Address of the database that holds both.
         name: Name of the sweep.
         sampler: What suggests the parameters.
         pruner: What stops trials early.
@@ -65,7 +86,7 @@ def open_studies(
     Returns:
         The study of the search, and that of the reference, if there is one.
     """
-    storage = optuna.storages.RDBStorage(url)
+    storage = open_storage(url)
 
     def create(name: str, **kwargs: Any) -> optuna.Study:
         study = optuna.create_study(
@@ -100,12 +121,17 @@ def check_study(results: Path) -> None:
     known = 0
     if file.is_file():
         try:
-            with contextlib.closing(sqlite3.connect(file)) as database:
+            with contextlib.closing(sqlite3.connect(file, timeout=LOCK_PATIENCE)) as database:
                 verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
                 tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
                 if "trials" in tables:
                     known = 1 + database.execute("SELECT COALESCE(MAX(number), -1) FROM trials").fetchone()[0]
         except sqlite3.OperationalError as error:  # it can be neither read nor repaired here and now
+            if faults.is_locked(str(error)):
+                raise ValueError(
+                    f"The study {file} must be free, but another program has locked it for more than "
+                    f"{LOCK_PATIENCE:.0f} s, such as a dashboard, a backup or an editor of databases. End that program."
+                ) from None
             raise ValueError(f"The study {file} must be readable and writable, but is not ({error}).") from None
         except sqlite3.DatabaseError as error:
             verdict = str(error)
@@ -128,10 +154,10 @@ def load_study(results: Path) -> optuna.Study:
     Raises:
         ValueError: There is none.
     """
-    file = results / "study.db"
+    file = study_file(results)
     if not file.is_file():  # Optuna would make one
         raise ValueError(f"A sweep keeps its Optuna study in {file.name}, but {results} has none. Put it back.")
-    storage = optuna.storages.RDBStorage(study_url(results))
+    storage = open_storage(study_url(results))
     names = optuna.get_all_study_names(storage)
     of_references = {f"{name}-reference" for name in names}
     own = [name for name in names if name not in of_references]

@@ -34,6 +34,7 @@ def test_flags_that_are_not_given_are_absent() -> None:
         "json": True,
     }
     assert parse(["--table", "all"]) == {"table": ABLATIONS}
+    assert parse(["--warm-up"]) == {"share_trunk": True}, "a resumed sweep can be given back what --no-warm-up took"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,11 @@ def test_flags_that_are_not_given_are_absent() -> None:
         ["--scheduler", "luck"],
         ["--objectives", "speed"],
         ["--gpus-per-worker", "1.5"],
+        ["--gpus-per-worker", "0.33333"],
+        ["--gpus-per-worker", "0.00001"],
+        ["--gpus-per-worker", "nan"],
+        ["--gpus-per-worker", "inf"],
+        ["--keep", "some"],
         ["--table", "13"],
         ["--table", "x"],
         ["--seeds", "0,0"],
