@@ -35,7 +35,7 @@ from sweeps.search import schedulers
 from sweeps.search.population import Population
 from sweeps.search.samplers import find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
-from sweeps.search.study import open_studies, study_url
+from sweeps.search.study import open_studies, study_names, study_url
 from sweeps.search.suggestions.informed import Informed
 from sweeps.search.trial_spec import TrialSpec
 from sweeps.search.verdicts import failures
@@ -140,7 +140,7 @@ class Driver:
         sampler = make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials)
         self._study, self._reference = open_studies(
             study_url(self._sweep.folder),
-            self._sweep.folder.name,
+            study_names(self._sweep.folder)[0],
             Informed(
                 sampler,
                 ranks_pruned=find_sampler(self._options.search).ranks_pruned,
@@ -151,6 +151,7 @@ class Driver:
             schedulers.make_pruner(self._scheduled, config, self._sweep.selection),
             objectives=self._sweep.objectives,
             reference=self._sweep.is_search,
+            origin=self._sweep.origin,
         )
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)

@@ -83,12 +83,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_warm_start(sweep.selection)
         open_earlier(options.warm_start, sweep.objectives)
     stack.enter_context(own_folder(sweep.folder))
-    if given.get("resume") is not None:
-        check_study(sweep.folder)
+    if sweep.file.is_file():  # else it is new; a confirmation is, too, though it resumes another sweep
+        check_study(sweep.folder, sweep.origin)
     for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
         check_pair(data, share)
     tracker = make_tracker(sweep)
-    resources.connect(options.address)
+    resources.connect(options.cluster)
     nodes = resources.nodes()
     workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
     check_workers(sweep.objectives, workers.gpus)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pgpc.runtime.checks import refuse_empty
 from sweeps.reporting import IMAGES, SECONDS
 
 
@@ -39,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
         "computed where it is missing (default: the sweep's own)",
     )
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
     arguments = parser.parse_args(argv)
     # Here, so that --help and mistakes are answered at once: these import what a report is made with.
     from sweeps.common.quiet import silence_optuna

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
+from pgpc.runtime.checks import refuse_empty
 
 _COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
 
@@ -20,6 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:

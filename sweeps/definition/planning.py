@@ -16,8 +16,8 @@ from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.runtime.checks import check
 from sweeps.common.names import METRIC
 from sweeps.definition import paper_tables
-from sweeps.definition.folder import SWEEP_FILE, trials_folder
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.folder import SWEEP_FILE, check_new, trials_folder
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions, check_value
 from sweeps.definition.paper_tables import BASES
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from sweeps.definition.space import DEFAULT_SPACE, Conditions, Space, conditions, read_space, search_space
@@ -76,6 +76,9 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
     Raises:
         ValueError: There is no such sweep, or its sweep.json is damaged.
     """
+    for option in ("storage", "name"):
+        if given.get(option) is not None:
+            check_value(option, given[option])
     here = given.get("storage", DEFAULTS.storage)
     storage = Path(here).expanduser().absolute()
     name = given["resume"] or given.get("name")
@@ -110,6 +113,7 @@ def _new_folder(options: SweepOptions) -> Path:
         raise ValueError(
             f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {name}, or choose another --name."
         )
+    check_new(folder)
     return folder
 
 
