@@ -24,6 +24,7 @@ from sweeps.definition.selection import DEFAULT_SELECTION
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
 from sweeps.execution import resources, trunk
+from sweeps.execution.joining.shared_folder import check_shared, local_places
 from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
@@ -89,6 +90,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_pair(data, share)
     tracker = make_tracker(sweep)
     resources.connect(options.cluster)
+    check_shared(sweep.folder, local_places(sweep.configs))
     nodes = resources.nodes()
     workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
     check_workers(sweep.objectives, workers.gpus)

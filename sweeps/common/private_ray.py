@@ -41,6 +41,18 @@ from ray._common.network_utils import build_address  # type: ignore[attr-defined
 # Its `stdout_deduplicator` is the only way to keep a message of Ray's own off the terminal.
 from ray._private import ray_logging  # noqa: E402
 
+# Where Ray keeps the token of its clusters, which it makes with whatever rights the process gives to new files.
+from ray._private.authentication.authentication_token_setup import (  # noqa: E402
+    _get_default_token_path as default_token_file,
+)
+
+# A connection to the head as Ray itself makes it, with its options, encryption and token: the public `ray.init` takes
+# minutes to give up where something listens that is no Ray.
+from ray._private.gcs_utils import create_gcs_channel  # noqa: E402
+
+# What "auto" stands for; the public `ray.init` says it only once it has connected.
+from ray._private.services import get_ray_address_from_environment  # noqa: E402
+
 # Which nodes an autoscaler can start; the public API tells only of those that are there.
 from ray._private.state import state as cluster_state  # noqa: E402
 
@@ -71,7 +83,11 @@ from ray.train.v2.api.exceptions import (  # noqa: E402
 )
 from ray.train.v2.api.preemption import PreemptionInfo  # noqa: E402
 
+CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""The question to a head whether it is there, as gRPC names it."""
+
 __all__ = [
+    "CHECK_ALIVE",
     "HEAD_NODE_RESOURCE_NAME",
     "CheckpointConfig",
     "ControllerError",
@@ -88,9 +104,21 @@ __all__ = [
     "WorkerGroupError",
     "build_address",
     "cluster_state",
+    "create_gcs_channel",
+    "default_token_file",
+    "find_address",
     "ray_logging",
     "user_error",
 ]
+
+
+def find_address() -> str:
+    """Return the address of the cluster that Ray finds by itself: the one in RAY_ADDRESS, or one of this machine.
+
+    Raises:
+        ConnectionError: There is none.
+    """
+    return str(get_ray_address_from_environment("auto", None))
 
 
 def user_error(error: BaseException) -> BaseException:

@@ -351,6 +351,7 @@ def check_value(name: str, value: Any) -> None:
     """
     rule = _FIELDS[name].metadata["rule"]
     if rule is not None:
+        value = _plain(value)
         check(rule.holds(value), f"{flag(name)} must be {rule.words}", _shown(value), rule.remedy(value))
 
 

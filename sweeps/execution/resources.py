@@ -31,13 +31,10 @@ import ray
 from ray.util.state import list_actors
 
 from sweeps.common.private_ray import build_address, cluster_state
+from sweeps.execution.joining.auth_token import protect_token
+from sweeps.execution.joining.cluster_address import NO_CLUSTER, check_cluster_address
 from sweeps.search.trial_spec import Workers
 
-NO_CLUSTER = (
-    "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
-    "machine of the cluster, or leave --address out to use this machine alone. Where the cluster asks for a token, "
-    "export RAY_AUTH_MODE=token and have it in ~/.ray/auth_token."
-)
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
@@ -56,10 +53,12 @@ def connect(address: str | None) -> None:
     """Join the cluster at `address`, or start one on this machine that ends with this process.
 
     Raises:
-        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials.
+        ValueError: There is no cluster at the address, it cannot free the workers of stopped trials, or others may read
+            the token of clusters.
     """
-    if address and address != "auto":
-        _check_reachable(address)
+    protect_token()
+    if address:
+        check_cluster_address(address)
     env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
@@ -76,10 +75,11 @@ def connect(address: str | None) -> None:
             logging_level=logging.CRITICAL,
             runtime_env={"env_vars": env},
         )
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
     finally:
         os.environ.pop(PORT, None)
+    protect_token()
     _check_state_api()
 
 
@@ -95,17 +95,6 @@ def reserve_address() -> str:
         port = free.getsockname()[1]
     os.environ[PORT] = str(port)
     return str(build_address(host, port))
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray itself takes minutes to find that out."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        raise ValueError(f"--address takes HOST:PORT of a Ray head node, or auto, but got {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
 
 
 def _check_state_api() -> None:

@@ -25,6 +25,7 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
     user_error,
 )
+from sweeps.execution.joining.shared_folder import check_run, mark_run
 from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
@@ -65,6 +66,7 @@ def run_trial(plain: dict[str, Any]) -> None:
     """
     spec = TrialSpec.from_plain(plain)
     workers, directory = spec.workers, spec.directory
+    mark_run(directory)
     drop_torn_snapshot(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     channel = ReportChannel()
@@ -105,6 +107,7 @@ def train_loop(plain: dict[str, Any]) -> None:
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
     spec = TrialSpec.from_plain(plain)
+    check_run(spec.directory)
     watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
     checkpoint = ray.train.get_checkpoint()
     with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
