@@ -123,7 +123,7 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
         num_classes: The number of classes that there must be; None accepts any number.
 
     Raises:
-        ValueError: An entry has no name or no valid color, two have the same name, or there is another number of them.
+        ValueError: An entry has no name on one line or no valid color, two have the same name, or there is another number of them.
     """
     if entries is None:
         if num_classes is None or num_classes == NUM_CLASSES:
@@ -135,6 +135,9 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
             f'("colour" is accepted too), but got {entries!r:.200}.'
         )
     names = tuple(str(entry["name"]) for entry in entries)
+    strange = next((name for name in names if not name.isprintable()), None)
+    if strange is not None:
+        raise ValueError(f"The name of a class must be text on one line, but got {strange!r}. Rename it.")
     if len(set(names)) < len(names) or not 1 <= len(names) < IGNORE_INDEX:
         raise ValueError(f"classes must be 1 to {IGNORE_INDEX - 1} and have different names, but got {list(names)}.")
     if num_classes not in (None, len(names)):

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import ray
 
+from pgpc.runtime.display import printable
 from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
@@ -65,12 +66,12 @@ def command(given: Mapping[str, Any]) -> int:
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
-            print(f"run_ablation.py: error: {error}", file=sys.stderr)
+            print(printable(f"run_ablation.py: error: {error}"), file=sys.stderr)
             return 2
         try:
             return _drive(setup, out, answer)
         except StorageFault as fault:
-            print(fault, file=sys.stderr)
+            print(printable(str(fault)), file=sys.stderr)
             return 3
 
 
@@ -201,7 +202,8 @@ class Driver:
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
         if self._interruption.failures and not signals:
-            print(failures.remedy(self._interruption.failures, self._sweep.resume_command), file=sys.stderr)
+            told = failures.remedy(self._interruption.failures, self._sweep.resume_command)
+            print(printable(told), file=sys.stderr)
             return REPEATED_FAILURES
         return code
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pgpc.runtime.checks import refuse_empty
+from pgpc.runtime.display import printable
 from sweeps.reporting import IMAGES, SECONDS
 
 
@@ -56,15 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
         if selection and selection.needs_finished_trials:
-            ensemble.provide(check_folder(arguments.results), lambda line: print(line, file=sys.stderr, flush=True))
+            ensemble.provide(check_folder(arguments.results), _say)
         written = write_report(
             arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
         )
     except (ValueError, OSError) as error:
-        print(f"report.py: error: {error}", file=sys.stderr)
+        print(printable(f"report.py: error: {error}"), file=sys.stderr)
         return 2
-    print("\n".join(map(str, written)))
+    print(printable("\n".join(map(str, written))))
     return 0
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

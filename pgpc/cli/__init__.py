@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
 
 from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
 from pgpc.runtime.checks import refuse_empty
+from pgpc.runtime.display import PrintableStream, printable
 
 _COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
 
@@ -26,14 +28,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=PrintableStream.of(sys.stderr))
     try:
-        arguments.run(arguments)
+        with contextlib.redirect_stdout(PrintableStream.of(sys.stdout)):
+            arguments.run(arguments)
     except (ValueError, OSError, RuntimeError) as error:
         # A RuntimeError that torch raises is a defect of ours and keeps its traceback.
         if type(error) is RuntimeError:
             raise
-        print(f"pgpc {arguments.command}: error: {error}", file=sys.stderr)
+        print(printable(f"pgpc {arguments.command}: error: {error}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)

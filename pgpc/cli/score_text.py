@@ -8,6 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgpc.runtime.display import csv_cell
+
 
 def _means(figures: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: value for name, value in figures.items() if name.startswith("mIoU")}
@@ -24,7 +26,7 @@ def as_csv(figures: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "IoU", "accuracy", "pixels"])
     for name, iou in figures["IoU"].items():
-        writer.writerow([name, iou, figures["accuracy"][name], figures["pixels"][name]])
+        writer.writerow([csv_cell(name), iou, figures["accuracy"][name], figures["pixels"][name]])
     for name, mean in _means(figures).items():
         writer.writerow([name, mean, None, None])
     return text.getvalue()

@@ -26,7 +26,7 @@ from sweeps.common.private_ray import (
     user_error,
 )
 from sweeps.execution.joining.shared_folder import check_run, mark_run
-from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, mend_snapshot
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
 from sweeps.results.forks import TrunkFork, write_fork
@@ -67,7 +67,7 @@ def run_trial(plain: dict[str, Any]) -> None:
     spec = TrialSpec.from_plain(plain)
     workers, directory = spec.workers, spec.directory
     mark_run(directory)
-    drop_torn_snapshot(directory)
+    mend_snapshot(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     channel = ReportChannel()
     trainer = Trainer(

@@ -21,7 +21,7 @@ from pgpc.runtime.storage import is_url
 
 PATIENCE = 10.0
 """Seconds until a file that one node has written must be seen by another; network file systems take some."""
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 120.0
 """Seconds that a node has to answer; one that does not may be about to go, and is left to its trials."""
 _MARK = ".seen-by-all"
 SHARE_IT = (
