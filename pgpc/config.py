@@ -296,11 +296,16 @@ def to_dict(config: Config) -> dict[str, Any]:
     return tree
 
 
+class UnknownKey(ValueError):
+    """There is no such key in this version; the text names it."""
+
+
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """Return the config that :func:`to_dict` was given, also from a file that an earlier version wrote.
 
     Raises:
-        ValueError: A key is unknown, or its field refuses the value.
+        UnknownKey: A key is unknown.
+        ValueError: A field refuses its value.
     """
     config: Config = _build(Config, _with_base(tree), "")
     return config
@@ -340,7 +345,7 @@ def field_of(key: str) -> FieldInfo:
         key: Dotted key of a value, such as "contrast.eta".
 
     Raises:
-        ValueError: There is no such key; the message lists near ones.
+        UnknownKey: There is no such key; the message lists near ones.
     """
     infos = _infos()
     if key in infos:
@@ -348,7 +353,7 @@ def field_of(key: str) -> FieldInfo:
     near = difflib.get_close_matches(key, infos, n=3, cutoff=0.5)
     near = near or [known for known in infos if known.endswith(key.rpartition(".")[2])][:3]
     hint = f"Did you mean {', '.join(near)}?" if near else "`pgpc show streets` lists all keys."
-    raise ValueError(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
+    raise UnknownKey(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
 
 
 @functools.cache

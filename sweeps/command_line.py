@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pgpc.runtime.checks import refuse_empty
 from sweeps.common.names import METRIC
 from sweeps.common.words import seconds
 from sweeps.definition.objectives import OBJECTIVES
@@ -14,6 +16,7 @@ from sweeps.definition.options import (
     DEFAULT_WORKERS,
     DEFAULTS,
     KEPT,
+    LOCAL,
     TRACKERS,
     check_value,
     rule_of,
@@ -45,7 +48,12 @@ def parse(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Args:
         argv: The arguments; None for those of this process.
     """
-    return vars(build_parser().parse_args(argv))
+    parser = build_parser()
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
+    return vars(parser.parse_args(argv))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -260,7 +268,10 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         f"(default: {DEFAULTS.max_failures})",
     )
     group.add_argument(
-        "--address", metavar="HOST:PORT", help="Ray cluster to join, or auto (default: this machine alone)"
+        "--address",
+        metavar="HOST:PORT",
+        help=f"Ray cluster to join, or auto (default: this machine alone). It is given again with --resume; {LOCAL} is "
+        "this machine alone there, too",
     )
 
 

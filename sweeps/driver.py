@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 
 import ray
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE
@@ -39,7 +40,7 @@ from sweeps.search import schedulers
 from sweeps.search.population import Population
 from sweeps.search.samplers import find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
-from sweeps.search.study import open_studies, study_url
+from sweeps.search.study import open_studies, study_names, study_url
 from sweeps.search.suggestions.informed import Informed
 from sweeps.search.trial_spec import TrialSpec
 from sweeps.search.verdicts import failures
@@ -73,14 +74,14 @@ def command(given: Mapping[str, Any]) -> int:
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
-            print(f"run_ablation.py: error: {error}", file=sys.stderr)
+            print(printable(f"run_ablation.py: error: {error}"), file=sys.stderr)
             return 2
         if received:
             return 128 + received[0]
         try:
             return _drive(setup, out, answer)
         except StorageFault as fault:
-            print(fault, file=sys.stderr)
+            print(printable(str(fault)), file=sys.stderr)
             return 3
 
 
@@ -151,7 +152,7 @@ class Driver:
         sampler = make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials)
         self._study, self._reference = open_studies(
             study_url(self._sweep.folder),
-            self._sweep.folder.name,
+            study_names(self._sweep.folder)[0],
             Informed(
                 sampler,
                 ranks_pruned=find_sampler(self._options.search).ranks_pruned,
@@ -162,6 +163,7 @@ class Driver:
             schedulers.make_pruner(self._scheduled, config, self._sweep.selection),
             objectives=self._sweep.objectives,
             reference=self._sweep.is_search,
+            origin=self._sweep.origin,
         )
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)
@@ -215,7 +217,8 @@ class Driver:
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
         if self._interruption.failures and not signals:
-            print(failures.remedy(self._interruption.failures, self._sweep.resume_command), file=sys.stderr)
+            told = failures.remedy(self._interruption.failures, self._sweep.resume_command)
+            print(printable(told), file=sys.stderr)
             return REPEATED_FAILURES
         return code
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import Kind, Status
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.paper_tables import INFERENCE
@@ -155,7 +156,7 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     try:
         keep_best(best, sweep.folder / "best", sweep.selection)
     except FileNotFoundError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return None
     return best
 

@@ -29,6 +29,7 @@ from sweeps.definition.sweep import Sweep
 from sweeps.execution import resources, trunk
 from sweeps.execution.capacity.disk import DiskNeed, describe_need
 from sweeps.execution.capacity.workers import concurrency, default_workers, trial_slots
+from sweeps.execution.joining.shared_folder import check_shared, local_places
 from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
@@ -93,11 +94,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_warm_start(sweep.selection)
         open_earlier(options.warm_start, sweep.objectives)
     stack.enter_context(own_folder(sweep.folder))
-    if given.get("resume") is not None:
-        check_study(sweep.folder)
+    if sweep.file.is_file():  # else it is new; a confirmation is, too, though it resumes another sweep
+        check_study(sweep.folder, sweep.origin)
     notes = check_data(sweep)
     tracker = make_tracker(sweep)
-    resources.connect(options.address)
+    resources.connect(options.cluster)
+    check_shared(sweep.folder, local_places(sweep.configs))
     nodes = resources.nodes()
     batch_sizes = [config.training.batch_size for config in sweep.configs]
     workers = default_workers(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -32,6 +33,22 @@ def stored(trial: optuna.Trial) -> FrozenTrial:
     ``study.get_trials`` reads all of them, which takes the longer the more there are.
     """
     return trial.storage.get_trial(trial._trial_id)
+
+
+def set_system_attr(study: optuna.Study, trial: FrozenTrial, key: str, value: Any) -> None:
+    """Keep something of a trial that a sampler has to know again; a sampler is given no trial that can be written."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+class UnitCube(_SearchSpaceTransform):
+    """A space whose parameters lie between 0 and 1, as samplers that compute with them need it; none is categorical.
+
+    Args:
+        space: The distribution of each parameter.
+    """
+
+    def __init__(self, space: dict[str, BaseDistribution]) -> None:
+        super().__init__(space, transform_step=True, transform_0_1=True)
 
 
 def point_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.definition import paper_tables
-from sweeps.definition.folder import SWEEP_FILE, trials_folder
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.folder import SWEEP_FILE, check_new, trials_folder
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions, check_value
 from sweeps.definition.paper_tables import BASES
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from sweeps.definition.space import DEFAULT_SPACE, Conditions, Space, conditions, read_space, search_space
@@ -78,6 +78,9 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
     Raises:
         ValueError: There is no such sweep, or its sweep.json is damaged.
     """
+    for option in ("storage", "name"):
+        if given.get(option) is not None:
+            check_value(option, given[option])
     here = given.get("storage", DEFAULTS.storage)
     storage = expand_user(here).absolute()
     name = given["resume"] or given.get("name")
@@ -114,6 +117,7 @@ def _new_folder(options: SweepOptions) -> Path:
             f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or choose "
             "another --name."
         )
+    check_new(folder)
     return folder
 
 

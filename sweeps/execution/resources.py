@@ -35,12 +35,9 @@ import ray
 from ray.util.state import list_actors
 
 from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME, build_address, cluster_state
+from sweeps.execution.joining.auth_token import protect_token
+from sweeps.execution.joining.cluster_address import NO_CLUSTER, check_cluster_address
 
-NO_CLUSTER = (
-    "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
-    "machine of the cluster, or leave --address out to use this machine alone. Where the cluster asks for a token, "
-    "export RAY_AUTH_MODE=token and have it in ~/.ray/auth_token."
-)
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
@@ -62,12 +59,14 @@ def connect(address: str | None) -> None:
     """Join the cluster at `address`, or start one on this machine that ends with this process.
 
     Raises:
-        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials; or the path of
-            the folder for temporary files is too long for a cluster on this machine.
+        ValueError: There is no cluster at the address, it cannot free the workers of stopped trials, or others may read
+            the token of clusters; or the path of the folder for temporary files is too long for a cluster on this
+            machine.
     """
-    if address and address != "auto":
-        _check_reachable(address)
-    if not address:
+    protect_token()
+    if address:
+        check_cluster_address(address)
+    else:
         _check_temporary_folder()
     env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
     if not address:
@@ -86,10 +85,11 @@ def connect(address: str | None) -> None:
                 logging_level=logging.CRITICAL,
                 runtime_env={"env_vars": env},
             )
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
     finally:
         os.environ.pop(PORT, None)
+    protect_token()
     _check_state_api()
 
 
@@ -150,17 +150,6 @@ def reserve_address() -> str:
         port = free.getsockname()[1]
     os.environ[PORT] = str(port)
     return str(build_address(host, port))
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray itself takes minutes to find that out."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        raise ValueError(f"--address takes HOST:PORT of a Ray head node, or auto, but got {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
 
 
 def _check_state_api() -> None:

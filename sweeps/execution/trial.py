@@ -25,7 +25,8 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
     user_error,
 )
-from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot, drop_unlisted_checkpoints
+from sweeps.execution.joining.shared_folder import check_run, mark_run
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_unlisted_checkpoints, mend_snapshot
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
 from sweeps.execution.watch.worker_log import is_heard_of, stacks_when_still, write_log
@@ -71,7 +72,8 @@ def run_trial(plain: dict[str, Any]) -> None:
     """
     spec = TrialSpec.from_plain(plain)
     workers, directory = spec.workers, spec.directory
-    drop_torn_snapshot(directory)
+    mark_run(directory)
+    mend_snapshot(directory)
     drop_unlisted_checkpoints(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     channel = ReportChannel()
@@ -115,6 +117,7 @@ def train_loop(plain: dict[str, Any]) -> None:
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
     spec = TrialSpec.from_plain(plain)
+    check_run(spec.directory)
     write_log(spec.directory, ray.train.get_context().get_world_rank())
     check_data(spec)
     torch.set_num_threads(spec.workers.threads)  # not what the environment of the worker's machine says

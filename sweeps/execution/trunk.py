@@ -29,6 +29,7 @@ from sweeps.common.words import count, duration, listed
 from sweeps.definition.folder import trials_folder
 from sweeps.definition.space import REFERENCE
 from sweeps.definition.sweep import Sweep
+from sweeps.execution.recovery import CHECKPOINT
 from sweeps.execution.storage_faults import RunSearcher
 from sweeps.execution.watch.silence import SilenceWatch
 from sweeps.results.forks import FORKED, TrunkFork, read_fork
@@ -72,14 +73,18 @@ class TrunkStore:
     def find(self, config: Config) -> Path | None:
         """Return the folder of a complete trunk for this config, if there is one."""
         address = self.address(config)
-        return self.folder / address if address and (self.folder / address).is_dir() else None
+        return self.folder / address if address and self.has(address) else None
+
+    def has(self, address: str) -> bool:
+        """Return whether a trunk is there, and complete; a copy of the folder may have been cut short."""
+        return all((self.folder / address / name).is_file() for name in (CHECKPOINT, trunk.FILE))
 
     def missing(self, configs: Iterable[Config]) -> dict[str, Config]:
         """Return, by address, the trunks that more than one of these runs would fork, and that are not there yet."""
         runs = [(address, config) for config in configs if (address := self.address(config))]
         users = Counter(address for address, _ in runs)
         shared = {address: config for address, config in runs if users[address] > 1}
-        return {address: config for address, config in shared.items() if not (self.folder / address).is_dir()}
+        return {address: config for address, config in shared.items() if not self.has(address)}
 
     def publish(self, address: str, sweep: Path) -> None:
         """Make a trunk that is complete appear under its address.
@@ -91,11 +96,12 @@ class TrunkStore:
         partial, new = self.partial(address), self.folder / f"{address}{_NEW}"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        shutil.copy2(sorted(partial.glob("checkpoint_*/checkpoint.pt"))[-1], new)
+        shutil.copy2(sorted(partial.glob(f"checkpoint_*/{CHECKPOINT}"))[-1], new)
         for pattern in _KEPT:
             for file in partial.glob(pattern):
                 shutil.copy2(file, new)
         (new / _TRAINED_BY).write_text(json.dumps({"sweep": str(sweep)}) + "\n")
+        shutil.rmtree(self.folder / address, ignore_errors=True)  # one that is not complete
         os.replace(new, self.folder / address)
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -164,10 +170,10 @@ def provide_trunks(
                     locks.enter_context(lock)
                     mine[address] = config
             # Another sweep may have published one between the two looks.
-            mine = {address: config for address, config in mine.items() if not (store.folder / address).is_dir()}
+            mine = {address: config for address, config in mine.items() if not store.has(address)}
             if mine:
                 execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say, watch=watch))
-        wanted = {a: c for a, c in wanted.items() if a not in mine and not (store.folder / a).is_dir()}
+        wanted = {a: c for a, c in wanted.items() if a not in mine and not store.has(a)}
         if wanted and not mine:
             if not waiting:
                 say(f"{LABEL}  another sweep is training the shared trunk; waiting for it")

@@ -66,6 +66,13 @@ def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytes
     assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--name", ""], ["--resume="], ["--storage", ""], ["--space", ""]])
+def test_an_empty_variable_is_no_default(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_ablation.main(arguments)
+    assert stop.value.code == 2 and f"after {arguments[0].strip('=')}" in capsys.readouterr().err
+
+
 def test_the_help_has_every_entry_of_the_tables() -> None:
     text = " ".join(build_parser().format_help().split())
     for entries in (SAMPLERS, SCHEDULERS, OBJECTIVES):

@@ -171,7 +171,7 @@ def test_damaged_sweeps_are_named_before_they_are_resumed(
         optuna.create_study(study_name=name, storage=url, direction="maximize").ask()
     for trial in ("base", "0000"):
         (folder / "trials" / trial).mkdir(parents=True)
-    check_study(folder)
+    check_study(folder, "first")
     damage(folder)
     assert run_ablation.main(["--storage", str(tmp_path), "--resume", "old"]) == 2
     error = capsys.readouterr().err

@@ -67,6 +67,7 @@ from optuna.trial import TrialState
 
 import sweeps
 from sweeps import run_ablation
+from sweeps.definition.sweep import Sweep
 from sweeps.search.study import check_study
 
 pytestmark = pytest.mark.timeout(420)
@@ -143,7 +144,7 @@ def test_second_driver_is_refused(busy: dict[str, Any]) -> None:
 def test_ctrl_c_twice_leaves_at_once(busy: dict[str, Any]) -> None:
     assert busy["code"] == 130 and busy["clean"]
     assert "Traceback" not in busy["output"] and "--resume busy" in busy["output"], busy["output"]
-    check_study(busy["folder"])
+    check_study(busy["folder"], Sweep.load(busy["folder"]).origin)
     states = [trial.state for trial in study(busy["folder"]).trials]
     assert states[0] == TrialState.COMPLETE and TrialState.RUNNING in states
 

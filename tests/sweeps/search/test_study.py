@@ -48,11 +48,12 @@ class Bench:
     def driver(self, num_trials: int = 2) -> tuple[StudySearcher, PrunerScheduler]:
         self.study, self.reference = open_studies(
             study_url(self.folder),
-            self.folder.name,
+            study_names(self.folder)[0],
             optuna.samplers.RandomSampler(seed=0),
             optuna.pruners.NopPruner(),
             objectives=("mIoU",),
             reference=True,
+            origin="first",
         )
         searcher = StudySearcher(
             self.study,
@@ -176,3 +177,33 @@ def test_a_study_that_is_locked_is_not_called_unreadable(tmp_path: Path, monkeyp
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ValueError, match=r"study.db must be free, but another program has locked it.* End that"):
             check_study(tmp_path)
+
+
+def test_a_folder_that_was_renamed_keeps_its_trials(tmp_path: Path) -> None:
+    """Else a new study would be made under the new name, and other parameters trained on the old checkpoints."""
+    (tmp_path / "old").mkdir()
+    bench = Bench(tmp_path / "old")
+    bench.run({})
+    before = bench.study.trials
+    bench.folder = (tmp_path / "old").rename(tmp_path / "new")
+    assert study_names(bench.folder) == ("old", "old-reference")
+    assert bench.run({}) == [], "all has been trained"
+    assert bench.study.trials == before and begun_points(bench.folder) == [trial.params for trial in before]
+
+
+def test_several_searches_in_one_database_are_not_guessed_among(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        optuna.create_study(storage=study_url(tmp_path), study_name=name)
+    with pytest.raises(ValueError, match="must hold one study of a search, but has: a, b"):
+        study_names(tmp_path)
+
+
+def test_the_study_of_another_sweep_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.run({})
+    for origin in ("first", ""):  # nothing is known of the sweep itself where no driver has noted itself
+        check_study(tmp_path, origin)
+    with pytest.raises(
+        ValueError, match="must be that of this sweep, but another sweep has made it. Put the file back"
+    ):
+        check_study(tmp_path, "second")
