@@ -117,10 +117,7 @@ class TrainingConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run.
-
-    On CPUs two runs are equal bit for bit whose configs, data, numbers of processes, threads and versions are equal.
-    """
+    """All that determines a run. On CPUs equal configs, data, processes, threads and versions give equal runs."""
 
     name: str = key(
         "custom",
@@ -304,11 +301,16 @@ def to_dict(config: Config) -> dict[str, Any]:
     return tree
 
 
+class UnknownKey(ValueError):
+    """There is no such key in this version; the text names it."""
+
+
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """Return the config that :func:`to_dict` was given, also from a file that an earlier version wrote.
 
     Raises:
-        ValueError: A key is unknown, or its field refuses the value. The message lists all that is wrong.
+        UnknownKey: A key is unknown, and nothing else is wrong.
+        ValueError: A field refuses its value. The message lists all that is wrong.
     """
     with all_at_once():
         config: Config = _build(Config, _with_base(tree), "")
@@ -349,7 +351,7 @@ def field_of(key: str) -> FieldInfo:
         key: Dotted key of a value, such as "contrast.eta".
 
     Raises:
-        ValueError: There is no such key; the message lists near ones.
+        UnknownKey: There is no such key; the message lists near ones.
     """
     infos = _infos()
     if key in infos:
@@ -357,7 +359,7 @@ def field_of(key: str) -> FieldInfo:
     near = difflib.get_close_matches(key, infos, n=3, cutoff=0.5)
     near = near or [known for known in infos if known.endswith(key.rpartition(".")[2])][:3]
     hint = f"Did you mean {', '.join(near)}?" if near else "`pgpc show streets` lists all keys."
-    raise ValueError(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
+    raise UnknownKey(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
 
 
 @functools.cache
@@ -435,7 +437,7 @@ _RENAMED = {"proca.enabled": "Set base=proca."}
 
 def _with_base(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return plain data with `base`, which files of earlier versions have as a switch of ProCA's settings."""
-    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else {}
+    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else None
     if not isinstance(proca, Mapping) or "base" in tree or "enabled" not in proca:
         return tree
     settings = {name: value for name, value in proca.items() if name != "enabled"}

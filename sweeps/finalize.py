@@ -9,11 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import Kind, Status
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.paper_tables import INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
+from sweeps.execution.capacity.checkpoints import kept_at_end, remove_at_end
 from sweeps.execution.inference_speed import inference_rate
 from sweeps.findings import ensemble
 from sweeps.findings.comparison import Line, beside_paper, compare, title
@@ -92,8 +94,9 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
         terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
     terminal.write("\n".join([*_changes(sweep), result.text]))
+    _remove_checkpoints(sweep, rows, trials, best, is_over=not signals)
     spent = _costs(sweep, rows)
-    terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
+    terminal.write(costs.summary(*spent, sweep.num_workers, [trial.status for trial in trials]))
     if sweep.options.json:
         document = _document(sweep, rows, best.run if best else None, compared, spent, places, result)
         print(json.dumps(without_nan(document), indent=2), file=answer, flush=True)
@@ -153,9 +156,19 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     try:
         keep_best(best, sweep.folder / "best", sweep.selection)
     except FileNotFoundError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return None
     return best
+
+
+def _remove_checkpoints(
+    sweep: Sweep, rows: Sequence[Row], trials: Sequence[Summary], best: Summary | None, *, is_over: bool
+) -> None:
+    """Remove the checkpoints that the sweep does not keep, those of trials that have ended well at its very end."""
+    keep, kept = sweep.options.keep, None
+    if best is not None and is_over and not is_unfinished(sweep, trials):
+        kept = kept_at_end(keep, best.label, rows)
+    remove_at_end(rows, keep, kept)
 
 
 def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
@@ -228,6 +241,6 @@ def _document(
             }
             for table, lines in compared
         ],
-        "cost": costs.as_dict(*spent, sweep.options.workers),
+        "cost": costs.as_dict(*spent, sweep.num_workers),
         "places": dict(places),
     }

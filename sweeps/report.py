@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pgpc.runtime.checks import refuse_empty
+from pgpc.runtime.display import printable
 from sweeps.reporting import IMAGES, SECONDS
 
 
@@ -39,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
         "computed where it is missing (default: the sweep's own)",
     )
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
     arguments = parser.parse_args(argv)
     try:
         # Here, so that --help and mistakes are answered at once: these import what a report is made with.
@@ -56,15 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
         if selection and selection.needs_finished_trials:
-            ensemble.provide(check_folder(arguments.results), lambda line: print(line, file=sys.stderr, flush=True))
+            ensemble.provide(check_folder(arguments.results), _say)
         written = write_report(
             arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
         )
     except (ValueError, OSError) as error:
-        print(f"report.py: error: {error}", file=sys.stderr)
+        print(printable(f"report.py: error: {error}"), file=sys.stderr)
         return 2
-    print("\n".join(map(str, written)))
+    print(printable("\n".join(map(str, written))))
     return 0
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

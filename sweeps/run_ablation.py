@@ -11,7 +11,8 @@ from sweeps.command_line import parse
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    It is 0, 1 if every trial failed, 2 for a user's error, 3 if the results could not be written, 130 after Ctrl-C.
+    It is 0, 1 if every trial failed, 2 for a user's error, 3 if the results could not be written, 4 if runs fail alike,
+    and 128 plus the signal that has ended the sweep: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Args:
         argv: The arguments; None for those of this process.

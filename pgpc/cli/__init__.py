@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import select
@@ -11,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from pgpc import __version__
-from pgpc.runtime.checks import PartlyFailed
+from pgpc.runtime.checks import PartlyFailed, refuse_empty
+from pgpc.runtime.display import PrintableStream, printable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,14 +38,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(argv: Sequence[str] | None) -> None:
     arguments = _parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=PrintableStream.of(sys.stderr))
     try:
-        arguments.run(arguments)
+        with contextlib.redirect_stdout(PrintableStream.of(sys.stdout)):
+            arguments.run(arguments)
     except (ValueError, OSError, RuntimeError) as error:
         # A RuntimeError that torch raises is a defect of ours and keeps its traceback.
         if type(error) is RuntimeError or (isinstance(error, BrokenPipeError) and _is_closed_pipe()):
             raise
-        print(f"pgpc {arguments.command}: error: {error}", file=sys.stderr)
+        print(printable(f"pgpc {arguments.command}: error: {error}"), file=sys.stderr)
         sys.exit(1 if isinstance(error, PartlyFailed) else 2)
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)
@@ -63,6 +66,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for module in (pack, init, train, evaluate, predict, submit, draw, export, show):
         module.add(commands)
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
     return parser.parse_args(argv)
 
 

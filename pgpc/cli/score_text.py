@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgpc.evaluation.names import REPORT_PREFIX
+from pgpc.runtime.display import csv_cell
 
 
 def _means(figures: Mapping[str, Any]) -> dict[str, float | None]:
@@ -26,7 +27,7 @@ def as_csv(figures: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "IoU", "accuracy", "pixels"])
     for name, iou in figures["IoU"].items():
-        writer.writerow([name, iou, figures["accuracy"][name], figures["pixels"][name]])
+        writer.writerow([csv_cell(name), iou, figures["accuracy"][name], figures["pixels"][name]])
     for name, mean in _means(figures).items():
         writer.writerow([name, mean, None, None])
     return text.getvalue()

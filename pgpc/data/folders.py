@@ -22,6 +22,8 @@ _MOST_REST = 20
 """How many of the ids or colors that a label ignores unseen are told apart."""
 REST = "others"
 """What the others are counted as."""
+_NOT_FOR_TRAINING = ("val", "valid", "validation", "test", "testing")
+"""Names of folders whose images are kept out of training everywhere."""
 
 
 @dataclass(frozen=True)
@@ -395,9 +397,11 @@ class Layout:
 
     def _check_folders(self, root: Path) -> None:
         """Refuse folders of pictures beside those of the splits: they would be left out, or trained on unasked."""
+        folders = folders_in(root / self.image_folder)
         if not self.own_classes:
+            self._check_flat(folders)
             return
-        others = [folder for folder in folders_in(root / self.image_folder) if folder.name not in self.splits]
+        others = [folder for folder in folders if folder.name not in self.splits]
         counts = Counter({folder.name: sum(1 for _ in files_below(folder, PICTURE_SUFFIXES)) for folder in others})
         if counts := +counts:
             raise ValueError(
@@ -405,6 +409,17 @@ class Layout:
                 f"be none, where all is {self.flat_split}; but {root / self.image_folder} has "
                 f"{count_by_folder(counts)}. Rename them, and those of {self.label_folder}/ with them, move them into "
                 "one of these, or list the pictures of each split (--split-file train=FILE)."
+            )
+
+    def _check_flat(self, folders: Sequence[Path]) -> None:
+        """Refuse folders that are called as splits where all images are taken for one."""
+        flat = [split for split, part in self.parts.items() if part.folders == ((".",),)]
+        found = [folder for folder in folders if folder.name.lower() in _NOT_FOR_TRAINING]
+        if flat and found:
+            raise ValueError(
+                f"Layout {self.name!r} takes all images below {self.image_folder}/ for its {flat[0]!r} split, but "
+                f"there is {', '.join(map(str, found))}. Move what is not to be trained on out of it, or pack with "
+                "layout 'folder', which knows splits, and a description of the classes."
             )
 
     def _check_labels(self, root: Path, folders: Sequence[Path], items: Sequence[Item]) -> None:

@@ -35,10 +35,11 @@ class LabelColors:
 
     def translate(self, codes: np.ndarray) -> np.ndarray:
         """Return the train ids of pixels, uint8 of the shape of `codes`; ``IGNORE_INDEX`` for colors not listed."""
-        return np.where(self.is_listed(codes), self.train_ids[self._places(codes)], np.uint8(IGNORE_INDEX))
+        listed = self.train_ids[self._places(codes)]
+        return np.asarray(np.where(self.is_listed(codes), listed, np.uint8(IGNORE_INDEX)))
 
     def _places(self, codes: np.ndarray) -> np.ndarray:
-        return np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        return np.asarray(np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1))
 
 
 def label_colors(

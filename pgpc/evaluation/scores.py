@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pgpc.classes import CITYSCAPES, SYNTHIA_13, SYNTHIA_16, ClassSet
-
-CLASS_PREFIX = "IoU/"
-"""Begins the name of a class's score."""
+from pgpc.evaluation.names import CLASS_PREFIX
 
 
 def over_classes(scores: Iterable[str], total: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 
@@ -29,6 +30,27 @@ def check(condition: bool, rule: str, value: object, remedy: str = "") -> None:
     if not condition:
         with noted():
             raise ValueError(f"{rule}, but got {value!r}." + (f" {remedy}" if remedy else ""))
+
+
+def refuse_empty(argv: Sequence[str]) -> None:
+    """Refuse arguments of a command that are empty, as those of a variable without a value are.
+
+    Each would be taken for one that was not given, or for the folder that one is in.
+
+    Args:
+        argv: The arguments.
+
+    Raises:
+        ValueError: One of them is empty; the message names what comes before it.
+    """
+    for before, text in zip(["", *argv], argv):
+        bare = re.fullmatch(r"(--[\w-]+)=", text)
+        if bare or not text:
+            where = bare[1] if bare else before
+            raise ValueError(
+                f"Arguments must not be empty, but got '' {f'after {where}' if where else 'first'}. Leave it out, or "
+                "give a value; a variable may have none."
+            )
 
 
 class SeveralErrors(ValueError):

@@ -49,6 +49,11 @@ def percent(share: float) -> str:
     return "less than 1 %" if share > 0 and whole == "0" else f"{whole} %"
 
 
+def gigabytes(size: float) -> str:
+    """Return a number of bytes as it is shown: in GB, or in MB below a tenth of one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
 def param_text(value: object) -> str:
     """Return a value of a config as it is shown: floats with three significant digits, all else as it is."""
     if value is None:

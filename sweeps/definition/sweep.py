@@ -18,7 +18,7 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
-from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
+from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_dict
 from pgpc.models.config import is_weights_name
 from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
@@ -28,10 +28,13 @@ from sweeps.common.surroundings import Surroundings
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULT_WORKERS, DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, grid, own_values, trial_config
 
+_KINDS = {dict: "an object", list: "a list"}
+_PARTS = {"runs": list, "flags": dict, "space": dict, "when": dict, "config": dict, "confirms": dict}
+"""The parts of a sweep.json that are read, and their types."""
 TABLE_ROW = "row"
 """The one parameter in a sweep of the paper's tables: which of their configs a trial has."""
 
@@ -73,19 +76,21 @@ class Sweep:
         """
         file = folder / SWEEP_FILE
         try:
-            text = file.read_text()
+            text = file.read_bytes()
         except OSError as error:
             raise ValueError(
                 f"The folder of a sweep must have a {SWEEP_FILE}, but {file} cannot be read ({error.strerror})."
             ) from None
+        stored: dict[str, Any] = {}
         try:
-            stored = json.loads(text)
+            stored = _parsed(text)
             options = SweepOptions.from_json(stored["flags"])
             config = from_dict(stored["config"])
             space = {key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()}
-            drivers, when = tuple(stored["runs"]), stored.get("when", {})
-            confirms = stored.get("confirms", {})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            table_configs = configs_of_trials(config, stored["confirms"]) or configs_of_tables(options, config)
+        except UnknownKey as error:
+            raise ValueError(_of_another_version(folder, str(error), stored)) from None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
                 f"{file} must be what a sweep wrote, but it is damaged: {what}. Put it back, or start the sweep anew "
@@ -94,18 +99,17 @@ class Sweep:
         gone = [key for key in space if key != TABLE_ROW and key not in flatten(config)]
         if gone:
             raise ValueError(
-                f"The sweep in {folder} searches {', '.join(gone)}, which this version does not have. Resume it "
-                "with the version that its sweep.json names, or start the sweep anew under another --name."
+                _of_another_version(folder, f"It searches {gone[0]}, which this version does not have.", stored)
             )
         return cls(
             folder=folder,
             options=replace(options, storage=str(folder.parent), name=folder.name),
             config=config,
             space=space,
-            drivers=drivers,
-            table_configs=configs_of_trials(config, confirms) or configs_of_tables(options, config),
-            when=when,
-            confirms=confirms,
+            drivers=tuple(stored["runs"]),
+            table_configs=table_configs,
+            when=stored["when"],
+            confirms=stored["confirms"],
         )
 
     def save(self, surroundings: Surroundings | None = None) -> None:
@@ -148,6 +152,12 @@ class Sweep:
     def file(self) -> Path:
         """The sweep's own sweep.json."""
         return self.folder / SWEEP_FILE
+
+    @property
+    def origin(self) -> str:
+        """What tells a sweep whose sweep.json is written from all others, however it is moved; "" if no driver has."""
+        drivers = self.drivers or Sweep.load(self.folder).drivers
+        return f"{drivers[0]['started']} {drivers[0]['command']}" if drivers else ""
 
     @property
     def trials_folder(self) -> Path:
@@ -193,6 +203,11 @@ class Sweep:
     def num_trials(self) -> int:
         """The number of trials in the study."""
         return len(self.table_configs) or self.options.trials or DEFAULT_TRIALS
+
+    @property
+    def num_workers(self) -> int:
+        """The number of processes of a trial; before the sweep knows its cluster, the number that it wants."""
+        return self.options.workers or DEFAULT_WORKERS
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -243,6 +258,7 @@ class Sweep:
         """What to type to resume the sweep."""
         storage = self.options.storage
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
+        extra += ["--address", self.options.cluster] if self.options.cluster else []
         return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
 
     @property
@@ -287,13 +303,51 @@ def absolute(config: Config) -> Config:
     paths = {key: value for key, value in flatten(config).items() if key in place_keys() and value}
     return pgpc.override(
         config,
-        {key: value if _holds_anywhere(value) else str(expand_user(value).absolute()) for key, value in paths.items()},
+        {key: value if holds_anywhere(value) else str(expand_user(value).absolute()) for key, value in paths.items()},
     )
 
 
-def _holds_anywhere(place: str) -> bool:
+def holds_anywhere(place: str) -> bool:
     """Return whether what a config names is not a path."""
     return place.startswith("streets:") or is_url(place) or is_weights_name(place)
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """Return what a sweep.json holds, whose parts have the types that they are to have.
+
+    Raises:
+        ValueError: It is no JSON, or a part is of another type; the message says which.
+        KeyError: A part is missing that every version has written.
+    """
+    stored = json.loads(text.decode())
+    if not isinstance(stored, dict):
+        raise ValueError(f"it must be an object, but is {stored!r:.60}")
+    stored = {"when": {}, "confirms": {}, **stored}
+    for key, kind in _PARTS.items():
+        if not isinstance(stored[key], kind):
+            raise ValueError(f"{key!r} must be {_KINDS[kind]}, but is {stored[key]!r:.60}")
+    for key in ("space", "when", "confirms"):
+        for name, part in stored[key].items():
+            if not isinstance(part, dict):
+                raise ValueError(f"{key!r} must hold objects, but {name!r} is {part!r:.60}")
+    for part in (values for switches in stored["when"].values() for values in switches.values()):
+        if not isinstance(part, list):
+            raise ValueError(f"'when' must hold lists of values, but has {part!r:.60}")
+    for run in stored["runs"]:
+        is_whole = isinstance(run, dict) and all(isinstance(run.get(key), str) for key in ("command", "started"))
+        if not is_whole or not isinstance(run.get("versions"), dict):
+            raise ValueError(f"'runs' must hold command, time and versions of each driver, but has {run!r:.60}")
+    return stored
+
+
+def _of_another_version(folder: Path, unknown: str, stored: Mapping[str, Any]) -> str:
+    """Return what to say about the sweep in a folder that has something unknown; its file is whole all the same."""
+    versions = stored["runs"][-1]["versions"] if stored["runs"] else {}
+    wrote = ", ".join(f"{name} {versions[name]}" for name in ("pgpc", "revision") if name in versions)
+    return (
+        f"The sweep in {folder} is of another version of this program: {unknown} Resume it with the one that wrote it"
+        f"{wrote and f' ({wrote})'}, or start the sweep anew under another --name."
+    )
 
 
 def _tables(options: SweepOptions) -> list[paper_tables.Table]:

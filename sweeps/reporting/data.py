@@ -15,7 +15,7 @@ import numpy as np
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
-from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.evaluation.names import CLASS_PREFIX, CRITERIA_PREFIX
 from pgpc.presets import preset_names
 from pgpc.recipes.lengths import ITERATIONS
 from pgpc.recipes.recipe import from_preset
@@ -38,9 +38,6 @@ from sweeps.results.rows import Row
 from sweeps.results.scores import run_scores
 from sweeps.results.summaries import Summary, ranked, with_front
 from sweeps.search.schedulers import rungs
-
-IOU = "IoU/"
-"""Begins the name of the metric that is the IoU of one class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +92,8 @@ class SweepReport:
     @functools.cached_property
     def classes(self) -> list[str]:
         """Names of the classes that any row has an IoU of, in the order of the rows' metrics."""
-        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(IOU))
-        return [key.removeprefix(IOU) for key in keys]
+        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(CLASS_PREFIX))
+        return [key.removeprefix(CLASS_PREFIX) for key in keys]
 
     @functools.cached_property
     def base(self) -> Summary | None:
@@ -195,7 +192,7 @@ class SweepReport:
 
     def class_iou(self, trial: Summary, name: str) -> float | None:
         """Return the IoU of a class in percent, as a mean over the complete runs of a trial that have one."""
-        return self.metric(trial, IOU + name)
+        return self.metric(trial, CLASS_PREFIX + name)
 
     def belongs_to(self, trial: str) -> str:
         """Return the rows of the paper's tables that a trial, given by its label, stands for."""
@@ -215,7 +212,7 @@ class SweepReport:
     @functools.cached_property
     def commands(self) -> dict[str, str]:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
-        workers, found = self.sweep.options.workers, self.sweep.surroundings
+        workers, found = self.sweep.num_workers, self.sweep.surroundings
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
         if found and found[0].device == "cpu":  # sums depend on it; without the variable all cores are taken
             launch = ["env", f"OMP_NUM_THREADS={found[0].threads}", *launch]

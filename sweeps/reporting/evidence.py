@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pgpc.evaluation.names import CLASS_PREFIX
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC
 from sweeps.estimates.differences import Difference
 from sweeps.estimates.spread import Interval, mean_std_text
 from sweeps.findings.confirmation import ConfirmedTrial
 from sweeps.findings.selection_quality import Agreement, Estimate, Quality, regret_by_chance
-from sweeps.reporting.data import IOU, SweepReport
+from sweeps.reporting.data import SweepReport
 from sweeps.results import tables
 from sweeps.results.tables import EMPTY, Cell, Column, Item, Table
 
@@ -48,7 +49,7 @@ def about_split(report: SweepReport) -> str:
 
 def about_classes(report: SweepReport) -> str:
     """Return over which classes the mIoU of a sweep's runs is; "" where nothing is scored."""
-    numbers = sorted({num for row in report.rows if (num := sum(key.startswith(IOU) for key in row.metrics))})
+    numbers = sorted({num for row in report.rows if (num := sum(key.startswith(CLASS_PREFIX) for key in row.metrics))})
     if not numbers:
         return ""
     total = report.sweep.config.model.num_classes

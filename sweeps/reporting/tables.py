@@ -186,7 +186,7 @@ def cost_of(report: SweepReport) -> tuple[Cost, Cost]:
     runs, num_seeds = _runs(report), len(report.sweep.seeds)
     iterations = costs.in_iterations(runs, planned, num_seeds)
     seconds = costs.in_seconds(runs, planned, num_seeds)
-    return iterations, seconds.times(report.sweep.options.workers)
+    return iterations, seconds.times(report.sweep.num_workers)
 
 
 class _CostLine(NamedTuple):
@@ -199,7 +199,7 @@ class _CostLine(NamedTuple):
 
 def cost(report: SweepReport) -> Table:
     """Return the table of what the sweep has cost and what it has not, in worker-time."""
-    (iterations, seconds), workers = cost_of(report), report.sweep.options.workers
+    (iterations, seconds), workers = cost_of(report), report.sweep.num_workers
     lines = [
         _CostLine("trained", seconds.used, iterations.used),
         _CostLine("of it wasted", seconds.wasted, iterations.wasted),

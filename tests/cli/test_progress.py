@@ -49,6 +49,4 @@ def test_work_goes_on_where_nobody_reads_of_it(monkeypatch):
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", _Gone())
-    show = Progress("packed")
-    show(1, 2)
-    show.close()
+    Progress("packed")(2, 2)

@@ -79,6 +79,12 @@ def test_folders_beside_those_of_the_splits_are_refused(tmp_path: Path, folders:
     assert "--split-file" in str(error.value) and "notes" not in str(error.value)
 
 
+def test_a_layout_without_splits_refuses_a_folder_that_is_called_as_one(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a/1.png", "images/val/2.png")
+    with pytest.raises(ValueError, match=r"takes all images below images/ for its .train. split, .*/val\."):
+        GTA5.scan(tmp_path, "train")
+
+
 def test_labels_of_which_none_is_of_an_image_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/a.png", "images/train/b.png", "labels/train/a_mask.png", "labels/train/b_mask.png")
     with pytest.raises(ValueError, match=r"none of the 2 files .* labels/train/a_mask.png .*--label-suffix _mask.png"):

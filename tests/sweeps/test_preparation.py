@@ -36,6 +36,8 @@ def test_a_search_is_described(tmp_path: Path) -> None:
         f"Results in {tmp_path / 'first'}",
         f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",
     ]
+    [*_, watch] = described(tmp_path / "it's; a $HOME")
+    assert shlex.split(watch.removeprefix("To watch: "))[-1] == str(tmp_path / "it's; a $HOME" / "first" / "trials")
     _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
     assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
 
@@ -91,3 +93,10 @@ def test_the_data_of_all_runs_are_checked_before_a_trial_starts(tmp_path: Path) 
     for name, values in (("source", {"source": 255}), ("val", {"val": 255})):
         with pytest.raises(ValueError, match="must have labeled pixels, but all pixels of their labels are ignored"):
             check_data(sweep_on(name, **values))
+
+
+def test_what_the_disk_must_take_is_said(tmp_path: Path) -> None:
+    sweep = new_sweep(SweepOptions(storage=str(tmp_path), name="first"))
+    workers = Workers(count=2, cpus=1, gpus=0)
+    setup = Setup(sweep=sweep, workers=workers, concurrency=3, points=[], disk="up to 1.0 GB, ..")
+    assert "Disk: up to 1.0 GB, .." in describe(setup).splitlines()

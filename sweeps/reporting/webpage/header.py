@@ -72,7 +72,7 @@ def _about(report: SweepReport) -> str:
     about = (
         f"{options.start.removeprefix('the ').capitalize()}, {words.count(report.iterations, 'iteration')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
-        f"{words.count(options.workers, 'worker')} per trial; {how}."
+        f"{words.count(report.sweep.num_workers, 'worker')} per trial; {how}."
     )
     if report.costs:
         about += f" Objectives {', '.join(report.sweep.objectives)}."
