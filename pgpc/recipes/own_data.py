@@ -26,7 +26,7 @@ Changes = Mapping[str, Any]
 
 _SHORT_SIDE, _SHORT_SIDE_HIGH = 512, 1024
 """What the short side of a picture is resized to at most: the height of Cityscapes' images in the papers."""
-_GTA5_CROP, _GTA5_SCALE = 512, 1280 * 720 / (1914 * 1052)
+_GTA5_CROP, _GTA5_SCALE = 512, (1280 / 1914) ** 2
 """Crop, and area of a resized picture as a share of the native one, that the papers' thresholds are for."""
 _ENOUGH_IMAGES = 5
 """Images that each class should have to be drawn from, where there are as many; the threshold is lowered for that."""
@@ -34,6 +34,8 @@ _LOWEST = 0.1
 """Share of the papers' threshold that it is lowered to at most."""
 _SMALL_SHARE = 0.1
 """Share of the pictures that may be smaller than a crop."""
+_FROM_RANDOM: Changes = {"adaptation.feature_distance_weight": 0.0}
+"""What is changed where the encoder starts from random weights: there is nothing to stay close to."""
 _FEWEST_FILLS = 16
 """Iterations that fill a memory bank of 4096 rows, 256 at a time."""
 
@@ -100,6 +102,7 @@ def own_config(name: str, settings: Changes) -> Config:
         "adaptation.ignore_bottom": 0,
         **base.changes,
         **(base.with_pgpc if pgpc else {}),
+        **(_FROM_RANDOM if "model.pretrained" in settings and _set(settings, "model.pretrained") is None else {}),
         **_sizes(base, source, target, settings),
     }
     return override(Config(), {**changes, **_lengths(base, changes, settings)})

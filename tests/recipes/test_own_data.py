@@ -92,6 +92,14 @@ def test_what_is_set_counts_for_the_numbers_that_follow(own):
     assert config.data.rare_class_min_crop_ratio < whole.data.rare_class_min_crop_ratio
 
 
+def test_random_weights_are_nothing_to_stay_close_to(own):
+    settings = {"data.source": own[0], "data.target": own[1]}
+    assert own_config("custom/daformer", settings).adaptation.feature_distance_weight > 0
+    for said in (None, "none"):
+        changed = own_config("custom/daformer", {**settings, "model.pretrained": said})
+        assert changed.adaptation.feature_distance_weight == 0
+
+
 def test_shards_that_are_not_given_are_asked_for_all_at_once():
     with pytest.raises(ValueError, match=r"(?s)2 things are wrong.*data\.source must.*pgpc pack.*data\.target must"):
         own_config("custom/daformer", {})
