@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import ray
 
+from sweeps.common.commands import program, sweep_command
 from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
@@ -65,7 +66,7 @@ def command(given: Mapping[str, Any]) -> int:
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
-            print(f"run_ablation.py: error: {error}", file=sys.stderr)
+            print(f"{program(sweep_command())}: error: {error}", file=sys.stderr)
             return 2
         try:
             return _drive(setup, out, answer)

@@ -7,13 +7,40 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sweeps.common.commands import program, report_command
 from sweeps.reporting import IMAGES, SECONDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a user's error."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    # Here, so that --help and mistakes are answered at once: these import what a report is made with.
+    from sweeps.common.quiet import silence_optuna
+    from sweeps.definition.selection import Selection
+    from sweeps.findings import ensemble
+    from sweeps.reporting.data import check_folder
+    from sweeps.reporting.write import write_report
+
+    silence_optuna()
+    try:
+        selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
+        if selection and selection.needs_finished_trials:
+            ensemble.provide(check_folder(arguments.results), lambda line: print(line, file=sys.stderr, flush=True))
+        written = write_report(
+            arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
+        )
+    except (ValueError, OSError) as error:
+        print(f"{program(report_command())}: error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(map(str, written)))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        prog="report.py",
+        prog=program(report_command()),
         description="Writes report.html, one page that opens without network or script, and its tables as report.md "
         "and report.tex, into the folder of a sweep, which may be running or have ended.",
     )
@@ -39,27 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
         "computed where it is missing (default: the sweep's own)",
     )
-    arguments = parser.parse_args(argv)
-    # Here, so that --help and mistakes are answered at once: these import what a report is made with.
-    from sweeps.common.quiet import silence_optuna
-    from sweeps.definition.selection import Selection
-    from sweeps.findings import ensemble
-    from sweeps.reporting.data import check_folder
-    from sweeps.reporting.write import write_report
-
-    silence_optuna()
-    try:
-        selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
-        if selection and selection.needs_finished_trials:
-            ensemble.provide(check_folder(arguments.results), lambda line: print(line, file=sys.stderr, flush=True))
-        written = write_report(
-            arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
-        )
-    except (ValueError, OSError) as error:
-        print(f"report.py: error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(map(str, written)))
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

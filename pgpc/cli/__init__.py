@@ -14,12 +14,7 @@ _COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; errors that a user can mend end with status 2 and one line."""
-    parser = argparse.ArgumentParser(
-        prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands)
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -33,3 +28,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)
         sys.exit(130)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command, with one for each sub-command."""
+    parser = argparse.ArgumentParser(
+        prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

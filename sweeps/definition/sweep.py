@@ -21,6 +21,7 @@ import pgpc
 from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
 from pgpc.runtime.files import write_file
 from pgpc.runtime.storage import is_url
+from sweeps.common.commands import sweep_command
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition import paper_tables
@@ -224,7 +225,7 @@ class Sweep:
         """What to type to resume the sweep."""
         storage = self.options.storage
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
-        return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
+        return f"{sweep_command()} {shlex.join(['--resume', self.folder.name, *extra])}"
 
 
 def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config]:
