@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import optuna
 import pytest
 
 from sweeps.definition.options import SweepOptions
 from sweeps.search.samplers import SAMPLERS, Sampler, check_sampler, find_sampler, make_sampler
+from tests.helpers.pages import page
 
-README = Path(__file__).parents[3] / "README.md"
 BOTH = ("mIoU", "seconds")
 KINDS = {
     "tpe": optuna.samplers.TPESampler,
@@ -64,6 +63,6 @@ def test_objectives_that_a_search_takes() -> None:
         check_sampler(SweepOptions(objectives=BOTH, search=search))
 
 
-def test_the_readme_names_every_search_algorithm() -> None:
-    listed = re.search(r"`--search (\S+)`", README.read_text())[1].split(r"\|")
+def test_the_page_of_sweeps_names_every_search_algorithm() -> None:
+    listed = re.search(r"`--search (\S+)`", page("sweeps.md"))[1].split(r"\|")
     assert sorted(listed) == sorted(SAMPLERS)
