@@ -72,7 +72,7 @@ def _meaning(action: argparse.Action, prog: str) -> str:
 
 def _cell(text: str) -> str:
     """Return text as a cell of a table."""
-    return text.replace("|", "\\|")
+    return text.replace("|", " or ")  # which no way of writing it keeps whole in the code of a cell
 
 
 if __name__ == "__main__":
