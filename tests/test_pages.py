@@ -80,7 +80,7 @@ def test_addresses_are_those_of_the_web():
 
 def test_the_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
-    assert len(lines) <= 150 and max(map(len, lines)) <= 200
+    assert len(lines) <= 150 and max(len(line) for line in lines if not line.startswith("|")) <= 150
 
 
 def test_pictures_are_small_and_all_are_shown():
