@@ -123,7 +123,8 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
         num_classes: The number of classes that there must be; None accepts any number.
 
     Raises:
-        ValueError: An entry has no name or no valid color, two have the same name, or there is another number of them.
+        ValueError: An entry has no name on one line or no valid color, two have the same name, or there is another
+            number of them.
     """
     if entries is None:
         if num_classes is None or num_classes == NUM_CLASSES:
@@ -135,12 +136,20 @@ def classes_from_json(entries: Sequence[Mapping[str, Any]] | None, num_classes: 
             f'("colour" is accepted too), but got {entries!r:.200}.'
         )
     names = tuple(str(entry["name"]) for entry in entries)
+    _check_printable(names)
     if len(set(names)) < len(names) or not 1 <= len(names) < IGNORE_INDEX:
         raise ValueError(f"classes must be 1 to {IGNORE_INDEX - 1} and have different names, but got {list(names)}.")
     if num_classes not in (None, len(names)):
         raise ValueError(f"There must be {num_classes} classes, but {len(names)} are listed: {', '.join(names)}.")
     colors = tuple(_color(entry, names[k], _distinct_color(k)) for k, entry in enumerate(entries))
     return ClassSet(names, colors, tuple(k for k, entry in enumerate(entries) if entry.get("thing")))
+
+
+def _check_printable(names: Sequence[str]) -> None:
+    """Refuse names that would steer the terminals and pages that they are shown on."""
+    for name in names:
+        if not name.isprintable():
+            raise ValueError(f"The name of a class must be text on one line, but got {name!r}. Rename it.")
 
 
 def _color(entry: Mapping[str, Any], name: str, default: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
@@ -43,6 +44,7 @@ __all__ = [
     "field_of",
     "flatten",
     "from_dict",
+    "from_text",
     "hyperparameter_keys",
     "override",
     "parse_settings",
@@ -114,7 +116,7 @@ class TrainingConfig:
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything that determines a run. On CPUs two runs of equal configs, data and numbers of processes are equal."""
+    """All that determines a run. On CPUs equal configs, data, processes, threads and versions give equal runs."""
 
     name: str = key(
         "custom",
@@ -294,14 +296,35 @@ def to_dict(config: Config) -> dict[str, Any]:
     return tree
 
 
+class UnknownKey(ValueError):
+    """There is no such key in this version; the text names it."""
+
+
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """Return the config that :func:`to_dict` was given, also from a file that an earlier version wrote.
 
     Raises:
-        ValueError: A key is unknown, or its field refuses the value.
+        UnknownKey: A key is unknown.
+        ValueError: A field refuses its value.
     """
     config: Config = _build(Config, _with_base(tree), "")
     return config
+
+
+def from_text(text: str, where: Path | str) -> Config:
+    """Return the config in a checkpoint or a file, as JSON.
+
+    Args:
+        text: The JSON.
+        where: What holds it, for messages.
+
+    Raises:
+        ValueError: It is no JSON, or not that of a config; the message says where it is.
+    """
+    try:
+        return from_dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"The config in {where} cannot be read: {error}") from None
 
 
 def flatten(config: Config) -> dict[str, Any]:
@@ -322,7 +345,7 @@ def field_of(key: str) -> FieldInfo:
         key: Dotted key of a value, such as "contrast.eta".
 
     Raises:
-        ValueError: There is no such key; the message lists near ones.
+        UnknownKey: There is no such key; the message lists near ones.
     """
     infos = _infos()
     if key in infos:
@@ -330,7 +353,7 @@ def field_of(key: str) -> FieldInfo:
     near = difflib.get_close_matches(key, infos, n=3, cutoff=0.5)
     near = near or [known for known in infos if known.endswith(key.rpartition(".")[2])][:3]
     hint = f"Did you mean {', '.join(near)}?" if near else "`pgpc show streets` lists all keys."
-    raise ValueError(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
+    raise UnknownKey(f"Unknown config key {key!r}. {_RENAMED.get(key, hint)}")
 
 
 @functools.cache
@@ -408,8 +431,8 @@ _RENAMED = {"proca.enabled": "Set base=proca."}
 
 def _with_base(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return plain data with `base`, which files of earlier versions have as a switch of ProCA's settings."""
-    proca = tree.get("proca", {})
-    if "base" in tree or "enabled" not in proca:
+    proca = tree.get("proca", {}) if isinstance(tree, Mapping) else None
+    if not isinstance(proca, Mapping) or "base" in tree or "enabled" not in proca:
         return tree
     settings = {name: value for name, value in proca.items() if name != "enabled"}
     return {**tree, "base": "proca" if proca["enabled"] else "self_training", "proca": settings}
@@ -455,8 +478,11 @@ def _groups() -> Mapping[str, type]:
     return found
 
 
-def _build(cls: Any, tree: Mapping[str, Any], prefix: str) -> Any:
+def _build(cls: Any, tree: Any, prefix: str) -> Any:
     """Return an instance of a config class, made of plain data."""
+    if not isinstance(tree, Mapping):
+        what = f"the group {prefix.rstrip('.')} of a config" if prefix else "a config"
+        raise ValueError(f"{what} must be an object of keys and values, but got {tree!r:.80}.")
     hints = type_hints(cls)
     values = {}
     for name, value in tree.items():

@@ -262,13 +262,13 @@ def preset(name: str) -> Config:
             labels of the target, as an upper bound; or ``"streets"``, a short ``"streets/daformer+pgpc"`` for sweeps.
 
     Raises:
-        ValueError: No preset has this name; the message lists the known ones.
+        ValueError: No preset has this name; the message has the nearest, and says what lists all.
     """
     presets = _presets()
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"Unknown preset {name!r}. {hint}Known presets: {', '.join(presets)}.")
+        raise ValueError(f"Unknown preset {name!r}. {hint}`pgpc show --list` lists all {len(presets)}.")
     return override(Config(), {**presets[name].changes, "name": name})
 
 
@@ -286,7 +286,7 @@ def find(*, task: str, base: str, pgpc: bool) -> Config:
         pgpc: Whether the contrast is on.
 
     Raises:
-        ValueError: There is no such task or base; the message lists the known presets.
+        ValueError: There is no such task or base; the message says what lists the presets.
     """
     return preset(_name(task, base, pgpc=pgpc))
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pgpc.runtime.checks import refuse_empty
 from sweeps.common.commands import program, sweep_command
 from sweeps.common.names import METRIC
 from sweeps.common.words import seconds
 from sweeps.definition.objectives import OBJECTIVES
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, TRACKERS, check_value, rule_of
+from sweeps.definition.options import (
+    DEFAULT_TRIALS,
+    DEFAULT_WORKERS,
+    DEFAULTS,
+    KEPT,
+    LOCAL,
+    TRACKERS,
+    check_value,
+    rule_of,
+)
 from sweeps.definition.paper_tables import ABLATIONS, BASES, TABLES_OF_BASES
 from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION
 from sweeps.search.samplers import SAMPLERS
@@ -38,7 +49,12 @@ def parse(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Args:
         argv: The arguments; None for those of this process.
     """
-    return vars(build_parser().parse_args(argv))
+    parser = build_parser()
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
+    return vars(parser.parse_args(argv))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -208,12 +224,13 @@ def _add_schedule(group: argparse._ArgumentGroup) -> None:
         f"they replace (default: {', '.join(map(str, sizes.values()))})",
     )
     group.add_argument(
-        "--no-warm-up",
+        "--warm-up",
         dest="share_trunk",
-        action="store_false",
+        action=argparse.BooleanOptionalAction,
         default=argparse.SUPPRESS,
-        help="train every trial from the start; otherwise the iterations before the contrast, where they are the same, "
-        "are trained once, kept in FOLDER/warmups and shared by all trials",
+        help="whether the iterations before the contrast, where they are the same, are trained once, kept in "
+        "FOLDER/warmups and shared by all trials; with --no-warm-up every trial is trained from the start. A resumed "
+        "sweep takes either (default: --warm-up)",
     )
 
 
@@ -222,13 +239,15 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         "--workers",
         type=_option("workers", _whole),
         metavar="N",
-        help=f"processes per trial (default: {DEFAULTS.workers})",
+        help=f"processes per trial (default: {DEFAULT_WORKERS}, or 1 where there is no room for them, or they cannot "
+        "share a batch evenly)",
     )
     group.add_argument(
         "--gpus-per-worker",
         type=_option("gpus_per_worker", _number),
         metavar="N",
-        help="GPUs of each process (default: 1 if the cluster has any, else 0)",
+        help="GPUs of each process, or a share of one such as 0.2, which puts five trials of one process on a GPU "
+        "(default: 1 if the cluster has any, else 0)",
     )
     group.add_argument(
         "--cpus-per-worker",
@@ -240,7 +259,7 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         "--concurrency",
         type=_option("concurrency", _whole),
         metavar="N",
-        help="trials at the same time (default: as many as fit)",
+        help="trials at the same time (default: as many as fit, by their workers and by the memory of the head)",
     )
     group.add_argument(
         "--max-failures",
@@ -250,7 +269,10 @@ def _add_resources(group: argparse._ArgumentGroup) -> None:
         f"(default: {DEFAULTS.max_failures})",
     )
     group.add_argument(
-        "--address", metavar="HOST:PORT", help="Ray cluster to join, or auto (default: this machine alone)"
+        "--address",
+        metavar="HOST:PORT",
+        help=f"Ray cluster to join, or auto (default: this machine alone). It is given again with --resume; {LOCAL} is "
+        "this machine alone there, too",
     )
 
 
@@ -261,6 +283,12 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         help=f"results go to FOLDER/NAME; all nodes of a cluster must see it (default: {DEFAULTS.storage})",
     )
     group.add_argument("--name", metavar="NAME", help="name of the sweep (default: the preset and the time)")
+    group.add_argument(
+        "--keep",
+        choices=list(KEPT),
+        help=f"which checkpoints are left in the folders of trials. {_list(KEPT)} (default: {DEFAULTS.keep}). best/ "
+        "has a copy in any case",
+    )
     group.add_argument(
         "--resume",
         nargs="?",
@@ -274,6 +302,12 @@ def _add_results(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="with --resume: train the trials again that have failed, under their numbers and from their last "
         "checkpoints; a failed base is trained again in any case",
+    )
+    group.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="with --resume or --warm-start: go on although the contents of the data are others than the trials there "
+        "were trained on, which every report then says; other classes are refused all the same",
     )
     group.add_argument(
         "--confirm",

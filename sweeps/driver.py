@@ -5,24 +5,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import ray
 
+from pgpc.runtime.display import printable
 from sweeps.common.commands import program, sweep_command
-from sweeps.common.faults import cannot_write, chain
 from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.options import SweepOptions
-from sweeps.execution import trunk
-from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, remedy
-from sweeps.execution.tune_run import Interruption, execute, stop_gracefully
+from sweeps.execution import resources, trunk
+from sweeps.execution.capacity.checkpoints import Keeper
+from sweeps.execution.storage_faults import STORAGE_ERRORS, RunSearcher, StorageFault, first_line, is_fault, remedy
+from sweeps.execution.tune_run import Interruption, execute
+from sweeps.execution.watch.silence import SilenceWatch
+from sweeps.execution.watch.stop_signals import end_in_peace, exit_by_signals, leave_in_time, stop_gracefully
 from sweeps.finalize import finish
 from sweeps.preparation import Setup, describe, prepare
+from sweeps.progress.outlet import Outlet
 from sweeps.progress.plain import Terminal
 from sweeps.progress.quiet import silence
 from sweeps.progress.tensorboard import note_outcome
@@ -36,7 +41,7 @@ from sweeps.search import schedulers
 from sweeps.search.population import Population
 from sweeps.search.samplers import find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
-from sweeps.search.study import open_studies, study_url
+from sweeps.search.study import open_studies, study_names, study_url
 from sweeps.search.suggestions.informed import Informed
 from sweeps.search.trial_spec import TrialSpec
 from sweeps.search.verdicts import failures
@@ -45,6 +50,10 @@ from sweeps.streams.stream import Stream
 
 REPEATED_FAILURES = 4
 """Exit code of a sweep that was stopped because its runs fail alike."""
+NOBODY_READS = (
+    "run_ablation.py: nobody reads the standard output any more. The sweep goes on without it, and writes its results "
+    "into its folder; Ctrl-C ends it."
+)
 _DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
 
 
@@ -55,23 +64,25 @@ def command(given: Mapping[str, Any]) -> int:
         given: The options that the user has given, by the names of the fields of `SweepOptions`.
     """
     silence()
-    answer = sys.stdout
     with contextlib.ExitStack() as stack:
-        if given.get("json"):
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))  # Ray, too, prints
-            out = sys.stderr if sys.stderr.isatty() else None
-        else:
-            out = sys.stdout
+        errors = cast("TextIO", Outlet(sys.stderr))
+        answer = cast("TextIO", Outlet(sys.stdout, lambda: print(NOBODY_READS, file=errors)))
+        stack.enter_context(contextlib.redirect_stderr(errors))
+        stack.enter_context(contextlib.redirect_stdout(errors if given.get("json") else answer))  # Ray, too, prints
+        out = (errors if errors.isatty() else None) if given.get("json") else answer
         stack.callback(ray.shutdown)
+        received = stack.enter_context(exit_by_signals())
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
-            print(f"{program(sweep_command())}: error: {error}", file=sys.stderr)
+            print(printable(f"{program(sweep_command())}: error: {error}"), file=sys.stderr)
             return 2
+        if received:
+            return 128 + received[0]
         try:
             return _drive(setup, out, answer)
         except StorageFault as fault:
-            print(fault, file=sys.stderr)
+            print(printable(str(fault)), file=sys.stderr)
             return 3
 
 
@@ -91,13 +102,14 @@ def run(given: Mapping[str, Any], *, quiet: bool) -> Results:
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
         setup = prepare(given, stack)
-        code = _drive(setup, None if quiet else sys.stdout, io.StringIO() if quiet else sys.stdout)
+        stdout = cast("TextIO", Outlet(sys.stdout))
+        code = _drive(setup, None if quiet else stdout, io.StringIO() if quiet else stdout)
     if code == 128 + signal.SIGINT:
         folder = setup.sweep.folder
         resume = f"sweeps.run(resume={folder.name!r}, storage={str(folder.parent)!r})"
         raise KeyboardInterrupt(f"The sweep was stopped, and can be resumed: {resume}")
-    if code == 128 + signal.SIGTERM:
-        signal.raise_signal(signal.SIGTERM)  # the sweep has had its time to end; the program has not heard of it yet
+    if code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        signal.raise_signal(code - 128)  # the sweep has had its time to end; the program has not heard of it yet
     return Results.read(setup.sweep.folder)
 
 
@@ -118,9 +130,9 @@ def _drive(setup: Setup, out: TextIO | None, answer: TextIO) -> int:
     try:
         return Driver(setup, out).run(answer)
     except (StorageFault, *STORAGE_ERRORS) as error:
-        if not (isinstance(error, StorageFault) or cannot_write(chain(error))):
-            raise
         sweep = setup.sweep
+        if not (isinstance(error, StorageFault) or is_fault(error, sweep.folder)):
+            raise
         raise StorageFault(remedy(first_line(error), sweep.folder, sweep.resume_command)) from error
 
 
@@ -141,7 +153,7 @@ class Driver:
         sampler = make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials)
         self._study, self._reference = open_studies(
             study_url(self._sweep.folder),
-            self._sweep.folder.name,
+            study_names(self._sweep.folder)[0],
             Informed(
                 sampler,
                 ranks_pruned=find_sampler(self._options.search).ranks_pruned,
@@ -152,15 +164,19 @@ class Driver:
             schedulers.make_pruner(self._scheduled, config, self._sweep.selection),
             objectives=self._sweep.objectives,
             reference=self._sweep.is_search,
+            origin=self._sweep.origin,
         )
         self._trunks = trunk.TrunkStore.beside(self._sweep.folder, setup.workers)
         self._interruption = Interruption(self._options.time_budget)
+        self._signals: list[int] = []
         rows = self._rows()
         self._failures = failures.RepeatedFailures(
             self._options.max_failures,
             has_ended_well=any(r.kind == Kind.SEARCH and r.status in (Status.COMPLETE, Status.PRUNED) for r in rows),
         )
         self._terminal: Terminal = open_terminal(out, self._sweep, rows)
+        self._watch = SilenceWatch(self._terminal.say)
+        self._keeper = Keeper(self._options.keep, self._sweep.trials_folder)
         self._stream = Stream(setup.tracker, self._sweep, self._terminal.say_once)
         # Both take longer the more trials there are.
         self._written = (
@@ -180,7 +196,7 @@ class Driver:
         Raises:
             StorageFault: The results cannot be written; the text says why.
         """
-        signals: list[int] = []
+        signals = self._signals
         self._terminal.write("\n".join([describe(self._setup), *self._setup.notes]))
         searcher = self._make_searcher()
         self._tell_searcher()
@@ -192,16 +208,18 @@ class Driver:
                     execute=self._execute,
                     stopped=self._interruption.stop_all,
                     say=self._terminal.say,
+                    watch=self._watch,
                 )
             if not self._interruption.stop_all():
                 self._execute(searcher)
         if self._interruption.fault:
             raise StorageFault(self._interruption.fault)
-        code = finish(self._sweep, self._rows(), signals, self._terminal, answer)
+        code = end_in_peace(lambda: self._finish(answer), received=signals)
         if saved := trunk.summary(self._trunks, self._sweep.folder):
             self._terminal.write(saved)
         if self._interruption.failures and not signals:
-            print(failures.remedy(self._interruption.failures, self._sweep.resume_command), file=sys.stderr)
+            told = failures.remedy(self._interruption.failures, self._sweep.resume_command)
+            print(printable(told), file=sys.stderr)
             return REPEATED_FAILURES
         return code
 
@@ -210,8 +228,27 @@ class Driver:
         """The options with the scheduler of the trials; the rows of the paper's tables are trained to their ends."""
         return self._options if self._sweep.is_search else dataclasses.replace(self._options, scheduler="none")
 
+    @property
+    def _accepts_changed_data(self) -> bool:
+        """Whether this driver, or one before it, was told to go on with other data: runs may still be of before."""
+        return any(found.accepted for found in (*self._sweep.surroundings, self._setup.surroundings))
+
     def _execute(self, searcher: RunSearcher) -> None:
-        execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder)
+        address = ray.get_runtime_context().gcs_address
+        with leave_in_time(
+            self._interruption, is_gone=lambda: resources.is_gone(address), end=self._end_without_main_thread
+        ):
+            execute(searcher, self._interruption, self._setup.concurrency, self._sweep.folder, self._watch.look)
+
+    def _finish(self, answer: TextIO | None = None) -> int:
+        return finish(self._sweep, self._rows(), self._signals, self._terminal, answer or io.StringIO())
+
+    def _end_without_main_thread(self) -> None:
+        """Write the last results and end the process, since the main thread waits for a Ray that is gone."""
+        self._terminal.__exit__(None, None, None)
+        code = self._finish()
+        sys.stdout.flush()
+        os._exit(code)
 
     def _make_searcher(self) -> StudySearcher:
         sweep = self._sweep
@@ -264,16 +301,29 @@ class Driver:
             workers=self._setup.workers,
             trunk=self._trunks.find(config) if self._options.share_trunk else None,
             compared=self._sweep.compared,
+            data=self._setup.surroundings.data,
+            accept_changed_data=self._accepts_changed_data,
         )
 
     def _on_event(self, event: Event, run: Run) -> None:
         self._terminal.event(event, run)
         self._stream.event(event, run)
+        self._watch_run(event, run)
+        self._keeper.note(event, run)
         if event.ends_run:
             note_outcome(self._sweep.trials_folder / run.label, event, run, self._sweep.selection)
         self._interruption.note_failures(self._failures.note(event, run))
         for write in self._written:
             write(due=event in _DUE)
+
+    def _watch_run(self, event: Event, run: Run) -> None:
+        """Tell the watch of silent runs what has become of one."""
+        if event in (Event.STARTED, Event.RESTARTED):
+            self._watch.begin(run.label, self._sweep.trials_folder / run.label)
+        elif event == Event.PAUSED or event.ends_run:
+            self._watch.end(run.label)
+        elif not event.concerns_trial:
+            self._watch.heard(run.label)
 
     def _rows(self, *, alive: bool = False) -> list[Row]:
         sweep = self._sweep

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import Kind, Status
 from sweeps.definition.folder import RESULTS_FILE
 from sweeps.definition.paper_tables import INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
+from sweeps.execution.capacity.checkpoints import kept_at_end, remove_at_end
 from sweeps.execution.inference_speed import inference_rate
 from sweeps.findings import ensemble
 from sweeps.findings.comparison import Line, beside_paper, compare, title
@@ -91,9 +93,10 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     if best is not None:
         terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
-    terminal.write(result.text)
+    terminal.write("\n".join([*_changes(sweep), result.text]))
+    _remove_checkpoints(sweep, rows, trials, best, is_over=not signals)
     spent = _costs(sweep, rows)
-    terminal.write(costs.summary(*spent, sweep.options.workers, [trial.status for trial in trials]))
+    terminal.write(costs.summary(*spent, sweep.num_workers, [trial.status for trial in trials]))
     if sweep.options.json:
         document = _document(sweep, rows, best.run if best else None, compared, spent, places, result)
         print(json.dumps(without_nan(document), indent=2), file=answer, flush=True)
@@ -131,6 +134,7 @@ def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
         texts.append(f"{heading}\n{to_text(cells)}{note}")
         pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")
     for number, parts in pages.items():
+        parts += [f"Note. {sentence}\n" for sentence in _changes(sweep)]
         write_text(sweep.folder / f"table-{number}.md", "\n".join(parts))
     return "\n\n".join(texts)
 
@@ -152,9 +156,19 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     try:
         keep_best(best, sweep.folder / "best", sweep.selection)
     except FileNotFoundError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return None
     return best
+
+
+def _remove_checkpoints(
+    sweep: Sweep, rows: Sequence[Row], trials: Sequence[Summary], best: Summary | None, *, is_over: bool
+) -> None:
+    """Remove the checkpoints that the sweep does not keep, those of trials that have ended well at its very end."""
+    keep, kept = sweep.options.keep, None
+    if best is not None and is_over and not is_unfinished(sweep, trials):
+        kept = kept_at_end(keep, best.label, rows)
+    remove_at_end(rows, keep, kept)
 
 
 def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
@@ -163,6 +177,11 @@ def _result(sweep: Sweep, trials: Sequence[Summary]) -> Headline:
         return headline(find(sweep, trials, read_confirmation(sweep.folder)))
     confirmed = Results.read(sweep.report_folder)
     return headline(find(confirmed.sweep, confirmed.trials, read_confirmation(sweep.report_folder)))
+
+
+def _changes(sweep: Sweep) -> tuple[str, ...]:
+    """Return what has changed from one driver to the next, this one included, which sweep.json tells."""
+    return Sweep.load(sweep.folder).changes if sweep.file.is_file() else ()
 
 
 def _tables_text(sweep: Sweep, rows: Sequence[Row], compared: Sequence[Compared]) -> str:
@@ -178,7 +197,7 @@ def _places(sweep: Sweep, trials: Sequence[Summary], *, has_best: bool) -> dict[
         "report": sweep.report_folder / "report.html",
         "rows": sweep.folder / RESULTS_FILE,
         "tables": sweep.folder / "table-*.md" if sweep.tables else None,
-        "curves": f"tensorboard --logdir {sweep.trials_folder}",
+        "curves": sweep.watch_command,
         "study": study_url(sweep.folder),
         "best": sweep.folder / "best" / "checkpoint.pt" if has_best else None,
         "resume": sweep.resume_command if is_unfinished(sweep, trials) else None,
@@ -209,6 +228,7 @@ def _document(
         "select_by": sweep.selection.text,
         "result": result.text,
         "claims": list(result.claims),
+        "changes": list(_changes(sweep)),
         "best": best.to_columns() if best else None,
         "pareto": front(rows, sweep.space, sweep.objectives, sweep.selection),
         "rows": [row.to_columns() for row in rows],
@@ -221,6 +241,6 @@ def _document(
             }
             for table, lines in compared
         ],
-        "cost": costs.as_dict(*spent, sweep.options.workers),
+        "cost": costs.as_dict(*spent, sweep.num_workers),
         "places": dict(places),
     }

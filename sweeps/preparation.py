@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgpc.bases import make_base
+from pgpc.bases.checkpoint_size import checkpoint_bytes
 from pgpc.bases.state import check_feature_distance
-from pgpc.data.domains import check_pair
-from pgpc.models import check_model
+from pgpc.data.domains import check_image_sizes, check_pair, label_notes
+from pgpc.models import check_model, shortest_side
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
+from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import count, listed
+from sweeps.comparability import look_around
 from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.folder import is_running, own_folder
 from sweeps.definition.objectives import check_workers
@@ -24,11 +27,14 @@ from sweeps.definition.selection import DEFAULT_SELECTION
 from sweeps.definition.space import complete_params
 from sweeps.definition.sweep import Sweep
 from sweeps.execution import resources, trunk
+from sweeps.execution.capacity.disk import DiskNeed, describe_need
+from sweeps.execution.capacity.workers import concurrency, default_workers, trial_slots
+from sweeps.execution.joining.shared_folder import check_shared, local_places
 from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
 from sweeps.search.samplers import check_sampler
-from sweeps.search.study import begun_points, check_study, study_file, study_names
+from sweeps.search.study import LOCK_PATIENCE, begun_points, check_study, study_file, study_names
 from sweeps.search.suggestions import points
 from sweeps.search.trial_spec import Workers
 from sweeps.search.warm_start import check_warm_start, open_earlier, read_params
@@ -36,6 +42,7 @@ from sweeps.streams.stream import check_package, make_tracker
 from sweeps.streams.tracker import Tracker
 
 _MANY = 6  # rungs that are too many to be listed
+_SIZED = 12  # configs, of tables with many rows, whose checkpoints are computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +54,10 @@ class Setup:
         workers: The workers of every run.
         concurrency: The number of runs at the same time.
         points: Parameters of the trials that are to be begun next, which need no search.
-        notes: Sentences on what is done otherwise than it was asked for.
+        notes: Sentences on what is done otherwise than it was asked for, or than before.
+        surroundings: What the runs depend on beside their configs.
         tracker: The client of the tracking server that the sweep is logged to; None for a sweep that is not.
+        disk: What the checkpoints will take of the disk, and what is free; "" where that is not known.
     """
 
     sweep: Sweep
@@ -56,7 +65,9 @@ class Setup:
     concurrency: int
     points: list[dict[str, Any]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    surroundings: Surroundings = dataclasses.field(default_factory=Surroundings)
     tracker: Tracker | None = None
+    disk: str = ""
 
 
 def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
@@ -83,33 +94,66 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         check_warm_start(sweep.selection)
         open_earlier(options.warm_start, sweep.objectives)
     stack.enter_context(own_folder(sweep.folder))
-    if given.get("resume") is not None:
-        check_study(sweep.folder)
-    for data, share in {(config.data, config.evaluation.report_share) for config in sweep.configs}:
-        check_pair(data, share)
+    if sweep.file.is_file():  # else it is new; a confirmation is, too, though it resumes another sweep
+        check_study(sweep.folder, sweep.origin)
+    notes = check_data(sweep)
     tracker = make_tracker(sweep)
-    resources.connect(options.address)
+    resources.connect(options.cluster)
+    check_shared(sweep.folder, local_places(sweep.configs))
     nodes = resources.nodes()
-    workers = resources.default_workers(nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker)
+    batch_sizes = [config.training.batch_size for config in sweep.configs]
+    workers = default_workers(
+        nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker, batch_sizes=batch_sizes
+    )
     check_workers(sweep.objectives, workers.gpus)
-    slots = resources.trial_slots(nodes, workers)
-    if (options.concurrency or 0) > slots:
-        raise ValueError(f"--concurrency must be at most {slots}, which is what fits, but got {options.concurrency}.")
-    notes = _reopen(sweep) if given.get("resume") is not None else []
+    slots, runs = trial_slots(nodes, workers), sweep.num_trials * len(sweep.seeds)
+    num_runs, memory_note = concurrency(options.concurrency, slots, runs, resources.head_memory())
+    surroundings = look_around(sweep, workers)
+    workers = dataclasses.replace(workers, threads=surroundings.threads)
+    sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, workers=workers.count))
+    disk = _disk(sweep, num_runs)
+    notes += _reopen(sweep) if given.get("resume") is not None else []
     begun, exhaustive = begun_points(sweep.folder), sweep.is_search and options.search == "grid"
     agenda = points.plan(begun, sweep.known, enqueued, sweep.num_trials, exhaustive=exhaustive)
     if sweep.is_search:
-        sweep = dataclasses.replace(sweep, options=dataclasses.replace(options, trials=agenda.num_trials))
-    sweep.save()
-    concurrency = options.concurrency or min(slots, sweep.num_trials * len(sweep.seeds))
+        sweep = dataclasses.replace(sweep, options=dataclasses.replace(sweep.options, trials=agenda.num_trials))
+    sweep.save(surroundings)
     return Setup(
         sweep=sweep,
         workers=workers,
-        concurrency=concurrency,
+        concurrency=num_runs,
         points=agenda.points,
-        notes=[*notes, *agenda.notes],
+        notes=[*surroundings.changes, *notes, *agenda.notes, *[memory_note] * bool(memory_note)],
+        surroundings=surroundings,
         tracker=tracker,
+        disk=disk,
     )
+
+
+def check_data(sweep: Sweep) -> list[str]:
+    """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
+    settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
+    notes: dict[str, None] = {}
+    for data, evaluation, least in settings:
+        domains = check_pair(data, evaluation.report_share)
+        measured = domains.target if evaluation.criteria_images else None
+        check_image_sizes(domains._replace(measured=measured), data, least)
+        notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
+    return list(notes)
+
+
+def _disk(sweep: Sweep, num_runs: int) -> str:
+    """Return what the checkpoints of a sweep will take of the disk, and what is free; "" where that is not known.
+
+    Raises:
+        ValueError: Not even one run can be trained.
+    """
+    try:
+        size = max(checkpoint_bytes(config) for config in sweep.configs[:_SIZED])
+    except RuntimeError:  # a network of timm that cannot be made without memory
+        return ""
+    return describe_need(DiskNeed.of(sweep, size, num_runs), sweep)
 
 
 def _check_scheduler(sweep: Sweep) -> None:
@@ -134,7 +178,10 @@ def _reopen(sweep: Sweep) -> list[str]:
     name, reference = study_names(sweep.folder)
     wanted = {"base": reference} if sweep.is_search else {}
     wanted |= {"trials": name} if sweep.options.retry_failed else {}
-    found = {what: reopen_failed(study_file(sweep.folder), n, replicates.is_of_failure) for what, n in wanted.items()}
+    file = study_file(sweep.folder)
+    found = {
+        what: reopen_failed(file, n, replicates.is_of_failure, patience=LOCK_PATIENCE) for what, n in wanted.items()
+    }
     labels = [*["base"] * bool(found.get("base")), *(f"{number:04d}" for number in found.get("trials", ()))]
     return [f"Failed before, and trained again: {listed(labels)}."] if labels else []
 
@@ -163,14 +210,15 @@ def _confirmation(given: Mapping[str, Any]) -> Sweep:
 def _check_configs(sweep: Sweep) -> None:
     """Check that every config of the sweep can be trained by its workers."""
     for config in sweep.configs:
-        if config.training.batch_size % sweep.options.workers:
+        if config.training.batch_size % (sweep.options.workers or 1):
             raise ValueError(
                 f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
                 f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
             )
         make_base(config)
-        check_model(config.model)
         check_feature_distance(config)
+    for model in {config.model for config in sweep.configs}:
+        check_model(model)
     check_sampler(sweep.options)
 
 
@@ -191,12 +239,13 @@ def describe(setup: Setup) -> str:
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""
+    disk = f"Disk: {setup.disk}\n" if setup.disk else ""
     stream = f"\nLogged to {setup.tracker.name}: {setup.tracker.place}" if setup.tracker else ""
     return (
         f"Sweep {sweep.folder.name}: {what}, {lengths} iterations each{seeds}{how}\n"
         f"On: {setup.workers} per run, {count(setup.concurrency, 'run')} at a time\n"
         f"Chosen by: {_chosen_by(sweep)}\n"
-        f"Results in {sweep.folder}\nTo watch: tensorboard --logdir {sweep.trials_folder}{stream}"
+        f"Results in {sweep.folder}\n{disk}To watch: {sweep.watch_command}{stream}"
     )
 
 

@@ -12,17 +12,19 @@ from sweeps.common.commands import program, sweep_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    It is 0, 1 if every trial failed, 2 for a user's error, 3 if the results could not be written, 130 after Ctrl-C.
+    It is 0, 1 if every trial failed, 2 for a user's error, 3 if the results could not be written, 4 if runs fail alike,
+    and 128 plus the signal that has ended the sweep: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 
     Args:
         argv: The arguments; None for those of this process.
     """
     given = parse(argv)
     try:
-        # Here, so that --help and mistakes are answered at once: this imports Ray.
+        # Here, so that --help and mistakes are answered at once: the second imports Ray.
+        import pgpc.runtime.unix  # noqa: F401  (Windows has none)
         from sweeps import driver
     except ImportError as error:
-        if error.name != "ray":
+        if error.name not in ("ray", "fcntl"):
             raise
         print(f"{program(sweep_command())}: error: {error}", file=sys.stderr)
         return 2

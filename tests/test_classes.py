@@ -60,3 +60,9 @@ def test_lists_that_are_wrong_are_explained(entries: list[dict], num_classes: in
 def test_colors_by_hand() -> None:
     painted = colorize(np.array([[0, 18, IGNORE_INDEX]], dtype=np.uint8))
     assert painted.tolist() == [[[128, 64, 128], [119, 11, 32], [0, 0, 0]]] and painted.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["road\x1b[2J", "a\nb", "a\u202eb"])
+def test_names_that_would_steer_a_terminal_are_refused(name):
+    with pytest.raises(ValueError, match="must be text on one line, but got .* Rename it"):
+        classes_from_json([{"name": name}])

@@ -15,6 +15,7 @@ from pgpc.config import (
     field_of,
     flatten,
     from_dict,
+    from_text,
     hyperparameter_keys,
     override,
     place_keys,
@@ -134,8 +135,10 @@ def test_every_preset_survives_json_and_its_own_text(name):
     assert override(Config(), text) == config
 
 
-def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"Did you mean 'streets/daformer\+pgpc'\? Known presets: streets, .*oracle"):
+def test_an_unknown_preset_has_a_suggestion_and_a_pointer():
+    with pytest.raises(
+        ValueError, match=r"'\. Did you mean 'streets/daformer\+pgpc'\? `pgpc show --list` lists all \d+\.$"
+    ):
         pgpc.preset("streets/daformer+pgcp")
 
 
@@ -257,3 +260,12 @@ def test_the_config_classes_are_public_and_documented():
 def test_the_reference_page_is_up_to_date():
     page = Path(__file__).parent.parent / "docs" / "configuration.md"
     assert page.read_text() == reference(), "Generate it: pgpc show --reference > docs/configuration.md"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("null", "a config must be an object"), ('{"data": null}', "the group data of a config must"), ("{", "Expecting")],
+)
+def test_a_config_that_is_none_is_refused_with_its_place(text, message):
+    with pytest.raises(ValueError, match=rf"The config in runs/a cannot be read: {message}"):
+        from_text(text, "runs/a")

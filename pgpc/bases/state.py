@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from pgpc.adaptation.teacher import make_teacher
+from pgpc.bases.starts import Start, starts_of
 from pgpc.classes import ClassSet, classes_from_json, classes_to_json
-from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_dict, place_keys, to_dict
+from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_text, place_keys, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
 from pgpc.models.checkpoint import current_names, read_newest, write_checkpoint
@@ -78,6 +79,8 @@ class TrainingState:
         """The last reported metrics."""
         self.progress: dict[str, Any] | None = None
         """``Progress.state_dict()`` of the checkpoint that was loaded, if it is from between two reports."""
+        self.starts: list[Start] = []
+        """The starts of the run, those of what it was forked from before its own."""
         self._damaged: Path | None = None
         """A file that could not be loaded, and must not take the place of the one that was instead."""
 
@@ -112,6 +115,7 @@ class TrainingState:
             "config": json.dumps(to_dict(self.config)),
             "classes": classes_to_json(self.classes),
             "processes": distributed.world_size(),
+            "starts": [start.to_json() for start in self.starts],
             "step": self.step,
             "metrics": self.metrics,
             "progress": progress,
@@ -134,8 +138,8 @@ class TrainingState:
 
         Raises:
             FileNotFoundError: There is neither in `folder`.
-            ValueError: Neither can be read, it belongs to a run with another config, or other processes read another
-                one.
+            ValueError: Neither can be read, it belongs to a run with another config or other classes, or other
+                processes read another one.
         """
         newest = read_newest(Path(folder))
         saved = newest.content
@@ -144,10 +148,12 @@ class TrainingState:
             if distributed.rank() == 0:
                 log.warning("%s Resuming from %s, iteration %d.", newest.problem, newest.file, saved["step"])
         self._check_config(folder, saved, adjust=adjust)
+        self._check_classes(folder, saved)
         self._check_processes(folder, saved)
         self.step = saved["step"]
         self.metrics = current_names(saved["metrics"])
         self.progress = saved.get("progress")
+        self.starts = starts_of(saved)
         self.student.load_state_dict(saved["student"])
         self.load_part(self.teacher, saved["teacher"])
         self.load_part(self.contrast, saved["contrast"])
@@ -161,7 +167,7 @@ class TrainingState:
             part.load_state_dict(cast("Mapping[str, Any]", saved))
 
     def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool) -> None:
-        ours, theirs = flatten(self.config), flatten(from_dict(json.loads(saved["config"])))
+        ours, theirs = flatten(self.config), flatten(from_text(saved["config"], folder))
         may_differ = (*bookkeeping_keys(), *place_keys(), *(adjustable_keys() if adjust else ()))
         differ = [k for k in ours if ours[k] != theirs[k] and k not in may_differ]
         if differ:
@@ -173,6 +179,17 @@ class TrainingState:
         for key in place_keys():
             if ours[key] != theirs[key] and distributed.rank() == 0:
                 log.warning("%s was %s and is %s: its contents must be the same.", key, theirs[key], ours[key])
+
+    def _check_classes(self, folder: Path, saved: Mapping[str, Any]) -> None:
+        """Refuse to go on with data of other classes, or of the same in another order."""
+        ours = self.classes.names
+        theirs = classes_from_json(saved.get("classes"), self.config.model.num_classes).names
+        if theirs != ours:
+            raise ValueError(
+                f"A run can only be resumed with the classes that it has learned, in their order, but {folder} has "
+                f"{', '.join(theirs)} and the data now have {', '.join(ours)}. Pack the data as they were, or start "
+                "afresh in another folder."
+            )
 
     def _check_processes(self, folder: Path, saved: Mapping[str, Any]) -> None:
         """Refuse processes that resume from different steps; warn where they are more or fewer than before."""

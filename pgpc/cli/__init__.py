@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
-from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
-
-_COMMANDS = (pack, train, evaluate, predict, submit, draw, export, show)
+from pgpc import __version__
+from pgpc.runtime.checks import PartlyFailed, refuse_empty
+from pgpc.runtime.display import PrintableStream, printable
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command; errors that a user can mend end with status 2 and one line."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    """Run one command; errors that a user can mend end with one message and status 2, or 1 where part was done."""
     try:
-        arguments.run(arguments)
+        try:
+            _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, since nobody could catch the error of a closed pipe at Python's end
+    except BrokenPipeError:
+        if not _is_closed_pipe():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
+        sys.exit(128 + signal.SIGPIPE)  # what a shell shows of any other program that writes to a closed pipe
+    except ImportError as error:
+        if error.name != "fcntl":
+            raise
+        print(f"pgpc: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run(argv: Sequence[str] | None) -> None:
+    arguments = _parse(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=PrintableStream.of(sys.stderr))
+    try:
+        with contextlib.redirect_stdout(PrintableStream.of(sys.stdout)):
+            arguments.run(arguments)
     except (ValueError, OSError, RuntimeError) as error:
         # A RuntimeError that torch raises is a defect of ours and keeps its traceback.
-        if type(error) is RuntimeError:
+        if type(error) is RuntimeError or (isinstance(error, BrokenPipeError) and _is_closed_pipe()):
             raise
-        print(f"pgpc {arguments.command}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(printable(f"pgpc {arguments.command}: error: {error}"), file=sys.stderr)
+        sys.exit(1 if isinstance(error, PartlyFailed) else 2)
     except KeyboardInterrupt:
         print(f"\npgpc {arguments.command}: interrupted{arguments.on_interrupt}", file=sys.stderr)
         sys.exit(130)
@@ -32,10 +55,32 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command, with one for each sub-command."""
+    # Here, since they import what Windows has not, which `main` answers with one line.
+    from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
+
     parser = argparse.ArgumentParser(
         prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add(commands)
+    parser.add_argument("--version", action="version", version=f"pgpc {__version__}")
+    parser.set_defaults(run=lambda arguments: parser.print_help())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for module in (pack, train, evaluate, predict, submit, draw, export, show):
+        module.add(commands)
     return parser
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; without any the command is to print its help."""
+    parser = build_parser()
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
+    return parser.parse_args(argv)
+
+
+def _is_closed_pipe() -> bool:
+    """Return whether nobody reads standard output any more, as after ``| head -3``."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

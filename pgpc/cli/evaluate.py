@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pgpc.cli.arguments import PROTOCOL, add_network, add_settings, segmenting_config
 from pgpc.cli.progress import Progress
 from pgpc.cli.score_text import WRITERS, as_json, as_text
-from pgpc.config import Config, flatten
-from pgpc.evaluation.names import NETWORKS
+from pgpc.config import Config, flatten, parse_settings
+from pgpc.evaluation.names import NETWORKS, REPORT_PREFIX
 from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def add(commands: Any) -> None:
         "evaluate",
         help="score a trained network on labeled images",
         description=run.__doc__,
-        epilog="Several processes share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
+        epilog="The split that a run was scored on is scored as it was there: where a share of it is kept out of "
+        "choices (evaluation.report_share), mIoU and the IoU of classes are over the other images, and report/mIoU is "
+        "over that share; --set evaluation.report_share=0 scores all as one. Of other data all images are scored. "
+        "Several processes share the images: torchrun --nproc-per-node 2 -m pgpc evaluate --checkpoint runs/a",
     )
     add_network(parser)
     parser.add_argument("--data", metavar="SHARDS", help="folder of packed shards (default: the target of the config)")
@@ -57,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     With --criteria also measure how good it seems without labels; where the config has no split to score, only that.
     """
+    from pgpc.data.choices import split_report
     from pgpc.evaluation.loaded_model import load_model
     from pgpc.runtime import distributed
 
@@ -65,8 +69,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = segmenting_config(loaded.config, arguments.settings)
     where = arguments.data or config.data.target
     scored = _open_scored(arguments, config, where)
+    share, reported = 0.0, None
     if scored is not None:
         _check_classes(loaded, scored)
+        share = _report_share(arguments, config, scored)
+        scored, reported = split_report(scored, share)
     measured = _open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
     loaded.student.segmenter.to(device)
@@ -79,7 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
     }
     with distributed.process_group(device):
         if scored is not None:
-            figures |= {"split": scored.split, "images": len(scored), **_figures(_score(loaded, config, scored))}
+            figures |= {"split": scored.split, "images": len(scored), "report_share": share}
+            figures |= _figures(_score(loaded, config, scored))
+        if reported is not None:
+            figures |= {"report_images": len(reported), **_report_figures(_score(loaded, config, reported))}
         if measured is not None:
             figures |= _criteria(arguments, loaded, config, measured)
         if distributed.rank() != 0:
@@ -92,6 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> Shards | None:
     """Open the labeled split; None where only criteria are to be measured, since there is none."""
     from pgpc.data.domains import open_shards
+    from pgpc.data.label_coverage import Coverage
     from pgpc.data.shards.manifest import ShardError
     from pgpc.runtime import distributed
 
@@ -105,6 +116,7 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
         if split is not None:
             scored = open_shards(where, config.data, split)
             scored.check_labeled()
+            Coverage.of_shards("Scored images", scored).check_labeled()
     except ShardError as error:
         if arguments.split or not arguments.criteria:
             raise
@@ -117,6 +129,37 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
             f"{', '.join(map(str, arguments.out))!r}. Name a labeled split with --split."
         )
     return scored
+
+
+def _report_share(arguments: argparse.Namespace, config: Config, scored: Shards) -> float:
+    """Return the share of the images that only give ``report/mIoU``.
+
+    It is that of the run for the split that the run was scored on. No choice has seen others, which are scored as one
+    unless ``--set`` asks for a share.
+    """
+    from pgpc.runtime import distributed
+
+    share, data = config.evaluation.report_share, config.data
+    is_the_runs = _place(arguments.data or data.target) == _place(data.target) and scored.split == data.eval_split
+    if share == 0 or is_the_runs or "evaluation.report_share" in parse_settings(arguments.settings):
+        return share
+    if distributed.rank() == 0:
+        print(
+            f"All images are scored as one: the evaluation.report_share={share:g} of the run is of the split that it "
+            f"was scored on, {data.eval_split} of {data.target}. --set evaluation.report_share={share:g} parts these, "
+            "too.",
+            file=sys.stderr,
+        )
+    return 0.0
+
+
+def _place(where: str) -> str:
+    """Return data's folder or address, the same however it is written."""
+    from pgpc.runtime.storage import is_url
+
+    return (
+        where.rstrip("/") if is_url(where) or where.startswith("streets:") else str(Path(where).expanduser().resolve())
+    )
 
 
 def _score(loaded: LoadedModel, config: Config, scored: Shards) -> Metrics:
@@ -236,6 +279,11 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
         "pixels": by_class(metrics.pixels.tolist()),
         "confusion": metrics.confusion.tolist(),
     }
+
+
+def _report_figures(metrics: Metrics) -> dict[str, Any]:
+    """Return the means over images that are kept out of choices, by the names that a run reports them under."""
+    return {f"{REPORT_PREFIX}{name}": _number(value) for name, value in metrics.means.items()}
 
 
 def _number(value: float) -> float | None:

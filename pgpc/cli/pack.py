@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,16 @@ from pgpc.cli.progress import Progress
 
 if TYPE_CHECKING:
     from pgpc.data.shards.manifest import Manifest
+    from pgpc.data.shards.pack import Packed
 
 # The names of pgpc.data.layouts.LAYOUTS, which takes too long to import for a help text; a test compares them.
 _LAYOUTS = "gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures"
+
+
+_OF_PACKING = (
+    *("layout", "root", "out", "splits", "classes", "skip_bad"),
+    *("image_suffixes", "label_suffixes", "split_files", "label_orientation"),
+)
 
 
 def add(commands: Any) -> None:
@@ -38,7 +46,43 @@ def add(commands: Any) -> None:
         help="pack this split; repeatable (default: all splits that are there)",
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="for layout folder: JSON file that says what the labels mean"
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="for layout folder: JSON file that says what the labels mean, by ids or by colors (default: Cityscapes' "
+        "train ids)",
+    )
+    parser.add_argument(
+        "--image-suffix",
+        action="append",
+        default=[],
+        dest="image_suffixes",
+        metavar="SUFFIX",
+        help="for layout folder: what names of images end with, such as _rgb.png; repeatable (default: .jpg, .png, ..)",
+    )
+    parser.add_argument(
+        "--label-suffix",
+        action="append",
+        default=[],
+        dest="label_suffixes",
+        metavar="SUFFIX",
+        help="for layout folder: what names of labels end with in place of that, such as _mask.png; repeatable "
+        "(default: .png)",
+    )
+    parser.add_argument(
+        "--split-file",
+        action="append",
+        default=[],
+        dest="split_files",
+        metavar="SPLIT=FILE",
+        help="for layout folder: text file that lists the images of a split, one a line, by their path below images/ "
+        "with or without suffix; repeatable, in place of folders for splits",
+    )
+    parser.add_argument(
+        "--label-orientation",
+        choices=("upright", "stored"),
+        help="how labels lie whose photo EXIF says to turn: upright, as it is shown (the default), or stored, as its "
+        "pixels are",
     )
     parser.add_argument(
         "--skip-bad", action="store_true", help="leave out images that cannot be packed, and list them at the end"
@@ -71,6 +115,10 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.out,
             splits=arguments.splits,
             description=arguments.classes,
+            image_suffixes=arguments.image_suffixes,
+            label_suffixes=arguments.label_suffixes,
+            lists=_lists(arguments.split_files),
+            labels_lie=arguments.label_orientation or "upright",
             skip_bad=arguments.skip_bad,
             on_progress=progress,
         )
@@ -82,13 +130,47 @@ def run(arguments: argparse.Namespace) -> None:
         for image in skipped:
             print(f"  {image.problem}")
     print(f"{arguments.out} {'is up to date' if packed.up_to_date else 'is packed'}: {_summary(packed.manifest)}")
+    _print_labels(arguments, packed)
+
+
+def _lists(given: list[str]) -> dict[str, Path]:
+    """Return the files that ``--split-file`` names, by split."""
+    lists: dict[str, Path] = {}
+    for text in given:
+        split, equals, file = text.partition("=")
+        if not (split and equals and file):
+            raise ValueError(f"--split-file must be SPLIT=FILE, such as train=train.txt, but got {text!r}.")
+        if split in lists:
+            raise ValueError(f"--split-file must be given once a split, but {split!r} has {lists[split]} and {file}.")
+        lists[split] = Path(file)
+    return lists
+
+
+def _print_labels(arguments: argparse.Namespace, packed: Packed) -> None:
+    """Print what the labels hold, and warn of what may be meant otherwise."""
+    from pgpc.cli.pack_text import class_table, label_warnings, unused_warning
+
+    manifest = packed.manifest
+    warnings = label_warnings(manifest)
+    unused = unused_warning(packed.unused, arguments.root)
+    warnings += [*packed.notes, *([] if unused is None else [unused])]
+    if arguments.layout == "folder" and arguments.classes is None and any(s.labeled for s in manifest.splits.values()):
+        warnings.append(
+            "Without --classes labels are taken for Cityscapes' train ids: 0 road, 1 sidewalk, .., 18 bicycle, 255 "
+            "ignored. For others describe your classes in a file, see pgpc pack --help."
+        )
+    if table := class_table(manifest):
+        print("\n".join(["", *table]))
+    sys.stdout.flush()  # before the warnings, where both go to one place
+    for warning in warnings:
+        print(f"pgpc pack: warning: {warning}", file=sys.stderr)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     from pgpc.data.shards.manifest import read_manifest
     from pgpc.data.shards.verify import verify
 
-    if any(getattr(arguments, name) for name in ("layout", "root", "out", "splits", "classes", "skip_bad")):
+    if any(getattr(arguments, name) for name in _OF_PACKING):
         raise ValueError("--check reads shards and packs nothing: give it alone, as pgpc pack --check SHARDS.")
     arguments.on_interrupt = "; not everything was checked."
     progress = Progress("checked")

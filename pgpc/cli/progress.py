@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -37,17 +38,17 @@ class Progress:
         self._shown = now
         line = f"{self._verb} {done}/{total} {self._unit}{self._speed(done - first_done, now - began, total - done)}"
         if not self._terminal:
-            print(line, file=sys.stderr, flush=True)
+            _print(f"{line}\n")
             return
         filled = _BAR * done // total
         self._open = done < total
         bar = "#" * filled + "." * (_BAR - filled)
-        print(f"\r[{bar}] {line}\033[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        _print(f"\r[{bar}] {line}\033[K" + "\n" * (done == total))
 
     def close(self) -> None:
         """End the line of a bar that did not come to its end, so that what follows has its own."""
         if self._open:
-            print(file=sys.stderr)
+            _print("\n")
             self._open = False
 
     def _speed(self, count: int, seconds: float, left: int) -> str:
@@ -57,6 +58,12 @@ class Progress:
         speed = count / seconds
         text = f", {speed:.{0 if speed >= 10 else 1}f} {self._unit}/s"
         return f"{text}, {_duration(left / speed)} left" if left else text
+
+
+def _print(text: str) -> None:
+    # The work goes on where nobody reads of it any more: a terminal that is gone, or a closed pipe.
+    with contextlib.suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -8,9 +8,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pgpc.evaluation.names import REPORT_PREFIX
+from pgpc.runtime.display import csv_cell
+
 
 def _means(figures: Mapping[str, Any]) -> dict[str, float | None]:
-    return {name: value for name, value in figures.items() if name.startswith("mIoU")}
+    return {name: value for name, value in figures.items() if name.removeprefix(REPORT_PREFIX).startswith("mIoU")}
 
 
 def as_json(figures: Mapping[str, Any]) -> str:
@@ -24,7 +27,7 @@ def as_csv(figures: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["class", "IoU", "accuracy", "pixels"])
     for name, iou in figures["IoU"].items():
-        writer.writerow([name, iou, figures["accuracy"][name], figures["pixels"][name]])
+        writer.writerow([csv_cell(name), iou, figures["accuracy"][name], figures["pixels"][name]])
     for name, mean in _means(figures).items():
         writer.writerow([name, mean, None, None])
     return text.getvalue()
@@ -44,12 +47,20 @@ def as_text(figures: Mapping[str, Any]) -> str:
     how = f"{fit} {width} x {height}, {how}"
     lines = [f"{figures['network']} of {figures['checkpoint']}, {iteration}"]
     if "IoU" in figures:
-        lines += [f"{figures['data']}, {figures['split']}: {figures['images']} images, {how}", "", *_table(figures)]
+        lines += [f"{figures['data']}, {figures['split']}: {_images(figures)}, {how}", "", *_table(figures)]
     if "criteria" in figures:
         images = figures["criteria_images"]
         lines += [""] if "IoU" in figures else []
         lines += [f"{figures['data']}, train: {images} images without labels, {how}", "", *_criteria_table(figures)]
     return "\n".join(lines) + "\n"
+
+
+def _images(figures: Mapping[str, Any]) -> str:
+    """Return how many images the table is over, and which."""
+    images, reported = figures["images"], figures.get("report_images")
+    if reported is None:
+        return f"{images} images"
+    return f"{images} of {images + reported} images (evaluation.report_share={figures['report_share']:g})"
 
 
 def _criteria_table(figures: Mapping[str, Any]) -> list[str]:
@@ -68,7 +79,8 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
         (name, _percent(iou), _percent(figures["accuracy"][name]), _percent(100 * pixels / total if total else None))
         for (name, iou), pixels in zip(figures["IoU"].items(), figures["pixels"].values(), strict=True)
     ]
-    names = {"mIoU": f"mIoU ({len(rows)})"}
+    scored = sum(iou is not None for iou in figures["IoU"].values())
+    names = {"mIoU": f"mIoU ({len(rows)})" if scored == len(rows) else f"mIoU ({scored} of {len(rows)})"}
     means = [(names.get(name, name), _percent(mean)) for name, mean in _means(figures).items()]
     column = max(len(row[0]) for row in [*rows, *means])
     lines = [
@@ -80,6 +92,11 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
     ]
     if None in figures["IoU"].values():
         lines.append("A class that is neither labeled nor predicted has no IoU and is left out of the means.")
+    if "report_images" in figures:
+        lines.append(
+            f"What begins with {REPORT_PREFIX} is over the other images ({figures['report_images']}), which the run "
+            "keeps out of choices; --set evaluation.report_share=0 scores all as one."
+        )
     return lines
 
 

@@ -26,20 +26,33 @@ def add(commands: Any) -> None:
         "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
     )
     parser.add_argument("--resume", action="store_true", help="resume the run in --out from its last checkpoint")
+    parser.add_argument(
+        "--accept-changed-data",
+        action="store_true",
+        help="with --resume: go on although the contents of the data are others than before, which every report then "
+        "says; other classes are refused all the same",
+    )
     parser.set_defaults(run=run, on_interrupt="; add --resume to resume from the last checkpoint.")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
+    from pgpc.evaluation.scores import over_classes
     from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
+    from pgpc.runtime.locks import PATIENCE
     from pgpc.training import FRESH, Resume, train
 
     out = arguments.out
+    if arguments.accept_changed_data and not arguments.resume:
+        raise ValueError("--accept-changed-data goes with --resume, since a new run has no data before. Leave it out.")
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
-    result = train(config_of(arguments), out=out, begin=Resume(out) if arguments.resume else FRESH)
+    begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
+    # A job that is put back into the queue may start while the one before still ends.
+    result = train(config_of(arguments), out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
     if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
-        score = f"mIoU {result.metrics['mIoU']:.2f}  " if "mIoU" in result.metrics else ""
+        metrics = result.metrics
+        score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)

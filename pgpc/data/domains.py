@@ -13,22 +13,24 @@ from typing import NamedTuple
 
 from pgpc.data.choices import hold_out, split_report
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
-from pgpc.data.shards.manifest import ShardError
+from pgpc.data.label_coverage import Coverage, coverage_notes
+from pgpc.data.shards.manifest import ShardError, read_manifest
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
-from pgpc.data.streets.config import StreetsConfig
+from pgpc.data.streets.config import STREETS_VERSION, StreetsConfig
 from pgpc.data.streets.generator import write_streets
+from pgpc.data.transforms import box_size
 from pgpc.runtime import distributed, storage
+from pgpc.runtime.files import expand_user
 from pgpc.runtime.storage import cache_folder, locked
 
 log = logging.getLogger(__name__)
 
-STREETS_VERSION = 3
-"""Version of the embedded pair's pictures and shards; caches of another one are not used."""
-
 _CHECKED_BYTES = 2**30
 """Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""
+
+_SOURCE, _HELD_OUT, _SCORED = "Source images", "Source images that are held out", "Scored images"
 
 _STREETS = {STREETS_SOURCE: ("source", "gta5"), STREETS_TARGET: ("target", "cityscapes")}
 
@@ -68,10 +70,8 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
         ValueError: `where` names no side of the embedded pair, shards are missing or damaged, or the cache cannot be
             written.
     """
-    if storage.is_url(where):
-        return Shards.open(where, split)
     if not where.startswith("streets:"):
-        return Shards.open(Path(where).expanduser(), split)
+        return Shards.open(_folder(where), split)
     if where not in _STREETS:
         raise ValueError(f"The sides of the embedded pair are {' and '.join(_STREETS)}, but got {where!r}.")
     pair = _streets(data.streets)
@@ -84,6 +84,11 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
         ) from error
 
 
+def _folder(where: str) -> Path | str:
+    """Return the folder of packed shards that a config names, or its address on S3."""
+    return where if storage.is_url(where) else expand_user(where)
+
+
 def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
     """Open and check all domains of a run that is scored, so that errors come before anything is trained.
 
@@ -93,8 +98,9 @@ def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
 
     Raises:
         ValueError: Shards cannot be opened (see :func:`open_shards`) or are damaged, the source or the scored split
-            lacks labels, their classes differ, or a part of a split would have no image.
+            lacks labels or labeled pixels, their classes differ, or a part of a split would have no image.
     """
+    _check_manifests(data)
     source = open_shards(data.source, data, "train")
     target = open_shards(data.target, data, "train")
     scored = None if data.eval_split is None else open_shards(data.target, data, data.eval_split)
@@ -110,7 +116,9 @@ def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
     if scored is not None:
         check_classes(source, scored)
         scored, reported = split_report(scored, report_share)
-    return Domains(source, target, scored, reported, held_out=held_out)
+    domains = Domains(source, target, scored, reported, held_out=held_out)
+    _check_coverage(domains)
+    return domains
 
 
 def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, measures: bool = False) -> Domains:
@@ -123,8 +131,8 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
         measures: Whether criteria are measured on the target.
 
     Raises:
-        ValueError: Shards cannot be opened (see :func:`open_shards`), source and scored split differ in their classes,
-            or a part of a split would have no image.
+        ValueError: Shards cannot be opened (see :func:`open_shards`), source and scored split differ in their classes
+            or lack labels or labeled pixels, or a part of a split would have no image.
     """
     source, held_out = hold_out(open_shards(data.source, data, "train"), data.holdout)
     target = open_shards(data.target, data, "train") if adapts else None
@@ -136,7 +144,93 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
     measured = None
     if measures:
         measured = target if target is not None else _open_measured(data)
-    return Domains(source, target, scored, reported, measured, held_out)
+    domains = Domains(source, target, scored, reported, measured, held_out)
+    _check_coverage(domains)
+    return domains
+
+
+def _check_manifests(data: DataConfig) -> None:
+    """Check the labels of packed domains by what their manifests have counted, before anything is downloaded or read.
+
+    Raises:
+        ShardError: A manifest is missing or damaged, or a split has no labeled pixel.
+    """
+    for role, where, split in ((_SOURCE, data.source, "train"), (_SCORED, data.target, data.eval_split)):
+        if split is None or where.startswith("streets:"):
+            continue
+        coverage = Coverage.of_manifest(role, where, read_manifest(_folder(where)), split)
+        if coverage is not None:
+            coverage.check_several() if role == _SOURCE else coverage.check_labeled()
+
+
+def _check_coverage(domains: Domains) -> None:
+    """Refuse labels by which nothing can be learned or scored.
+
+    Raises:
+        ShardError: Images that are trained on or scored lack labels or labeled pixels.
+    """
+    domains.source.check_labeled()
+    Coverage.of_shards(_SOURCE, domains.source).check_several()
+    labeled = ((_HELD_OUT, domains.held_out), (_SCORED, domains.scored), (_SCORED, domains.reported))
+    for role, shards in labeled:
+        if shards is not None:
+            shards.check_labeled()
+            Coverage.of_shards(role, shards).check_labeled()
+
+
+def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
+    """Return a sentence for each thing that is decided by a class without labels: what is learned, and what is scored.
+
+    Args:
+        domains: The images of a run.
+        keeps_things: Whether features of things are kept near those of ImageNet (``adaptation.feature_distance_*``).
+    """
+    scored, reported = (
+        None if shards is None else Coverage.of_shards(_SCORED, shards) for shards in (domains.scored, domains.reported)
+    )
+    source = Coverage.of_shards(_SOURCE, domains.source)
+    notes = coverage_notes(source, scored, reported)
+    if keeps_things and not any(source.pixels[k] for k in domains.source.classes.things):
+        notes.append(
+            f'No pixel of a class that is a thing ("thing": true) in {source.what}: the feature distance to ImageNet '
+            "(adaptation.feature_distance_weight), which is taken on these, is 0 throughout."
+        )
+    return notes
+
+
+def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) -> None:
+    """Refuse images that are too narrow after resizing, so that errors come before anything is trained.
+
+    Args:
+        domains: The images of a run.
+        data: The configuration of the data.
+        shortest_side: Least height and width that the network takes as a whole, in pixels. Crops may be smaller, since
+            they are padded.
+
+    Raises:
+        ShardError: There are such images; the message names the first.
+    """
+    cropped = 1 if data.crop is not None else shortest_side
+    for shards, box, key, least in (
+        (domains.source, data.source_size, "data.source_size", cropped),
+        (domains.held_out, data.source_size, "data.source_size", shortest_side),
+        (domains.target, data.target_size, "data.target_size", cropped),
+        (domains.scored, data.target_size, "data.target_size", shortest_side),
+        (domains.reported, data.target_size, "data.target_size", shortest_side),
+        (domains.measured, data.target_size, "data.target_size", shortest_side),
+    ):
+        if shards is None:
+            continue
+        sizes = {tuple(size): row for row, size in reversed(list(enumerate(shards.sizes.tolist())))}
+        for (width, height), row in sizes.items():
+            resized = box_size(width, height, box, data.fit)
+            if min(resized) < least:
+                raise ShardError(
+                    f"Images must be at least {least} pixels high and wide after resizing into {key}, but "
+                    f"{shards.names[row]!r} (split {shards.split!r} of {shards.folder}) is {width} x {height}, and "
+                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}, or cut such images into parts and pack "
+                    "again."
+                )
 
 
 def _open_measured(data: DataConfig) -> Shards | None:

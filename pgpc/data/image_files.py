@@ -34,8 +34,25 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
+UPRIGHT = 1
+"""EXIF orientation of a picture that is stored as it is shown."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_KINDS = {
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+    b"GIF8": "a GIF",
+    b"\xff\xd8\xff": "a JPEG",
+    b"BM": "a BMP",
+    b"RIFF": "a WebP or another RIFF file",
+    b"%PDF": "a PDF",
+    b"PK\3\4": "a zip",
+    b"\x1f\x8b": "compressed by gzip",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+    b"version https://git-lfs": "a pointer of Git LFS, whose contents `git lfs pull` fetches",
+}
+"""Other files that stand in the place of pictures, by what they begin with."""
+_HEIF = (b"ftyphei", b"ftypmif", b"ftypavi")
 _GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _COLORS = {_GRAY: "gray", _RGB: "RGB", _PALETTE: "palette", _GRAY_ALPHA: "gray with alpha", _RGBA: "RGB with alpha"}
 
@@ -84,6 +101,28 @@ def read_header(data: bytes | memoryview) -> tuple[int, int]:
     with _opened(bytes(data)) as image:
         width, height = image.size
         return (height, width) if _orientation(image) in _SWAPPED else (width, height)
+
+
+def read_orientation(data: bytes) -> int:
+    """Return the EXIF orientation of a picture file, 1 to 8; `UPRIGHT` where it has none, or one that means nothing.
+
+    Raises:
+        PictureError: The data are no picture, or one with more than `MAX_PIXELS`.
+    """
+    with _opened(data) as image:
+        orientation = _orientation(image)
+        return orientation if orientation in _TURNS else UPRIGHT
+
+
+def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn the stored pixels ``(H, W, ...)`` of a picture as its EXIF orientation says: as the picture is shown."""
+    if orientation in (5, 7):
+        pixels = pixels.swapaxes(0, 1)
+    quarters = {3: 2, 6: 3, 7: 2, 8: 1}.get(orientation, 0)
+    turned = np.rot90(pixels, quarters)
+    if orientation in (2, 4):
+        turned = np.flip(turned, axis=1 if orientation == 2 else 0)
+    return np.ascontiguousarray(turned)
 
 
 def decode_image(data: bytes | memoryview, region: Region | None = None) -> np.ndarray:
@@ -145,12 +184,7 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
         if ids.ndim != 2:
             raise PictureError("label must hold ids in one channel, but these tiles hold colors, an image")
         return ids
-    header = _png_header(data)
-    if header is None:
-        raise PictureError(
-            "label must be a PNG file, since others may be lossy, but "
-            + (f"the file begins with {data[:4]!r}. Save the ids as PNG." if data else "the file is empty (0 bytes).")
-        )
+    header = _label_header(data)
     with _opened(data) as image:
         _check_chunks(data)
         if channel == "red16":
@@ -167,6 +201,53 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
         return pixels if header.color == _PALETTE else _equal_channels(pixels, header)
 
 
+def decode_label_colors(data: bytes, *, with_palette: bool) -> np.ndarray | None:
+    """Decode a label that is a picture of colors.
+
+    Args:
+        data: A PNG.
+        with_palette: Whether the colors of a palette are meant, rather than its indices.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB; None where the file is gray, or has a palette that is not meant.
+
+    Raises:
+        PictureError: The data are no PNG or a damaged one, or it has more than `MAX_PIXELS`, several frames, more than
+            8 bits per channel, or transparent pixels.
+    """
+    header = _label_header(data)
+    if header.color not in (_RGB, _RGBA) and not (with_palette and header.color == _PALETTE):
+        return None
+    with _opened(data) as image:
+        _check_chunks(data)
+        if header.depth == 16:
+            raise PictureError(f"label must have 8 bits per channel, but it is {header}")
+        pixels = np.array(image.convert("RGBA") if header.color != _RGB else image)
+    if pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+        raise PictureError(f"label must be opaque, but it is {header} and has transparent pixels. Save it as RGB.")
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _label_header(data: bytes) -> _PngHeader:
+    """Return the header of a label file, which must be a PNG."""
+    header = _png_header(data)
+    if header is None:
+        raise PictureError(
+            "label must be a PNG file, since others may be lossy, but "
+            + (f"the file is {_kind(data)}. Save it as PNG." if data else "the file is empty (0 bytes).")
+        )
+    return header
+
+
+def _kind(data: bytes) -> str:
+    """Return what a file is that is no picture.
+
+    Never what stands in it: the name may be a link, of somebody else's data set, to a file with secrets.
+    """
+    known = next((kind for start, kind in _KINDS.items() if data.startswith(start)), None)
+    return known or ("a HEIF or AVIF" if data[4:].startswith(_HEIF) else "of no kind that is known here")
+
+
 def _equal_channels(pixels: np.ndarray, header: _PngHeader) -> np.ndarray:
     """Return the one channel that pixels ``(H, W, 2..4)`` hold several times."""
     values = pixels[..., :-1] if header.color in (_GRAY_ALPHA, _RGBA) else pixels
@@ -175,7 +256,7 @@ def _equal_channels(pixels: np.ndarray, header: _PngHeader) -> np.ndarray:
     if (values != values[..., :1]).any():
         raise PictureError(
             f"label must hold ids in one channel, but it is {header} with channels that differ, a picture of colors. "
-            "Give the file of ids instead."
+            "Give the file of ids instead; or, for labels of your own, the color of each class (--classes)."
         )
     return np.ascontiguousarray(values[..., 0])
 
@@ -213,11 +294,11 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureError(f"picture must have at most {MAX_PIXELS} pixels: {error}") from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"cannot identify the file as a PNG, JPEG, WebP or BMP picture; it begins with {data[:8]!r}"
+            f"cannot identify the file as a PNG, JPEG, WebP or BMP picture; it is {_kind(data)}"
         ) from error
     # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
-        raise PictureError(f"picture is damaged: {error or type(error).__name__}") from error
+        raise PictureError(f"picture is damaged: {str(error) or type(error).__name__}") from error
 
 
 def _orientation(image: Image.Image) -> Any:

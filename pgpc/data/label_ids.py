@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX, ClassSet, classes_from_json
+from pgpc.data.label_colors import LabelColors, label_colors
 from pgpc.runtime.checks import check
 
 UNKNOWN = IGNORE_INDEX - 1
@@ -20,8 +22,35 @@ NUM_IDS = 2**16
 _FORM = (
     'Write {"classes": [{"name": "road", "ids": [7], "color": [128, 64, 128], "thing": false}, ..], "ignore": [0]}; '
     '"ids" are the position in the list where left out, "color" (or "colour") and "thing" may be left out, and '
-    '"ignore" may be "rest".'
+    '"ignore" may be "rest", and may list colors [r, g, b]. "labels": "ids" or "colors" says what label files hold.'
 )
+
+
+class LabelForm(Enum):
+    """What the pixels of label files hold."""
+
+    IDS = "ids"
+    COLORS = "colors"
+    EITHER = "either"
+    """Ids, but colors where a file can be nothing else."""
+
+
+class Description(NamedTuple):
+    """What a user says of the labels of an own data set.
+
+    Attributes:
+        classes: The classes, by train id.
+        raw_ids: ``(65536,)`` uint8, the table of :func:`raw_id_table`.
+        colors: The train ids of the colors that are listed; None where colors say no class.
+        form: What label files hold.
+        ignores_rest: True where whatever no class has is ignored, unseen.
+    """
+
+    classes: ClassSet
+    raw_ids: np.ndarray
+    colors: LabelColors | None
+    form: LabelForm
+    ignores_rest: bool
 
 
 def raw_id_table(train_ids: Mapping[int, int], ignored: Iterable[int], *, rest: int = UNKNOWN) -> np.ndarray:
@@ -46,24 +75,22 @@ def train_id_labels(num_classes: int) -> np.ndarray:
     return raw_id_table({k: k for k in range(num_classes)}, [IGNORE_INDEX])
 
 
-def read_description(file: Path | str) -> tuple[ClassSet, np.ndarray]:
-    """Read which classes a user's own labels have, and by which ids.
+def read_description(file: Path | str) -> Description:
+    """Read which classes a user's own labels have, and by which ids or colors.
 
-    The file is JSON:
-    ``{"classes": [{"name": .., "ids": [..], "color": [r, g, b], "thing": bool}, ..], "ignore": [..]}``.
-    Classes are in the order of their train ids. "ids" are the pixel values that mean the class, 0..65535, by default
-    its position in the list, and none (``[]``) for a class that only another data set has; "color", which may also be
-    written "colour", and "thing" are optional. "ignore" lists the ids of no class, by default none; "rest" ignores all
-    ids that no class has.
+    The file is JSON: ``{"classes": [{"name": .., "ids": [..], "color": [r, g, b], "thing": bool}, ..], "ignore": [..],
+    "labels": "ids"}``. Classes are in the order of their train ids. "ids" are the pixel values that mean the class,
+    0..65535, by default its position in the list, and none (``[]``) for a class that only another data set has;
+    "color", which may also be written "colour", and "thing" are optional. "ignore" lists the ids and the colors
+    (``[r, g, b]``) of no class, by default none; "rest" ignores all that no class has. "labels" says whether label
+    files hold "ids" or "colors"; where it is left out, a picture of colors is read by them, and others hold ids.
 
     Args:
         file: The path of the file.
 
-    Returns:
-        The classes, and the table of :func:`raw_id_table`.
-
     Raises:
-        ValueError: The file is not of this form, or gives an id twice; the message names the place.
+        ValueError: The file is not of this form, gives an id twice, or has fewer than two classes; the message names
+            the place.
         OSError: The file cannot be read.
     """
     try:
@@ -76,8 +103,8 @@ def read_description(file: Path | str) -> tuple[ClassSet, np.ndarray]:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _parse(description: Any) -> tuple[ClassSet, np.ndarray]:
-    _check_keys("The description", description, required={"classes"}, optional={"ignore"})
+def _parse(description: Any) -> Description:
+    _check_keys("The description", description, required={"classes"}, optional={"ignore", "labels"})
     entries, ignore = description["classes"], description.get("ignore", [])
     check(isinstance(entries, list) and len(entries) > 0, '"classes" must be a list of at least one', entries, _FORM)
     names: dict[int, str] = {}  # of raw ids
@@ -92,12 +119,53 @@ def _parse(description: Any) -> tuple[ClassSet, np.ndarray]:
             _check_new(raw, f"class {name!r}", names)
             train_ids[raw] = k
     classes = classes_from_json(entries)
-    if ignore == "rest":
-        return classes, raw_id_table(train_ids, (), rest=IGNORE_INDEX)
-    ignored = _ids('"ignore"', ignore, or_rest=True)
+    ignores_rest = ignore == "rest"
+    ignored_colors = _colors_among(ignore)
+    ignored = [] if ignores_rest else _ids('"ignore"', _without_colors(ignore), or_rest=True)
     for raw in ignored:
         _check_new(raw, '"ignore"', names)
-    return classes, raw_id_table(train_ids, ignored)
+    _check_several(classes.names)
+    form = _form(description.get("labels"))
+    listed = {k: classes.colors[k] for k, entry in enumerate(entries) if entry.keys() & {"color", "colour"}}
+    colors = None
+    if listed and form is not LabelForm.IDS:
+        colors = label_colors(listed, ignored_colors, classes.names, ignores_rest=ignores_rest)
+        if colors.conflict and form is LabelForm.COLORS:
+            raise ValueError(colors.conflict)
+    elif form is LabelForm.COLORS:
+        raise ValueError(f'Labels in colors need the "color" of each class that they show, but none is listed. {_FORM}')
+    raw_ids = raw_id_table(train_ids, ignored, rest=IGNORE_INDEX if ignores_rest else UNKNOWN)
+    return Description(classes, raw_ids, colors, form, ignores_rest)
+
+
+def _check_several(names: tuple[str, ...]) -> None:
+    """Raise an error where there is nothing to tell apart."""
+    if len(names) < 2:
+        raise ValueError(
+            f"There must be at least two classes, since a network tells classes apart, but only {names[0]!r} is "
+            "listed. To find one class, list what is not it as a class, too, with the ids that are now ignored: "
+            f'{{"classes": [{{"name": "background", "ids": [0]}}, {{"name": "{names[0]}", "ids": [1]}}]}}.'
+        )
+
+
+def _form(value: Any) -> LabelForm:
+    """Return what label files hold, as "labels" says."""
+    known = (LabelForm.IDS.value, LabelForm.COLORS.value)
+    check(value is None or value in known, '"labels" must be "ids" or "colors", or be left out', value)
+    return LabelForm.EITHER if value is None else LabelForm(value)
+
+
+def _colors_among(ignore: Any) -> list[tuple[int, int, int]]:
+    """Return the colors ``[r, g, b]`` that "ignore" lists."""
+    found = [value for value in ignore if isinstance(value, list)] if isinstance(ignore, list) else []
+    for value in found:
+        sound = len(value) == 3 and all(type(v) is int and 0 <= v <= 255 for v in value)
+        check(sound, 'A color in "ignore" must be [r, g, b], each 0..255', value, _FORM)
+    return [(red, green, blue) for red, green, blue in found]
+
+
+def _without_colors(ignore: Any) -> Any:
+    return [value for value in ignore if not isinstance(value, list)] if isinstance(ignore, list) else ignore
 
 
 def _check_keys(what: str, value: Any, *, required: set[str], optional: set[str]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pgpc.classes import CLASSES, NUM_CLASSES
 from pgpc.data.folders import Labels, Layout, Split
 from pgpc.data.label_ids import raw_id_table, read_description, train_id_labels
+from pgpc.data.picture_names import READABLE_SUFFIXES
+from pgpc.runtime.checks import check
 
 _CITYSCAPES_IDS = {c.cityscapes_id: k for k, c in enumerate(CLASSES)}
 _SYNTHIA_IDS = {c.synthia_id: k for k, c in enumerate(CLASSES)}
@@ -84,7 +86,7 @@ FOLDER = Layout(
     parts={split: Split(Labels.OPTIONAL, ((split,),)) for split in ("train", "val", "test")},
     flat_split="train",
     image_folder="images",
-    image_suffixes=(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
+    image_suffixes=READABLE_SUFFIXES,
     label_folder="labels",
     label_suffixes=(".png", ".PNG"),
     train_id_suffix=None,
@@ -100,21 +102,36 @@ LAYOUTS: Mapping[str, Layout] = {
 ``labels/{split}`` with files of the same names, or without the folders of splits where all is for training."""
 
 
-def find_layout(name: str, description: Path | None = None) -> Layout:
+def find_layout(
+    name: str,
+    description: Path | None = None,
+    *,
+    image_suffixes: Sequence[str] = (),
+    label_suffixes: Sequence[str] = (),
+) -> Layout:
     """Return the layout of a name.
 
     Args:
         name: One of `LAYOUTS`.
         description: The JSON file that says what a user's own labels mean, for layout "folder", see
             :func:`pgpc.data.label_ids.read_description`; without it they hold Cityscapes' train ids.
+        image_suffixes: What the names of a user's own images end with; by default those of pictures that can be read.
+        label_suffixes: What the names of their labels end with in place of that.
 
     Raises:
-        ValueError: No layout has this name, the description is not sound, or the layout takes none.
+        ValueError: No layout has this name, the description is not sound, or the layout takes no such thing.
         OSError: The description cannot be read.
     """
     if name not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, but got {name!r}.")
     layout = LAYOUTS[name]
+    for given, what in ((image_suffixes, "The suffix of images"), (label_suffixes, "The suffix of labels")):
+        check(not given or layout.own_classes, f"{what} is for layout {FOLDER.name!r}", (name, *given), "Leave it out.")
+        check(all(given), f"{what} must not be empty", tuple(given))
+    if image_suffixes:
+        layout = replace(layout, image_suffixes=_longest_first(image_suffixes))
+    if label_suffixes:
+        layout = replace(layout, label_suffixes=tuple(label_suffixes))
     if description is None:
         return layout
     if not layout.own_classes:
@@ -122,5 +139,17 @@ def find_layout(name: str, description: Path | None = None) -> Layout:
             f"A description of classes is for layout {FOLDER.name!r}, but layout {name!r}, which has its own, got "
             f"{str(description)!r}. Leave it out."
         )
-    classes, raw_ids = read_description(description)
-    return replace(layout, classes=classes, raw_ids=raw_ids)
+    described = read_description(description)
+    return replace(
+        layout,
+        classes=described.classes,
+        raw_ids=described.raw_ids,
+        colors=described.colors,
+        label_form=described.form,
+        ignores_rest=described.ignores_rest,
+    )
+
+
+def _longest_first(suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Return suffixes so that the first that fits leaves the shortest stem."""
+    return tuple(sorted(suffixes, key=len, reverse=True))

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
 from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.parcels import PREFETCHED, Packed, unpacked
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards.reader import Shards
 from pgpc.data.tiles import Region
@@ -312,18 +313,26 @@ def evaluation_samples(
 
 
 def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator[Any]:
-    """Return the items of `order`, prepared by `workers` processes; PyTorch gives each of them one thread."""
+    """Return the items of `order`, prepared by `workers` processes; PyTorch gives each of them one thread.
+
+    Args:
+        data: The data set; with processes its items must be named tuples.
+        order: Indices of its items.
+        workers: Number of processes; 0 prepares the items in this one.
+    """
     loader = DataLoader(
-        data,
+        Packed(data) if workers else data,
         batch_size=None,
         sampler=order,
         num_workers=workers,
+        prefetch_factor=PREFETCHED if workers else None,
         collate_fn=_unchanged,
         pin_memory=torch.cuda.is_available(),
         # Without its own generator the loader would take a number from PyTorch's global one.
         generator=torch.Generator(),
     )
-    return iter(loader)
+    items = iter(loader)  # which starts the processes
+    return unpacked(items) if workers else items
 
 
 def _unchanged(item: Any) -> Any:

@@ -42,13 +42,14 @@ def box_size(
         width: The width of the image in pixels.
         height: Its height in pixels.
         box: The width and height of the box in pixels.
-        fit: "inside" keeps the aspect ratio: floor(side * factor + 0.5). The box then has no orientation: its long side
-            is for the long side of the image. "exact" squashes every image to the width and height of the box.
+        fit: "inside" keeps the aspect ratio: floor(side * factor + 0.5), but at least 1. The box then has no
+            orientation: its long side is for the long side of the image. "exact" squashes every image to the width and
+            height of the box.
     """
     if fit == "exact":
         return box
     factor = min(max(box) / max(width, height), min(box) / min(width, height))
-    return int(width * factor + 0.5), int(height * factor + 0.5)
+    return max(int(width * factor + 0.5), 1), max(int(height * factor + 0.5), 1)
 
 
 def resize_image(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgpc.classes import ClassSet, classes_from_json
-from pgpc.config import Config, from_dict, override
+from pgpc.config import Config, from_text, override
 from pgpc.evaluation.names import Network
 from pgpc.models.checkpoint import CHECKPOINT, fetched, read_checkpoint
 from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.storage import is_url
+
+log = logging.getLogger(__name__)
 
 
 class LoadedModel(NamedTuple):
@@ -67,7 +69,7 @@ def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
             "folder, or a file of `pgpc export`; weights of other projects are read with model.pretrained."
         )
     _check_network(content, network, path)
-    config = override(_config(content), {"contrast.enabled": False})
+    config = override(_config(content, path), {"contrast.enabled": False})
     student = _empty_student(config).eval()
     load_weights(student.segmenter, path)
     return LoadedModel(student, config, _classes(content, config), None, path)
@@ -75,11 +77,24 @@ def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
 
 def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> LoadedModel:
     _check_network(state, network, path)
-    config = _config(state)
+    config = _config(state, path)
     student = _empty_student(config)
     student.load_state_dict(state[network])
     has_teacher = state.get("teacher") is not None
+    _warn_of_changed_data(state, path)
     return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path, has_teacher)
+
+
+def _warn_of_changed_data(state: Mapping[str, Any], path: Path) -> None:
+    """Say of a network that the contents of its data were exchanged while it was trained."""
+    for start in state.get("starts", ()):
+        if start["changed"]:
+            log.warning(
+                "The network in %s was trained on other contents of the %s from iteration %d on than before.",
+                path,
+                ", ".join(start["changed"]),
+                start["step"],
+            )
 
 
 def _empty_student(config: Config) -> Student:
@@ -100,9 +115,9 @@ def _check_network(content: Mapping[str, Any], network: Network, path: Path) -> 
         )
 
 
-def _config(content: Mapping[str, Any]) -> Config:
+def _config(content: Mapping[str, Any], path: Path) -> Config:
     # The checkpoint has all weights; the file of the initial ones may be on another machine.
-    return override(from_dict(json.loads(content["config"])), {"model.pretrained": ""})
+    return override(from_text(content["config"], path), {"model.pretrained": ""})
 
 
 def _classes(content: Mapping[str, Any], config: Config) -> ClassSet:

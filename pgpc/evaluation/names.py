@@ -22,6 +22,9 @@ CRITERIA_PREFIX = "criteria/"
 REPORT_PREFIX = "report/"
 """Begins the name under which a report holds a mean IoU over images that must not be chosen by, as ``report/mIoU``."""
 
+CLASS_PREFIX = "IoU/"
+"""Begins the name under which a report holds the IoU of one class, as ``IoU/road``."""
+
 ONLINE_CRITERIA = (
     "source_mIoU",
     "entropy",

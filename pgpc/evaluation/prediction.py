@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -14,24 +15,29 @@ import torch
 from PIL import Image
 
 from pgpc.data.image_files import decode_image, read_file
+from pgpc.data.image_limits import PictureError
 from pgpc.data.loader import read_image
+from pgpc.data.picture_names import OTHER_SUFFIXES, READABLE_SUFFIXES
 from pgpc.data.shards.reader import Shards
-from pgpc.data.transforms import whole_image
+from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, Segmented, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.evaluation.overlay import draw_legend
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import PartlyFailed, check
 from pgpc.runtime.files import write_file
+from pgpc.runtime.locks import sole_writer
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""What a file of a folder of photos may end with, in small or capital letters."""
-
-_OTHER_SUFFIXES = (".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".jp2", ".dng")
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of writing that the next picture would meet, too."""
 
 
 class PredictionError(ValueError):
-    """Pictures that were left out; the message lists all of them."""
+    """All pictures were left out; the message lists them."""
+
+
+class PartlyPredicted(PredictionError, PartlyFailed):
+    """Some pictures were left out, which the message lists; the others are written."""
 
 
 class Picture(NamedTuple):
@@ -68,14 +74,14 @@ def segment(loaded: LoadedModel, image: np.ndarray) -> Segmented:
         (image.shape, str(image.dtype)),
     )
     model, data = loaded.student.segmenter, loaded.config.data
-    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
-    size = (pixels.shape[3], pixels.shape[2])
+    size = box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
     check(
         min(size) >= model.shortest_side,
         f"a picture must be at least {model.shortest_side} pixels high and wide after resizing",
         size,
         "It is too narrow for data.target_size; cut it into parts.",
     )
+    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
     pixels = pixels.to(next(model.parameters()).device)
     with torch.inference_mode():
         resizing = logits(model, pixels, evaluation=loaded.config.evaluation), image.shape[:2], model.align_corners
@@ -104,20 +110,41 @@ def find_photos(where: Path, out: Path) -> list[Picture]:
         raise FileNotFoundError(f"No picture and no folder of pictures at {where}.")
     left_out = out.resolve()
     check(where.resolve() != left_out, "--out must be another folder than --input", str(out))
+    unreadable: list[Picture] = []
     files, others = [], []
-    for parent, folders, names in os.walk(where, followlinks=True):
-        folders[:] = [f for f in folders if not f.startswith(".") and Path(parent, f).resolve() != left_out]
+    seen = {where.resolve()}
+    for parent, folders, names in os.walk(where, followlinks=True, onerror=lambda e: unreadable.append(_unreadable(e))):
+        folders[:] = [f for f in folders if not f.startswith(".") and _is_new(Path(parent, f), seen, left_out)]
         shown = [Path(parent, name) for name in names if not name.startswith(".")]
-        files += [file for file in shown if file.name.lower().endswith(PHOTO_SUFFIXES)]
-        others += [file for file in shown if file.name.lower().endswith(_OTHER_SUFFIXES)]
+        files += [file for file in shown if file.name.lower().endswith(READABLE_SUFFIXES)]
+        others += [file for file in shown if file.name.lower().endswith(OTHER_SUFFIXES)]
     check(
-        bool(files),
-        f"a folder of photos must hold files that end with {', '.join(PHOTO_SUFFIXES)}",
+        bool(files or unreadable),
+        f"a folder of photos must hold files that end with {', '.join(READABLE_SUFFIXES)}",
         str(where),
         "Convert pictures of other kinds first.",
     )
     # Pictures of other kinds are tried, and so reported, rather than passed over as a text file is.
-    return [_photo(file, where) for file in sorted([*files, *others])]
+    return [*(_photo(file, where) for file in sorted([*files, *others])), *unreadable]
+
+
+def _is_new(folder: Path, seen: set[Path], left_out: Path) -> bool:
+    """Return whether a folder is to be searched, and note it: links may lead in circles, or to one folder twice."""
+    real = folder.resolve()
+    if real == left_out or real in seen:
+        return False
+    seen.add(real)
+    return True
+
+
+def _unreadable(error: OSError) -> Picture:
+    """Return what stands for the pictures of a folder that cannot be listed, so that it is reported as they are."""
+
+    def read() -> np.ndarray:
+        raise PictureError(f"the folder cannot be read ({error.strerror})")
+
+    name = "/".join(part for part in Path(error.filename).parts if part not in ("/", ".."))
+    return Picture(name, str(error.filename), read)
 
 
 def _photo(file: Path, root: Path) -> Picture:
@@ -149,58 +176,97 @@ def write_predictions(
 
     Args:
         loaded: The network, on the device that is to work.
-        pictures: The pictures; one that cannot be read or segmented is left out, the others are written.
+        pictures: The pictures; one that cannot be read, segmented or written is left out, as are pictures that would
+            have the same results, and the others are written.
         out: A folder; files in it are replaced.
         formats: Names of formats, of :data:`pgpc.evaluation.formats.FORMATS`.
         skip_existing: Whether to leave pictures alone of which all results are there.
         on_progress: Function that is called with the number of pictures done and in all.
 
     Raises:
-        ValueError: A format is unknown or not for these classes; two pictures have the same results, or results would
-            replace a picture. Nothing is written then.
-        PredictionError: At the end, where pictures were left out.
+        ValueError: A format is unknown or not for these classes, or results would replace a picture. Nothing is written
+            then.
+        PartlyPredicted: At the end, where pictures were left out.
+        PredictionError: All were.
+        OSError: The disk is full or cannot be written.
+        FolderInUseError: Another process writes into `out`.
     """
     check(set(formats) <= FORMATS.keys(), f"formats must be of {', '.join(FORMATS)}", list(formats))
     chosen = [FORMATS[name] for name in formats]
     if any(format_.cityscapes_only for format_ in chosen):
         check_cityscapes(loaded.classes, "Label ids are")
     _check_results(pictures, out, chosen)
-    if any(format_.colored for format_ in chosen):
-        write_file(out / "legend.png", lambda file: draw_legend(loaded.classes).save(file, "PNG"))
+    with sole_writer(out):
+        problems = _write_all(loaded, pictures, out, chosen, skip_existing, on_progress)
+    if problems:
+        count = f"{len(problems)} of {len(pictures)}"
+        if len(problems) == len(pictures):
+            raise PredictionError("\n".join([f"{count} pictures were left out, and nothing was written:", *problems]))
+        raise PartlyPredicted("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+
+
+def _write_all(
+    loaded: LoadedModel,
+    pictures: Sequence[Picture],
+    out: Path,
+    chosen: Sequence[Format],
+    skip_existing: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[str]:
+    """Segment pictures and write the results; return a line for each that was left out."""
+    legend = out / "legend.png" if any(format_.colored for format_ in chosen) else None
+    same = _same_results(pictures)
     problems = []
     for done, picture in enumerate(pictures, 1):
         results = _results(picture, out, chosen)
-        if not (skip_existing and all(file.exists() for file in results.values())):
-            try:
-                image = picture.read()
-                segmented = segment(loaded, image)
-            except ValueError as error:
-                problems.append(f"{picture.origin}: {error}")
-            else:
-                for name, file in results.items():
-                    _write(file, FORMATS[name].draw(image, segmented, loaded.classes))
+        if others := [other.origin for other in same.get(picture.name, ()) if other is not picture]:
+            problems.append(
+                f"{picture.origin}: its results would be those of {', '.join(others)}. Pictures of one folder must "
+                "differ in more than their suffix; rename one."
+            )
+        elif not (skip_existing and all(file.exists() for file in results.values())):
+            problem = _predict(loaded, picture, results)
+            if problem is not None:
+                problems.append(problem)
+            elif legend is not None:
+                write_file(legend, lambda file: draw_legend(loaded.classes).save(file, "PNG"))
+                legend = None
         if on_progress is not None:
             on_progress(done, len(pictures))
-    if problems:
-        count = f"{len(problems)} of {len(pictures)}"
-        raise PredictionError("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
+    return problems
+
+
+def _predict(loaded: LoadedModel, picture: Picture, results: Mapping[str, Path]) -> str | None:
+    """Segment one picture and write its results; return a line that says what is wrong with it, or None."""
+    try:
+        image = picture.read()
+        segmented = segment(loaded, image)
+        for name, file in results.items():
+            _write(file, FORMATS[name].draw(image, segmented, loaded.classes))
+    # Whatever is wrong with one picture must not keep the others from being segmented.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_ALL:
+            raise
+        return f"{picture.origin}: {str(error) or type(error).__name__}"
+    return None
 
 
 def _results(picture: Picture, out: Path, formats: Sequence[Format]) -> dict[str, Path]:
     return {format_.name: out / format_.name / f"{picture.name}{format_.suffix}" for format_ in formats}
 
 
+def _same_results(pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
+    """Return the pictures whose results would replace one another, by their name."""
+    same: dict[str, list[Picture]] = defaultdict(list)
+    for picture in pictures:
+        same[picture.name].append(picture)
+    return {name: several for name, several in same.items() if len(several) > 1}
+
+
 def _check_results(pictures: Sequence[Picture], out: Path, formats: Sequence[Format]) -> None:
-    same: dict[PurePosixPath, list[str]] = defaultdict(list)
     for picture in pictures:
         name = PurePosixPath(picture.name)
         check(not name.is_absolute() and ".." not in name.parts, "a picture's name must lie below --out", str(name))
-        same[name].append(picture.origin)
-    twice = ["; ".join(origins) for origins in same.values() if len(origins) > 1]
-    if twice:
-        raise ValueError(
-            "\n".join(["Pictures of one folder must differ in more than their suffix; rename one of each:", *twice])
-        )
     originals = {Path(picture.origin).resolve() for picture in pictures}
     for picture in pictures:
         for file in _results(picture, out, formats).values():

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pgpc.classes import CITYSCAPES, SYNTHIA_13, SYNTHIA_16, ClassSet
+from pgpc.evaluation.names import CLASS_PREFIX
+
+
+def over_classes(scores: Iterable[str], total: int | None = None) -> str:
+    """Return over how many classes the mean IoU of an evaluation is, as text: those that are labeled or predicted.
+
+    Args:
+        scores: Names of the scores, as :meth:`Metrics.as_dict` has them.
+        total: Number of all classes; None where it is not known.
+    """
+    number = sum(name.startswith(CLASS_PREFIX) for name in scores)
+    if total is None:
+        return f"over {number} classes"
+    return f"over all {total} classes" if number == total else f"over {number} of {total} classes"
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Metrics:
     def as_dict(self) -> dict[str, float]:
         """Return :attr:`means` and ``"IoU/road": .., ...`` in percent; classes without a score are left out."""
         named = zip(self.classes.names, self.iou, strict=True)
-        scores = {f"IoU/{name}": float(iou) for name, iou in named if not np.isnan(iou)}
+        scores = {f"{CLASS_PREFIX}{name}": float(iou) for name, iou in named if not np.isnan(iou)}
         return {**self.means, **scores}
 
     @property

@@ -124,7 +124,7 @@ def write_title(axes: Axes, title: str, width: float) -> None:
     for i, line in enumerate(reversed(title.splitlines())):
         place = (0, 2.5 + i * _LINE * 72)
         text = axes.annotate(
-            line,
+            _literal(line),
             (0.5, 1),
             xycoords="axes fraction",
             xytext=place,
@@ -179,6 +179,8 @@ def legend_height(num: int, columns: int) -> float:
 
 def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     """Write a legend along the lower edge of a figure."""
+    for handle in handles:
+        handle.set_label(_literal(str(handle.get_label())))
     figure.legend(
         handles=handles,
         loc="lower center",
@@ -193,6 +195,11 @@ def add_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
         borderpad=0.2,
         borderaxespad=0.0,
     )
+
+
+def _literal(text: str) -> str:
+    """Return text that matplotlib writes as it is; between two dollars it would take it for a formula."""
+    return text.replace("$", r"\$")
 
 
 def check_picture_file(path: Path) -> None:

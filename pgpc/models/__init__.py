@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pgpc.models.build import build_model, check_model
+    from pgpc.models.build import build_model, check_model, shortest_side
     from pgpc.models.config import ARCHITECTURES, ModelConfig
     from pgpc.models.daformer import DAFormerHead
     from pgpc.models.deeplab import DeepLabV2
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "build_model": "build",
     "check_model": "build",
+    "shortest_side": "build",
     "ARCHITECTURES": "config",
     "ModelConfig": "config",
     "DAFormerHead": "daformer",
@@ -59,6 +60,7 @@ __all__ = [
     "load_encoder",
     "load_exported",
     "load_weights",
+    "shortest_side",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pgpc.models.config import ModelConfig
 from pgpc.models.daformer import DAFormerHead
@@ -27,13 +28,8 @@ def build_model(config: ModelConfig) -> Segmenter:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
             strides 4, 8, 16, 32; for "deeplabv2" at 4, 8, 8, 8); or the file of weights does not fit it.
     """
-    check_model(config)
-    encoder, channels = build_encoder(
-        config.encoder,
-        strides=DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
-        drop_path=config.drop_path,
-        checkpointing=config.checkpointing,
-    )
+    _check_pretrained(config)
+    encoder, channels = build_encoder(config.encoder, **_encoder_options(config))
     model: Segmenter
     if config.architecture == "deeplabv2":
         model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
@@ -51,15 +47,34 @@ def build_model(config: ModelConfig) -> Segmenter:
     return model
 
 
+def shortest_side(config: ModelConfig) -> int:
+    """Return the least height and width in pixels that the network of a configuration takes as a whole."""
+    return HRDA.shortest_side if config.architecture == "hrda" else Segmenter.shortest_side
+
+
 def check_model(config: ModelConfig) -> None:
-    """Find, without building it, what would keep a network from being built.
+    """Find, without memory for its weights, what would keep a network from being built.
 
     Args:
         config: Configuration of the network.
 
     Raises:
-        ValueError: timm has no such encoder, or there is no file of its weights.
+        ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there is no
+            file of its weights.
     """
+    _check_pretrained(config)
+    check_encoder(config.encoder, **_encoder_options(config))
+
+
+def _check_pretrained(config: ModelConfig) -> None:
     if config.pretrained and not Path(config.pretrained).is_file():
         raise ValueError(f"model.pretrained must name a file of encoder weights, but got {config.pretrained!r}.")
-    check_encoder(config.encoder)
+
+
+def _encoder_options(config: ModelConfig) -> dict[str, Any]:
+    """Return how the encoder is built, as :func:`build_encoder` takes it."""
+    return {
+        "strides": DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
+        "drop_path": config.drop_path,
+        "checkpointing": config.checkpointing,
+    }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +10,18 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pgpc.models.weight_files import check_archive
 from pgpc.runtime import storage
+from pgpc.runtime.files import remove_unfinished, scratch_folder, write_file
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file inside a checkpoint folder."""
 
 PREVIOUS = "previous.pt"
 """Name that a checkpoint gets when the next one is written."""
+
+SCRATCH = "pgpc-checkpoint-"
+"""Beginning of the names of folders, among the system's temporary files, that hold a checkpoint for a while."""
 
 
 class NewestCheckpoint(NamedTuple):
@@ -46,16 +49,9 @@ def write_checkpoint(folder: Path, content: Mapping[str, Any], *, damaged: Path 
         damaged: A checkpoint that could not be read. It is overwritten, and does not take the place of the previous
             one, which was read instead.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{CHECKPOINT}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
-        torch.save(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
     path = folder / CHECKPOINT
-    if path.exists() and path.resolve() != damaged:
-        os.replace(path, folder / PREVIOUS)
-    os.replace(temporary, path)
+    previous = None if path.resolve() == damaged else folder / PREVIOUS
+    write_file(path, lambda file: torch.save(dict(content), file), previous=previous)
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
@@ -84,6 +80,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
 def read_newest(folder: Path) -> NewestCheckpoint:
     """Return ``checkpoint.pt``, or ``previous.pt`` where that is missing or damaged.
 
+    What processes that were killed while they wrote one have left is removed.
+
     Args:
         folder: The folder that holds them.
 
@@ -92,6 +90,7 @@ def read_newest(folder: Path) -> NewestCheckpoint:
         ValueError: None that is there can be read.
     """
     newest, previous = folder / CHECKPOINT, folder / PREVIOUS
+    remove_unfinished(newest)
     if not previous.is_file():
         return NewestCheckpoint(read_checkpoint(folder), newest, "")
     try:
@@ -116,6 +115,7 @@ def read_metrics(folder: Path) -> dict[str, float]:
     """
     path = Path(folder) / CHECKPOINT
     try:
+        check_archive(path)
         return current_names(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
     except FileNotFoundError:
         raise
@@ -150,11 +150,11 @@ def fetched(where: Path | str) -> Iterator[Path]:
         yield Path(where)
         return
     where = str(where).removesuffix(f"/{CHECKPOINT}")
-    with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
+    with scratch_folder(SCRATCH) as folder:
         names = (CHECKPOINT, PREVIOUS)
-        if not any([storage.download(str(storage.join(where, name)), Path(folder) / name) for name in names]):
+        if not any([storage.download(str(storage.join(where, name)), folder / name) for name in names]):
             raise FileNotFoundError(f"No {CHECKPOINT} at {where}.")
-        yield Path(folder)
+        yield folder
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -162,6 +162,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"No {path.name} in {path.parent}.")
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums that torch.save writes
             damaged = archive.testzip()
         if damaged is not None:
@@ -174,4 +175,10 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or not {"config", "step", "student"} <= content.keys():
         raise ValueError(f"{path} is no checkpoint of pgpc: it lacks config, step or student.")
+    kinds = {"config": (str, "text"), "step": (int, "a whole number"), "student": (Mapping, "weights by name")}
+    for name, (kind, words) in kinds.items():
+        if not isinstance(content[name], kind):
+            raise ValueError(
+                f"{path} is no checkpoint of pgpc: its {name} must be {words}, but is {content[name]!r:.80}."
+            )
     return content

@@ -36,6 +36,7 @@ class ModelConfig:
         low=2,
         high=255,
         unit="classes",
+        remedy="To find one class, have two: that class and all else.",
         phase=Phase.START,
     )
     head_channels: int = key(

@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import difflib
-from collections.abc import Mapping
-from typing import Any
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pgpc.models.feature_maps import multiple_of_sides, pad_images
 
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
 
 
-def check_encoder(name: str) -> None:
-    """Find, without building it, whether timm has a model.
+class _Way(NamedTuple):
+    """How a model is made that takes images of any size.
+
+    Attributes:
+        options: Options of timm's `create_model`.
+        multiple: What the sides of images are padded to multiples of.
+    """
+
+    options: Mapping[str, Any]
+    multiple: int
+
+
+def check_encoder(name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool) -> None:
+    """Find, without memory for its weights, what would keep an encoder from being built.
+
+    The arguments and errors are those of :func:`build_encoder`.
+    """
+    with _without_trace():
+        build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing)
+
+
+def build_encoder(
+    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool
+) -> tuple[nn.Module, list[int]]:
+    """Build a network that maps images to its last four feature maps.
+
+    A map at stride s of an image of H x W pixels has ceil(H/s) x ceil(W/s) cells, so that cell (i, j) always shows the
+    s x s pixels from (s * i, s * j) on. Many backbones give other maps, or none, where a side is no multiple of 32: for
+    these images are padded with 0, the mean color, at the right and bottom, and the cells of the padding cut off.
 
     Args:
-        name: Name of the model.
+        name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
+        strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
+            stride.
+        drop_path: Stochastic depth of the last block, in [0, 1).
+        checkpointing: Whether activations are computed again in the backward pass.
+
+    Returns:
+        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ceil(H/s), ceil(W/s))``, finest
+        first; and the channels C_i.
 
     Raises:
-        ValueError: It has none of this name; the message lists those with a similar one.
+        ValueError: timm has no such model, it cannot be built so, or it gives other maps.
     """
+    _check_name(name)
+    way = _find_way(name, strides, drop_path)
+    encoder = _create(name, way.options)
+    _check_outline(encoder, name, strides)
+    pad_images(encoder, way.multiple, strides)
+    if checkpointing:
+        _checkpoint(encoder, name)
+    info: Any = encoder.feature_info
+    return encoder, info.channels()
+
+
+def _check_name(name: str) -> None:
     # Here and not above: timm takes seconds to import, which only building a network is worth.
     import timm
 
@@ -34,38 +83,57 @@ def check_encoder(name: str) -> None:
         raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
 
 
-def build_encoder(
-    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool
-) -> tuple[nn.Module, list[int]]:
-    """Build a network that maps images to its last four feature maps.
+@contextlib.contextmanager
+def _without_trace() -> Iterator[None]:
+    """Make what is made within without numbers, and without drawing any from torch's generator."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        yield
 
-    Args:
-        name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
-        strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
-            stride.
-        drop_path: Stochastic depth of the last block, in [0, 1).
-        checkpointing: Whether activations are computed again in the backward pass.
 
-    Returns:
-        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ~H/s, ~W/s)``, finest first; and
-        the channels C_i.
+def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
+    import timm
 
-    Raises:
-        ValueError: timm has no such model, it cannot be built so, or it gives other maps.
-    """
-    check_encoder(name)
+    # The last four maps: convolutional networks often have one more at stride 2.
+    encoder: nn.Module = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options)
+    return encoder
+
+
+@functools.cache
+def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float) -> _Way:
+    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
+    import timm
+
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     if strides[-1] < 32:
         options["output_stride"] = strides[-1]
-    encoder = _create(name, options)
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
+    # How a model whose weights came with one size is told to take others, by family.
+    ways: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}, {}] if fixed_size else [{}]
+    for extra in ways:
+        try:
+            with _without_trace():
+                encoder = _create(name, {**options, **extra})
+                _check_outline(encoder, name, strides)
+                return _Way({**options, **extra}, multiple_of_sides(encoder, strides))
+        except _FAILURES as error:
+            failure = error
+    raise ValueError(
+        f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
+        f"options {options}: {str(failure).rstrip('.') or type(failure).__name__}. Choose another, "
+        f"for example {_example(strides)}"
+        + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
+    ) from failure
+
+
+def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> None:
+    """Check what a model says of its maps, and have it give them channels first."""
     info: Any = encoder.feature_info
     if tuple(info.reduction()) != strides:
         raise ValueError(
             f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
-            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example "
-            + ("'mit_b5' or 'resnet50'." if strides[-1] == 32 else "'resnet101'.")
+            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example {_example(strides)}."
         )
-    channels: list[int] = info.channels()
     layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
     if layout == "NHWC":
         # A hook and not a wrapper, so that parameters keep their names.
@@ -73,50 +141,12 @@ def build_encoder(
     elif layout != "NCHW":
         raise ValueError(
             f"model.encoder must give feature maps (B, C, H, W) or (B, H, W, C), but {name!r} gives {layout}. "
-            "Choose a hierarchical backbone, for example 'mit_b5' or 'resnet50'."
+            f"Choose a hierarchical backbone, for example {_example(strides)}."
         )
-    if checkpointing:
-        _checkpoint(encoder, name)
-    return encoder, channels
 
 
-def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """Make timm's model such that it takes images of any size, whose sides need be no multiples of anything."""
-    import timm
-
-    pretrained_cfg = timm.get_pretrained_cfg(name)
-    fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
-    # How a model whose weights came with one size is told to take others, by family.
-    ways: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}, {}] if fixed_size else [{}]
-    for extra in ways:
-        try:
-            # The last four maps: convolutional networks often have one more at stride 2.
-            encoder: nn.Module = timm.create_model(
-                name, features_only=True, out_indices=(-4, -3, -2, -1), **options, **extra
-            )
-            if fixed_size:
-                encoder.register_forward_pre_hook(_whole_patches)
-                _try_other_size(encoder)
-            return encoder
-        except _FAILURES as error:
-            failure = error
-    raise ValueError(
-        f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
-        f"options {options}: {str(failure).rstrip('.')}. Choose another"
-        + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
-    ) from failure
-
-
-def _try_other_size(encoder: nn.Module) -> None:
-    # Without data, on a copy: costs no computation.
-    with torch.no_grad():
-        copy.deepcopy(encoder).to("meta").eval()(torch.zeros(1, 3, 64, 96, device="meta"))
-
-
-def _whole_patches(encoder: nn.Module, args: tuple[Tensor]) -> Tensor:
-    # Models whose weights came with one size cut images into patches of 4 x 4 and refuse a rest.
-    (images,) = args
-    return F.pad(images, (0, -images.shape[3] % 4, 0, -images.shape[2] % 4))
+def _example(strides: Sequence[int]) -> str:
+    return "'mit_b5' or 'resnet50'" if strides[-1] == 32 else "'resnet101'"
 
 
 def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor]) -> list[Tensor]:

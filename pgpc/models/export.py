@@ -61,14 +61,23 @@ def load_exported(path: str | os.PathLike[str]) -> Segmenter:
             f"an exported network must have its config beside its weights, but {os.fspath(path)} does not. Write one "
             "with `pgpc export`; for other files use build_model and load_weights."
         )
-    model = build_model(_model_config(json.loads(content["config"]), path))
+    model = build_model(_model_config(content["config"], path))
     load_weights(model, path)
     return model.eval()
 
 
-def _model_config(config: Mapping[str, Any], path: str | os.PathLike[str]) -> ModelConfig:
-    """Return the part of an exported config that says how the network is built."""
-    described = config.get("model", {})
+def _model_config(text: str, path: str | os.PathLike[str]) -> ModelConfig:
+    """Return the part of an exported config, which is JSON, that says how the network is built."""
+    try:
+        config = json.loads(text)
+    except ValueError:
+        config = None
+    described = config.get("model", {}) if isinstance(config, Mapping) else None
+    if not isinstance(described, Mapping):
+        raise ValueError(
+            f"an exported network must have its config beside its weights, but that of {os.fspath(path)} is "
+            f"{text!r:.80}. Export the network again with `pgpc export`."
+        )
     unknown = described.keys() - {field.name for field in dataclasses.fields(ModelConfig)}
     if unknown:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from typing import Any
 
 import torch
@@ -45,6 +46,8 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
             from safetensors.torch import load_file  # comes with timm
 
             return load_file(path)
+        if start == b"PK":
+            check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
@@ -58,6 +61,29 @@ def read_weight_file(path: str | os.PathLike[str]) -> Any:
             f"a weights file must be whole, but {path} cannot be read ({type(error).__name__}: {reason}). Copy or "
             "download it again."
         ) from error
+
+
+def check_archive(path: str | os.PathLike[str]) -> None:
+    """Refuse an archive that would grow when it is read: ``torch.save`` never compresses.
+
+    A file of a few megabytes could otherwise ask for any amount of memory.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: Its entries are larger than the file.
+        zipfile.BadZipFile: It is no archive.
+        OSError: It cannot be read.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    total, size = sum(entry.file_size for entry in entries), os.path.getsize(path)
+    if total > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError(
+            f"its {size:,} bytes stand for {total:,}, but files of torch.save are not compressed, so that this one was "
+            "not written by it"
+        )
 
 
 def _found(path: str) -> str:

@@ -54,6 +54,7 @@ def translate(
     """
     run = isinstance(content, Mapping) and isinstance(content.get("student"), Mapping)
     entries = _state_dict(_network_of_run(content, network, path) if run else _unnested(content), path)
+    entries = _unwrapped(entries, path)
 
     def has(prefix: str) -> bool:
         return any(key.startswith(prefix) for key in entries)
@@ -91,6 +92,19 @@ def translate(
 def listed(names: Sequence[str], limit: int = 10) -> str:
     """Return the first names as text. A network has up to a thousand entries; a few tell what is wrong."""
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _unwrapped(entries: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    """Return the entries by the names that they have without the wrappers of DDP and of ``torch.compile``."""
+    keys = {key: ".".join(part for part in key.split(".") if part != "_orig_mod") for key in entries}
+    while keys and all(name.startswith("module.") for name in keys.values()):
+        keys = {key: name.removeprefix("module.") for key, name in keys.items()}
+    if len(set(keys.values())) < len(keys):
+        raise ValueError(
+            f"a weights file must have each entry once, but {path} has some both with '_orig_mod.' in their names, "
+            "from torch.compile, and without. Save the state dict of one network."
+        )
+    return {name: entries[key] for key, name in keys.items()}
 
 
 def _network_of_run(content: Mapping[str, Any], network: str, path: str) -> Any:

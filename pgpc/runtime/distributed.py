@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pgpc.runtime.checks import check
+
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
@@ -22,8 +24,11 @@ def process_group(device: torch.device) -> Iterator[None]:
 
     Args:
         device: The device of this process; it decides how the processes talk, by NCCL or by gloo.
+
+    Raises:
+        ValueError: The environment says that there are several processes, but not which of them this one is.
     """
-    if dist.is_initialized() or "WORLD_SIZE" not in os.environ:
+    if dist.is_initialized() or not _was_launched():
         yield
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -31,6 +36,23 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _was_launched() -> bool:
+    """Return whether the environment says which of several processes this is.
+
+    A process that is alone needs no more than that: job systems and containers set ``WORLD_SIZE=1`` by itself.
+    """
+    size = os.environ.get("WORLD_SIZE", "1")
+    check(size.isdecimal() and int(size) > 0, "WORLD_SIZE must be a number of processes", size, "Unset it.")
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    check(
+        int(size) == 1 or not missing,
+        f"WORLD_SIZE above 1 needs {', '.join(missing)} too, which torchrun sets",
+        size,
+        "Start the processes with torchrun, or unset WORLD_SIZE to train in one.",
+    )
+    return "WORLD_SIZE" in os.environ and not missing
 
 
 def local_device() -> torch.device:

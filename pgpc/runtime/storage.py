@@ -8,17 +8,20 @@ stores other than Amazon's. An object appears on S3 whole or not at all.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard, overload
+from typing import IO, TypeGuard, overload
 
 import pyarrow as pa
 from pyarrow import fs
+
+from pgpc.runtime.files import write_file
+from pgpc.runtime.unix import fcntl
 
 _BLOCK_BYTES = 4 * 2**20
 _CONNECT_SECONDS = 5
@@ -26,6 +29,14 @@ _ATTEMPTS = 3  # an address that nobody answers at is given up after seconds
 _UPLOADED = ".uploaded.json"
 _LAST = "checkpoint.pt"
 _DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_CLIENT_TOKEN_ID", "SIGNATURE_DOES_NOT_MATCH")
+
+
+_CACHE_REMEDY = "Set the environment variable PGPC_CACHE to a folder that can be written."
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+class CacheError(ValueError):
+    """The folder for generated and downloaded data cannot be found or written; the message says what to set."""
 
 
 class StorageError(OSError):
@@ -95,6 +106,17 @@ def upload(file: Path, url: str) -> None:
                 stream.write(data)
 
 
+def write(url: str, contents: bytes) -> None:
+    """Write an object, which replaces one of the same address.
+
+    Raises:
+        FileNotFoundError: There is no such bucket.
+        StorageError: S3 cannot be reached, or refuses.
+    """
+    with _connection(url) as (s3, path), s3.open_output_stream(path) as stream:
+        stream.write(contents)
+
+
 def delete(url: str) -> None:
     """Delete an object, if it exists.
 
@@ -121,22 +143,20 @@ def download(url: str, file: Path, *, sha256: str | None = None) -> bool:
         StorageError: S3 cannot be reached, or refuses.
         OSError: The file cannot be written.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256()
-    try:
-        with temporary.open("wb") as copy:
-            for block in _blocks(url):
-                digest.update(block)
-                copy.write(block)
+
+    def copy_blocks(copy: IO[bytes]) -> None:
+        for block in _blocks(url):
+            digest.update(block)
+            copy.write(block)
         if sha256 not in (None, digest.hexdigest()):
             raise ValueError(f"{url}: the contents changed (sha256 differs).")
-        os.replace(temporary, file)
-        return True
+
+    try:
+        write_file(file, copy_blocks)
     except FileNotFoundError:
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
+    return True
 
 
 def cached(url: str, sha256: str, size: int) -> Path:
@@ -151,17 +171,18 @@ def cached(url: str, sha256: str, size: int) -> Path:
 
     Raises:
         FileNotFoundError: There is no such object.
-        ValueError: The contents are others than `sha256` says.
-        OSError: S3 cannot be reached, or refuses; or the cache cannot be written.
+        ValueError: The contents are others than `sha256` says, or the cache cannot be written (:class:`CacheError`).
+        OSError: S3 cannot be reached, or refuses; or the disk is full.
     """
     file = cache_folder() / "shards" / f"{sha256}{Path(url).suffix}"
     if _has_size(file, size):
         return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(file.with_suffix(".lock")):
-        # Another process may have made it while this one waited.
-        if not _has_size(file, size) and not download(url, file, sha256=sha256):
-            raise FileNotFoundError(f"{url} does not exist.")
+    with cache_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(file.with_suffix(".lock")):
+            # Another process may have made it while this one waited.
+            if not _has_size(file, size) and not download(url, file, sha256=sha256):
+                raise FileNotFoundError(f"{url} does not exist.")
     return file
 
 
@@ -181,7 +202,7 @@ def sync_up(folder: Path, url: str) -> None:
     """
     notes = folder / _UPLOADED
     uploaded: dict[str, list[int]] = {}  # size in bytes and time of the last change in ns, by name
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         uploaded = json.loads(notes.read_text()).get(url, {})
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     names = [name for name in names if not name.endswith(".tmp") and not any(p[0] == "." for p in name.split("/"))]
@@ -194,20 +215,55 @@ def sync_up(folder: Path, url: str) -> None:
             continue
         upload(folder / name, str(join(url, name)))
         uploaded[name] = [state.st_size, state.st_mtime_ns]
-        temporary = notes.with_suffix(".tmp")
-        temporary.write_text(json.dumps({url: uploaded}))
-        os.replace(temporary, notes)
+        _note_uploaded(notes, url, uploaded)
+
+
+def _note_uploaded(notes: Path, url: str, uploaded: dict[str, list[int]]) -> None:
+    text = json.dumps({url: uploaded}).encode()
+    write_file(notes, lambda file: file.write(text))
 
 
 def cache_folder() -> Path:
     """Return the folder in which generated and downloaded data are kept.
 
     It is ``$PGPC_CACHE``, else ``$XDG_CACHE_HOME/pgpc``, else ``~/.cache/pgpc``.
+
+    Raises:
+        CacheError: None of them is set, and this user, whom the machine may not know, has no home.
     """
-    if named := os.environ.get("PGPC_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+    try:
+        if named := os.environ.get("PGPC_CACHE"):
+            return Path(named).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "pgpc"
+    except RuntimeError as error:
+        raise CacheError(
+            f"Generated and downloaded data are kept below the home of user {os.getuid()}, who has none ({error}). "
+            f"{_CACHE_REMEDY}"
+        ) from error
+
+
+@contextlib.contextmanager
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Raise errors of writing a folder of the cache with advice.
+
+    Args:
+        folder: The folder that is written.
+
+    Raises:
+        CacheError: The folder cannot be written.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        # A folder that may not be made, or whose parent is a file: a home that is none.
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise CacheError(
+            f"Generated and downloaded data are kept in {folder}, which cannot be written: {error}. {_CACHE_REMEDY}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,9 +17,12 @@ class Resume:
 
     Attributes:
         folder: Folder, or address on S3, of the run's checkpoint.
+        accept_changed_data: Whether the run goes on although the contents of its data are others than before; every
+            report says so from then on. Other classes are refused all the same.
     """
 
     folder: Path | str
+    accept_changed_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,11 @@ class ForkParent:
 
     Attributes:
         folder: Folder, or address on S3, of the parent's checkpoint.
+        accept_changed_data: See :class:`Resume`.
     """
 
     folder: Path | str
+    accept_changed_data: bool = False
 
 
 @dataclass(frozen=True)

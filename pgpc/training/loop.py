@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.config import Config
-from pgpc.data.domains import Domains, open_domains
+from pgpc.data.domains import Domains, check_image_sizes, label_notes, open_domains
 from pgpc.data.loader import Batch, evaluation_samples
 from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.evaluation.scores import over_classes
+from pgpc.models import shortest_side
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
@@ -33,7 +35,8 @@ from pgpc.training.metrics import (
     report,
     score,
 )
-from pgpc.training.outputs import RunOutputs, open_tracker
+from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
+from pgpc.training.provenance import note_start
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ def train(
     begin: Begin = FRESH,
     callbacks: Callbacks = NO_CALLBACKS,
     until: int | None = None,
+    patience: float = 0.0,
 ) -> Result:
     """Train one network. The same call runs in a single process, under torchrun, and in a worker of Ray Train.
 
@@ -72,13 +76,16 @@ def train(
         until: Stop after this many iterations, so that other runs can begin with ``ForkTrunk(out)``; the learning rate
             is that of the whole run. Where no evaluation falls on it, the last report has only ``iteration`` and
             ``seconds``.
+        patience: Seconds to wait for another process that still writes into `out`, because it is about to end, say.
 
     Returns:
         The last metrics and the folder.
 
     Raises:
         ValueError: A base that does not exist; a batch that the processes cannot share evenly; data, a checkpoint, a
-            parent or a trunk that does not fit the config; `until` is not before the contrast, or `out` is then on S3.
+            parent or a trunk that does not fit the config; data that have changed since the run was begun; `until` is
+            not before the contrast, or `out` is then on S3.
+        FolderInUseError: Another process writes into `out`.
         NonFiniteLoss: A loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
     url = str(out) if is_url(out) else None
@@ -90,7 +97,7 @@ def train(
     device = distributed.local_device()
     if device.type == "cpu":
         keep_freed_memory()
-    with distributed.process_group(device):
+    with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
         domains = _open_domains(config)
         state = base.new_state(device, domains.source.classes)
         progress = Progress(state.classes.names)
@@ -102,20 +109,19 @@ def train(
             world_size=distributed.world_size(),
             start_step=state.step,
         )
-        with _open_outputs(
-            state, base, folder, url, domains, begin, callbacks, trains_trunk=until is not None
-        ) as outputs:
+        place = OutputPlace(folder, url, lease)
+        with _open_outputs(state, base, place, domains, begin, callbacks, trains_trunk=until is not None) as outputs:
             end = config.training.iterations if until is None else until
             _run(state, base, progress, batches, domains, outputs, end)
             if outputs.tracker is not None and until is None:
                 outputs.tracker.succeeded()
         if url is not None and distributed.rank() == 0:
-            remote.copy_up(folder, url, last=True)
+            remote.copy_up(folder, url, lease, last=True)
     return Result(state.metrics, folder if url is None else url)
 
 
 def _open_domains(config: Config) -> Domains:
-    """Open the splits that a run reads; warn of an encoder that starts from random weights on real images."""
+    """Open the splits that a run reads; warn of absent classes, and of random weights that start on real images."""
     data, evaluation = config.data, config.evaluation
     domains = open_domains(
         data,
@@ -123,6 +129,11 @@ def _open_domains(config: Config) -> Domains:
         report_share=evaluation.report_share,
         measures=evaluation.criteria_images > 0,
     )
+    check_image_sizes(domains, data, shortest_side(config.model))
+    if distributed.rank() == 0:
+        distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
+        for note in label_notes(domains, keeps_things=distance):
+            log.warning("%s", note)
     if distributed.rank() == 0 and not config.model.pretrained and not data.source.startswith("streets:"):
         log.warning(
             "The encoder starts from random weights. Published figures need those of ImageNet: "
@@ -136,6 +147,7 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
     if isinstance(begin, Resume | ForkParent):
         with fetched(begin.folder) as folder:
             state.load(folder, adjust=isinstance(begin, ForkParent))
+        note_start(state, begin)
         if state.progress is not None:
             progress.load_state_dict(state.progress, state.device)
         else:
@@ -144,6 +156,7 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
             on_report(dict(state.metrics), None)
     elif isinstance(begin, ForkTrunk):
         record = trunk.fork(state, base, Path(begin.folder))
+        note_start(state, begin)
         assert record.progress is not None, "a complete trunk has the means of its end"
         progress.load_state_dict(record.progress, state.device)
         for reported in record.reports:
@@ -152,14 +165,15 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
             state.metrics = {**kept, **bank_fill(state)}
             if on_report is not None:
                 on_report(dict(state.metrics), None)
+    else:
+        note_start(state, begin)
 
 
 @contextlib.contextmanager
 def _open_outputs(
     state: TrainingState,
     base: Base,
-    out: Path,
-    url: str | None,
+    place: OutputPlace,
     domains: Domains,
     begin: Begin,
     callbacks: Callbacks,
@@ -171,10 +185,10 @@ def _open_outputs(
     if distributed.rank() == 0:
         samples = evaluation_samples(domains.scored, state.config.data) if domains.scored is not None else iter(())
         pictured = list(itertools.islice(samples, NUM_PICTURES))
-        tracker = open_tracker(state, out, url, begin=begin, samples=pictured, compared=callbacks.compared)
+        tracker = open_tracker(state, place, begin=begin, samples=pictured, compared=callbacks.compared)
     try:
-        record = trunk.begin_record(out, state, base) if trains_trunk else None
-        yield RunOutputs(out=out, url=url, tracker=tracker, callbacks=callbacks, record=record)
+        record = trunk.begin_record(place.folder, state, base) if trains_trunk else None
+        yield RunOutputs(place=place, tracker=tracker, callbacks=callbacks, record=record)
     finally:
         if tracker is not None:
             tracker.close()
@@ -245,7 +259,7 @@ def _report(state: TrainingState, base: Base, progress: Progress, domains: Domai
 def _log_report(state: TrainingState, scores: Mapping[str, float], criteria: Mapping[str, float]) -> None:
     """Say how the student scores; without labels, what the criteria are."""
     if scores:
-        found = f"mIoU {scores['mIoU']:.2f}"
+        found = f"mIoU {scores['mIoU']:.2f} {over_classes(scores, len(state.classes.names))}"
     else:
         found = "  ".join(f"{name.removeprefix(CRITERIA_PREFIX)} {value:.3g}" for name, value in criteria.items())
     if found:

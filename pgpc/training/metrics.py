@@ -56,6 +56,7 @@ def report(state: TrainingState, base: Base, progress: Progress, scores: dict[st
         "images_per_second": _images_per_second(averages, state, base),
         "seconds": progress.seconds,
         **_gpu_memory(state),
+        **_data_changes(state),
     }
 
 
@@ -153,6 +154,12 @@ def bank_fill(state: TrainingState) -> dict[str, float]:
         for name, bank in banks.items()
         if bank is not None
     }
+
+
+def _data_changes(state: TrainingState) -> dict[str, float]:
+    """Return how often the run has gone on with other data than before, which was accepted; nothing for never."""
+    number = sum(bool(start.changed) for start in state.starts)
+    return {"data_changes": float(number)} if number else {}
 
 
 def _images_per_second(averages: Averages, state: TrainingState, base: Base) -> float:

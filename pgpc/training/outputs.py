@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from pgpc.bases.starts import write_starts
 from pgpc.bases.state import TrainingState
 from pgpc.config import to_dict
+from pgpc.models.checkpoint import SCRATCH
 from pgpc.runtime import distributed
+from pgpc.runtime.files import scratch_folder
+from pgpc.runtime.lease import Lease
 from pgpc.training import remote
 from pgpc.training.averages import Progress
 from pgpc.training.begin import Begin, ForkTrunk
@@ -22,20 +26,32 @@ from pgpc.training.tracking import Tracker
 from pgpc.training.trunk import TrunkRecord
 
 
+class OutputPlace(NamedTuple):
+    """Where the files of a run are.
+
+    Attributes:
+        folder: The run's folder on this machine.
+        url: The address on S3 that the folder is copied to, or None.
+        lease: The right to write there; None where there is no address, and on processes that do not write.
+    """
+
+    folder: Path
+    url: str | None
+    lease: Lease | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOutputs:
     """Where a run's results go.
 
     Attributes:
-        out: The run's folder on this machine.
-        url: The address on S3 that the folder is copied to, or None.
+        place: Where its files are.
         tracker: The TensorBoard files of process 0; None on the others.
         callbacks: The caller's.
         record: The record of a trunk that is being trained; None for any other run.
     """
 
-    out: Path
-    url: str | None
+    place: OutputPlace
     tracker: Tracker | None
     callbacks: Callbacks
     record: TrunkRecord | None
@@ -54,20 +70,21 @@ class RunOutputs:
         first, on_report = distributed.rank() == 0, self.callbacks.on_report
         if on_report is None:
             if first:
-                state.save(self.out, between)
+                state.save(self.place.folder, between)
         elif first:
-            with tempfile.TemporaryDirectory(prefix="pgpc-checkpoint-") as folder:
-                state.save(Path(folder), between)
-                on_report(dict(metrics), Path(folder))
+            with scratch_folder(SCRATCH) as folder:
+                state.save(folder, between)
+                on_report(dict(metrics), folder)
         else:
             on_report(dict(metrics), None)
-        if self.url is not None and first:
-            remote.copy_up(self.out, self.url, last=False)
+        folder, url, lease = self.place
+        if url is not None and first:
+            remote.copy_up(folder, url, lease, last=False)
 
     def write_record(self) -> None:
         """Write the record of a trunk, by process 0."""
         if self.record is not None and distributed.rank() == 0:
-            self.record.write(self.out)
+            self.record.write(self.place.folder)
 
     def keep_report(self, state: TrainingState) -> None:
         """Keep the last report of a trunk for the runs that are forked from it."""
@@ -89,26 +106,27 @@ class RunOutputs:
 
 def open_tracker(
     state: TrainingState,
-    out: Path,
-    url: str | None,
+    place: OutputPlace,
     *,
     begin: Begin,
     samples: Sequence[tuple[Tensor, np.ndarray, str]],
     compared: Sequence[str] | None,
 ) -> Tracker:
-    """Write ``config.json`` into a run's folder and open its TensorBoard files; by process 0 alone.
+    """Write ``config.json`` and its starts into a run's folder and open its TensorBoard files; by process 0 alone.
 
     Args:
         state: The state that the run begins with.
-        out: The folder; it is made where there is none.
-        url: The address on S3 that the folder is copied to; what an earlier run there has left is removed.
+        place: Where its files are. The folder is made where there is none; of one that is copied to S3, what an earlier
+            run there has left is removed.
         begin: Where the run begins.
         samples: The images that pictures are made of, with their labels and names.
         compared: See :class:`Callbacks`.
     """
-    if url is not None:
+    out = place.folder
+    if place.url is not None:
         remote.clear(out)
     out.mkdir(parents=True, exist_ok=True)
+    write_starts(out, state.starts)
     (out / "config.json").write_text(json.dumps(to_dict(state.config), indent=2) + "\n")
     forked = isinstance(begin, ForkTrunk)
     # What an earlier try to fork has copied is dropped, too.

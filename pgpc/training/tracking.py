@@ -20,6 +20,7 @@ from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
 from pgpc.evaluation.selected_pixels import WAYS, selected
 from pgpc.models.student import Student
+from pgpc.runtime.display import one_line
 from pgpc.training.averages import BANK_FILL
 
 _METRIC = "eval/mIoU"
@@ -66,7 +67,8 @@ class Tracker:
         # Without an id of its own it is called after the run, and stays apart from a namesake of another sweep.
         for summary in (experiment, hparams_pb(played, trial_id="")):
             self._add_summary(summary)
-        lines = "\n".join(f"    {key}={value}" for key, value in flatten(config).items())  # indented: as it is
+        settings = [one_line(f"{key}={value}") for key, value in flatten(config).items()]
+        lines = "\n".join(f"    {setting}" for setting in settings)  # indented: as it is
         self._writer.add_text("config", lines, max(step, 0))
 
     def _add_summary(self, summary: Any) -> None:

@@ -22,16 +22,18 @@ import torch
 from torch import nn
 
 from pgpc.bases import Base, TrainingState, make_base
+from pgpc.bases.starts import starts_of
 from pgpc.bases.state import saved_base
 from pgpc.classes import classes_to_json
 from pgpc.config import Config, contrast_phase_keys, field_of, flatten, place_keys, trunk_length_keys, unreported_keys
-from pgpc.data.domains import STREETS_VERSION
+from pgpc.data.contents import Place, split_files
 from pgpc.data.shards.manifest import read_manifest
+from pgpc.data.streets.config import STREETS_VERSION
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase
-from pgpc.runtime.files import sha256, write_file
+from pgpc.runtime.files import expand_user, sha256, write_file
 from pgpc.runtime.storage import is_url
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ FILE = "warm_up.json"
 """Name of the record in a trunk's folder; it is older than the word trunk."""
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
-_CODE = "code"
+_CODE, _THREADS = "code", "threads"
 
 
 def length(config: Config) -> int:
@@ -69,7 +71,7 @@ def _is_neutral(key: str, base: Base) -> bool:
     return key in contrast_phase_keys() or key in unreported_keys()
 
 
-def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]:
+def influences(config: Config, *, processes: int, device: str, threads: int) -> dict[str, Any]:
     """Return all that the iterations before `length`, and the reports of them, depend on.
 
     With more than two processes the sums of gradients also depend on the order in which they are taken, which may
@@ -79,10 +81,11 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
         config: of the run.
         processes: that train together.
         device: type of their devices, "cpu" or "cuda".
+        threads: of each process, which sums on the CPU depend on.
 
     Returns:
         Plain data by name: values of the config, contents of the data and of the pretrained weights, versions of the
-        packages that compute, a digest of this package's code, processes and device.
+        packages that compute, a digest of this package's code, processes, device and threads.
 
     Raises:
         ValueError: data that is missing or damaged.
@@ -102,6 +105,7 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
         "model.pretrained": sha256(Path(config.model.pretrained)) if config.model.pretrained else "",
         "processes": processes,
         "device": device,
+        _THREADS: threads if device == "cpu" else None,
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         _CODE: _code(base),
     }
@@ -109,14 +113,17 @@ def influences(config: Config, *, processes: int, device: str) -> dict[str, Any]
     return plain
 
 
-def address(config: Config, *, processes: int, device: str) -> str:
+def address(config: Config, *, processes: int, device: str, threads: int) -> str:
     """Return a name for a run's trunk: a digest of its `influences` and `length`.
 
     Raises:
         ValueError: see `influences`.
         OSError: see `influences`.
     """
-    found = {**influences(config, processes=processes, device=device), "length": length(config)}
+    found = {
+        **influences(config, processes=processes, device=device, threads=threads),
+        "length": length(config),
+    }
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -171,7 +178,7 @@ def begin_record(folder: Path, state: TrainingState, base: Base) -> TrunkRecord:
         state: The state that it begins with.
         base: The base of the run.
     """
-    found = influences(base.config, processes=distributed.world_size(), device=state.device.type)
+    found = _influences_here(state, base)
     if state.step == 0 or not (folder / FILE).is_file():
         return TrunkRecord(found, [])
     record = read_record(folder)
@@ -218,7 +225,7 @@ def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
     """
     record = read_record(folder)
     check(record.iterations > 0, f"The trunk in {folder} must be complete", record.iterations, "Resume it.")
-    ours = influences(base.config, processes=distributed.world_size(), device=state.device.type)
+    ours = _influences_here(state, base)
     theirs = record.influences
     differ = [name for name in {**theirs, **ours} if name != _CODE and _differs(name, theirs, ours)]
     if differ:
@@ -243,15 +250,27 @@ def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
     state.load_part(state.base, saved_base(saved))
     _load_optimizer(state.optimizer, saved["optimizer"])
     state.step = saved["step"]
+    state.starts = starts_of(saved)
     return record
+
+
+def _influences_here(state: TrainingState, base: Base) -> dict[str, Any]:
+    return influences(
+        base.config,
+        processes=distributed.world_size(),
+        device=state.device.type,
+        threads=torch.get_num_threads(),
+    )
 
 
 def _differs(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     """Return whether a trunk and a run that is to be forked from it differ in something that bears on both.
 
     A trunk that was trained before there was a key was trained as with its default; where the key says what is measured
-    beside the training, the trunk's reports lack it, and no more.
+    beside the training, the trunk's reports lack it, and no more. With how many threads it was trained is then unknown.
     """
+    if name == _THREADS and name not in theirs:
+        return False
     if name in theirs or name not in flatten(Config()):
         return bool(theirs.get(name) != ours.get(name))
     info = field_of(name)
@@ -278,9 +297,8 @@ def _contents(where: str, split: str | None) -> Any:
         return None
     if where.startswith("streets:"):
         return [where, split, STREETS_VERSION]  # the rest is in data.streets
-    manifest = read_manifest(where if is_url(where) else Path(where).expanduser())
-    files = manifest.splits[split].files if split in manifest.splits else ()
-    return [classes_to_json(manifest.classes), [file.sha256 for file in files]]
+    manifest = read_manifest(where if is_url(where) else expand_user(where))
+    return [classes_to_json(manifest.classes), split_files(Place(where, split))]
 
 
 def _code(base: Base) -> str:

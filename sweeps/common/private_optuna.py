@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -32,6 +33,22 @@ def stored(trial: optuna.Trial) -> FrozenTrial:
     ``study.get_trials`` reads all of them, which takes the longer the more there are.
     """
     return trial.storage.get_trial(trial._trial_id)
+
+
+def set_system_attr(study: optuna.Study, trial: FrozenTrial, key: str, value: Any) -> None:
+    """Keep something of a trial that a sampler has to know again; a sampler is given no trial that can be written."""
+    study._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+
+class UnitCube(_SearchSpaceTransform):
+    """A space whose parameters lie between 0 and 1, as samplers that compute with them need it; none is categorical.
+
+    Args:
+        space: The distribution of each parameter.
+    """
+
+    def __init__(self, space: dict[str, BaseDistribution]) -> None:
+        super().__init__(space, transform_step=True, transform_0_1=True)
 
 
 def point_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -61,7 +78,9 @@ class StudyView(optuna.Study):
         return [trial for trial in every if states is None or trial.state in states]
 
 
-def reopen_failed(file: Path, study_name: str, forget: Callable[[str, Any], bool]) -> list[int]:
+def reopen_failed(
+    file: Path, study_name: str, forget: Callable[[str, Any], bool], *, patience: float = 5.0
+) -> list[int]:
     """Turn the failed trials of a study into running ones, which the next driver takes for interrupted.
 
     Optuna lets nothing change a trial that has ended, and an enqueued copy would have another number. It must not have
@@ -71,13 +90,14 @@ def reopen_failed(file: Path, study_name: str, forget: Callable[[str, Any], bool
         file: SQLite database of the study.
         study_name: Name of the study.
         forget: Function that says of a user attribute of such a trial, by name and value, whether it is removed.
+        patience: Seconds to wait for another program that has locked the file.
 
     Returns:
         The numbers of these trials, ascending; all of them change at once or, where the process is killed, none.
     """
     if not file.is_file():
         return []
-    with contextlib.closing(sqlite3.connect(file)) as database, database:
+    with contextlib.closing(sqlite3.connect(file, timeout=patience)) as database, database:
         failed = database.execute(
             "SELECT trial_id, number FROM trials JOIN studies USING (study_id) "
             "WHERE study_name = ? AND state = 'FAIL' ORDER BY number",

@@ -41,8 +41,26 @@ from ray._common.network_utils import build_address  # type: ignore[attr-defined
 # Its `stdout_deduplicator` is the only way to keep a message of Ray's own off the terminal.
 from ray._private import ray_logging  # noqa: E402
 
+# Where Ray keeps the token of its clusters, which it makes with whatever rights the process gives to new files.
+from ray._private.authentication.authentication_token_setup import (  # noqa: E402
+    _get_default_token_path as default_token_file,
+)
+
+# A connection to the head as Ray itself makes it, with its options, encryption and token: the public `ray.init` takes
+# minutes to give up where something listens that is no Ray.
+from ray._private.gcs_utils import create_gcs_channel  # noqa: E402
+
+# What "auto" stands for; the public `ray.init` says it only once it has connected.
+from ray._private.services import get_ray_address_from_environment  # noqa: E402
+
 # Which nodes an autoscaler can start; the public API tells only of those that are there.
 from ray._private.state import state as cluster_state  # noqa: E402
+
+# Train's list of a run's checkpoints, to write one that names what is there; see sweeps.execution.recovery.
+from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import (  # noqa: E402
+    _CheckpointManagerState,
+    _TrainingResultState,
+)
 
 # Train's decision whether to start workers again. The public FailureConfig counts over a whole run, see
 # sweeps.execution.recovery.
@@ -71,7 +89,11 @@ from ray.train.v2.api.exceptions import (  # noqa: E402
 )
 from ray.train.v2.api.preemption import PreemptionInfo  # noqa: E402
 
+CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+"""The question to a head whether it is there, as gRPC names it."""
+
 __all__ = [
+    "CHECK_ALIVE",
     "HEAD_NODE_RESOURCE_NAME",
     "CheckpointConfig",
     "ControllerError",
@@ -88,9 +110,39 @@ __all__ = [
     "WorkerGroupError",
     "build_address",
     "cluster_state",
+    "create_gcs_channel",
+    "default_token_file",
+    "find_address",
+    "list_of_checkpoints",
     "ray_logging",
     "user_error",
 ]
+
+
+def find_address() -> str:
+    """Return the address of the cluster that Ray finds by itself: the one in RAY_ADDRESS, or one of this machine.
+
+    Raises:
+        ConnectionError: There is none.
+    """
+    return str(get_ray_address_from_environment("auto", None))
+
+
+def list_of_checkpoints(name: str) -> str:
+    """Return the text of Train's list of checkpoints for a run that has one, whose folder is called so."""
+    only = _TrainingResultState(checkpoint_dir_name=name, metrics={})
+    state = _CheckpointManagerState(
+        checkpoint_results=[only],
+        checkpoint_report_indices=[0],
+        latest_checkpoint_result=only,
+        pending_training_results=[],
+        pending_validation_specs=[],
+        current_report_index=1,
+        validated_checkpoint_dir_names=[],
+        timed_out_validation_checkpoint_dir_names=[],
+        failed_validation_checkpoint_dir_names=[],
+    )
+    return str(state.json())
 
 
 def user_error(error: BaseException) -> BaseException:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
+
+from pgpc.config import Config, flatten
 
 NOTHING = "-"
 """Stands where there is no number."""
@@ -46,6 +49,11 @@ def percent(share: float) -> str:
     return "less than 1 %" if share > 0 and whole == "0" else f"{whole} %"
 
 
+def gigabytes(size: float) -> str:
+    """Return a number of bytes as it is shown: in GB, or in MB below a tenth of one."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
+
+
 def param_text(value: object) -> str:
     """Return a value of a config as it is shown: floats with three significant digits, all else as it is."""
     if value is None:
@@ -53,9 +61,19 @@ def param_text(value: object) -> str:
     return number(value, ".3g") if isinstance(value, float) else str(value)
 
 
+@functools.cache
 def short(key: str) -> str:
-    """Return what follows the last dot of a dotted config key, under which a parameter is shown."""
-    return key.rpartition(".")[2]
+    """Return the name under which a parameter is shown, by its dotted config key.
+
+    It is what follows the last dot, or as much more as tells the key from all others of the config: of
+    ``contrast.temperature`` and ``proca.temperature`` one would hide the other otherwise.
+    """
+    parts, others = key.split("."), [other.split(".") for other in flatten(Config()) if other != key]
+    for length in range(1, len(parts)):
+        tail = parts[-length:]
+        if all(other[-length:] != tail for other in others):
+            return ".".join(tail)
+    return key
 
 
 def listed(words: Sequence[str]) -> str:

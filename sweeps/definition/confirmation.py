@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution
 import pgpc
 from pgpc.runtime.checks import check
 from sweeps.common.names import REFERENCE_LABEL
-from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE
+from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE, check_new
 from sweeps.definition.options import DEFAULTS, SweepOptions, check_value, flag
 from sweeps.definition.sweep import TABLE_ROW, Sweep, configs_of_trials
 
@@ -27,18 +27,20 @@ _MAY_BE_GIVEN = frozenset(
         "storage",
         "name",
         "confirm",
+        "accept_changed_data",
         "seeds",
         "time_budget",
         "share_trunk",
         "cpus_per_worker",
         "gpus_per_worker",
         "concurrency",
+        "keep",
         "address",
         "json",
     }
 )
 """Options that a confirmation takes; all others are those of the sweep."""
-_OWN = frozenset({"seed", "seeds", "storage", "name", "confirm", "table", "bases"})
+_OWN = frozenset({"seed", "seeds", "storage", "name", "confirm", "table", "bases", "address"})
 """Options that a confirmation does not take over from the sweep."""
 
 
@@ -69,6 +71,8 @@ def confirmation_of(sweep: Sweep, trials: Mapping[str, Mapping[str, Any]], given
     if (folder / SWEEP_FILE).is_file():
         return _resumed(Sweep.load(folder), asked)
     _check(sweep, trials, given)
+    sweep.options.check_address(given)
+    check_new(folder)
     seeds = tuple(given["seeds"])
     inherited = {
         field.name: getattr(sweep.options, field.name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgpc.runtime.locks import launcher_advice
+from pgpc.runtime.unix import fcntl
 from sweeps.common.faults import probe
 
 SWEEP_FILE = "sweep.json"
@@ -17,11 +19,48 @@ RESULTS_FILE = "results.parquet"
 CONFIRMATION = "confirmation"
 """Name of the folder, in that of a search, of the sweep that confirms its best trials."""
 _LOCK = ".lock"
+_ONE_TASK = "A sweep is one process, which starts its workers itself: srun --ntasks=1 python sweeps/run_ablation.py ..."
+
+log = logging.getLogger(__name__)
+_OF_A_SWEEP = (
+    "trials/*",
+    "*.db",
+    "*.db-journal",
+    "*.parquet",
+    "best/*",
+    "warmups/*",
+    f"{CONFIRMATION}/*",
+    "report.html",
+)
+_MANY = 5  # names that are too many to be listed
 
 
 def trials_folder(folder: Path) -> Path:
     """Return where each run of the sweep in `folder` has a directory of its own; TensorBoard's logdir."""
     return folder / "trials"
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder for a new sweep in which another one has left something.
+
+    Its trials, study or rows would be taken for those of the new sweep, though they were trained with other settings. A
+    sweep that was killed before it had written its sweep.json leaves empty folders, which are fine, as are files of the
+    user's.
+
+    Args:
+        folder: The folder, which need not be there.
+
+    Raises:
+        ValueError: There is something of another sweep in it.
+    """
+    found = sorted({path for pattern in _OF_A_SWEEP for path in folder.glob(pattern)})
+    if found:
+        names = ", ".join(str(path.relative_to(folder)) for path in found[:_MANY]) + ", .." * (len(found) > _MANY)
+        raise ValueError(
+            f"A new sweep needs a folder of its own, but {folder} has {names} of another one, and no {SWEEP_FILE}, "
+            "which says what sweep that is. Put that file back and resume the sweep, move the folder away, or choose "
+            "another --name."
+        )
 
 
 @contextlib.contextmanager
@@ -34,7 +73,7 @@ def own_folder(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     try:
         trials_folder(folder).mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("w")
+        lock = (folder / _LOCK).open("a")  # and not "w": it may be a link to something that is not ours to empty
         probe(folder)
     except OSError as error:
         if made:
@@ -46,8 +85,14 @@ def own_folder(folder: Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"Another process is running the sweep in {folder}. Wait for it, or end it.") from None
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process is running the sweep in {folder}. Wait for it, or end it.{launcher_advice(_ONE_TASK)}"
+            ) from None
+        except OSError as error:
+            log.warning(
+                "%s is on a file system without locks (%s): nothing keeps two drivers apart.", folder, error.strerror
+            )
         try:
             yield
         finally:

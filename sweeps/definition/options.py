@@ -8,11 +8,12 @@ tables of :mod:`sweeps.search`, which knows them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgpc.config import parse_settings
+from pgpc.config import UnknownKey, parse_settings
 from pgpc.evaluation.names import ENSEMBLE
 from pgpc.runtime.checks import check
 from sweeps.common.commands import report_command
@@ -27,6 +28,22 @@ TRACKERS = ("none", "mlflow", "wandb")
 """What a sweep can be logged to, besides its own folder."""
 DEFAULT_TRIALS = 5
 """Trials of a search, where neither the user nor a grid says how many."""
+DEFAULT_WORKERS = 2
+"""Processes of a trial, where the user does not say how many and there is room for them."""
+SMALLEST_SHARE = 0.0001
+"""The unit in which Ray counts what processes occupy; it refuses shares that are finer."""
+KEPT = {
+    "all": "those of all trials",
+    "complete": "those of trials that were trained to the end, and of failed ones for --retry-failed; not of trials "
+    "that were stopped early or have diverged",
+    "best": "at the end those of the best trial, or of the front, and of the base",
+    "none": "at the end none but best/",
+}
+"""Which trials keep their last checkpoint in their folder -> the same in words."""
+
+
+LOCAL = "local"
+"""The address of this machine alone, for sweeps that were run on a cluster before."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,23 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _instead_of_folder(value: object) -> str:
+    if not (isinstance(value, str) and "://" in value):
+        return ""
+    return (
+        "A study and checkpoints to resume from need a file system that all nodes see, such as one of NFS. Name a "
+        "folder on one; cluster/gpu.yaml has such a folder on the head, and keeps a copy of it in a bucket."
+    )
+
+
 def _instead_of_ensemble(text: str) -> str:
     if not is_selection(text):
         return ""
@@ -58,27 +92,43 @@ def _instead_of_ensemble(text: str) -> str:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and (0 <= value < 1 or (value >= 1 and value == int(value)))
+    if not _is_number(value) or not 0 <= value < math.inf:
+        return False
+    units = value / SMALLEST_SHARE
+    return value == int(value) or (value < 1 and round(units) > 0 and abs(units - round(units)) < 1e-6)
 
 
 _POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")
 _FACTOR = _Rule(lambda value: _is_whole(value) and value >= 2, "a whole number of at least 2")
 _NATURAL = _Rule(lambda value: _is_whole(value) and value >= 0, "a whole number of at least 0")
-_SHARE = _Rule(_is_share, "a whole number, or a share below 1")
-_PART = _Rule(lambda value: isinstance(value, (int, float)) and 0 < value < 1, "a share between 0 and 1")
-_SECONDS = _Rule(lambda value: isinstance(value, (int, float)) and value > 0, "a time such as 900, 30m or 2h")
+_SHARE = _Rule(_is_share, "a whole number, or a share below 1 of at most four digits, such as 0.3333")
+_KEEP = _Rule(lambda name: isinstance(name, str) and name in KEPT, f"one of {', '.join(KEPT)}")
+_PART = _Rule(lambda value: _is_number(value) and 0 < value < 1, "a share between 0 and 1")
+_SECONDS = _Rule(lambda value: _is_number(value) and value > 0, "a time such as 900, 30m or 2h")
+_TEXT = _Rule(_is_text, "a text that is not empty")
+_TEXTS = _Rule(lambda value: isinstance(value, tuple) and all(map(_is_text, value)), "texts that are not empty")
+_TRUTH = _Rule(lambda value: isinstance(value, bool), "true or false")
+_FOLDER = _Rule(
+    lambda value: _is_text(value) and "://" not in value, "the path of a folder that all nodes see", _instead_of_folder
+)
+_OLDER = _Rule(lambda value: isinstance(value, str), "the name of a sweep")
 _SEEDS = _Rule(
-    lambda seeds: bool(seeds) and len(set(seeds)) == len(seeds) and all(map(_NATURAL.holds, seeds)),
+    lambda seeds: (
+        isinstance(seeds, tuple) and seeds and all(map(_NATURAL.holds, seeds)) and len(set(seeds)) == len(seeds)
+    ),
     "different seeds, whole numbers of at least 0",
 )
 _OBJECTIVES = _Rule(known_objectives.are_objectives, f"different ones of {', '.join(known_objectives.OBJECTIVES)}")
 _TABLES = _Rule(
-    lambda numbers: bool(numbers) and all(number in NUMBERS for number in numbers),
+    lambda numbers: isinstance(numbers, tuple) and numbers and all(number in NUMBERS for number in numbers),
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
 _SELECTION = _Rule(can_drive, CHOICES, _instead_of_ensemble)
 _TRACKERS = _Rule(lambda name: name in TRACKERS, f"one of {', '.join(TRACKERS)}")
-_BASES = _Rule(lambda names: bool(names) and all(name in BASES for name in names), f"of {', '.join(BASES)}")
+_BASES = _Rule(
+    lambda names: isinstance(names, tuple) and names and all(_is_text(name) and name in BASES for name in names),
+    f"of {', '.join(BASES)}",
+)
 
 
 def _option(
@@ -112,9 +162,9 @@ class SweepOptions:
         ValueError: An option does not keep its rule; the message says which rule, what it got and what to do.
     """
 
-    preset: str = _option("streets", identifies=True)
+    preset: str = _option("streets", rule=_TEXT, identifies=True)
     """Name of the config to start from, of :mod:`pgpc.presets`."""
-    set: tuple[str, ...] = _option((), identifies=True)
+    set: tuple[str, ...] = _option((), rule=_TEXTS, identifies=True)
     """Changes to the config, each ``KEY=VALUE`` with a dotted key; such a key keeps its value in all trials."""
     seed: int | None = _option(None, rule=_NATURAL, identifies=True)
     """Seed of the trainings and of the search; None for the preset's."""
@@ -134,9 +184,9 @@ class SweepOptions:
     """Trials of the search, failed ones included; None for `DEFAULT_TRIALS`, or for a whole grid."""
     time_budget: float | None = _option(None, rule=_SECONDS, once=True)
     """Seconds after which the sweep stops, what then runs being left to be resumed; None for no limit."""
-    search: str = _option("tpe", identifies=True, of_search=True)
+    search: str = _option("tpe", rule=_TEXT, identifies=True, of_search=True)
     """Name of the search algorithm, of :data:`sweeps.search.samplers.SAMPLERS`."""
-    scheduler: str = _option("asha", identifies=True, of_search=True)
+    scheduler: str = _option("asha", rule=_TEXT, identifies=True, of_search=True)
     """Name of what stops trials early, of :data:`sweeps.search.schedulers.SCHEDULERS`."""
     brackets: int = _option(1, rule=_POSITIVE, identifies=True, of_search=True)
     """Number of brackets of the scheduler "asha"."""
@@ -146,18 +196,18 @@ class SweepOptions:
     """Of how many trials at a rung the scheduler "asha" lets one go on."""
     population: int | None = _option(None, rule=_POSITIVE, identifies=True, of_search=True)
     """Trials that the scheduler "pbt" trains to the end; None for its default, and for other schedulers."""
-    space: str | None = _option(None, identifies=True, of_search=True)
+    space: str | None = _option(None, rule=_TEXT, identifies=True, of_search=True)
     """JSON file with the ranges that are searched, and no others; None for the default ranges."""
-    range: tuple[str, ...] = _option((), identifies=True, of_search=True)
+    range: tuple[str, ...] = _option((), rule=_TEXTS, identifies=True, of_search=True)
     """Ranges to search, each ``KEY=RANGE``; see :func:`sweeps.definition.space.parse_range`."""
-    enqueue: tuple[str, ...] = _option((), once=True, of_search=True)
+    enqueue: tuple[str, ...] = _option((), rule=_TEXTS, once=True, of_search=True)
     """Parameters to try next; see :func:`sweeps.search.warm_start.read_params`."""
-    warm_start: str | None = _option(None, once=True, of_search=True)
+    warm_start: str | None = _option(None, rule=_TEXT, once=True, of_search=True)
     """Earlier study whose trials the search is told about; see :func:`sweeps.search.warm_start.open_earlier`."""
-    share_trunk: bool = _option(True, key="warm_up")
+    share_trunk: bool = _option(True, rule=_TRUTH, key="warm_up")
     """Whether the iterations before the contrast are trained once, and shared by all trials that begin alike."""
-    workers: int = _option(2, rule=_POSITIVE, identifies=True)
-    """Processes of a trial."""
+    workers: int | None = _option(None, rule=_POSITIVE, identifies=True)
+    """Processes of a trial; None for `DEFAULT_WORKERS`, or 1 where there is no room for them."""
     cpus_per_worker: int | None = _option(None, rule=_POSITIVE)
     """CPUs that each of them occupies; None for a GPU's share of them, at most 8, or 1 without GPUs."""
     gpus_per_worker: float | None = _option(None, rule=_SHARE)
@@ -166,21 +216,25 @@ class SweepOptions:
     """Trials at the same time; None for as many as fit."""
     max_failures: int = _option(3, rule=_POSITIVE)
     """Failures of the same kind in a row after which the sweep stops; see :mod:`sweeps.search.verdicts.failures`."""
-    address: str | None = _option(None)
-    """Ray cluster to join, HOST:PORT or "auto"; None for this machine alone."""
-    storage: str = _option("./results")
+    keep: str = _option("complete", rule=_KEEP)
+    """Which trials keep their last checkpoint, of `KEPT`."""
+    address: str | None = _option(None, rule=_TEXT)
+    """Ray cluster to join, HOST:PORT or "auto"; None or "local" for this machine alone."""
+    storage: str = _option("./results", rule=_FOLDER)
     """Folder in which the sweep has a folder of its own."""
-    name: str | None = _option(None)
+    name: str | None = _option(None, rule=_TEXT)
     """Name of the sweep, and of its folder; None for one made of the preset and the time."""
-    resume: str | None = _option(None, once=True)
+    resume: str | None = _option(None, rule=_OLDER, once=True)
     """Name of the sweep that is resumed, "" for the newest one; None for a new sweep."""
-    retry_failed: bool = _option(False, once=True)
+    retry_failed: bool = _option(False, rule=_TRUTH, once=True)
     """Whether the trials that have failed are trained again, when a sweep is resumed."""
+    accept_changed_data: bool = _option(False, rule=_TRUTH, once=True)
+    """Whether a sweep goes on, or is told about earlier trials, although they were trained on other data."""
     confirm: int | None = _option(None, rule=_POSITIVE, identifies=True)
     """Number of the best trials of the sweep `resume` that are trained anew with fresh `seeds`; None for none."""
     log_to: str = _option("none", rule=_TRACKERS)
     """Tracking server that is told of every run while it trains, of `TRACKERS`; see :mod:`sweeps.streams`."""
-    json: bool = _option(False, once=True)
+    json: bool = _option(False, rule=_TRUTH, once=True)
     """Whether the results are written as one JSON document to standard output at the end."""
 
     def __post_init__(self) -> None:
@@ -227,6 +281,12 @@ class SweepOptions:
             "a new sweep",
             "Add --resume, or leave it out.",
         )
+        check(
+            not given.get("accept_changed_data") or bool(given.get("warm_start")),
+            "--accept-changed-data goes with --resume or --warm-start, which have trials of before",
+            "a new sweep",
+            "Leave it out.",
+        )
         if given.get("confirm") is not None:
             raise ValueError(
                 f"--confirm must name the sweep whose best trials it confirms, but got --confirm {given['confirm']} "
@@ -237,8 +297,17 @@ class SweepOptions:
 
     @classmethod
     def from_json(cls, flags: Mapping[str, Any]) -> SweepOptions:
-        """Return the options in a sweep.json, which older versions may have written without some of them."""
+        """Return the options in a sweep.json, which older versions may have written without some of them.
+
+        Raises:
+            UnknownKey: There is an option that this version does not have.
+            ValueError: An option has a value that it does not take.
+        """
         fields = {_key(option): option.name for option in dataclasses.fields(cls)}
+        # An option of a later version that is not used makes no difference.
+        unknown = [key for key, value in flags.items() if key not in fields and value not in (None, False, [])]
+        if unknown:
+            raise UnknownKey(f"Unknown option {unknown[0]!r}.")
         return cls(**{fields[key]: value for key, value in flags.items() if key in fields})
 
     def to_json(self) -> dict[str, Any]:
@@ -267,9 +336,31 @@ class SweepOptions:
                     f"A resumed sweep keeps its {flag(option.name)}, which was {_shown(before)!r}, but got "
                     f"{_shown(now)!r}. Leave the flag out, or start a new sweep under another --name."
                 )
+        self.check_address(given)
         _check_given(given, table=self.table)
         once = {option.name: option.default for option in dataclasses.fields(self) if option.metadata["once"]}
         return dataclasses.replace(self, **{**once, **given, "resume": None})
+
+    @property
+    def cluster(self) -> str | None:
+        """The address of the Ray cluster to join; None for this machine alone."""
+        return None if self.address == LOCAL else self.address
+
+    def check_address(self, given: Mapping[str, Any]) -> None:
+        """Refuse to join a cluster only because the folder of a sweep says so; somebody else may have made it.
+
+        Args:
+            given: The options that the user has given this time, by the names of the fields.
+
+        Raises:
+            ValueError: The sweep was run on a cluster, and the user names none.
+        """
+        check(
+            self.cluster is None or given.get("address") is not None,
+            "--address must be given again where a sweep that was run on a Ray cluster is resumed",
+            None,
+            f"Add --address {self.address}, where it was run, or --address {LOCAL} for this machine alone.",
+        )
 
 
 _FIELDS = {option.name: option for option in dataclasses.fields(SweepOptions)}
@@ -287,6 +378,7 @@ def check_value(name: str, value: Any) -> None:
     """
     rule = _FIELDS[name].metadata["rule"]
     if rule is not None:
+        value = _plain(value)
         check(rule.holds(value), f"{flag(name)} must be {rule.words}", _shown(value), rule.remedy(value))
 
 

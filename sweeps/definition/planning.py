@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,10 +15,11 @@ import pgpc
 from pgpc.config import Config
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.definition import paper_tables
-from sweeps.definition.folder import SWEEP_FILE, trials_folder
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.folder import SWEEP_FILE, check_new, trials_folder
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions, check_value
 from sweeps.definition.paper_tables import BASES
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from sweeps.definition.space import DEFAULT_SPACE, Conditions, Space, conditions, read_space, search_space
@@ -76,8 +78,11 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
     Raises:
         ValueError: There is no such sweep, or its sweep.json is damaged.
     """
+    for option in ("storage", "name"):
+        if given.get(option) is not None:
+            check_value(option, given[option])
     here = given.get("storage", DEFAULTS.storage)
-    storage = Path(here).expanduser().absolute()
+    storage = expand_user(here).absolute()
     name = given["resume"] or given.get("name")
     if name and given.get("name", name) != name:
         raise ValueError(f"--resume names {name!r}, but --name {given['name']!r}. Give one of them.")
@@ -101,15 +106,18 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
 def _new_folder(options: SweepOptions) -> Path:
     """Return the folder of a new sweep, which is not there yet, or has no sweep in it."""
     name = options.name or f"{options.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-    if Path(name).name != name or name in ("", ".", ".."):
+    if Path(name).name != name or name in ("", ".", "..") or name.startswith("-") or not name.isprintable():
         raise ValueError(
-            f"--name must be a plain name without folders, but got {name!r}. Use --storage for the folder."
+            "--name must be a plain name without folders, which does not begin with a dash, but got "
+            f"{name!r}. Use --storage for the folder."
         )
-    folder = Path(options.storage).expanduser().absolute() / name
+    folder = expand_user(options.storage).absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(
-            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {name}, or choose another --name."
+            f"The sweep {name!r} exists in {folder.parent}. Resume it with --resume {shlex.quote(name)}, or choose "
+            "another --name."
         )
+    check_new(folder)
     return folder
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from pgpc.config import Config, flatten, override
+from pgpc.runtime.files import expand_user
 from sweeps.common.private_optuna import contains
 
 Space = dict[str, BaseDistribution]
@@ -126,7 +127,7 @@ def read_space(file: Path) -> dict[str, str]:
         ValueError: The file cannot be read, or is something else.
     """
     try:
-        found = json.loads(file.expanduser().read_text())
+        found = json.loads(expand_user(file).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"--space must name a JSON file, but {str(file)!r} cannot be read: {error}.") from None
     texts = {key: _range_text(entry) for key, entry in found.items()} if isinstance(found, dict) else {}

@@ -18,19 +18,23 @@ from typing import Any
 from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
-from pgpc.config import Config, flatten, from_dict, place_keys, to_dict
-from pgpc.runtime.files import write_file
+from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_dict
+from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.commands import sweep_command
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
+from sweeps.common.surroundings import Surroundings
 from sweeps.definition import paper_tables
 from sweeps.definition.folder import SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
-from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions
+from sweeps.definition.options import DEFAULT_TRIALS, DEFAULT_WORKERS, DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, grid, own_values, trial_config
 
+_KINDS = {dict: "an object", list: "a list"}
+_PARTS = {"runs": list, "flags": dict, "space": dict, "when": dict, "config": dict, "confirms": dict}
+"""The parts of a sweep.json that are read, and their types."""
 TABLE_ROW = "row"
 """The one parameter in a sweep of the paper's tables: which of their configs a trial has."""
 
@@ -44,7 +48,7 @@ class Sweep:
         options: What was asked for.
         config: The config that the sweep is around.
         space: What is searched, by dotted key of the config.
-        drivers: Command line, time and versions of each process that has run the sweep before.
+        drivers: Command line, time, versions and surroundings of each process that has run the sweep before.
         table_configs: The configs of the paper's tables, or of the trials of a confirmation, by name; empty in a
             search.
         when: The conditions of the space.
@@ -70,19 +74,21 @@ class Sweep:
         """
         file = folder / SWEEP_FILE
         try:
-            text = file.read_text()
+            text = file.read_bytes()
         except OSError as error:
             raise ValueError(
                 f"The folder of a sweep must have a {SWEEP_FILE}, but {file} cannot be read ({error.strerror})."
             ) from None
+        stored: dict[str, Any] = {}
         try:
-            stored = json.loads(text)
+            stored = _parsed(text)
             options = SweepOptions.from_json(stored["flags"])
             config = from_dict(stored["config"])
             space = {key: json_to_distribution(json.dumps(d)) for key, d in stored["space"].items()}
-            drivers, when = tuple(stored["runs"]), stored.get("when", {})
-            confirms = stored.get("confirms", {})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            table_configs = configs_of_trials(config, stored["confirms"]) or configs_of_tables(options, config)
+        except UnknownKey as error:
+            raise ValueError(_of_another_version(folder, str(error), stored)) from None
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
                 f"{file} must be what a sweep wrote, but it is damaged: {what}. Put it back, or start the sweep anew "
@@ -91,26 +97,30 @@ class Sweep:
         gone = [key for key in space if key != TABLE_ROW and key not in flatten(config)]
         if gone:
             raise ValueError(
-                f"The sweep in {folder} searches {', '.join(gone)}, which this version does not have. Resume it "
-                "with the version that its sweep.json names, or start the sweep anew under another --name."
+                _of_another_version(folder, f"It searches {gone[0]}, which this version does not have.", stored)
             )
         return cls(
             folder=folder,
             options=replace(options, storage=str(folder.parent), name=folder.name),
             config=config,
             space=space,
-            drivers=drivers,
-            table_configs=configs_of_trials(config, confirms) or configs_of_tables(options, config),
-            when=when,
-            confirms=confirms,
+            drivers=tuple(stored["runs"]),
+            table_configs=table_configs,
+            when=stored["when"],
+            confirms=stored["confirms"],
         )
 
-    def save(self) -> None:
-        """Write sweep.json, with this process as one more driver."""
+    def save(self, surroundings: Surroundings | None = None) -> None:
+        """Write sweep.json, with this process as one more driver.
+
+        Args:
+            surroundings: What its runs depend on beside their configs; None where nothing is trained.
+        """
         this = {
             "command": shlex.join(["python", *sys.argv]),
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "versions": _versions(),
+            "versions": versions(),
+            **({"surroundings": surroundings.to_json()} if surroundings else {}),
         }
         text = json.dumps(
             {
@@ -127,9 +137,25 @@ class Sweep:
         write_file(self.file, lambda file: file.write(f"{text}\n".encode()))
 
     @property
+    def surroundings(self) -> tuple[Surroundings, ...]:
+        """What the drivers before have found that the runs depend on; those of earlier versions have not looked."""
+        return tuple(Surroundings.from_json(d["surroundings"]) for d in self.drivers if "surroundings" in d)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Sentences on all that has changed from one driver to the next, which every report says."""
+        return tuple(sentence for found in self.surroundings for sentence in found.changes)
+
+    @property
     def file(self) -> Path:
         """The sweep's own sweep.json."""
         return self.folder / SWEEP_FILE
+
+    @property
+    def origin(self) -> str:
+        """What tells a sweep whose sweep.json is written from all others, however it is moved; "" if no driver has."""
+        drivers = self.drivers or Sweep.load(self.folder).drivers
+        return f"{drivers[0]['started']} {drivers[0]['command']}" if drivers else ""
 
     @property
     def trials_folder(self) -> Path:
@@ -175,6 +201,11 @@ class Sweep:
     def num_trials(self) -> int:
         """The number of trials in the study."""
         return len(self.table_configs) or self.options.trials or DEFAULT_TRIALS
+
+    @property
+    def num_workers(self) -> int:
+        """The number of processes of a trial; before the sweep knows its cluster, the number that it wants."""
+        return self.options.workers or DEFAULT_WORKERS
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -225,7 +256,13 @@ class Sweep:
         """What to type to resume the sweep."""
         storage = self.options.storage
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
+        extra += ["--address", self.options.cluster] if self.options.cluster else []
         return f"{sweep_command()} {shlex.join(['--resume', self.folder.name, *extra])}"
+
+    @property
+    def watch_command(self) -> str:
+        """What to type to watch its curves."""
+        return shlex.join(["tensorboard", "--logdir", str(self.trials_folder)])
 
 
 def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config]:
@@ -265,9 +302,47 @@ def absolute(config: Config) -> Config:
     return pgpc.override(
         config,
         {
-            key: value if value.startswith("streets:") or is_url(value) else str(Path(value).expanduser().absolute())
+            key: value if value.startswith("streets:") or is_url(value) else str(expand_user(value).absolute())
             for key, value in paths.items()
         },
+    )
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """Return what a sweep.json holds, whose parts have the types that they are to have.
+
+    Raises:
+        ValueError: It is no JSON, or a part is of another type; the message says which.
+        KeyError: A part is missing that every version has written.
+    """
+    stored = json.loads(text.decode())
+    if not isinstance(stored, dict):
+        raise ValueError(f"it must be an object, but is {stored!r:.60}")
+    stored = {"when": {}, "confirms": {}, **stored}
+    for key, kind in _PARTS.items():
+        if not isinstance(stored[key], kind):
+            raise ValueError(f"{key!r} must be {_KINDS[kind]}, but is {stored[key]!r:.60}")
+    for key in ("space", "when", "confirms"):
+        for name, part in stored[key].items():
+            if not isinstance(part, dict):
+                raise ValueError(f"{key!r} must hold objects, but {name!r} is {part!r:.60}")
+    for part in (values for switches in stored["when"].values() for values in switches.values()):
+        if not isinstance(part, list):
+            raise ValueError(f"'when' must hold lists of values, but has {part!r:.60}")
+    for run in stored["runs"]:
+        is_whole = isinstance(run, dict) and all(isinstance(run.get(key), str) for key in ("command", "started"))
+        if not is_whole or not isinstance(run.get("versions"), dict):
+            raise ValueError(f"'runs' must hold command, time and versions of each driver, but has {run!r:.60}")
+    return stored
+
+
+def _of_another_version(folder: Path, unknown: str, stored: Mapping[str, Any]) -> str:
+    """Return what to say about the sweep in a folder that has something unknown; its file is whole all the same."""
+    versions = stored["runs"][-1]["versions"] if stored["runs"] else {}
+    wrote = ", ".join(f"{name} {versions[name]}" for name in ("pgpc", "revision") if name in versions)
+    return (
+        f"The sweep in {folder} is of another version of this program: {unknown} Resume it with the one that wrote it"
+        f"{wrote and f' ({wrote})'}, or start the sweep anew under another --name."
     )
 
 
@@ -280,10 +355,10 @@ def _changes(options: SweepOptions, config: Config) -> dict[str, Any]:
     return {**options.changes, "seed": config.seed}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python, the packages that matter, and the code (git revision, where there is one)."""
     found = {"python": platform.python_version()}
-    for package in ("pgpc", "torch", "timm", "ray", "optuna"):
+    for package in ("pgpc", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow", "ray", "optuna"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     with contextlib.suppress(OSError, subprocess.CalledProcessError):

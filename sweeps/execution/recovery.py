@@ -8,10 +8,13 @@ several times without getting further: an error of its own comes back at the sam
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
 from ray.exceptions import RayActorError
 
+from pgpc.runtime.files import write_file
 from sweeps.common.private_ray import (
     ControllerError,
     DefaultFailurePolicy,
@@ -22,8 +25,11 @@ from sweeps.common.private_ray import (
     PreemptionInfo,
     TrainingFailedError,
     WorkerGroupError,
+    list_of_checkpoints,
 )
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the file in a checkpoint's folder; that of pgpc.models.checkpoint, which imports torch."""
 MAX_FAILURES = 2
 """How often lost workers, or a lost process of a trial, are replaced without getting to the next checkpoint."""
 MAX_LOST_MACHINES = 20
@@ -31,6 +37,7 @@ MAX_LOST_MACHINES = 20
 
 Spot machines go by the dozen; yet a training that brings down whatever it runs on must end."""
 _SNAPSHOT = "checkpoint_manager_snapshot.json"  # Train's list of a run's checkpoints, in the run's directory
+_LISTED = "checkpoint_results"  # the list itself
 
 
 class RecoveryPolicy(FailurePolicy):
@@ -90,15 +97,53 @@ def snapshot_file(directory: Path) -> Path:
     return directory / _SNAPSHOT
 
 
-def drop_torn_snapshot(directory: Path) -> None:
-    """Remove Train's list of checkpoints where a kill has cut it short, since Train would refuse the run for ever.
+def mend_snapshot(directory: Path) -> None:
+    """Make Train's list of a run's checkpoints name what is there, since Train would refuse the run for ever.
 
-    Train overwrites the list in place, so there is a moment in which it is not JSON. The run then starts afresh.
+    Train overwrites the list in place, so that a kill can cut it short; and a copy of a run that was interrupted may
+    have a list that is newer than its checkpoints. The run then goes on from the newest checkpoint that is complete, or
+    starts afresh where there is none.
+
+    Args:
+        directory: The directory of the run.
+
+    Raises:
+        OSError: The directory cannot be written.
     """
     file = snapshot_file(directory)
-    try:
-        json.loads(file.read_text())
-    except FileNotFoundError:
-        pass
-    except ValueError:
+    if not file.is_file() or _names_what_is_there(file):
+        return
+    # A file that was cut short is no zip archive any more: its table of contents is at its end.
+    complete = [
+        found.parent.name for found in directory.glob(f"checkpoint_*/{CHECKPOINT}") if zipfile.is_zipfile(found)
+    ]
+    if complete:
+        write_file(file, lambda opened: opened.write(list_of_checkpoints(max(complete)).encode()))
+    else:
         file.unlink()
+
+
+def drop_unlisted_checkpoints(directory: Path) -> None:
+    """Remove the checkpoints in a run's directory that Train's list does not name.
+
+    A process that was killed while it copied one leaves it in part, under a name that is never used again. Nothing is
+    removed where the list is missing, or names one that is not there.
+    """
+    try:
+        listed = {entry["checkpoint_dir_name"] for entry in json.loads(snapshot_file(directory).read_text())[_LISTED]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if listed and all((directory / name).is_dir() for name in listed):
+        for folder in directory.glob("checkpoint_*"):
+            if folder.is_dir() and folder.name not in listed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _names_what_is_there(file: Path) -> bool:
+    """Return whether a list of checkpoints can be read, and each of them is there."""
+    try:
+        stored = json.loads(file.read_text())
+        found = [*stored["checkpoint_results"], *filter(None, [stored.get("latest_checkpoint_result")])]
+        return all((file.parent / result["checkpoint_dir_name"] / CHECKPOINT).is_file() for result in found)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False

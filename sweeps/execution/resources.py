@@ -1,4 +1,4 @@
-"""Starting or joining a Ray cluster, and whether a sweep fits into it.
+"""Starting or joining a Ray cluster, and which nodes it has; `sweeps.execution.capacity` says what fits into it.
 
 With T trials at a time, each on W GPUs, so on T x W of them, what runs out first, and what moves it:
 
@@ -20,27 +20,30 @@ With T trials at a time, each on W GPUs, so on T x W of them, what runs out firs
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import ray
 from ray.util.state import list_actors
 
-from sweeps.common.private_ray import build_address, cluster_state
-from sweeps.search.trial_spec import Workers
+from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME, build_address, cluster_state
+from sweeps.execution.joining.auth_token import protect_token
+from sweeps.execution.joining.cluster_address import NO_CLUSTER, check_cluster_address
 
-NO_CLUSTER = (
-    "No Ray cluster answers at {address!r} ({error}). Give the address that `ray start --head` printed, 'auto' on a "
-    "machine of the cluster, or leave --address out to use this machine alone. Where the cluster asks for a token, "
-    "export RAY_AUTH_MODE=token and have it in ~/.ray/auth_token."
-)
 PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
 STATE_API_TIMEOUT = 60.0
 """Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
+_TEMPORARY = ("RAY_TMPDIR", "TMPDIR") if sys.platform.startswith("linux") else ("RAY_TMPDIR",)
+"""Environment variables that name the folder below which Ray keeps a session; the first that is set counts."""
+_LONGEST_SOCKET = "dash_TaskEventsHead"  # of those that Ray makes; without it the dashboard does not start
 _WORKER_ENV = {
     # Reports are handed over at this interval, by default 2 s each.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
@@ -56,10 +59,15 @@ def connect(address: str | None) -> None:
     """Join the cluster at `address`, or start one on this machine that ends with this process.
 
     Raises:
-        ValueError: There is no cluster at the address, or it cannot free the workers of stopped trials.
+        ValueError: There is no cluster at the address, it cannot free the workers of stopped trials, or others may read
+            the token of clusters; or the path of the folder for temporary files is too long for a cluster on this
+            machine.
     """
-    if address and address != "auto":
-        _check_reachable(address)
+    protect_token()
+    if address:
+        check_cluster_address(address)
+    else:
+        _check_temporary_folder()
     env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
@@ -69,18 +77,65 @@ def connect(address: str | None) -> None:
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else True,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            runtime_env={"env_vars": env},
-        )
-    except ConnectionError as error:
+        with _sessions_of_their_own(), _own_handler():
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else True,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"env_vars": env},
+            )
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
     finally:
         os.environ.pop(PORT, None)
+    protect_token()
     _check_state_api()
+
+
+def _check_temporary_folder() -> None:
+    """Refuse a folder for temporary files in which Ray's sockets would have longer paths than a socket can have."""
+    variable = next((name for name in _TEMPORARY if name in os.environ), None)
+    folder = os.environ[variable] if variable else "/tmp"
+    session = f"/ray/session_2026-01-31_23-59-59_999999_{os.getpid()}/sockets/{_LONGEST_SOCKET}"
+    most = (103 if sys.platform == "darwin" else 107) - len(session)
+    if len(os.fsencode(folder)) > most:
+        raise ValueError(
+            f"{variable} must have at most {most} bytes, since the paths of the sockets that Ray makes below it are "
+            f"limited by the operating system, but got {folder!r}. Set RAY_TMPDIR to a folder with a short name, such "
+            "as /tmp."
+        )
+
+
+_starting_ray = threading.Event()
+# Python calls it in every process that is forked from this one, as Ray's are; see `_sessions_of_their_own`.
+os.register_at_fork(after_in_child=lambda: os.setsid() if _starting_ray.is_set() else None)
+
+
+@contextlib.contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """Give each process that is started meanwhile a session, and so a process group, of its own.
+
+    A batch system, `timeout` and a terminal that is closed send their signal to the whole group of the driver. Ray must
+    outlive it, until the driver has ended the sweep. Where the driver is killed, the system kills Ray with it.
+    """
+    _starting_ray.set()
+    try:
+        yield
+    finally:
+        _starting_ray.clear()
+
+
+@contextlib.contextmanager
+def _own_handler() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, in the place of which Ray sets one of its own."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if is_main else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def reserve_address() -> str:
@@ -95,17 +150,6 @@ def reserve_address() -> str:
         port = free.getsockname()[1]
     os.environ[PORT] = str(port)
     return str(build_address(host, port))
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address that nobody listens at; Ray itself takes minutes to find that out."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
-        raise ValueError(f"--address takes HOST:PORT of a Ray head node, or auto, but got {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
 
 
 def _check_state_api() -> None:
@@ -139,61 +183,27 @@ def nodes() -> list[dict[str, float]]:
     return max(alive, scaled, key=lambda nodes: sum(n.get("GPU", 0) * 1e6 + n.get("CPU", 0) for n in nodes))
 
 
+def is_gone(address: str) -> bool:
+    """Return whether nobody listens any more at the address of a cluster that was there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # whatever it is, it need not be so for long
+        return False
+    return False
+
+
+def head_memory() -> float | None:
+    """Return the bytes of memory that Ray has found free on the head; None where it does not say."""
+    for node in ray.nodes():
+        if node["Alive"] and HEAD_NODE_RESOURCE_NAME in node["Resources"]:
+            found: float | None = node["Resources"].get("memory")
+            return found
+    return None
+
+
 def _count(maximum: int) -> int:
     """Return the number of nodes that an autoscaler may start; it says -1 for any."""
     return 1000 if maximum < 0 else maximum
-
-
-def default_workers(nodes: Sequence[dict[str, float]], count: int, cpus: float | None, gpus: float | None) -> Workers:
-    """Return the workers of a trial where flags leave something open.
-
-    A worker takes one GPU where the cluster has any, with that GPU's share of the CPUs (at most 8, for loading data);
-    without GPUs it takes one CPU.
-
-    Args:
-        nodes: The resources of each node.
-        count: The number of workers.
-        cpus: CPUs of each worker; None where the user has not said it.
-        gpus: GPUs of each worker; None where the user has not said it.
-
-    Raises:
-        ValueError: Several workers would have to share a GPU.
-    """
-    cluster_gpus = sum(n.get("GPU", 0) for n in nodes)
-    if gpus is None:
-        gpus = 1 if cluster_gpus else 0
-    if cpus is None:
-        share = sum(n.get("CPU", 0) for n in nodes if n.get("GPU")) / cluster_gpus if cluster_gpus else 0
-        cpus = max(1, min(8, int(share * gpus)))
-    if 0 < gpus < 1 and count > 1:
-        raise ValueError(
-            f"Workers of one trial cannot share a GPU, but got --gpus-per-worker {gpus:g} with --workers {count}. "
-            "Use --workers 1, or whole GPUs."
-        )
-    return Workers(count=count, cpus=cpus, gpus=gpus)
-
-
-def trial_slots(nodes: Sequence[dict[str, float]], workers: Workers) -> int:
-    """Return how many runs fit at the same time.
-
-    Args:
-        nodes: The resources of each node.
-        workers: The workers of a run.
-
-    Raises:
-        ValueError: Not even one fits.
-    """
-    slots = 0
-    for node in nodes:
-        fits = [node.get("CPU", 0) // workers.cpus] if workers.cpus else []
-        fits += [node.get("GPU", 0) // workers.gpus] if workers.gpus else []
-        slots += int(min(fits))
-    if slots >= workers.count:
-        return slots // workers.count
-    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-    has = f"{len(nodes)} node{'s' * (len(nodes) != 1)} with {cpus:g} CPUs and {gpus:g} GPUs in all"
-    remedy = "--gpus-per-worker 0 to train on CPUs, " if workers.gpus > gpus / workers.count else ""
-    raise ValueError(
-        f"A trial asks for {workers}, but the cluster has {has}, which has room for {slots} such workers. "
-        f"Use {remedy}fewer --workers, or fewer --cpus-per-worker."
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,21 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
     user_error,
 )
-from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_torn_snapshot
+from sweeps.execution.joining.shared_folder import check_run, mark_run
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, drop_unlisted_checkpoints, mend_snapshot
 from sweeps.execution.report_channel import ReportChannel
 from sweeps.execution.trainer import Trainer
+from sweeps.execution.watch.worker_log import is_heard_of, stacks_when_still, write_log
 from sweeps.results.forks import TrunkFork, write_fork
 from sweeps.search.trial_spec import FAILURE, REPORT, TrialSpec
 
 if TYPE_CHECKING:
     from pgpc.training import Begin
+
+
+PATIENCE = 180.0
+"""Seconds that a run which is started again waits for what is left of it elsewhere. Workers of a driver that was killed
+end within a minute; the locks of a machine that was lost outlive it by a minute and a half on NFS."""
 
 
 class FailFast(ray.train.UserCallback):
@@ -65,7 +72,9 @@ def run_trial(plain: dict[str, Any]) -> None:
     """
     spec = TrialSpec.from_plain(plain)
     workers, directory = spec.workers, spec.directory
-    drop_torn_snapshot(directory)
+    mark_run(directory)
+    mend_snapshot(directory)
+    drop_unlisted_checkpoints(directory)
     resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
     channel = ReportChannel()
     trainer = Trainer(
@@ -97,17 +106,25 @@ def train_loop(plain: dict[str, Any]) -> None:
     Args:
         plain: The plain data of a `TrialSpec`.
     """
+    import torch
+
     import pgpc
     from pgpc.training import Callbacks
 
     def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
+        is_heard_of()
         checkpoint = ray.train.Checkpoint.from_directory(str(checkpoint_dir)) if checkpoint_dir else None
         ray.train.report({REPORT: metrics}, checkpoint=checkpoint)
 
     spec = TrialSpec.from_plain(plain)
+    check_run(spec.directory)
+    write_log(spec.directory, ray.train.get_context().get_world_rank())
+    check_data(spec)
+    torch.set_num_threads(spec.workers.threads)  # not what the environment of the worker's machine says
     watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
     checkpoint = ray.train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else contextlib.nullcontext() as resume:
+    folder = checkpoint.as_directory() if checkpoint else contextlib.nullcontext()
+    with _located_faults(spec.directory), stacks_when_still(), folder as resume:
         pgpc.train(
             spec.config,
             out=spec.directory,
@@ -118,7 +135,43 @@ def train_loop(plain: dict[str, Any]) -> None:
                 compared=spec.compared,
             ),
             until=spec.until,
+            patience=PATIENCE,
         )
+
+
+def check_data(spec: TrialSpec) -> None:
+    """Refuse data that have changed since the sweep's driver has looked at them.
+
+    Args:
+        spec: What the training is told.
+
+    Raises:
+        ValueError: They have, so that the run could not be compared with those before it.
+    """
+    from pgpc.data.contents import changed, contents
+    from pgpc.training.provenance import places_of
+
+    now = contents({str(place): place for place in places_of(spec.config).values()}, needed=False)
+    strange = changed(spec.data, now)
+    if strange:
+        raise ValueError(
+            f"The trials of a sweep must be trained on the same data, but the contents of {', '.join(strange)} have "
+            "changed since the sweep was started. Put the data back, or stop the sweep and resume it with "
+            "--accept-changed-data."
+        )
+
+
+@contextlib.contextmanager
+def _located_faults(directory: Path) -> Iterator[None]:
+    """Let an error of the disk say which disk of which machine it is: it need not be that of the results."""
+    try:
+        yield
+    except Exception as error:
+        text = faults.chain(error)
+        if not faults.cannot_write(text):
+            raise
+        line = next(line for line in text.splitlines() if faults.cannot_write(line))
+        raise RuntimeError(faults.located(line, directory)) from error
 
 
 def _begin(spec: TrialSpec, resume: Path | None) -> Begin:
@@ -134,9 +187,9 @@ def _begin(spec: TrialSpec, resume: Path | None) -> Begin:
     from pgpc.training.trunk import read_record
 
     if resume is not None:
-        return Resume(resume)
+        return Resume(resume, spec.accept_changed_data)
     if spec.parent is not None:
-        return ForkParent(spec.parent)
+        return ForkParent(spec.parent, spec.accept_changed_data)
     if spec.trunk is None:
         return Fresh()
     if ray.train.get_context().get_world_rank() == 0:

@@ -8,7 +8,6 @@ is one ending in ``-partial``, which an interrupted training resumes from.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -23,13 +22,16 @@ from ray.tune.search import Searcher
 
 import pgpc
 from pgpc.config import Config
+from pgpc.runtime.unix import fcntl
 from pgpc.training import trunk
 from sweeps.common.names import METRIC
 from sweeps.common.words import count, duration, listed
 from sweeps.definition.folder import trials_folder
 from sweeps.definition.space import REFERENCE
 from sweeps.definition.sweep import Sweep
+from sweeps.execution.recovery import CHECKPOINT
 from sweeps.execution.storage_faults import RunSearcher
+from sweeps.execution.watch.silence import SilenceWatch
 from sweeps.results.forks import FORKED, TrunkFork, read_fork
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
@@ -37,6 +39,7 @@ LABEL = "trunk"
 """What the training of a trunk is called on the screen."""
 _FOLDER = "warmups"
 _TRAINED_BY = "trained_by.json"
+_NEW = "-new"
 _KEPT = ("config.json", trunk.FILE, "events.out.tfevents.*")
 
 
@@ -63,21 +66,25 @@ class TrunkStore:
             return None
         device = "cuda" if self.workers.gpus else "cpu"
         try:
-            return trunk.address(config, processes=self.workers.count, device=device)
+            return trunk.address(config, processes=self.workers.count, device=device, threads=self.workers.threads)
         except (ValueError, OSError):
             return None  # something cannot be read, which the training itself reports better
 
     def find(self, config: Config) -> Path | None:
         """Return the folder of a complete trunk for this config, if there is one."""
         address = self.address(config)
-        return self.folder / address if address and (self.folder / address).is_dir() else None
+        return self.folder / address if address and self.has(address) else None
+
+    def has(self, address: str) -> bool:
+        """Return whether a trunk is there, and complete; a copy of the folder may have been cut short."""
+        return all((self.folder / address / name).is_file() for name in (CHECKPOINT, trunk.FILE))
 
     def missing(self, configs: Iterable[Config]) -> dict[str, Config]:
         """Return, by address, the trunks that more than one of these runs would fork, and that are not there yet."""
         runs = [(address, config) for config in configs if (address := self.address(config))]
         users = Counter(address for address, _ in runs)
         shared = {address: config for address, config in runs if users[address] > 1}
-        return {address: config for address, config in shared.items() if not (self.folder / address).is_dir()}
+        return {address: config for address, config in shared.items() if not self.has(address)}
 
     def publish(self, address: str, sweep: Path) -> None:
         """Make a trunk that is complete appear under its address.
@@ -86,16 +93,27 @@ class TrunkStore:
             address: The trunk's name.
             sweep: The folder of the sweep that has trained it, which is noted.
         """
-        partial, new = self.partial(address), self.folder / f"{address}-new"
+        partial, new = self.partial(address), self.folder / f"{address}{_NEW}"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        shutil.copy2(sorted(partial.glob("checkpoint_*/checkpoint.pt"))[-1], new)
+        shutil.copy2(sorted(partial.glob(f"checkpoint_*/{CHECKPOINT}"))[-1], new)
         for pattern in _KEPT:
             for file in partial.glob(pattern):
                 shutil.copy2(file, new)
         (new / _TRAINED_BY).write_text(json.dumps({"sweep": str(sweep)}) + "\n")
+        shutil.rmtree(self.folder / address, ignore_errors=True)  # one that is not complete
         os.replace(new, self.folder / address)
         shutil.rmtree(partial, ignore_errors=True)
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed drivers have left of trunks that they were publishing.
+
+        What they were training stays, since it is resumed by the next that needs it.
+        """
+        for folder in self.folder.glob(f"*{_NEW}"):
+            if lock := self.lock(folder.name.removesuffix(_NEW)):
+                with lock:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def partial(self, address: str) -> Path:
         """Return where a trunk is being trained."""
@@ -124,6 +142,7 @@ def provide_trunks(
     execute: Callable[[RunSearcher], None],
     stopped: Callable[[], bool],
     say: Callable[[str], None],
+    watch: SilenceWatch | None = None,
 ) -> None:
     """Train the trunks that runs of the sweep can share, or wait for another sweep that is doing so.
 
@@ -135,11 +154,13 @@ def provide_trunks(
         execute: Has Tune execute the runs of a searcher; returns when they have ended, or the sweep is to stop.
         stopped: Says whether the sweep is to stop.
         say: Writes one line.
+        watch: Says which trainings are silent; None for nobody.
     """
     reason = refusal(sweep.config, list(sweep.space)) if sweep.is_search else None
     if reason:
         say(reason)
         return
+    store.remove_unfinished()
     wanted, waiting = store.missing(_runs_to_begin(sweep)), False
     while wanted and not stopped():
         with contextlib.ExitStack() as locks:
@@ -149,10 +170,10 @@ def provide_trunks(
                     locks.enter_context(lock)
                     mine[address] = config
             # Another sweep may have published one between the two looks.
-            mine = {address: config for address, config in mine.items() if not (store.folder / address).is_dir()}
+            mine = {address: config for address, config in mine.items() if not store.has(address)}
             if mine:
-                execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say))
-        wanted = {a: c for a, c in wanted.items() if a not in mine and not (store.folder / a).is_dir()}
+                execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say, watch=watch))
+        wanted = {a: c for a, c in wanted.items() if a not in mine and not store.has(a)}
         if wanted and not mine:
             if not waiting:
                 say(f"{LABEL}  another sweep is training the shared trunk; waiting for it")
@@ -203,13 +224,21 @@ class TrunkSearcher(Searcher):
         wanted: The configs to train by their addresses.
         sweep: The folder of the sweep.
         say: Writes one line.
+        watch: Says which trainings are silent; None for nobody.
     """
 
     def __init__(
-        self, store: TrunkStore, wanted: Mapping[str, Config], *, sweep: Path, say: Callable[[str], None]
+        self,
+        store: TrunkStore,
+        wanted: Mapping[str, Config],
+        *,
+        sweep: Path,
+        say: Callable[[str], None],
+        watch: SilenceWatch | None = None,
     ) -> None:
         super().__init__()
         self._store, self._sweep, self._say = store, sweep, say
+        self._watch = watch or SilenceWatch(say)
         names = [LABEL] if len(wanted) == 1 else [f"{LABEL}-{i}" for i in range(1, len(wanted) + 1)]
         self._left = list(zip(names, wanted.items(), strict=True))
         self._runs: dict[str, _TrunkRun] = {}
@@ -221,6 +250,7 @@ class TrunkSearcher(Searcher):
         label, (address, config) = self._left.pop(0)
         length = trunk.length(config)
         self._runs[trial_id] = _TrunkRun(label=label, address=address, length=length)
+        self._watch.begin(label, self._store.partial(address))
         self._say(
             f"{label}  started: the {length} iterations before the contrast, trained once and shared by all trials"
         )
@@ -236,6 +266,7 @@ class TrunkSearcher(Searcher):
         """Take a report and return False, since no trunk is stopped early."""
         run = self._runs[trial_id]
         run.iteration = int(metrics["iteration"])
+        self._watch.heard(run.label)
         score = f", {METRIC} {metrics[METRIC]:.2f}" if METRIC in metrics else ""
         self._say(f"{run.label}  iteration {run.iteration} of {run.length}{score}")
         return False
@@ -250,6 +281,7 @@ class TrunkSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note that Tune has ended a run; not called for those that a stopped sweep leaves unfinished."""
         run = self._runs[trial_id]
+        self._watch.end(run.label)
         failure = run.error if error else (result or {}).get(FAILURE, "")
         if not failure and not error and run.iteration == run.length:
             self._store.publish(run.address, self._sweep)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ray import tune
 from ray.tune import Stopper
 from ray.tune.schedulers import FIFOScheduler
 
-from sweeps.common.faults import cannot_write, chain
 from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME
 from sweeps.execution.recovery import MAX_FAILURES
-from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line
+from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line, is_fault
 from sweeps.execution.trial import describe, run_trial
 from sweeps.search.trial_spec import REPORT
 
@@ -93,7 +87,28 @@ class PrunerScheduler(FIFOScheduler):
         self._searcher.note_error(trial.trial_id, message, final=not trial.should_recover())
 
 
-def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int, folder: Path) -> None:
+class _EachStep(tune.Callback):
+    """Does something at every step of Tune, several times a second.
+
+    Args:
+        act: What is done.
+    """
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Do it; called by Tune."""
+        self._act()
+
+
+def execute(
+    searcher: RunSearcher,
+    interruption: Interruption,
+    concurrency: int,
+    folder: Path,
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
     """Have Tune execute the runs of a searcher. What Tune itself writes is of no use afterwards and removed.
 
     Args:
@@ -101,9 +116,10 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
         interruption: Ends the sweep; it is told when the results cannot be written.
         concurrency: The number of runs at the same time.
         folder: The folder of the sweep.
+        on_step: Is called several times a second.
     """
     shutil.rmtree(folder / "tune", ignore_errors=True)
-    catcher = FaultCatcher(searcher, folder, interruption.note_fault)
+    catcher = FaultCatcher(searcher, folder, interruption.note_fault, interruption.stop_all)
     tuner = tune.Tuner(
         tune.with_resources(run_trial, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
@@ -118,6 +134,7 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
             name="tune",
             storage_path=str(folder),
             stop=interruption,
+            callbacks=[_EachStep(on_step)],
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.
             progress_reporter=tune.CLIReporter(),
@@ -127,42 +144,8 @@ def execute(searcher: RunSearcher, interruption: Interruption, concurrency: int,
     try:
         tuner.fit()
     except Exception as error:  # Tune, too, writes below the folder, and wraps what it meets
-        if not cannot_write(chain(error)):
+        if is_fault(error, folder):
+            interruption.note_fault(first_line(error))
+        elif not interruption.requested:  # else Ray has been killed by what has asked for the end
             raise
-        interruption.note_fault(first_line(error))
     shutil.rmtree(folder / "tune", ignore_errors=True)
-
-
-@contextlib.contextmanager
-def stop_gracefully(interruption: Interruption, say: Callable[[str], None], received: list[int]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM ask the sweep to stop, and the second one leave at once.
-
-    Only the main thread of a process hears of signals; in another one nothing changes, and the sweep ends by itself.
-
-    Args:
-        interruption: Ends the sweep.
-        say: Writes one line on the terminal.
-        received: Where the numbers of the signals are put.
-    """
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if interruption.requested:
-            raise KeyboardInterrupt
-        interruption.requested = True
-        say("Stopping; what runs can be resumed later. Press Ctrl-C once more to leave at once.")
-
-    is_main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()
-    if not is_main:
-        say("This is not the main thread: Ctrl-C does not stop the sweep.")
-    before = {number: signal.signal(number, handle) for number in numbers}
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        del os.environ["TUNE_DISABLE_SIGINT_HANDLER"]  # what this process runs next has handlers of its own
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pgpc.evaluation.names import CRITERIA_PREFIX, ENSEMBLE
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import scratch_folder
 from sweeps.common.names import Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE, is_running
@@ -138,9 +138,9 @@ def _scores(sweep: Sweep, runs: Sequence[Row], say: Say) -> Mapping[str, float]:
     num = sweep.config.evaluation.criteria_images
     say(f"{ENSEMBLE}: segmenting {count(min(num, len(target)), 'image')} with {count(len(runs), 'network')}")
     # In the sweep's folder, since that for temporary files may be memory.
-    with tempfile.TemporaryDirectory(prefix=f".{ENSEMBLE}-", dir=sweep.folder) as scratch:
+    with scratch_folder(f".{ENSEMBLE}-", sweep.folder) as scratch:
         voters = _voters(checkpoints, functools.partial(_say_now_and_then, say, [time.monotonic()], len(runs)))
-        found = ensemble_agreement(voters, target, num, classes, scratch=Path(scratch))
+        found = ensemble_agreement(voters, target, num, classes, scratch=scratch)
     return dict(zip(checkpoints, found, strict=True))
 
 

@@ -17,6 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import REFERENCE_LABEL, Event, Status
 from sweeps.common.words import duration, short
 from sweeps.definition.selection import BY_MIOU, Selection
@@ -131,7 +132,7 @@ class LiveTerminal(Terminal):
         self._streams = sys.stdout, sys.stderr
         # What goes into a file goes on to do so.
         sys.stdout, sys.stderr = (
-            cast("TextIO", _Printed(stream, self.write)) if stream.isatty() else stream for stream in self._streams
+            cast("TextIO", _Printed(stream, self._put)) if stream.isatty() else stream for stream in self._streams
         )
         self._thread.start()
         return self
@@ -149,6 +150,10 @@ class LiveTerminal(Terminal):
             super().write(self._lines.popleft())
 
     def write(self, text: str) -> None:
+        """Write lines above the table."""
+        self._put(printable(text))
+
+    def _put(self, text: str) -> None:
         """Write lines as they are, above the table."""
         if self._live is None:
             super().write(text)

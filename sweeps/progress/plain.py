@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TextIO
 
+from pgpc.runtime.display import one_line, printable
 from sweeps.common.names import REFERENCE_LABEL, Event
 from sweeps.common.words import count, duration, number, param_text, short
 from sweeps.definition.selection import BY_MIOU, Selection
@@ -57,7 +58,7 @@ class Terminal:
     def write(self, text: str) -> None:
         """Write lines as they are."""
         if self._out:
-            print(text, file=self._out, flush=True)
+            print(printable(text), file=self._out, flush=True)
 
     def say(self, text: str) -> None:
         """Write one line, after the time since the start."""
@@ -116,8 +117,8 @@ class Terminal:
 
 
 def params_of(run: Run) -> dict[str, str]:
-    """Return the parameters of a run's trial, as they are shown, by what follows the last dot of their keys."""
-    return {short(key): param_text(value) for key, value in run.trial.params.items()}
+    """Return the parameters of a run's trial, as they are shown, by their short names."""
+    return {one_line(short(key)): one_line(param_text(value)) for key, value in run.trial.params.items()}
 
 
 def _origin(run: Run) -> str:

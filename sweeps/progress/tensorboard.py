@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
+from pgpc.runtime.display import printable
 from sweeps.common.names import Event
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.search.searcher import Run
@@ -27,6 +29,6 @@ def note_outcome(directory: Path, event: Event, run: Run, selection: Selection =
     if not math.isnan(run.score):
         text += f", {selection.name} {run.score:{selection.spec}}"
     if event == Event.FAILED:
-        text += f"\n\n    {run.error}"  # indented: as it is
+        text += "\n\n" + textwrap.indent(printable(run.error), "    ")  # indented: as it is
     with SummaryWriter(str(directory)) as writer:
         writer.add_text(_TAG, text, run.iteration)

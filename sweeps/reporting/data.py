@@ -15,12 +15,13 @@ import numpy as np
 
 import pgpc
 from pgpc.config import Config, flatten, from_dict
-from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.evaluation.names import CLASS_PREFIX, CRITERIA_PREFIX
 from pgpc.presets import preset_names
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
-from sweeps.definition.folder import SWEEP_FILE, trials_folder
+from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE, trials_folder
 from sweeps.definition.objectives import COSTS
 from sweeps.definition.selection import Selection
 from sweeps.definition.sweep import Sweep
@@ -35,9 +36,6 @@ from sweeps.results.rows import Row
 from sweeps.results.scores import run_scores
 from sweeps.results.summaries import Summary, ranked, with_front
 from sweeps.search.schedulers import rungs
-
-IOU = "IoU/"
-"""Begins the name of the metric that is the IoU of one class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,8 @@ class SweepReport:
         selection: What the trials are ranked by, that of the sweep or another.
         reports: Label of a trial -> iteration -> metrics that trials can be chosen by, of the trial's first seed.
         confirmation: What the confirmation has come to; None where none was begun.
+        changes: Sentences on what has changed from one driver to the next, such as the data, those of the confirmation
+            included.
     """
 
     sweep: Sweep
@@ -64,6 +64,7 @@ class SweepReport:
     selection: Selection
     reports: Curves = field(default_factory=dict)
     confirmation: Confirmation | None = None
+    changes: Sequence[str] = ()
 
     @functools.cached_property
     def runs(self) -> list[Row]:
@@ -89,8 +90,8 @@ class SweepReport:
     @functools.cached_property
     def classes(self) -> list[str]:
         """Names of the classes that any row has an IoU of, in the order of the rows' metrics."""
-        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(IOU))
-        return [key.removeprefix(IOU) for key in keys]
+        keys = dict.fromkeys(key for row in self.rows for key in row.metrics if key.startswith(CLASS_PREFIX))
+        return [key.removeprefix(CLASS_PREFIX) for key in keys]
 
     @functools.cached_property
     def base(self) -> Summary | None:
@@ -189,7 +190,7 @@ class SweepReport:
 
     def class_iou(self, trial: Summary, name: str) -> float | None:
         """Return the IoU of a class in percent, as a mean over the complete runs of a trial that have one."""
-        return self.metric(trial, IOU + name)
+        return self.metric(trial, CLASS_PREFIX + name)
 
     def belongs_to(self, trial: str) -> str:
         """Return the rows of the paper's tables that a trial, given by its label, stands for."""
@@ -209,8 +210,10 @@ class SweepReport:
     @functools.cached_property
     def commands(self) -> dict[str, str]:
         """Label of a run -> what to type to train it again, with every value that its preset does not have."""
-        workers = self.sweep.options.workers
+        workers, found = self.sweep.num_workers, self.sweep.surroundings
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
+        if found and found[0].device == "cpu":  # sums depend on it; without the variable all cores are taken
+            launch = ["env", f"OMP_NUM_THREADS={found[0].threads}", *launch]
         preset_values = functools.cache(lambda name: flatten(pgpc.preset(name)))
         commands = {}
         for run in self.runs:
@@ -285,7 +288,15 @@ def read(folder: Path, selection: Selection | None = None) -> SweepReport:
         selection=selection,
         reports=reports,
         confirmation=read_confirmation(folder) if selection == sweep.selection else None,
+        changes=[*sweep.changes, *_changes_of_confirmation(folder)],
     )
+
+
+def _changes_of_confirmation(folder: Path) -> list[str]:
+    confirmation = folder / CONFIRMATION
+    if not (confirmation / SWEEP_FILE).is_file():
+        return []
+    return [f"The confirmation: {sentence}" for sentence in Sweep.load(confirmation).changes]
 
 
 def check_folder(folder: Path) -> Path:
@@ -294,7 +305,7 @@ def check_folder(folder: Path) -> Path:
     Raises:
         ValueError: It is not the folder of a sweep.
     """
-    folder = folder.expanduser().absolute()
+    folder = expand_user(folder).absolute()
     if not (folder / SWEEP_FILE).is_file():
         raise ValueError(
             f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "

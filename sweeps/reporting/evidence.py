@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pgpc.evaluation.names import CLASS_PREFIX
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC
 from sweeps.estimates.differences import Difference
@@ -44,6 +45,21 @@ def about_split(report: SweepReport) -> str:
         f"{METRIC} is over the labeled target images that trials are chosen by; {REPORT_METRIC} is over those that "
         f"take no part in the choice{of_all}."
     )
+
+
+def about_classes(report: SweepReport) -> str:
+    """Return over which classes the mIoU of a sweep's runs is; "" where nothing is scored."""
+    numbers = sorted({num for row in report.rows if (num := sum(key.startswith(CLASS_PREFIX) for key in row.metrics))})
+    if not numbers:
+        return ""
+    total = report.sweep.config.model.num_classes
+    text = f"{METRIC} is the mean over the classes that are labeled or predicted, "
+    if numbers == [total]:
+        return f"{text}all {total}."
+    spread = str(numbers[0])
+    if len(numbers) > 1:  # a class that is not labeled is in the mean of those runs alone that predict it
+        spread = f"{numbers[0]} to {numbers[-1]}, not as many in all runs,"
+    return f"{text}{spread} of {total}."
 
 
 def mean_difference(difference: Callable[[Item], Difference | None]) -> Column[Item]:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.search import replicates
-from sweeps.search.study import study_url
+from sweeps.search.study import open_storage, study_file, study_url
 
 MIN_TRIALS = 10
 """Number of complete trials from which on importances are told."""
@@ -97,9 +97,9 @@ def _open_studies(folder: Path) -> tuple[optuna.Study | None, optuna.Study | Non
 
     Their names are not asked for, since the folder may have been renamed.
     """
-    if not (folder / "study.db").is_file():
+    if not study_file(folder).is_file():
         return None, None
-    storage = optuna.storages.RDBStorage(study_url(folder))
+    storage = open_storage(study_url(folder))
     names = optuna.get_all_study_names(storage)
     studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
     suffix = "-reference"

@@ -74,6 +74,8 @@ def ranked(report: SweepReport) -> Table:
         caption += f" They are chosen by {report.selection.text}, without labels of the target."
         if any(trial.miou is not None for trial in report.trials):
             caption += f" {METRIC}, which takes labels, took no part in it."
+    if about := evidence.about_classes(report):
+        caption += f" {about}"
     if report.has_report_split:
         caption += f" {evidence.about_split(report)}"
     if report.costs:
@@ -184,7 +186,7 @@ def cost_of(report: SweepReport) -> tuple[Cost, Cost]:
     runs, num_seeds = _runs(report), len(report.sweep.seeds)
     iterations = costs.in_iterations(runs, planned, num_seeds)
     seconds = costs.in_seconds(runs, planned, num_seeds)
-    return iterations, seconds.times(report.sweep.options.workers)
+    return iterations, seconds.times(report.sweep.num_workers)
 
 
 class _CostLine(NamedTuple):
@@ -197,7 +199,7 @@ class _CostLine(NamedTuple):
 
 def cost(report: SweepReport) -> Table:
     """Return the table of what the sweep has cost and what it has not, in worker-time."""
-    (iterations, seconds), workers = cost_of(report), report.sweep.options.workers
+    (iterations, seconds), workers = cost_of(report), report.sweep.num_workers
     lines = [
         _CostLine("trained", seconds.used, iterations.used),
         _CostLine("of it wasted", seconds.wasted, iterations.wasted),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pgpc.runtime.display import printable
 from pgpc.runtime.files import write_file
 from sweeps.definition.selection import Selection
 from sweeps.findings.confirmation import CONFIRMATION_FILE, write_confirmation
@@ -45,11 +48,11 @@ def write_report(
 
         gallery = draw(report, num=images, seconds=seconds)
     found = tables.all_tables(report)
-    texts = (page(report, gallery), markdown(report, found), latex(found))
+    texts = (page(report, gallery), markdown(report, found), latex(_noted(found, report.changes)))
     folder = report.sweep.folder
     written = [folder / name for name in NAMES]
     for path, text in zip(written, texts, strict=True):
-        write_text(path, text)
+        write_text(path, printable(text))
     if report.confirmation:
         written.append(folder / CONFIRMATION_FILE)
         write_confirmation(report.confirmation, written[-1])
@@ -81,13 +84,21 @@ def write_text(path: Path, text: str) -> None:
 
 def markdown(report: SweepReport, found: Sequence[Table]) -> str:
     """Return tables and commands as GitHub reads them."""
-    parts = [f"# {report.sweep.folder.name}", escaped(headline(report.finding).text)]
+    parts = [f"# {escaped(report.sweep.folder.name)}", escaped(headline(report.finding).text)]
+    parts += [f"**Note.** {escaped(sentence)}" for sentence in report.changes]
     parts += [f"{escaped(table.caption)}\n\n{to_markdown(table)}\n" for table in found]
     parts.append("Commands:")
     commands = [driver["command"] for driver in report.sweep.drivers]
     commands += [f"# {label}\n{command}" for label, command in report.commands.items()]
-    parts.append("\n".join(["```bash", *commands, "```"]))
+    longest = max(map(len, re.findall("`+", "\n".join(commands))), default=0)
+    fence = "`" * max(3, longest + 1)  # which no command ends
+    parts.append("\n".join([f"{fence}bash", *commands, fence]))
     return "\n\n".join(parts) + "\n"
+
+
+def _noted(found: Sequence[Table], changes: Sequence[str]) -> list[Table]:
+    """Return tables whose captions say what has changed, since each goes into a paper by itself."""
+    return [dataclasses.replace(table, caption=" ".join([table.caption, *changes])) for table in found]
 
 
 def latex(found: Sequence[Table]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgpc.runtime.files import expand_user
 from sweeps.definition.folder import RESULTS_FILE, is_running
 from sweeps.definition.sweep import Sweep
 from sweeps.results.rows import Row, read_parquet, to_table
@@ -36,7 +37,7 @@ class Results:
         Raises:
             ValueError: It is not the folder of a sweep, or a file in it is damaged.
         """
-        sweep = Sweep.load(Path(folder).expanduser().absolute())
+        sweep = Sweep.load(expand_user(folder).absolute())
         file = sweep.folder / RESULTS_FILE
         rows = read_parquet(file) if file.is_file() else []
         if not is_running(sweep.folder):

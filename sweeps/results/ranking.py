@@ -98,7 +98,7 @@ def objective(name: str) -> Column[Summary]:
 
 
 def param(key: str) -> Column[Summary]:
-    """Return the column of a parameter, headed by what follows the last dot of its config key."""
+    """Return the column of a parameter, headed by its short name."""
     return Column(short(key), lambda trial: tables.param(trial.params.get(key)))
 
 

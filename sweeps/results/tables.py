@@ -8,6 +8,7 @@ terminal has it so; what is typeset has a minus and a dash in their places. HTML
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,7 +16,8 @@ from typing import Generic, TypeVar
 from sweeps.common import words
 
 Item = TypeVar("Item")
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~"} | {"\n": " "})
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|~&#"} | {"\n": " "})
+_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)  # of which GitHub makes links by itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +173,9 @@ def to_markdown(table: Table, *, plain: bool = False) -> str:
 
 def escaped(text: str) -> str:
     """Return text on one line with all that means something to Markdown escaped."""
-    return text.translate(_MARKDOWN)
+    return _LINK.sub(lambda match: f"\\{match[0]}", text.translate(_MARKDOWN))
 
 
 def _markdown_cell(cell: Cell, plain: bool) -> str:
-    text = cell.text if plain else escaped(cell.typeset)
+    text = " ".join(cell.text.replace("|", r"\|").splitlines()) if plain else escaped(cell.typeset)
     return f"**{text}**" if cell.strong else text

@@ -11,6 +11,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from sweeps.definition.options import SweepOptions
+from sweeps.search.suggestions.evolution import Evolution
 
 
 class _Factory(Protocol):
@@ -54,7 +55,7 @@ def _gp(*, seed: int, num_trials: int) -> BaseSampler:
 
 
 def _cmaes(*, seed: int, num_trials: int) -> BaseSampler:
-    return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=_startup(num_trials))
+    return Evolution(seed=seed, num_startup=_startup(num_trials))
 
 
 def _qmc(*, seed: int, num_trials: int) -> BaseSampler:

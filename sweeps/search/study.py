@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 
+from sweeps.common import faults
 from sweeps.common.private_optuna import point_of
 from sweeps.definition.objectives import direction
 from sweeps.search import replicates
+
+LOCK_PATIENCE = 60.0
+"""Seconds that a sweep waits for another program that has locked its study."""
+_REFERENCE = "-reference"
+_ORIGIN = "sweep"
+"""User attribute of a study: which sweep has made it, see :attr:`sweeps.definition.sweep.Sweep.origin`."""
 
 
 def study_file(results: Path) -> Path:
@@ -22,12 +31,52 @@ def study_file(results: Path) -> Path:
 
 def study_url(results: Path) -> str:
     """Return the address of a sweep's study, for Optuna and its tools."""
-    return f"sqlite:///{study_file(results)}"
+    return file_url(study_file(results))
+
+
+def file_url(file: Path) -> str:
+    """Return the address of a database, in which what a path may have and an address may not is quoted."""
+    return sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Open the database at an address, which is made where it is missing.
+
+    Others may read it meanwhile, such as a dashboard, and lock it for as long; SQLite itself waits 5 s for them.
+    """
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_PATIENCE}})
 
 
 def study_names(results: Path) -> tuple[str, str]:
-    """Return the names of a sweep's studies, that of the search and that of the reference."""
-    return results.name, f"{results.name}-reference"
+    """Return the names of a sweep's studies, that of the search and that of the reference.
+
+    They are those of the sweep's folder, unless that has been renamed since they were made.
+
+    Args:
+        results: The folder of the sweep, which may be empty.
+
+    Raises:
+        ValueError: The database has several searches, and none of the folder's name.
+    """
+    own = _names_of_searches(results)
+    if len(own) > 1 and results.name not in own:
+        raise _not_one_search(results, own)
+    name = own[0] if len(own) == 1 else results.name
+    return name, f"{name}{_REFERENCE}"
+
+
+def _names_of_searches(results: Path) -> list[str]:
+    """Return the names of the studies in the database of a sweep that are no references, in their order."""
+    if not study_file(results).is_file():
+        return []
+    with contextlib.closing(sqlite3.connect(study_file(results), timeout=LOCK_PATIENCE)) as database:
+        names = _column(database, "studies", "study_name")
+    of_references = {f"{name}{_REFERENCE}" for name in names}
+    return [name for name in names if name not in of_references]
+
+
+def _not_one_search(results: Path, names: Sequence[str]) -> ValueError:
+    return ValueError(f"{study_file(results)} must hold one study of a search, but has: {', '.join(names) or 'none'}.")
 
 
 def begun_points(results: Path) -> list[dict[str, Any]]:
@@ -36,10 +85,13 @@ def begun_points(results: Path) -> list[dict[str, Any]]:
     Args:
         results: The folder of the sweep, which may be empty.
     """
-    url, (name, _) = study_url(results), study_names(results)
-    if not study_file(results).is_file() or name not in optuna.get_all_study_names(url):
+    name, _ = study_names(results)
+    if not study_file(results).is_file():
         return []
-    trials = optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+    storage = open_storage(study_url(results))
+    if name not in optuna.get_all_study_names(storage):
+        return []
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
     return [point_of(trial) for trial in trials if replicates.is_own(trial)]
 
 
@@ -51,21 +103,23 @@ def open_studies(
     *,
     objectives: Sequence[str],
     reference: bool,
+    origin: str,
 ) -> tuple[optuna.Study, optuna.Study | None]:
     """Open the studies of a sweep, which are made where they are missing.
 
     Args:
-        url: Address of the storage that holds both.
+        url: Address of the database that holds both.
         name: Name of the sweep.
         sampler: What suggests the parameters.
         pruner: What stops trials early.
         objectives: Names of the objectives, the same for both.
         reference: Whether there is a reference.
+        origin: What tells the sweep from others; see `check_study`.
 
     Returns:
         The study of the search, and that of the reference, if there is one.
     """
-    storage = optuna.storages.RDBStorage(url)
+    storage = open_storage(url)
 
     def create(name: str, **kwargs: Any) -> optuna.Study:
         study = optuna.create_study(
@@ -76,13 +130,15 @@ def open_studies(
             **kwargs,
         )
         study.set_metric_names(list(objectives))
+        if _ORIGIN not in study.user_attrs:
+            study.set_user_attr(_ORIGIN, origin)
         return study
 
     search = create(name, sampler=sampler, pruner=pruner)
-    return search, create(f"{name}-reference") if reference else None
+    return search, create(f"{name}{_REFERENCE}") if reference else None
 
 
-def check_study(results: Path) -> None:
+def check_study(results: Path, origin: str) -> None:
     """Look at the study of a sweep that is to be resumed.
 
     A new study would give other parameters to the numbers of trials whose checkpoints are there, and they would resume
@@ -90,33 +146,48 @@ def check_study(results: Path) -> None:
 
     Args:
         results: The folder of the sweep.
+        origin: What tells the sweep from others; "" where that is not known.
 
     Raises:
-        ValueError: The study is damaged, or does not know the trials that the sweep has left.
+        ValueError: The study is damaged, is that of another sweep, or does not know the trials that the sweep has left.
     """
     file = study_file(results)
     remedy = "Put the file back from a copy, or start the sweep anew under another --name."
     trained = sorted(d.name for d in (results / "trials").glob("*") if d.is_dir())
-    known = 0
+    known, makers = 0, list[str]()
     if file.is_file():
         try:
-            with contextlib.closing(sqlite3.connect(file)) as database:
+            with contextlib.closing(sqlite3.connect(file, timeout=LOCK_PATIENCE)) as database:
                 verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-                if "trials" in tables:
-                    known = 1 + database.execute("SELECT COALESCE(MAX(number), -1) FROM trials").fetchone()[0]
+                known = 1 + max(_column(database, "trials", "number"), default=-1)
+                makers = _column(database, "study_user_attributes", "value_json", f"key = '{_ORIGIN}'")
         except sqlite3.OperationalError as error:  # it can be neither read nor repaired here and now
+            if faults.is_locked(str(error)):
+                raise ValueError(
+                    f"The study {file} must be free, but another program has locked it for more than "
+                    f"{LOCK_PATIENCE:.0f} s, such as a dashboard, a backup or an editor of databases. End that program."
+                ) from None
             raise ValueError(f"The study {file} must be readable and writable, but is not ({error}).") from None
         except sqlite3.DatabaseError as error:
             verdict = str(error)
         if verdict != "ok":
             raise ValueError(f"The study {file} must be a whole SQLite database, but is damaged ({verdict}). {remedy}")
+    if origin and any(maker != json.dumps(origin) for maker in makers):
+        raise ValueError(f"The study {file} must be that of this sweep, but another sweep has made it. {remedy}")
     numbers = [int(name[:4]) for name in trained if name[:4].isdecimal()]
     if (trained and not known) or any(number >= known for number in numbers):
         state = "does not know them" if file.is_file() else "is missing"
         raise ValueError(
             f"The sweep in {results} has trained {', '.join(trained)}, but its study {file} {state}. {remedy}"
         )
+
+
+def _column(database: sqlite3.Connection, table: str, column: str, condition: str = "TRUE") -> list[Any]:
+    """Return the values of a column in the rows that meet a condition; none where the table is not there yet."""
+    tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if table not in tables:
+        return []
+    return [value for (value,) in database.execute(f"SELECT {column} FROM {table} WHERE {condition}")]
 
 
 def load_study(results: Path) -> optuna.Study:
@@ -128,13 +199,11 @@ def load_study(results: Path) -> optuna.Study:
     Raises:
         ValueError: There is none.
     """
-    file = results / "study.db"
+    file = study_file(results)
     if not file.is_file():  # Optuna would make one
         raise ValueError(f"A sweep keeps its Optuna study in {file.name}, but {results} has none. Put it back.")
-    storage = optuna.storages.RDBStorage(study_url(results))
-    names = optuna.get_all_study_names(storage)
-    of_references = {f"{name}-reference" for name in names}
-    own = [name for name in names if name not in of_references]
+    storage = open_storage(study_url(results))
+    own = _names_of_searches(results)
     if len(own) != 1:
-        raise ValueError(f"{file} must hold one study of a search, but has: {', '.join(own) or 'none'}.")
+        raise _not_one_search(results, own)
     return optuna.load_study(study_name=own[0], storage=storage)

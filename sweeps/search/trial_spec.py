@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Workers:
         count: The number of processes.
         cpus: CPUs of each.
         gpus: GPUs of each; a share where several runs share one.
+        threads: Threads that each computes with, the same in all runs of a sweep.
     """
 
     count: int
     cpus: float
     gpus: float
+    threads: int = 1
 
     def __str__(self) -> str:
         return f"{count(self.count, 'worker')} x {self.cpus:g} CPU" + (f" and {self.gpus:g} GPU" if self.gpus else "")
@@ -53,6 +55,8 @@ class TrialSpec:
             before `trunk`.
         until: The iteration at which a trunk ends that this run trains; None for any other run.
         compared: Dotted keys of the config that the sweep compares; None for a run that is compared with no other.
+        data: Place of data -> digest of its contents as the sweep's driver has found it, which the run must find, too.
+        accept_changed_data: Whether the run is resumed although its data have changed since it was begun.
     """
 
     label: str
@@ -63,6 +67,8 @@ class TrialSpec:
     parent: Path | None = None
     until: int | None = None
     compared: tuple[str, ...] | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+    accept_changed_data: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Return the same as plain data: texts, numbers, lists and dictionaries."""
@@ -75,6 +81,8 @@ class TrialSpec:
             "parent": str(self.parent) if self.parent else None,
             "until": self.until,
             "compared": None if self.compared is None else list(self.compared),
+            "data": dict(self.data),
+            "accept_changed_data": self.accept_changed_data,
         }
 
     @classmethod
@@ -89,4 +97,6 @@ class TrialSpec:
             parent=Path(plain["parent"]) if plain["parent"] else None,
             until=plain["until"],
             compared=None if plain["compared"] is None else tuple(plain["compared"]),
+            data=plain["data"],
+            accept_changed_data=plain["accept_changed_data"],
         )

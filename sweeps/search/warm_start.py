@@ -10,14 +10,17 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import make_url
 
 from pgpc.runtime.checks import check
+from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition.objectives import direction
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import Conditions, Space, is_active
 from sweeps.search.replicates import EARLIER
+from sweeps.search.study import file_url, study_file
 
 
 def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -41,7 +44,7 @@ def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
             params.append({key.strip(): value.strip() for key, _, value in pairs})
             continue
         try:
-            found = json.loads(Path(text).expanduser().read_text())
+            found = json.loads(expand_user(text).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"--enqueue must name a JSON file, but {text!r} cannot be read: {error}.") from None
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
@@ -78,10 +81,10 @@ def open_earlier(where: str, objectives: Sequence[str] = (METRIC,)) -> optuna.St
         ValueError: There is no such study, or it is not clear which one is meant, or it has other objectives.
     """
     url, _, name = where.partition("#")
-    file = Path(where).expanduser() / "study.db"
+    file = study_file(expand_user(where))
     if file.is_file():
-        url, name = f"sqlite:///{file.absolute()}", ""
-    elif "://" not in url or (url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file()):
+        url, name = file_url(file.absolute()), ""
+    elif "://" not in url or (url.startswith("sqlite:///") and not Path(make_url(url).database or "").is_file()):
         raise ValueError(
             "--warm-start takes the results folder of a sweep, or an address such as sqlite:///FILE, but got "
             f"{where!r}, where there is no study."

@@ -139,8 +139,7 @@ class Stream:
 
 def identity(sweep: Sweep) -> str:
     """Return a word that tells a sweep from all others, also from one of the same name; resuming it keeps the word."""
-    first = (sweep.drivers or Sweep.load(sweep.folder).drivers)[0]
-    return hashlib.sha256(f"{sweep.folder.name} {first['started']} {first['command']}".encode()).hexdigest()[:8]
+    return hashlib.sha256(f"{sweep.folder.name} {sweep.origin}".encode()).hexdigest()[:8]
 
 
 def _params(sweep: Sweep, params: Mapping[str, Any]) -> dict[str, Any]:

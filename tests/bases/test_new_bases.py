@@ -182,10 +182,10 @@ def test_a_trunk_depends_on_the_code_of_the_base(tiny, tmp_path):
     changes = {"contrast.start": 3, "contrast.fill": 1}
     for name in ("entropy", "staged"):
         config = tiny(f"streets/{name}", changes)
-        before = trunk.address(config, processes=1, device="cpu")
+        before = trunk.address(config, processes=1, device="cpu", threads=1)
         file = tmp_path / "python" / "new_bases" / ("entropy.py" if name == "entropy" else "staged/base.py")
         file.write_text(file.read_text() + "# Another loss.\n")
-        assert trunk.address(config, processes=1, device="cpu") != before
+        assert trunk.address(config, processes=1, device="cpu", threads=1) != before
 
 
 @pytest.mark.parametrize("name", ["nothing", "nothing.at.all", "pgpc.classes", "losses"])

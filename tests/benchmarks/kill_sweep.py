@@ -120,7 +120,9 @@ def main() -> int:
     stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
         tune_run.run_trial = stub["run_trial"]
-        preparation.check_model = preparation.check_pair = lambda *checked: None
+        preparation.check_model = lambda *checked: None
+        preparation.check_data = lambda *checked: []
+        preparation.checkpoint_bytes = lambda config: 1000
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that resumes the sweep tries what the first one would have tried.
     grid = f"contrast.eta=0.2:{0.2 * arguments.trials:.1f}:0.2"

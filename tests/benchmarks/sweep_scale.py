@@ -136,6 +136,7 @@ def fill(folder: Path, size: int) -> None:
         optuna.pruners.NopPruner(),
         objectives=(METRIC,),
         reference=True,
+        origin="first",
     )
     assert reference is not None, "a search has a reference"
     if not reference.get_trials(deepcopy=False):

@@ -1,7 +1,11 @@
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 
+import pgpc
 from pgpc.cli import main, show
 from tests.helpers.cli import fails
 from tests.helpers.pages import written
@@ -60,3 +64,69 @@ def test_defects_keep_their_traceback(monkeypatch):
     monkeypatch.setattr(show, "run", fail)
     with pytest.raises(RuntimeError, match="of torch"):
         main(["show"])
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    main([])
+    shown = capsys.readouterr()
+    assert shown.out.startswith("usage: pgpc ") and "segment pictures" in shown.out and not shown.err
+
+
+def test_it_knows_its_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"pgpc {pgpc.__version__}\n"
+
+
+def run_python(code, **options):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, **options)
+
+
+INTO_CLOSED_PIPE = """
+import os, sys
+from pgpc.cli import main
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 1)
+main(["show", "--list"])
+"""
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_a_command_without_a_word():
+    """As ``| head -3`` closes it, here before anything is written."""
+    done = run_python(INTO_CLOSED_PIPE)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_other_broken_pipes_are_errors(monkeypatch, capsys, tmp_path):
+    """A connection that is lost is not a reader who has gone."""
+
+    def fail(arguments):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(show, "run", fail)
+    with (tmp_path / "out").open("w") as out, pytest.raises(SystemExit) as stop:
+        monkeypatch.setattr(sys, "stdout", out)
+        main(["show"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "pgpc show: error: [Errno 32] Broken pipe\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "status", "begin"),
+    [
+        ("from pgpc.cli import main; main(['pack', '--check', 'nowhere'])", 2, "pgpc: error: "),
+        ("from sweeps.run_ablation import main; sys.exit(main(['--trials', '1']))", 2, "run_ablation.py: error: "),
+        ("from sweeps.report import main; sys.exit(main(['nowhere']))", 2, "report.py: error: "),
+        ("sys.tracebacklimit = 0; import pgpc; pgpc.train", 1, "ImportError: "),
+    ],
+)
+def test_where_there_are_no_locks_on_files_one_line_says_on_which_systems_it_runs(code, status, begin):
+    """Windows has no fcntl."""
+    done = run_python(f"import sys; sys.modules['fcntl'] = None\n{code}")
+    assert done.returncode == status
+    line = done.stderr.splitlines()[-1] + "\n"
+    assert line.startswith(f"{begin}PGPC runs on Linux and macOS") and "WSL" in line
+    assert status == 1 or done.stderr == line

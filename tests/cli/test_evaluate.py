@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from pgpc.bases.state import TrainingState
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.cli import main
 from pgpc.config import override
-from pgpc.data.domains import open_shards
+from pgpc.data.domains import open_domains, open_shards
 from pgpc.data.loader import read_label
 from pgpc.data.shards.manifest import MANIFEST
 from pgpc.evaluation.segmentation import predict
+from pgpc.training.metrics import score
 from tests.helpers.cli import fails
 from tests.helpers.processes import pgpc_on
 from tests.helpers.runs import untrained_run
@@ -191,6 +193,43 @@ def test_rules_of_training_do_not_limit_the_size(tiny, tmp_path, capsys):
     untrained_run(tmp_path, tiny("streets/proca", changes))
     got = figures(capsys, "--checkpoint", tmp_path, "--set", "data.target_size=64,64", "--set", "data.fit=inside")
     assert got["protocol"]["target_size"] == [64, 64]
+
+
+@pytest.fixture(scope="module")
+def parted_run(config, tmp_path_factory):
+    """The folder of a run that keeps one of the three scored images out of choices."""
+    return untrained_run(tmp_path_factory.mktemp("parted"), override(config, {"evaluation.report_share": 0.3}))
+
+
+def test_images_that_a_run_keeps_out_of_choices_are_scored_apart(parted_run, config, capsys):
+    got = figures(capsys, "--checkpoint", parted_run)
+    assert (got["report_share"], got["images"], got["report_images"]) == (0.3, 2, 1)
+    state = TrainingState(override(config, {"evaluation.report_share": 0.3}), torch.device("cpu"), CITYSCAPES)
+    state.student.load_state_dict(torch.load(parted_run / "checkpoint.pt", weights_only=True)["student"])
+    reported = score(state, open_domains(config.data, adapts=False, report_share=0.3))
+    for name in ("mIoU", "mIoU13", "report/mIoU", "report/mIoU13"):
+        assert got[name] == pytest.approx(reported[name]), "as the run itself says"
+    assert got["mIoU"] != got["report/mIoU"]
+    whole = figures(capsys, "--checkpoint", parted_run, "--set", "evaluation.report_share=0")
+    assert (whole["images"], whole["report_share"]) == (3, 0) and "report/mIoU" not in whole
+    assert whole["mIoU"] not in (got["mIoU"], got["report/mIoU"])
+
+    main(["evaluate", "--checkpoint", str(parted_run)])
+    text = capsys.readouterr().out
+    assert "streets:target, val: 2 of 3 images (evaluation.report_share=0.3), resized to fit" in text
+    assert f"\nreport/mIoU    {got['report/mIoU']:>6.2f}\n" in text
+    assert "What begins with report/ is over the other images (1), which the run keeps out of choices" in text
+
+
+def test_of_other_data_than_the_runs_all_images_are_scored(parted_run, shards, capsys):
+    for other in (["--data", str(shards)], ["--split", "train"]):
+        main(["evaluate", "--checkpoint", str(parted_run), "--json", *other])
+        printed = capsys.readouterr()
+        got = json.loads(printed.out)
+        assert got["report_share"] == 0 and got["images"] == (3 if "--data" in other else 2)
+        assert "All images are scored as one: the evaluation.report_share=0.3 of the run is of" in printed.err
+    asked = figures(capsys, "--checkpoint", parted_run, "--data", shards, "--set", "evaluation.report_share=0.3")
+    assert (asked["images"], asked["report_images"]) == (2, 1)
 
 
 @pytest.mark.slow

@@ -1,18 +1,24 @@
 """The command ``pgpc pack``."""
 
 import argparse
+import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pgpc.cli import main, pack
 from pgpc.cli.progress import Progress
+from pgpc.data.image_files import decode_label
 from pgpc.data.layouts import LAYOUTS
 from pgpc.data.shards.manifest import read_manifest
+from pgpc.data.shards.reader import Shards
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.data.streets.generator import write_streets
 from tests.helpers.cli import fails
 from tests.helpers.pages import page
+from tests.helpers.pictures import save
 
 
 @pytest.fixture
@@ -25,10 +31,9 @@ def gta(tmp_path):
 def test_pack_writes_shards_once(gta, tmp_path, capsys):
     command = ["pack", "--layout", "gta5", "--root", str(gta), "--out", str(tmp_path / "out")]
     main(command)
-    assert capsys.readouterr() == (
-        f"{tmp_path}/out is packed: train 3 images (3 with labels) in 1 file; 19 classes\n",
-        "",
-    )
+    first, empty, *table = capsys.readouterr().out.splitlines()
+    assert first == f"{tmp_path}/out is packed: train 3 images (3 with labels) in 1 file; 19 classes" and empty == ""
+    assert [line.split()[0] for line in table][:3] == ["class", "road", "sidewalk"]
     main(command)
     assert capsys.readouterr().out.startswith(f"{tmp_path}/out is up to date: train 3 images")
     main(["pack", "--check", str(tmp_path / "out")])
@@ -68,10 +73,54 @@ def test_check_lists_damage(gta, tmp_path, capsys):
     for part in (1, 2):
         data[part * len(data) // 3] ^= 1
     file.write_bytes(data)
+    capsys.readouterr()
     lines = fails(capsys, "pack", "--check", str(tmp_path / "out")).splitlines()
     assert "out is damaged" in lines[0]
     assert lines[1] == f"{file}: the contents changed since they were packed (sha256 differs)"
     assert len(lines) == 4 and all("(train): " in line for line in lines[2:])
+
+
+def test_pack_tells_of_labels_and_of_files_that_are_not_used(tmp_path, capsys):
+    """Masks of 0 and 255 whose description has 0 and 1, beside a TIFF."""
+    mask = np.full((32, 32), 255, dtype=np.uint8)
+    mask[:8] = 0
+    save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "raw/images/train/a.png")
+    save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "raw/images/train/b.tif")
+    save(mask, tmp_path / "raw/labels/train/a.png")
+    classes = [{"name": "bg", "ids": [0]}, {"name": "fg", "ids": [1]}]
+    (tmp_path / "c.json").write_text(json.dumps({"classes": classes, "ignore": "rest"}))
+    command = ["pack", "--layout", "folder", "--root", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]
+    for _ in range(2):  # the second finds that nothing changed, and tells it all the same
+        main([*command, "--classes", str(tmp_path / "c.json")])
+        shown = capsys.readouterr()
+        assert [line.split()[0] for line in shown.out.splitlines()[2:]] == ["class", "bg", "fg", "(ignored)"]
+        assert "warning: No pixel of split 'train' is of fg." in shown.err
+        assert "255 (75.00 %)" in shown.err and "images/train/: 1 .tif (b.tif)" in shown.err
+    main([*command[:-1], str(tmp_path / "other")])
+    assert "Without --classes labels are taken for Cityscapes' train ids" in capsys.readouterr().err
+
+
+def test_pack_takes_lists_endings_and_how_labels_lie(tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    label = np.arange(32 * 32).reshape(32, 32).astype(np.uint8) % 19
+    for name in ("a", "b"):
+        save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / f"raw/images/day/{name}_rgb.jpg", exif=exif)
+        save(label, tmp_path / f"raw/labels/day/{name}_seg.png")
+        (tmp_path / f"{name}.txt").write_text(f"day/{name}")
+    command = ["pack", "--layout", "folder", "--root", str(tmp_path / "raw"), "--out", str(tmp_path / "out")]
+    command += ["--image-suffix", "_rgb.jpg", "--label-suffix", "_seg.png"]
+    command += ["--split-file", f"train={tmp_path}/a.txt", "--split-file", f"val={tmp_path}/b.txt"]
+    main(command)
+    assert "1 labeled photos of split 'train' have an EXIF orientation" in capsys.readouterr().err
+    shards = Shards.open(tmp_path / "out", "train")
+    assert shards.names == ["day/a"] and np.array_equal(decode_label(shards.label_bytes(0)), label)
+    main([*command, "--label-orientation", "stored"])
+    stored = decode_label(Shards.open(tmp_path / "out", "val").label_bytes(0))
+    assert np.array_equal(stored, label[::-1, ::-1])
+    assert "must be SPLIT=FILE" in fails(capsys, *command, "--split-file", "train.txt")
+    assert "given once a split" in fails(capsys, *command, "--split-file", "val=x.txt")
+    assert "packs nothing" in fails(capsys, "pack", "--check", tmp_path / "out", "--label-orientation", "stored")
 
 
 def test_pack_resumes_after_an_interrupt(gta, tmp_path, capsys, monkeypatch):

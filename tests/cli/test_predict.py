@@ -103,6 +103,9 @@ def test_predict_leaves_out_what_it_cannot_read_and_does_the_others(run, tmp_pat
     save(noise(64, 128), photos / "a.jpg")
     save(noise(64, 128), photos / "z.png")
     save(noise(8, 1000), photos / "narrow.png")
+    save(noise(3, 10_000), photos / "line.png")
+    save(noise(64, 128), photos / "twice.png")
+    save(noise(64, 128), photos / "twice.jpg")
     save(noise(64, 128), out / "overlay" / "old.jpg")
     save(noise(64, 128), photos / ".hidden" / "h.png")
     (photos / "broken.jpg").write_bytes(b"no picture")
@@ -112,10 +115,13 @@ def test_predict_leaves_out_what_it_cannot_read_and_does_the_others(run, tmp_pat
     huge = bytearray(header.getvalue())
     huge[16:24] = (60000).to_bytes(4, "big") * 2
     (photos / "huge.png").write_bytes(huge)
-    error = fails(capsys, "predict", "--checkpoint", run, "--input", photos, "--out", out, "--format", "train-ids")
-    assert "3 of 5 pictures were left out, the others are written:" in error
-    assert all(f"\n{photos / name}: " in error for name in ("broken.jpg", "huge.png", "narrow.png"))
+    command = ["predict", "--checkpoint", run, "--out", out, "--format", "train-ids", "--input"]
+    error = fails(capsys, *command, photos, code=1)
+    assert "6 of 8 pictures were left out, the others are written:" in error
+    bad = ("broken.jpg", "huge.png", "narrow.png", "line.png", "twice.png", "twice.jpg")
+    assert all(f"\n{photos / name}: " in error for name in bad)
     assert files_below(out) == ["overlay/old.jpg", "train-ids/a.png", "train-ids/z.png"]
+    assert "1 of 1 pictures were left out, and nothing was written" in fails(capsys, *command, photos / "broken.jpg")
 
 
 def test_predict_replaces_results_or_skips_them(run, tmp_path):
@@ -175,7 +181,8 @@ def test_predict_refuses_before_it_writes(run, tmp_path, capsys):
     assert "must hold files that end with .jpg" in fails(capsys, *command, photos)
     save(noise(64, 128), photos / "a.png")
     save(noise(64, 128), photos / "a.jpg")
-    assert f"\n{photos / 'a.jpg'}; {photos / 'a.png'}" in fails(capsys, *command, photos)
+    error = fails(capsys, *command, photos)
+    assert f"\n{photos / 'a.jpg'}: its results would be those of {photos / 'a.png'}" in error
     assert "--out must be another folder than --input" in fails(capsys, *command[:4], photos, "--input", photos)
     overlays = photos / "overlay"
     save(noise(64, 128), overlays / "b.jpg")

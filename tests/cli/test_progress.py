@@ -39,3 +39,14 @@ def test_progress_is_a_line_now_and_then_elsewhere(monkeypatch):
         "checked 3/500 images, 0.1 images/s, 2:08:24 left",
         "checked 5/500 images, 0.0 images/s, 127:11:15 left",
     ]
+
+
+def test_work_goes_on_where_nobody_reads_of_it(monkeypatch):
+    """A closed pipe, or a terminal that is gone."""
+
+    class _Gone(_Terminal):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", _Gone())
+    Progress("packed")(2, 2)

@@ -35,10 +35,11 @@ NO_CAPACITY = b"""<?xml version="1.0"?><Response><Errors><Error><Code>Insufficie
 SWEEP = """
 import sys, ray
 from sweeps.execution import resources as cluster
+from sweeps.execution.capacity.workers import default_workers, trial_slots
 cluster.connect(sys.argv[1])
 nodes = cluster.nodes()
-workers = cluster.default_workers(nodes, int(sys.argv[2]), None, None)
-print(cluster.trial_slots(nodes, workers), workers, sep="; ", flush=True)
+workers = default_workers(nodes, int(sys.argv[2]), None, None)
+print(trial_slots(nodes, workers), workers, sep="; ", flush=True)
 bundles = [{"CPU": workers.cpus, "GPU": workers.gpus}] * workers.count
 group = ray.util.placement_group(bundles)  # as Ray Train's
 sys.stdin.read()
@@ -227,7 +228,7 @@ def decided(config, trials, workers, monitor):
         (1, 2, {"gpu_1": 2}, 1),
         (5, 2, {"gpu_1": 8, "gpu_4": 1}, 5),
         (12, 2, {"gpu_1": 8, "gpu_4": 4}, 12),
-        (13, 2, {"gpu_1": 8, "gpu_4": 4}, 12),  # as many as cluster.trial_slots counts
+        (13, 2, {"gpu_1": 8, "gpu_4": 4}, 12),  # as many as trial_slots counts
         (2, 4, {"gpu_4": 2}, 2),
     ],
 )

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pgpc.data import domains
 from pgpc.data.config import DataConfig
-from pgpc.data.domains import check_pair, open_domains, open_shards
+from pgpc.data.domains import Domains, check_image_sizes, check_pair, label_notes, open_domains, open_shards
 from pgpc.data.shards.manifest import ShardError
+from pgpc.data.shards.pack import pack
 from pgpc.data.shards.verify import verify
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.runtime.storage import upload
+from tests.helpers.data_sets import pack_own_pair
 
 STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
 DATA = DataConfig(streets=STREETS)
@@ -113,7 +119,7 @@ def test_damage_in_the_cache_says_what_to_delete(cache: Path) -> None:
 def test_names_and_folders(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="are streets:source and streets:target, but got 'streets:val'"):
         open_shards("streets:val", DATA, "train")
-    with pytest.raises(ShardError, match="has none. Pack a data set"):
+    with pytest.raises(ShardError, match="nowhere does not exist. Name another, or pack one"):
         open_shards(str(tmp_path / "nowhere"), DATA, "train")
     open_shards("streets:source", DATA, "train")
     assert len(open_shards(str(_pair(cache) / "source"), DATA, "train")) == 3
@@ -159,6 +165,68 @@ def test_a_target_that_nothing_needs_may_be_missing(
     assert "There are no criteria on the target, which evaluation.criteria_images asks for: " in caplog.text
     with pytest.raises(ShardError, match="nowhere"):
         open_domains(data, adapts=True, measures=True)
+
+
+def _data(pair: Path) -> DataConfig:
+    return DataConfig(source=str(pair / "source"), target=str(pair / "target"))
+
+
+def _opens(data: DataConfig) -> list[Callable[[], Domains]]:
+    """Both ways to the domains: that of a sweep, before anything is trained, and that of a run."""
+    return [lambda: check_pair(data), lambda: open_domains(data, adapts=True)]
+
+
+def test_labels_without_a_usable_pixel_are_refused(tmp_path: Path) -> None:
+    """Such a source trained to a loss of 0.000, and such a split gave NaN after the whole training."""
+    for name, values, text in (
+        ("none", {"source": 255}, r"Source images \(split 'train' of .*source\) must have labeled pixels"),
+        ("one", {"source": 1}, "Source images .* at least two classes, .* are of 'fg', and none of bg, edge"),
+        ("val", {"val": 255}, r"Scored images \(split 'val' of .*target\) must have labeled pixels"),
+    ):
+        for opened in _opens(_data(pack_own_pair(tmp_path / name, **values))):
+            with pytest.raises(ShardError, match=text):
+                opened()
+
+
+def test_labels_are_checked_by_the_manifest_before_anything_is_read(tmp_path: Path) -> None:
+    data = _data(pack_own_pair(tmp_path / "own", source=255))
+    for file in (tmp_path / "own/shards").glob("*/*.arrow"):
+        file.unlink()
+    with pytest.raises(ShardError, match="must have labeled pixels"):
+        check_pair(data)
+
+
+def test_the_parts_of_a_split_must_have_labeled_pixels(tmp_path: Path) -> None:
+    data = _data(pack_own_pair(tmp_path / "own"))
+    Image.fromarray(np.full((64, 64), 255, dtype=np.uint8)).save(tmp_path / "own/target/labels/val/a.png")
+    description = tmp_path / "own/classes.json"
+    pack("folder", tmp_path / "own/target", tmp_path / "own/shards/target", description=description)
+    check_pair(data)
+    with pytest.raises(ShardError, match="Scored images .* must have labeled pixels"):
+        check_pair(data, 0.5)
+
+
+def test_absent_classes_are_told(tmp_path: Path) -> None:
+    pair = check_pair(_data(pack_own_pair(tmp_path / "own")))
+    learned, scored = label_notes(pair)
+    assert "No pixel of edge in Source images" in learned
+    assert "No pixel of edge in Scored images" in scored and "over the other 2 of 3 classes" in scored
+    assert label_notes(pair._replace(scored=None)) == [learned]
+    *_, distance = label_notes(pair, keeps_things=True)
+    assert "feature distance to ImageNet" in distance
+
+
+def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> None:
+    data = _data(pack_own_pair(tmp_path / "own"))
+    pair = check_pair(data)
+    check_image_sizes(pair, data, 32)
+    wide = dataclasses.replace(data, target_size=(1024, 32))
+    with pytest.raises(ShardError, match=r"least 33 pixels .* data.target_size, but 'a' .* is 64 x 64, and 32 x 32 t"):
+        check_image_sizes(pair, wide, 33)
+    check_image_sizes(pair._replace(scored=None), wide, 33)  # crops are padded
+    exact = dataclasses.replace(wide, fit="exact", crop=None)
+    with pytest.raises(ShardError, match="at least 33 pixels"):
+        check_image_sizes(pair._replace(scored=None), exact, 33)
 
 
 def test_check_pair_compares_classes(cache: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pgpc.classes import CITYSCAPES
 from pgpc.data.image_files import decode_image, read_file
-from pgpc.data.layouts import ACDC, FOLDER, GTA5
+from pgpc.data.layouts import ACDC, FOLDER, GTA5, find_layout
 from tests.helpers.data_sets import image_names, touch
 
 
@@ -63,21 +63,89 @@ def test_missing_folders_and_images(tmp_path: Path) -> None:
         GTA5.scan(tmp_path, "train")
 
 
-def test_names_are_unique(tmp_path: Path) -> None:
-    touch(tmp_path, "images/a.png", "images/a.jpg", "images/b/a.png", "images/c.webp")
-    with pytest.raises(ValueError, match=r"1 have the same: .*images/a.jpg and .*images/a.png\. Rename"):
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (("training", "validation"), r"training \(1 picture\) and validation"),
+        (("train", "valid"), "valid"),
+        (("sub",), "sub"),
+    ],
+)
+def test_folders_beside_those_of_the_splits_are_refused(tmp_path: Path, folders: tuple[str, ...], told: str) -> None:
+    """They would be left out, or, where there is no split, be trained on."""
+    touch(tmp_path, *(f"images/{folder}/a.png" for folder in folders), "images/notes/x.txt")
+    with pytest.raises(ValueError, match=rf"be train, val, test, .*/images has {told} \(1 picture\)\. Ren") as error:
         FOLDER.scan(tmp_path, "train")
+    assert "--split-file" in str(error.value) and "notes" not in str(error.value)
+
+
+def test_a_layout_without_splits_refuses_a_folder_that_is_called_as_one(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a/1.png", "images/val/2.png")
+    with pytest.raises(ValueError, match=r"takes all images below images/ for its .train. split, .*/val\."):
+        GTA5.scan(tmp_path, "train")
+
+
+def test_labels_of_which_none_is_of_an_image_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/a.png", "images/train/b.png", "labels/train/a_mask.png", "labels/train/b_mask.png")
+    with pytest.raises(ValueError, match=r"none of the 2 files .* labels/train/a_mask.png .*--label-suffix _mask.png"):
+        FOLDER.scan(tmp_path, "train")
+    masks = find_layout("folder", label_suffixes=["_mask.png"])
+    assert [item.label.name for item in masks.scan(tmp_path, "train")] == ["a_mask.png", "b_mask.png"]
+    touch(tmp_path, "labels/train/a.png")
+    assert [item.label is None for item in FOLDER.scan(tmp_path, "train")] == [False, True]
+
+
+def test_suffixes_tell_images_from_labels_beside_them(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/a_rgb.png", "images/train/a_seg.png", "labels/train/a_seg.png", "images/train/b.tif")
+    own = find_layout("folder", image_suffixes=["_rgb.png", ".tif"], label_suffixes=["_seg.png"])
+    (first, second) = own.scan(tmp_path, "train")
+    assert (first.name, first.label.parent.parent.name, second.name) == ("a", "labels", "b")
+    with pytest.raises(ValueError, match="suffix of labels is for layout 'folder', but got"):
+        find_layout("gta5", label_suffixes=["_mask.png"])
+    with pytest.raises(ValueError, match="must not be empty"):
+        find_layout("folder", image_suffixes=[""])
+
+
+def test_what_is_not_used_is_found(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/a.png", "images/train/b.tif", "images/c.jpg", "labels/train/a.png")
+    touch(tmp_path, "labels/train/z.png", "masks/a.png", "top.gif", "notes.txt", "masks/.d.png")
+    unused = FOLDER.unused(tmp_path, FOLDER.scan(tmp_path, "train"))
+    assert [file.relative_to(tmp_path).as_posix() for file in unused] == [
+        *("images/c.jpg", "images/train/b.tif", "labels/train/z.png", "masks/a.png", "top.gif"),
+    ]
+    acdc = tmp_path / "acdc"
+    touch(acdc, "rgb_anon/fog/train/a_rgb_anon.png", "rgb_anon/fog/train_ref/a_rgb_ref_anon.png", "gt/a_color.png")
+    assert [file.name for file in ACDC.unused(acdc, ACDC.scan(acdc, "train"))] == ["a_rgb_ref_anon.png"]
+
+
+def test_lists_say_which_images_a_split_has(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "images/deep/b.jpg", "images/deep/c.jpg", "labels/deep/b.png")
+    lists = {"train": ["deep/b", "images/a.png"], "val": ["deep/c.jpg"]}
+    items = FOLDER.scan_listed(tmp_path, lists)
+    assert {split: [item.name for item in found] for split, found in items.items()} == {
+        "train": ["a", "deep/b"],
+        "val": ["deep/c"],
+    }
+    assert [item.label is None for item in items["train"]] == [True, False]
+    assert FOLDER.unused(tmp_path, [*items["train"]]) == [tmp_path / "images/deep/c.jpg"]
+    for wrong, text in (
+        ({"train": ["a", "b"]}, "with or without that ending, but 'b' of split 'train' is none"),
+        ({"train": ["a"], "val": ["a.png"]}, "a.png is listed for 'train' and for 'val'"),
+        ({"dev": ["a"]}, "has the splits train, val, test, but got dev"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            FOLDER.scan_listed(tmp_path, wrong)
 
 
 def test_a_folder_with_splits_and_a_folder_without(data_set) -> None:
     made = data_set("folder")
-    for file in ("a.png", "sub/b.JPG", "c ü.webp", "d.bmp", "e.Jpeg"):
+    for file in ("a.png", "b.JPG", "c ü.webp", "d.bmp", "e.Jpeg"):
         made.image(f"images/{file}")
-    made.label("labels/sub/b.png", "train", "sub/b", range(19))
+    made.label("labels/b.png", "train", "b", range(19))
     items = FOLDER.scan(made.root, "train")
-    assert [item.name for item in items] == ["a", "c ü", "d", "e", "sub/b"]
-    assert [item.label is None for item in items] == [True, True, True, True, False]
-    assert np.array_equal(FOLDER.read_label(items[-1].label), made.raw["train", "sub/b"])
+    assert [item.name for item in items] == ["a", "b", "c ü", "d", "e"]
+    assert [item.label is None for item in items] == [True, False, True, True, True]
+    assert np.array_equal(FOLDER.read_label(items[1].label), made.raw["train", "b"])
     assert not FOLDER.needs_label("train") and FOLDER.classes == CITYSCAPES
     assert all(decode_image(read_file(item.image)).shape == (12, 16, 3) for item in items)
     with pytest.raises(FileNotFoundError, match="images/val below the root"):
@@ -86,5 +154,5 @@ def test_a_folder_with_splits_and_a_folder_without(data_set) -> None:
     with pytest.raises(FileNotFoundError, match="images/train or images below the root"):
         FOLDER.scan(made.root, "train")
     assert image_names(FOLDER, made.root, "val") == ["x"]
-    made.image("images/train/y.png")
-    assert image_names(FOLDER, made.root, "train") == ["y"]
+    made.image("images/train/sub/y.png")
+    assert image_names(FOLDER, made.root, "train") == ["sub/y"]

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pgpc.data import image_files, image_limits
-from pgpc.data.image_files import PictureError, decode_image, decode_label, read_file, read_header
+from pgpc.data.image_files import (
+    PictureError,
+    decode_image,
+    decode_label,
+    read_file,
+    read_header,
+    read_orientation,
+    turn,
+)
 from pgpc.data.tiles import encode_tiles
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -142,8 +150,29 @@ def test_photos_are_turned_as_their_exif_says(kind: str) -> None:
         exif[0x0112] = orientation
         data = encoded(image, kind, exif=exif)
         decoded = decode_image(data)
+        assert read_orientation(data) == orientation and np.array_equal(turn(blocks, orientation), expected)
+        assert np.array_equal(turn(np.dstack([blocks] * 3), orientation)[..., 1], expected)
         assert read_header(data) == decoded.shape[1::-1] == expected.shape[::-1]
         assert np.abs(decoded[..., 0].astype(int) - expected).max() < 40
+
+
+@pytest.mark.parametrize(
+    ("contents", "kind"),
+    [
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----", "of no kind that is known here"),
+        (b"hunter2", "of no kind that is known here"),
+        (b"II*\x00SECRETSECRET", "a TIFF"),
+        (b"\0\0\0\x1cftypheicSECRET", "a HEIF or AVIF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid SECRET", "a pointer of Git LFS, whose .*git lfs pull"),
+    ],
+)
+def test_errors_tell_the_kind_of_a_file_but_nothing_that_stands_in_it(contents: bytes, kind: str) -> None:
+    """The file may be a link, in somebody else's data set, to one with secrets."""
+    for read in (decode_image, decode_label, read_header, read_orientation):
+        with pytest.raises(PictureError, match=f"is {kind}") as error:
+            read(contents)
+        shown = str(error.value)
+        assert not any(secret in shown for secret in ("BEGIN", "hunter", "SECRET", "-----", "hun"))
 
 
 def test_deep_ink_and_moving_pictures_are_refused(png) -> None:

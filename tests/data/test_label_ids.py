@@ -40,8 +40,11 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
     made.put("labels/a.png", png(np.array([[300, 2, 65535]]), depth=16))
     with pytest.raises(ValueError, match=r"layout 'folder' does not define: \[2, 65535\]\. Describe"):
         own.read_label(file)
-    rest = find_layout("folder", _describe(made.root, {"classes": [{"name": "sky", "ids": [300]}], "ignore": "rest"}))
+    rest = find_layout(
+        "folder", _describe(made.root, {"classes": [{"name": "sky", "ids": [300]}, {"name": "sea"}], "ignore": "rest"})
+    )
     assert rest.read_label(file).tolist() == [[0, 255, 255]]
+    assert rest.read(file).rest == {"2": 1, "65535": 1}, "what is ignored unseen is counted"
     assert FOLDER.classes == CITYSCAPES
 
 
@@ -52,7 +55,7 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
         ("[" * 100_000, "must be JSON, but"),
         ([], "must be an object in braces, but got"),
         ({"classes": []}, r'"classes" must be a list of at least one, but got \[\]'),
-        ({"ignore": [1]}, r'must have "classes" and may have "ignore", but got'),
+        ({"ignore": [1]}, r'must have "classes" and may have "ignore", "labels", but got'),
         ({"classes": ["sky"]}, "Entry 0 of the classes must be an object in braces, but got 'sky'"),
         ({"classes": [{"name": "a", "hue": 3}]}, r'may have "color", "colour", "ids", "thing", but got .*hue'),
         ({"classes": [{"name": "a", "color": [0, 0, 0], "colour": [0, 0, 0]}]}, 'has both "color" and "colour"'),
@@ -68,6 +71,20 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
         ({"classes": [{"name": "a"}], "ignore": [0]}, "0 is listed by class 'a' and by \"ignore\""),
         ({"classes": [{"name": "a"}], "ignore": "all"}, "or \"rest\", but got 'all'"),
         ({"classes": [{"name": f"{k}"} for k in range(255)]}, "1 to 254"),
+        (
+            {"classes": [{"name": "fg", "ids": [1]}], "ignore": [0]},
+            "at least two classes, .* only 'fg' .*\"background\"",
+        ),
+        (
+            {"classes": [{"name": "a"}, {"name": "b"}], "labels": "RGB"},
+            '"labels" must be "ids" or "colors"',
+        ),
+        ({"classes": [{"name": "a"}, {"name": "b"}], "labels": "colors"}, 'need the "color" of each class'),
+        ({"classes": [{"name": "a"}, {"name": "b"}], "ignore": [[0, 0]]}, r'color in "ignore" must be \[r, g, b\]'),
+        (
+            {"classes": [{"name": n, "color": [9, 9, 9]} for n in "ab"], "labels": "colors"},
+            r"color \[9, 9, 9\] is listed by class 'a' and by class 'b'",
+        ),
     ],
 )
 def test_descriptions_that_are_wrong_are_explained(tmp_path: Path, description: object, text: str) -> None:
@@ -78,7 +95,7 @@ def test_descriptions_that_are_wrong_are_explained(tmp_path: Path, description: 
 
 def test_a_color_may_be_spelled_either_way(tmp_path: Path) -> None:
     entries = [{"name": "sky", "color": [1, 2, 3]}, {"name": "sea", "colour": [4, 5, 6]}]
-    classes, _ = read_description(_describe(tmp_path, {"classes": entries}))
+    classes = read_description(_describe(tmp_path, {"classes": entries})).classes
     assert classes.colors == ((1, 2, 3), (4, 5, 6))
     with pytest.raises(ValueError, match=r'"color" \(or "colour"\)'):
         read_description(_describe(tmp_path, []))

@@ -36,6 +36,7 @@ def _bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
         ((1920, 1080), (960, 540), (960, 540)),  # ACDC
         ((1052, 1914), (1280, 720), (704, 1280)),  # upright
         ((100, 100), (64, 32), (32, 32)),
+        ((10_000, 3), (1024, 512), (1024, 1)),
     ],
 )
 def test_box_size(native: tuple[int, int], box: tuple[int, int], expected: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ import pgpc
 from pgpc.config import override, to_dict
 from pgpc.evaluation.loaded_model import LoadedModel, load_model
 from pgpc.models.checkpoint import read_checkpoint
-from pgpc.models.export import export_weights
+from pgpc.models.export import export_weights, load_exported
 from pgpc.presets import preset
 from tests.helpers.runs import SMALL, untrained_run
 
@@ -86,3 +86,14 @@ def test_what_holds_no_network_is_refused(run, tmp_path):
 def test_it_is_public(run):
     assert pgpc.load_model is load_model
     assert isinstance(pgpc.load_model(run), LoadedModel)
+
+
+def test_a_checkpoint_and_an_export_whose_config_is_null_are_refused(with_teacher, tmp_path):
+    content = read_checkpoint(with_teacher)
+    torch.save({**content, "config": "null"}, tmp_path / "checkpoint.pt")
+    torch.save({"config": "null", "state_dict": content["student"]}, tmp_path / "exported.pt")
+    for name in ("checkpoint.pt", "exported.pt"):
+        with pytest.raises(ValueError, match=rf"The config in .*{name} cannot be read: a config must be an object"):
+            load_model(tmp_path / name)
+    with pytest.raises(ValueError, match=r"exported\.pt is 'null'"):
+        load_exported(tmp_path / "exported.pt")

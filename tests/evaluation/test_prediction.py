@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -6,8 +8,16 @@ from torch.nn import functional as F
 from pgpc.classes import CITYSCAPES, ClassSet
 from pgpc.config import override
 from pgpc.data.transforms import box_size, image_tensor, resize_image
-from pgpc.evaluation.prediction import find_photos, segment, write_predictions
+from pgpc.evaluation.prediction import (
+    PartlyPredicted,
+    Picture,
+    PredictionError,
+    find_photos,
+    segment,
+    write_predictions,
+)
 from pgpc.evaluation.segmentation import logits, predict
+from pgpc.runtime.locks import FolderInUseError, sole_writer
 from tests.helpers.pictures import files_below, noise, save
 
 
@@ -56,7 +66,7 @@ def test_segment_refuses(loaded):
 def test_a_result_is_written_whole_or_not_at_all(loaded, tmp_path, monkeypatch):
     def fail(image, file, *_):
         file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     save(noise(64, 128), tmp_path / "photos" / "a.png")
     photos = find_photos(tmp_path / "photos", tmp_path / "out")
@@ -64,6 +74,29 @@ def test_a_result_is_written_whole_or_not_at_all(loaded, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_predictions(loaded, photos, tmp_path / "out", ["train-ids"])
     assert files_below(tmp_path / "out") == []
+
+
+def test_what_goes_wrong_with_one_picture_keeps_no_other_from_being_written(loaded, tmp_path):
+    def fail():
+        raise MemoryError
+
+    save(noise(64, 128), tmp_path / "photos" / "b.png")
+    (photo,) = find_photos(tmp_path / "photos", tmp_path / "out")
+    with pytest.raises(PartlyPredicted, match=r"the others are written:\na.raw: MemoryError"):
+        write_predictions(loaded, [Picture("a", "a.raw", fail), photo], tmp_path / "out", ["train-ids"])
+    assert files_below(tmp_path / "out") == ["train-ids/b.png"]
+    (tmp_path / "out" / "train-ids" / "b.png").unlink()
+    (tmp_path / "out" / "train-ids" / "b.png").mkdir()  # which cannot be replaced by a file
+    with pytest.raises(PredictionError, match="1 of 1 pictures .*nothing was written"):
+        write_predictions(loaded, [photo], tmp_path / "out", ["train-ids"])
+
+
+def test_folders_that_links_lead_to_twice_are_searched_once(tmp_path):
+    save(noise(8, 8), tmp_path / "photos" / "deep" / "a.png")
+    (tmp_path / "photos" / "deep" / "up").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos" / "same").symlink_to(tmp_path / "photos" / "deep")
+    (photo,) = find_photos(tmp_path / "photos", tmp_path / "out")
+    assert photo.name in ("deep/a", "same/a")
 
 
 def test_label_ids_are_refused_for_other_classes(loaded, tmp_path):
@@ -75,3 +108,10 @@ def test_label_ids_are_refused_for_other_classes(loaded, tmp_path):
     with pytest.raises(ValueError, match="formats must be of overlay, colour"):
         write_predictions(loaded, photos, tmp_path / "out", ["colors"])
     assert not (tmp_path / "out").exists()
+
+
+def test_one_process_at_a_time_writes_into_a_folder(loaded, tmp_path):
+    with sole_writer(tmp_path), pytest.raises(FolderInUseError, match="One process at a time may write"):
+        write_predictions(loaded, [], tmp_path)
+    write_predictions(loaded, [], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["legend.png"]

@@ -7,9 +7,9 @@ import pytest
 from pgpc.cli import main
 
 
-def fails(capsys, *arguments):
-    """The one line that a command ends with."""
+def fails(capsys, *arguments, code=2):
+    """What a command ends with that fails with this exit code."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
-    assert stop.value.code == 2
+    assert stop.value.code == code
     return capsys.readouterr().err

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pgpc.data.folders import Layout
+from pgpc.data.shards.pack import pack
 from tests.helpers.pngs import palette, png
 
 WIDTH, HEIGHT = 16, 12
@@ -145,3 +148,50 @@ def touch(root: Path, *names: str) -> None:
 def image_names(layout: Layout, root: Path, split: str) -> list[str]:
     """The names of the images that a layout finds."""
     return [item.name for item in layout.scan(root, split)]
+
+
+def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:
+    """Pack two own domains of three classes, "bg", "fg" and "edge", of which "edge" has no pixel.
+
+    Args:
+        root: A new folder to work in.
+        source: Value of all pixels of the source's labels; 0 gives "bg", and one pixel of "fg"; 255 is ignored.
+        val: The same of the labels that are scored.
+
+    Returns:
+        The folder of the shards, with "source" and "target".
+    """
+    root.mkdir()
+    classes = [{"name": "bg"}, {"name": "fg"}, {"name": "edge"}]
+    (root / "classes.json").write_text(json.dumps({"classes": classes, "ignore": "rest"}))
+    for side, split, value in (("source", "train", source), ("target", "train", 0), ("target", "val", val)):
+        label = np.full((64, 64), value, dtype=np.uint8)
+        label[0, 0] = value or 1
+        for name in "ab":
+            for folder, pixels in (("images", np.zeros((64, 64, 3), dtype=np.uint8)), ("labels", label)):
+                (root / side / folder / split).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(root / side / folder / split / f"{name}.png")
+    for side in ("source", "target"):
+        pack("folder", root / side, root / "shards" / side, description=root / "classes.json")
+    return root / "shards"
+
+
+TWO_CLASSES = {"bg": 0, "fg": 255}
+
+
+def write_two_classes(root: Path, out: Path, classes: Mapping[str, int] = TWO_CLASSES, seed: int = 0) -> None:
+    """Pack pictures of two classes, drawn with a seed, whose labels are 0 and 255."""
+    rng = np.random.default_rng(seed)
+    shutil.rmtree(root, ignore_errors=True)
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (root / folder / split).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            label = np.kron(rng.integers(0, 2, (8, 8)), np.ones((8, 8), dtype=int)) * 255
+            image = np.stack([label // 2 + rng.integers(0, 100, label.shape)] * 3, axis=2)
+            Image.fromarray(image.astype(np.uint8)).save(root / "images" / split / name)
+            Image.fromarray(label.astype(np.uint8)).save(root / "labels" / split / name)
+    description = {"classes": [{"name": name, "ids": [number]} for name, number in classes.items()]}
+    (root / "classes.json").write_text(json.dumps(description))
+    shutil.rmtree(out, ignore_errors=True)
+    pack("folder", root, out, description=root / "classes.json")

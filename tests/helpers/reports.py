@@ -190,6 +190,7 @@ def two_objectives(storage: Path) -> Path:
         optuna.pruners.NopPruner(),
         objectives=names,
         reference=True,
+        origin="first",
     )
     own, eta = sweep.known[0], sweep.space["contrast.eta"].high
 

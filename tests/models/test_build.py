@@ -15,13 +15,19 @@ def test_parameters_of_the_papers_network():
     assert sum(p.numel() for p in model.parameters()) == 85_155_283
 
 
-def test_check_model_builds_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr("timm.create_model", None)
-    check_model(ModelConfig())
-    with pytest.raises(ValueError, match="Did you mean"):
-        check_model(ModelConfig(encoder="mit_b9"))
-    with pytest.raises(ValueError, match=r"model\.pretrained must name a file"):
-        check_model(ModelConfig(pretrained=str(tmp_path / "none.pth")))
+def test_check_model_finds_what_keeps_a_network_from_being_built(tmp_path):
+    state = torch.get_rng_state()
+    check_model(ModelConfig(encoder="mit_b0"))
+    for changes, message in (
+        ({"encoder": "mit_b9"}, "Did you mean"),
+        ({"pretrained": str(tmp_path / "none.pth")}, r"model\.pretrained must name a file"),
+        ({"encoder": "legacy_xception", "drop_path": 0.0}, "maps have"),
+        ({"encoder": "mit_b0", "architecture": "deeplabv2"}, "output_stride"),
+        ({"encoder": "resnet10t", "checkpointing": True}, "batch norm"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_model(ModelConfig(**changes))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_weights_are_drawn_for_the_encoder_then_for_the_head():

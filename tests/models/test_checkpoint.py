@@ -1,4 +1,6 @@
 import json
+import tracemalloc
+import zipfile
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from pgpc.models.checkpoint import (
     read_newest,
     write_checkpoint,
 )
+from pgpc.models.weight_files import read_weight_file
 from pgpc.runtime import storage
 
 
@@ -101,3 +104,41 @@ def test_a_checkpoint_on_s3_is_fetched(s3, tmp_path):
         pass
     with fetched(tmp_path / "run") as folder:
         assert folder == tmp_path / "run"
+
+
+def test_what_failed_and_killed_saves_have_left_is_removed(tmp_path, monkeypatch):
+    write(tmp_path, 1)
+
+    def fail(state, file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(torch, "save", fail)
+        write(tmp_path, 2)
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT], "a failed save gives its space back"
+    for left in (f"{CHECKPOINT}.123.tmp", f"{CHECKPOINT}.0a1b2c3d.tmp"):
+        (tmp_path / left).write_bytes(b"half")
+    read_newest(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT], "and so does the next start after a kill"
+
+
+def test_a_small_archive_of_much_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / CHECKPOINT, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(64 * 2**20))
+    assert (tmp_path / CHECKPOINT).stat().st_size < 2**20
+    tracemalloc.start()
+    for read in (read_checkpoint, read_newest, read_metrics):
+        with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+            read(tmp_path)
+    with pytest.raises(ValueError, match=r"stand for 67,108,864, but files of torch.save are not compressed"):
+        read_weight_file(tmp_path / CHECKPOINT)
+    assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("strange", [{"config": None}, {"step": "3"}, {"student": None}, {"config": {}}])
+def test_a_checkpoint_whose_parts_are_of_another_kind_is_refused(tmp_path, strange):
+    torch.save({**content(1), **strange}, tmp_path / CHECKPOINT)
+    with pytest.raises(ValueError, match=f"is no checkpoint of pgpc: its {next(iter(strange))} must be"):
+        read_checkpoint(tmp_path)

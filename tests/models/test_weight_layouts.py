@@ -167,3 +167,20 @@ def test_backbones_of_timm(tmp_path, name):
     with torch.no_grad():
         last = whole.forward_intermediates(images, indices=1, intermediates_only=True)[0]
         torch.testing.assert_close(model.encoder(images)[-1], last)
+
+
+@pytest.mark.parametrize("wrap", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"])
+def test_the_wrappers_of_ddp_and_of_compile_are_taken_off(model, donor, tmp_path, wrap):
+    torch.save(
+        {"state_dict": {wrap.format(name): value for name, value in donor.state_dict().items()}}, tmp_path / "w.pth"
+    )
+    assert load_weights(model, tmp_path / "w.pth").layout == "pgpc"
+    assert all(equal_entries(model, donor).values())
+
+
+def test_an_entry_with_and_without_a_wrapper_is_refused(model, donor, tmp_path):
+    name, value = next(iter(donor.state_dict().items()))
+    part, _, rest = name.partition(".")
+    torch.save({**donor.state_dict(), f"{part}._orig_mod.{rest}": value}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="have each entry once, but .* both with '_orig_mod.'"):
+        load_weights(model, tmp_path / "w.pth")

@@ -88,3 +88,15 @@ def test_one_process_is_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
         assert module[1].running_mean.tolist() == [5.0]
         with distributed.no_sync(module):
             pass
+
+
+def test_a_world_of_one_needs_no_number_and_a_larger_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with distributed.process_group(CPU):
+        assert not torch.distributed.is_initialized()
+    for size, message in (("2", r"needs RANK, MASTER_ADDR, MASTER_PORT too, .* got '2'.*torchrun"), ("", "number of")):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with pytest.raises(ValueError, match=message), distributed.process_group(CPU):
+            pass

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from pgpc.runtime.files import sha256, write_file
+from pgpc.runtime.files import remove_unfinished, scratch_folder, sha256, write_file
 
 
 def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
@@ -47,3 +52,54 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_checksums_are_those_of_the_contents(tmp_path: Path, size: int) -> None:
     (tmp_path / "a").write_bytes(b"x" * size)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"x" * size).hexdigest()
+
+
+def test_what_is_replaced_may_keep_another_name(tmp_path: Path) -> None:
+    for content in (b"1", b"2", b"3"):
+        write_file(tmp_path / "new", lambda file, content=content: file.write(content), previous=tmp_path / "old")
+    assert ((tmp_path / "new").read_bytes(), (tmp_path / "old").read_bytes()) == (b"3", b"2")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pgpc.runtime.files import scratch_folder, write_file
+path = Path(sys.argv[1])
+
+def die(file):
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with scratch_folder("pgpc-test-", path.parent) as folder:
+    (folder / "half").write_text("half")
+    write_file(path, die)
+"""
+
+
+def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "c.bin"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == -signal.SIGKILL
+    (tmp_path / "c.bin.123.tmp").write_bytes(b"of an earlier version, which called it after its process")
+    left = {entry.name for entry in tmp_path.iterdir()}
+    assert len([name for name in left if name.endswith(".tmp")]) == 2 and len(left) == 3
+
+    def write(file: IO[bytes]) -> None:
+        remove_unfinished(path)  # as another process may that reads the file
+        file.write(b"new")
+
+    write_file(path, write)
+    with scratch_folder("pgpc-test-", tmp_path) as mine, scratch_folder("pgpc-test-", tmp_path) as another:
+        assert mine.is_dir() and list(another.iterdir()) == []
+        assert len(list(tmp_path.glob("pgpc-test-*"))) == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"c.bin"}
+    assert path.read_bytes() == b"new"
+
+
+def test_a_scratch_folder_without_a_lock_is_abandoned_when_it_is_old(tmp_path: Path) -> None:
+    for name, age in (("old", 7200), ("young", 60)):
+        folder = tmp_path / f"pgpc-test-{name}"
+        folder.mkdir()
+        os.utime(folder, (time.time() - age,) * 2)
+    with scratch_folder("pgpc-test-", tmp_path):
+        assert not (tmp_path / "pgpc-test-old").exists() and (tmp_path / "pgpc-test-young").exists()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +146,33 @@ def test_what_was_uploaded_before_a_failure_is_not_uploaded_again(
     names.append("retry")
     storage.sync_up(tmp_path, s3)
     assert names == ["a", "retry", "b", "c"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_user_that_the_machine_does_not_know_is_told_what_to_set(tmp_path: Path) -> None:
+    """As in a container that is run with a number for a user: there is neither a name nor a home."""
+    code = "from pgpc.runtime import storage\ntry: storage.cache_folder()\nexcept ValueError as error: print(error)"
+    before = f"import os, sys; sys.path[:0] = {sys.path!r}; import pgpc.runtime.storage; os.setuid(54321)"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{before}\n{code}"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "home of user 54321, who has none" in shown and "PGPC_CACHE" in shown
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "file/cache"))
+    with pytest.raises(ValueError, match="file/cache/shards, which cannot be written: .*PGPC_CACHE"):
+        storage.cached(f"{s3}/a.arrow", "0" * 64, 8)
+    monkeypatch.setenv("PGPC_CACHE", "~no_such_user/cache")
+    with pytest.raises(ValueError, match="PGPC_CACHE"):
+        storage.cache_folder()
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -86,6 +86,10 @@ class Driver:
         """Ctrl-C, which a terminal sends to all processes of the session."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def terminate(self) -> None:
+        """SIGTERM to all processes of its group, as batch systems and `timeout` send it."""
+        os.killpg(self.process.pid, signal.SIGTERM)
+
     def family(self, title: str = "") -> list[int]:
         """Process ids of all that it has started and that live, itself excluded, with `title` in their title."""
         found = []
@@ -143,7 +147,10 @@ def tiny() -> list[str]:
 def interrupted_sweep(
     start: Callable[..., Driver], tiny: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said."""
+    """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said.
+
+    One is killed, one gets the signal of a batch system, and one loses a worker.
+    """
     storage = tmp_path_factory.mktemp("storage")
     first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
     first.wait_for("0000  iteration 3 of")
@@ -152,8 +159,11 @@ def interrupted_sweep(
 
     second = start("--storage", storage, "--resume", "hardy")
     second.wait_for("0000  (resumed|iteration)")
-    second.interrupt()
+    stale = time.time()
+    second.terminate()
     second_code = second.wait()
+
+    fresh = {file.name for file in (storage / "hardy").iterdir() if file.stat().st_mtime > stale}
 
     third = start("--storage", storage, "--resume")
     third.wait_for("0001  iteration 3 of")
@@ -166,6 +176,7 @@ def interrupted_sweep(
         "outputs": [first.output, second.output, third.output],
         "codes": [second_code, third_code],
         "clean": clean,
+        "fresh": fresh,
     }
 
 

@@ -34,6 +34,7 @@ def test_flags_that_are_not_given_are_absent() -> None:
         "json": True,
     }
     assert parse(["--table", "all"]) == {"table": ABLATIONS}
+    assert parse(["--warm-up"]) == {"share_trunk": True}, "a resumed sweep can be given back what --no-warm-up took"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,11 @@ def test_flags_that_are_not_given_are_absent() -> None:
         ["--scheduler", "luck"],
         ["--objectives", "speed"],
         ["--gpus-per-worker", "1.5"],
+        ["--gpus-per-worker", "0.33333"],
+        ["--gpus-per-worker", "0.00001"],
+        ["--gpus-per-worker", "nan"],
+        ["--gpus-per-worker", "inf"],
+        ["--keep", "some"],
         ["--table", "13"],
         ["--table", "x"],
         ["--seeds", "0,0"],
@@ -58,6 +64,13 @@ def test_bad_flags_are_refused_by_the_parser(arguments: list[str], capsys: pytes
     with pytest.raises(SystemExit) as stop:
         run_ablation.main(arguments)
     assert stop.value.code == 2 and f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--name", ""], ["--resume="], ["--storage", ""], ["--space", ""]])
+def test_an_empty_variable_is_no_default(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_ablation.main(arguments)
+    assert stop.value.code == 2 and f"after {arguments[0].strip('=')}" in capsys.readouterr().err
 
 
 def test_the_help_has_every_entry_of_the_tables() -> None:

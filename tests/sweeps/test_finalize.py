@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,30 @@ def test_a_search_ends_with_the_ensemble_unless_it_was_stopped(tmp_path: Path, m
     finish(sweep, rows)
     assert all(row.metrics == {"criteria/ensemble": 90.0} for row in read_parquet(sweep.folder / "results.parquet"))
     assert "| ensemble |" in (sweep.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [("complete", {"base", "0000", "0001"}), ("best", {"base", "0001"}), ("none", set())]
+)
+def test_checkpoints_are_kept_as_asked_when_the_sweep_is_over(keep: str, kept: set[str], tmp_path: Path) -> None:
+    sweep = make_sweep(tmp_path, trials=3, keep=keep)
+    scores = {"base": 30.0, "0000": 31.0, "0001": 32.0}
+    rows = [with_checkpoint(run(sweep, label, Status.COMPLETE, score)) for label, score in scores.items()]
+
+    def left() -> set[str]:
+        return {file.parents[1].name for file in sweep.trials_folder.glob("*/checkpoint_1/checkpoint.pt")}
+
+    finish(sweep, rows)
+    assert left() == {"base", "0000", "0001"}, "a third trial is to come"
+    rows.append(with_checkpoint(run(sweep, "0002", Status.PRUNED, 10.0)))
+    finish(sweep, rows, [signal.SIGTERM])
+    assert left() == {"base", "0000", "0001"}
+    finish(sweep, rows)
+    assert left() == kept and (sweep.folder / "best" / "checkpoint.pt").read_text() == "0001"
+
+
+def test_a_command_with_a_path_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    sweep = make_sweep(tmp_path / "it's; a $HOME", trials=1)
+    said = finish(sweep, [run(sweep, "0000", Status.PRUNED, 30.0)])[1]
+    [command] = [line.removeprefix("curves").strip() for line in said.splitlines() if line.startswith("curves")]
+    assert shlex.split(command) == ["tensorboard", "--logdir", str(sweep.trials_folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
-from sweeps.preparation import Setup, _described_sweep, describe
+from sweeps.definition.sweep import Sweep
+from sweeps.preparation import Setup, _described_sweep, check_data, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
+from tests.helpers.data_sets import pack_own_pair
 from tests.helpers.reports import TYPICAL, confirm, make_sweep
 
 
@@ -33,8 +36,21 @@ def test_a_search_is_described(tmp_path: Path) -> None:
         f"Results in {tmp_path / 'first'}",
         f"To watch: tensorboard --logdir {tmp_path / 'first' / 'trials'}",
     ]
+    [*_, watch] = described(tmp_path / "it's; a $HOME")
+    assert shlex.split(watch.removeprefix("To watch: "))[-1] == str(tmp_path / "it's; a $HOME" / "first" / "trials")
     _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
     assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
+
+
+def test_what_is_to_be_typed_is_quoted(tmp_path: Path) -> None:
+    *_, watch = described(tmp_path / "my results; $HOME", name="it's")
+    folder = str(tmp_path / "my results; $HOME" / "it's" / "trials")
+    assert shlex.split(watch.removeprefix("To watch: ")) == ["tensorboard", "--logdir", folder]
+    make_sweep(tmp_path, TYPICAL, {0: [10, 20, 29, 30.0]}, name="it's")
+    with pytest.raises(ValueError, match="exists in .*") as error:
+        described(tmp_path, name="it's")
+    resume = str(error.value).partition("Resume it with ")[2].partition(", or choose")[0]
+    assert shlex.split(resume) == ["--resume", "it's"]
 
 
 @pytest.mark.parametrize("seeds", [None, (0, 1, 2)])
@@ -61,3 +77,26 @@ def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: 
     confirm(folder, {"base": {3: 30.0, 4: 31.0}, "0001": {3: 33.0, 4: 34.1}})
     again = {"storage": str(folder), "resume": "confirmation", "confirm": 1}
     assert _described_sweep(again).seeds == (3, 4), "its own name takes it up again, too"
+
+
+def test_the_data_of_all_runs_are_checked_before_a_trial_starts(tmp_path: Path) -> None:
+    """Also that they have labeled pixels: a scored split without gave NaN at the end of every trial."""
+
+    def sweep_on(name: str, **values: int) -> Sweep:
+        pair = pack_own_pair(tmp_path / name, **values)
+        settings = (f"data.source={pair / 'source'}", f"data.target={pair / 'target'}", "model.num_classes=3")
+        options = SweepOptions.from_given({"storage": str(tmp_path), "name": name, "set": (*settings, "contrast.r=1")})
+        return new_sweep(settle_scheduler(options))
+
+    learned, scored = check_data(sweep_on("absent"))
+    assert "No pixel of edge in Source images" in learned and "mIoU is the mean over the other 2 of 3 classes" in scored
+    for name, values in (("source", {"source": 255}), ("val", {"val": 255})):
+        with pytest.raises(ValueError, match="must have labeled pixels, but all pixels of their labels are ignored"):
+            check_data(sweep_on(name, **values))
+
+
+def test_what_the_disk_must_take_is_said(tmp_path: Path) -> None:
+    sweep = new_sweep(SweepOptions(storage=str(tmp_path), name="first"))
+    workers = Workers(count=2, cpus=1, gpus=0)
+    setup = Setup(sweep=sweep, workers=workers, concurrency=3, points=[], disk="up to 1.0 GB, ..")
+    assert "Disk: up to 1.0 GB, .." in describe(setup).splitlines()

@@ -25,7 +25,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trials report without training anything."""
     monkeypatch.setattr("sweeps.execution.tune_run.run_trial", stub_sweep.run_trial)
     monkeypatch.setattr(preparation, "check_model", lambda *checked: None)
-    monkeypatch.setattr(preparation, "check_pair", lambda *checked: None)
+    monkeypatch.setattr(preparation, "check_data", lambda *checked: [])
 
 
 def test_importing_sweeps_loads_next_to_nothing() -> None:

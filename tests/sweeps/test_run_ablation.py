@@ -51,6 +51,8 @@ sys.stdin.read()
         (["--table", "12", "--objectives", "mIoU,seconds"], "there is no --objectives"),
         (["--name", "a/b"], "--name must be a plain name"),
         (["--name", ".."], "--name must be a plain name"),
+        (["--name=-x"], "which does not begin with a dash, but got '-x'"),
+        (["--name", "a\nb"], "--name must be a plain name"),
         (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=FILE"),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),
@@ -169,7 +171,7 @@ def test_damaged_sweeps_are_named_before_they_are_resumed(
         optuna.create_study(study_name=name, storage=url, direction="maximize").ask()
     for trial in ("base", "0000"):
         (folder / "trials" / trial).mkdir(parents=True)
-    check_study(folder)
+    check_study(folder, "first")
     damage(folder)
     assert run_ablation.main(["--storage", str(tmp_path), "--resume", "old"]) == 2
     error = capsys.readouterr().err
@@ -179,7 +181,10 @@ def test_damaged_sweeps_are_named_before_they_are_resumed(
 def test_flags_of_a_resumed_sweep_are_the_first_ones_unless_given() -> None:
     stored = SweepOptions(trials=40, search="random")
     options = stored.resumed({"trials": 60})
-    assert (options.trials, options.search, options.workers) == (60, "random", 2)
+    assert (options.trials, options.search, options.workers) == (60, "random", None)
+    assert SweepOptions(share_trunk=False).resumed({"share_trunk": True}).share_trunk
+    with pytest.raises(ValueError, match="keeps its --workers, which was 2, but got 1"):
+        SweepOptions(workers=2).resumed({"workers": 1})
 
 
 def test_more_than_the_cluster_has_is_refused_before_a_worker_starts(

@@ -164,6 +164,7 @@ def test_two_processes_resumed_equal_two_uninterrupted_bit_for_bit(launched):
     assert whole.pop("metrics")["mIoU"] == resumed.pop("metrics")["mIoU"]  # some of the others are times
     for text in ("config", "classes"):
         assert whole.pop(text) == resumed.pop(text)
+    assert [len(state.pop("starts")) for state in (whole, resumed)] == [1, 2]
     for state in (whole, resumed):
         for group in state["optimizer"]["param_groups"]:
             group.pop("name")  # text cannot be compared by the next line

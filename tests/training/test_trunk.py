@@ -88,7 +88,7 @@ def learned(state):
 
 
 def address(config, **changes):
-    return trunk.address(config, **{"processes": 1, "device": "cpu", **changes})
+    return trunk.address(config, **{"processes": 1, "device": "cpu", "threads": 1, **changes})
 
 
 def assert_same(a, b):
@@ -255,7 +255,7 @@ def test_an_incomplete_trunk_is_refused(trained, tmp_path):
 
 def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
     config = tiny(changes=CHANGES)
-    found = trunk.influences(config, processes=1, device="cpu")
+    found = trunk.influences(config, processes=1, device="cpu", threads=1)
     neutral = set(OTHER) | {"contrast.enabled"}
     assert set(flatten(config)) - set(found) == neutral
     assert address(config) == address(pgpc.override(config, {**OTHER, "contrast.start": 4, "contrast.fill": 1}))
@@ -273,7 +273,12 @@ def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
             {"model.encoder": "mit_b1"},
         )
     ]
-    others += [address(config), address(config, processes=2), address(config, device="cuda")]
+    others += [
+        address(config),
+        address(config, processes=2),
+        address(config, device="cuda"),
+        address(config, threads=2),
+    ]
     assert len(set(others)) == len(others)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pgpc.classes import ClassSet, classes_from_json, classes_to_json
+from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.runtime import storage
 
 VERSION = 3
@@ -122,6 +123,7 @@ class SplitManifest:
         class_pixels: Number of pixels of each of the C classes.
         class_images: Number of images that show each of the C classes; None where an earlier release did not count.
         files: Its shard files, in the order of the rows.
+        totals: What else was counted of the labels; None where an earlier release did not.
     """
 
     count: int
@@ -129,6 +131,7 @@ class SplitManifest:
     class_pixels: tuple[int, ...]
     class_images: tuple[int, ...] | None
     files: tuple[FileEntry, ...]
+    totals: LabelTotals | None = None
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any], num_classes: int) -> SplitManifest:
@@ -147,6 +150,7 @@ class SplitManifest:
             class_pixels=tuple(entry["class_pixels"]),
             class_images=None if class_images is None else tuple(class_images),
             files=files,
+            totals=None if entry.get("labels") is None else LabelTotals.from_json(entry["labels"]),
         )
         numbers = (split.count, split.labeled, *split.class_pixels, *(split.class_images or ()))
         sound = all(type(number) is int for number in numbers) and len(split.class_pixels) == num_classes
@@ -161,6 +165,7 @@ class SplitManifest:
             "labelled": self.labeled,
             "class_pixels": list(self.class_pixels),
             **({} if self.class_images is None else {"class_images": list(self.class_images)}),
+            **({} if self.totals is None else {"labels": self.totals.to_json()}),
             "files": [file.to_json() for file in self.files],
         }
 
@@ -244,9 +249,7 @@ def read_manifest(folder: Path | str) -> Manifest:
     try:
         text = storage.read(path) if storage.is_url(path) else Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ShardError(
-            f"A folder of shards has a {MANIFEST}, but {folder} has none. Pack a data set with `pgpc pack`."
-        ) from error
+        raise ShardError(_no_manifest(folder)) from error
     try:
         contents = json.loads(text)
         version = contents["version"]
@@ -259,3 +262,12 @@ def read_manifest(folder: Path | str) -> Manifest:
     if manifest is None:
         raise ShardError(f"Shards must be of version {VERSION}, but {path} says {version!r}. {REMEDY}")
     return manifest
+
+
+def _no_manifest(folder: Path | str) -> str:
+    """Return why a folder is none of shards."""
+    if not storage.is_url(folder) and not Path(folder).is_dir():
+        what = "is a file" if Path(folder).exists() else "does not exist"
+        here = "" if Path(folder).is_absolute() else f" ({Path(folder).absolute()})"
+        return f"A folder of shards must exist, but {folder}{here} {what}. Name another, or pack one with `pgpc pack`."
+    return f"A folder of shards has a {MANIFEST}, but {folder} has none. Pack a data set with `pgpc pack`."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,11 @@ from pgpc.data.shards.manifest import (
 )
 from pgpc.data.shards.parallel import in_parallel
 from pgpc.data.shards.partial import PackSettings, Partial, file_sizes, open_partial
-from pgpc.data.shards.source import PackSource
+from pgpc.data.shards.source import LabelsLie, PackSource
 from pgpc.data.shards.writer import Row, SplitWriter
 from pgpc.runtime import storage
+from pgpc.runtime.lease import LEASE
+from pgpc.runtime.locks import FolderInUseError
 
 
 class PackError(ValueError):
@@ -34,10 +36,14 @@ class Packed(NamedTuple):
     Attributes:
         manifest: The manifest of the shards.
         up_to_date: True where the shards were there already and nothing was done.
+        unused: Files of the data set that look like pictures, and of which nothing is in the shards.
+        notes: Sentences on what the names of the files say otherwise than they are taken.
     """
 
     manifest: Manifest
     up_to_date: bool
+    unused: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
 
 def pack(
@@ -47,6 +53,10 @@ def pack(
     *,
     splits: Sequence[str] | None = None,
     description: Path | None = None,
+    image_suffixes: Sequence[str] = (),
+    label_suffixes: Sequence[str] = (),
+    lists: Mapping[str, Path] | None = None,
+    labels_lie: LabelsLie = "upright",
     skip_bad: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
@@ -67,6 +77,10 @@ def pack(
         out: The folder for the shards, new, empty, or with shards, which are replaced; or its address on S3.
         splits: The splits to pack; None packs all splits of the layout that exist.
         description: The JSON file that says what the labels of layout "folder" mean.
+        image_suffixes: What the names of images of layout "folder" end with.
+        label_suffixes: What the names of their labels end with in place of that.
+        lists: Files that list the images of each split of layout "folder", instead of `splits`.
+        labels_lie: How labels lie whose photo EXIF says to turn: as the photo is shown, or as its pixels are stored.
         skip_bad: True to leave out images that cannot be packed; the manifest lists them.
         on_progress: A function that is called with (images done, images in all) after each image.
 
@@ -76,7 +90,8 @@ def pack(
         PackError: Images or labels cannot be packed, or `out` cannot be written.
         OSError: S3 cannot be reached.
     """
-    source = PackSource.scan(find_layout(layout, description), Path(root), splits)
+    known = find_layout(layout, description, image_suffixes=image_suffixes, label_suffixes=label_suffixes)
+    source = PackSource.scan(known, Path(root), splits, labels_lie=labels_lie, lists=lists)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)
     if old is not None and old.layout != layout:
@@ -85,13 +100,15 @@ def pack(
             f"{old.layout!r} and {layout!r} was given. Choose another folder, or delete it."
         )
     fingerprint = source.fingerprint()
+    unused = source.unused()
+    packed = functools.partial(Packed, unused=unused, notes=source.notes(unused))
     if old is not None and old.fingerprint == fingerprint and (skip_bad or not old.skipped):
-        return Packed(old, up_to_date=True)
+        return packed(old, up_to_date=True)
     work = _Work(source, skip_bad, on_progress)
     with _writable(out), open_partial(out, PackSettings(fingerprint, skip_bad)) as partial:
         manifest = work.write(partial, fingerprint)
         partial.publish(manifest)
-    return Packed(manifest, up_to_date=False)
+    return packed(manifest, up_to_date=False)
 
 
 class _Work:
@@ -177,7 +194,7 @@ def _check_replaceable(out: Path | str) -> Manifest | None:
         raise ValueError(f"Shards are written into a folder, but {out} is a file. Choose another folder.")
     else:
         sizes = file_sizes(Path(out))
-    others = [name for name in sizes if name != MANIFEST and not re.fullmatch(r"[^/]+\.arrow", name)]
+    others = [name for name in sizes if name not in (MANIFEST, LEASE) and not re.fullmatch(r"[^/]+\.arrow", name)]
     if others:
         raise ValueError(
             f"The folder for shards must be new, empty or hold shards, which are replaced, but {out} holds "
@@ -196,7 +213,7 @@ def _writable(out: Path | str) -> Iterator[None]:
     """Raise errors of writing with advice for a disk that is full or may not be written."""
     try:
         yield
-    except storage.StorageError:
+    except (storage.StorageError, FolderInUseError):
         raise
     except OSError as error:
         where = storage.cache_folder() if storage.is_url(out) else Path(out).parent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,8 @@ from typing import TextIO
 from pgpc.data.shards.manifest import MANIFEST, Manifest, ShardError, read_manifest
 from pgpc.data.shards.writer import FinishedFile
 from pgpc.runtime import storage
+from pgpc.runtime.lease import leased
+from pgpc.runtime.unix import fcntl
 
 _JOURNAL = "journal.jsonl"
 
@@ -47,6 +48,7 @@ def open_partial(out: Path | str, settings: PackSettings) -> Iterator[Partial]:
 
     Raises:
         ValueError: Another process is at work.
+        FolderInUseError: Another process is at work on the same address, on another machine.
         OSError: The folder cannot be made, or S3 cannot be reached.
     """
     if storage.is_url(out):
@@ -54,7 +56,7 @@ def open_partial(out: Path | str, settings: PackSettings) -> Iterator[Partial]:
     else:
         # Beside `out`, so that the rename at the end stays on one file system.
         folder = Path(out).with_name(f".{Path(out).name}.partial")
-    with _lock(folder, out):
+    with _lock(folder, out), _lease(folder, out):
         try:
             yield (
                 _S3Partial(out, folder, settings) if storage.is_url(out) else _LocalPartial(Path(out), folder, settings)
@@ -84,6 +86,13 @@ def _lock(folder: Path, out: Path | str) -> TextIO:
             if os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat()):
                 return file
             file.close()
+
+
+def _lease(folder: Path, out: Path | str) -> contextlib.AbstractContextManager[object]:
+    """Have the right to write to an address on S3, also against other machines; that to a folder is its lock."""
+    if not storage.is_url(out):
+        return contextlib.nullcontext()
+    return leased(out, folder.with_suffix(".holder"))
 
 
 class Partial(ABC):

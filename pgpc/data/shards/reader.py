@@ -207,5 +207,7 @@ def _local(folder: Path | str, file: FileEntry) -> Path:
         return storage.cached(url, file.sha256, file.size)
     except FileNotFoundError as error:
         raise ShardError(f"Shard {url} is missing. {REMEDY}") from error
+    except storage.CacheError:
+        raise
     except ValueError as error:
         raise ShardError(f"Shard {error} {REMEDY}") from error

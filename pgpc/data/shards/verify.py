@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from pgpc.data.shards.parallel import in_parallel
 from pgpc.data.shards.reader import Shards, open_table
 from pgpc.data.transforms import count_ids
 from pgpc.runtime import storage
-from pgpc.runtime.files import sha256
+from pgpc.runtime.files import scratch_folder, sha256
 
 
 def verify(folder: Path | str, on_progress: Callable[[int, int], None] | None = None) -> None:
@@ -87,8 +86,8 @@ def _fresh_copy(folder: Path | str, file: FileEntry) -> Iterator[Path]:
     if not storage.is_url(folder):
         yield Path(folder) / file.name
         return
-    with tempfile.TemporaryDirectory(prefix="pgpc-check-") as temporary:
-        path = Path(temporary) / file.name
+    with scratch_folder("pgpc-check-") as temporary:
+        path = temporary / file.name
         storage.download(storage.join_url(folder, file.name), path)
         yield path
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import FileEntry, SkippedImage, SplitManifest, schema
 from pgpc.runtime.files import sha256
 
@@ -22,7 +23,7 @@ BATCH_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a shard; its fields are the columns.
+    """One row of a shard; its fields but the last are the columns.
 
     Attributes:
         name: Name of the image.
@@ -31,6 +32,7 @@ class Row:
         width: Width of the image in pixels.
         height: Its height in pixels.
         class_pixels: ``(C,)`` int64, pixels of each class.
+        totals: What else is counted of its label.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Row:
     width: int
     height: int
     class_pixels: np.ndarray
+    totals: LabelTotals = field(default_factory=LabelTotals)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,7 @@ class FinishedFile:
         class_pixels: Number of its pixels of each of the C classes.
         class_images: Number of its images that show each of the C classes.
         skipped: Images that were left out since the file before it.
+        totals: What else is counted of the labels of its rows.
     """
 
     split: str
@@ -62,6 +66,7 @@ class FinishedFile:
     class_pixels: tuple[int, ...]
     class_images: tuple[int, ...]
     skipped: tuple[SkippedImage, ...]
+    totals: LabelTotals = field(default_factory=LabelTotals)
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> FinishedFile:
@@ -80,6 +85,7 @@ class FinishedFile:
             class_pixels=tuple(entry["class_pixels"]),
             class_images=tuple(entry["class_images"]),
             skipped=tuple(SkippedImage.from_json(image) for image in entry["skipped"]),
+            totals=LabelTotals.from_json(entry["labels"]),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class FinishedFile:
             "class_pixels": list(self.class_pixels),
             "class_images": list(self.class_images),
             "skipped": [image.to_json() for image in self.skipped],
+            "labels": self.totals.to_json(),
         }
 
 
@@ -132,6 +139,7 @@ class SplitWriter:
         self._labeled += row.label is not None
         self._class_pixels += row.class_pixels
         self._class_images += row.class_pixels > 0
+        self._totals += row.totals
         self._rows.append(row)
         self._rows_bytes += size
         if self._rows_bytes >= BATCH_BYTES:
@@ -156,6 +164,7 @@ class SplitWriter:
             class_pixels=self._sum([entry.class_pixels for entry in entries]),
             class_images=self._sum([entry.class_images for entry in entries]),
             files=tuple(entry.file for entry in entries),
+            totals=sum((entry.totals for entry in entries), LabelTotals()),
         )
         return split, [image for entry in entries for image in entry.skipped] + self._skipped
 
@@ -170,6 +179,7 @@ class SplitWriter:
         self._class_pixels = np.zeros(self._num_classes, dtype=np.int64)
         self._class_images = np.zeros(self._num_classes, dtype=np.int64)
         self._skipped: list[SkippedImage] = []
+        self._totals = LabelTotals()
 
     def _write_batch(self) -> None:
         if not self._rows:
@@ -203,6 +213,7 @@ class SplitWriter:
             class_pixels=tuple(self._class_pixels.tolist()),
             class_images=tuple(self._class_images.tolist()),
             skipped=tuple(self._skipped),
+            totals=self._totals,
         )
         self._finished.append(self._on_file(self._path, finished))
         self._begin_file()

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
+STREETS_VERSION = 3
+"""Version of the embedded pair's pictures and shards; caches of another one are not used."""
+
 
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)

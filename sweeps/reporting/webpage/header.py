@@ -19,9 +19,10 @@ def header(report: SweepReport) -> str:
         f'<div class="tile"><b>{html.escape(number)}</b><span>{html.escape(text)}</span></div>'
         for number, text in _tiles(report)
     )
+    changes = "".join(f"<p><b>Note.</b> {html.escape(sentence)}</p>" for sentence in report.changes)
     return (
         f"<header><h1>{html.escape(report.sweep.folder.name)}</h1><p>{html.escape(headline(report.finding).text)}</p>"
-        f'<p class="soft">{html.escape(_about(report))}</p><div class="tiles">{boxes}</div></header>'
+        f'<p class="soft">{html.escape(_about(report))}</p>{changes}<div class="tiles">{boxes}</div></header>'
     )
 
 
@@ -71,7 +72,7 @@ def _about(report: SweepReport) -> str:
     about = (
         f"Preset {options.preset}, {words.count(report.iterations, 'iteration')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
-        f"{words.count(options.workers, 'worker')} per trial; {how}."
+        f"{words.count(report.sweep.num_workers, 'worker')} per trial; {how}."
     )
     if report.costs:
         about += f" Objectives {', '.join(report.sweep.objectives)}."

@@ -18,6 +18,7 @@ from PIL import Image
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
 from pgpc.data.image_files import decode_image, decode_label
 from pgpc.data.shards import parallel, writer
+from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import ShardError, read_manifest
 from pgpc.data.shards.pack import PackError, pack
 from pgpc.data.shards.reader import Shards
@@ -174,6 +175,38 @@ def test_a_label_without_an_image_is_a_sign_that_images_are_missing(tmp_path: Pa
     packed = pack("gta5", tmp_path / "gta", tmp_path / "out", skip_bad=True)
     assert [image.name for image in packed.manifest.skipped] == ["labels/00001.png"]
     assert Shards.open(tmp_path / "out", "train").names == ["00000", "00002"]
+
+
+def test_two_images_of_one_name_are_left_out_with_the_bad_ones(tmp_path: Path) -> None:
+    write_folder(tmp_path / "raw")
+    Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/train/c.jpg")
+    description = tmp_path / "raw/classes.json"
+    with pytest.raises(PackError, match=r"(?s)2 problems in the 5 .*train/c.jpg: its name .*train/c.png"):
+        pack("folder", tmp_path / "raw", tmp_path / "out", description=description)
+    pack("folder", tmp_path / "raw", tmp_path / "out", description=description, skip_bad=True)
+    assert Shards.open(tmp_path / "out", "train").names == ["a", "b ü"]
+    verify(tmp_path / "out")
+
+
+def test_what_labels_hold_is_counted_and_what_is_not_used_is_told(tmp_path: Path) -> None:
+    """Masks of 0 and 255 whose description has 0 and 1: all of one class, and half of it is ignored unseen."""
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / "raw" / folder).mkdir(parents=True)
+    mask = np.zeros((32, 40), dtype=np.uint8)
+    mask[:8] = 255
+    for name, label in (("a", mask), ("b", np.full_like(mask, 255))):
+        Image.new("RGB", (40, 32)).save(tmp_path / f"raw/images/train/{name}.png")
+        Image.fromarray(label).save(tmp_path / f"raw/labels/train/{name}.png")
+    Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/train/c.tif")
+    text = {"classes": [{"name": "bg", "ids": [0]}, {"name": "fg", "ids": [1]}], "ignore": "rest"}
+    (tmp_path / "classes.json").write_text(json.dumps(text))
+    packed = pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "classes.json")
+    split = read_manifest(tmp_path / "out").splits["train"]
+    assert (split.class_pixels, split.class_images) == ((24 * 40, 0), (1, 0))
+    assert split.totals == LabelTotals(pixels=2 * 32 * 40, blank_images=1, rest={"255": 40 * 40})
+    assert [file.name for file in packed.unused] == ["c.tif"]
+    again = pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "classes.json")
+    assert again.up_to_date and again.unused == packed.unused
 
 
 def test_shards_of_another_data_set_are_not_replaced(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_journal_by_hand(tmp_path: Path) -> None:
     first, second = (tmp_path / ".out.partial/journal.jsonl").read_text().splitlines()
     assert first == '{"fingerprint": "f", "skip_bad": false}'
     assert json.loads(second) == finished.to_json()
-    keys = "split file items labelled class_pixels class_images skipped"
+    keys = "split file items labelled class_pixels class_images skipped labels"
     assert list(json.loads(second)) == keys.split()
 
 

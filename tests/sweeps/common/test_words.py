@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from pgpc.config import Config, flatten
 from sweeps.common import words
 
 
@@ -49,3 +50,10 @@ def test_a_share_that_is_not_nothing_is_not_written_as_nothing(share: float, tex
 def test_lists() -> None:
     assert [words.listed(list(w)) for w in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
     assert words.short("contrast.eta") == "eta" and words.short("seed") == "seed"
+
+
+def test_a_short_name_tells_a_parameter_from_all_others() -> None:
+    names = [words.short(key) for key in ("contrast.temperature", "proca.temperature", "data.streets.seed", "seed")]
+    assert names == ["contrast.temperature", "proca.temperature", "streets.seed", "seed"]
+    every = [words.short(key) for key in flatten(Config())]
+    assert len(set(every)) == len(every)

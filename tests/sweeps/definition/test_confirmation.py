@@ -107,3 +107,14 @@ def test_fresh_seeds_are_others(tmp_path: Path) -> None:
     )
     population = dataclasses.replace(sweep, options=dataclasses.replace(sweep.options, population=2))
     assert confirm_command(population, 3) == ""
+
+
+def test_a_confirmation_joins_no_cluster_unasked_and_takes_no_older_trials(tmp_path: Path) -> None:
+    sweep = make(tmp_path, address="192.0.2.9:6379")
+    given = {"resume": "a", "confirm": 2, "seeds": (3, 4)}
+    with pytest.raises(ValueError, match="--address must be given again"):
+        confirmation_of(sweep, TRIALS, given)
+    assert confirmation_of(sweep, TRIALS, {**given, "address": "local"}).options.cluster is None
+    (sweep.folder / "confirmation" / "trials" / "0000").mkdir(parents=True)
+    with pytest.raises(ValueError, match="needs a folder of its own, but .*confirmation has trials/0000"):
+        confirmation_of(sweep, TRIALS, {**given, "address": "local"})

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.definition.options import DEFAULTS, SweepOptions
+from pgpc.config import UnknownKey
+from sweeps.definition.options import DEFAULTS, LOCAL, SweepOptions
 
 KEYS = [
     "preset",
@@ -39,11 +40,13 @@ KEYS = [
     "gpus_per_worker",
     "concurrency",
     "max_failures",
+    "keep",
     "address",
     "storage",
     "name",
     "resume",
     "retry_failed",
+    "accept_changed_data",
     "confirm",
     "log_to",
     "json",
@@ -56,12 +59,14 @@ KEYS = [
     [
         ({"trials": 0}, "--trials must be a whole number of at least 1, but got 0."),
         ({"workers": 1.5}, "--workers must be a whole number"),
-        ({"workers": None}, "--workers must be a whole number"),
+        ({"workers": 0}, "--workers must be a whole number"),
         ({"seed": -1}, "--seed must be a whole number of at least 0"),
         ({"seeds": (1, 1)}, "--seeds must be different seeds"),
         ({"seeds": ()}, "--seeds must be different seeds"),
         ({"time_budget": 0}, "--time-budget must be a time such as 900"),
-        ({"gpus_per_worker": 1.5}, "--gpus-per-worker must be a whole number, or a share below 1, but got 1.5."),
+        ({"gpus_per_worker": 1.5}, "--gpus-per-worker must be a whole number, or a share below 1 of at most "),
+        ({"gpus_per_worker": 0.33333}, "four digits, such as 0.3333, but got 0.33333."),
+        ({"keep": "some"}, "--keep must be one of all, complete, best, none, but got 'some'."),
         ({"table": (13,)}, "--table must be all, or numbers of the paper's tables, 1 to 12, but got [13]."),
         ({"table": (1,), "bases": ("unet",)}, "--bases must be of proca, "),
         ({"bases": ("hrda",)}, "--bases chooses rows of Tables 1 to 5, but got 'no --table'. Add --table"),
@@ -73,6 +78,16 @@ KEYS = [
         ({"objectives": "mIoU"}, "--objectives must be different ones of"),
         ({"reduction_factor": 1}, "--reduction-factor must be a whole number of at least 2, but got 1."),
         ({"first_rung": 0}, "--first-rung must be a whole number of at least 1, but got 0."),
+        ({"name": ""}, "--name must be a text that is not empty, but got ''."),
+        ({"space": " "}, "--space must be a text that is not empty"),
+        ({"warm_start": ""}, "--warm-start must be a text that is not empty"),
+        ({"address": ""}, "--address must be a text that is not empty"),
+        ({"preset": 3}, "--preset must be a text"),
+        ({"set": "contrast.r=3"}, "--set must be texts"),
+        ({"share_trunk": 1}, "--share-trunk must be true or false, but got 1."),
+        ({"gpus_per_worker": float("inf")}, "--gpus-per-worker must be a whole number"),
+        ({"storage": "s3://bucket/results"}, "--storage must be the path of a folder that all nodes see, but got 's3:"),
+        ({"storage": "gs://bucket"}, "Name a folder on one; cluster/gpu.yaml has such a folder on the head, and keeps"),
         ({"max_failures": 0}, "--max-failures must be a whole number of at least 1, but got 0."),
     ],
 )
@@ -109,7 +124,9 @@ def test_json_is_that_of_earlier_versions() -> None:
     )
     assert SweepOptions.from_json(plain) == options
     old = {key: value for key, value in plain.items() if key not in ("brackets", "population", "json")}
-    assert SweepOptions.from_json({**old, "of a later version": 1}) == options
+    assert SweepOptions.from_json({**old, "of a later version": None}) == options, "it is not used"
+    with pytest.raises(UnknownKey, match="Unknown option 'of a later version'"):
+        SweepOptions.from_json({**old, "of a later version": 1})
 
 
 IDENTITY = {
@@ -187,3 +204,16 @@ def test_changes_are_those_that_are_set_and_the_share_to_report_on() -> None:
     assert SweepOptions(set=("contrast.r=3",)).changes == {"contrast.r": "3"}
     found = SweepOptions(set=("contrast.r=3",), report_split=0.5).changes
     assert found == {"contrast.r": "3", "evaluation.report_share": 0.5}
+
+
+def test_a_cluster_is_joined_only_where_the_user_names_it() -> None:
+    """The folder of a sweep may come from somebody else, and name a machine of theirs."""
+    of_theirs = SweepOptions(address="192.0.2.9:6379")
+    for given in ({}, {"trials": 9}, {"address": None}):
+        with pytest.raises(
+            ValueError, match=r"--address must be given again .* Add --address 192.0.2.9:6379, .* local"
+        ):
+            of_theirs.resumed(given)
+    assert of_theirs.resumed({"address": "10.0.0.1:6379"}).cluster == "10.0.0.1:6379"
+    here = of_theirs.resumed({"address": LOCAL})
+    assert here.cluster is None and here.resumed({}).cluster is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +77,97 @@ def test_one_driver_holds_the_folder(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="Another process is running the sweep"), own_folder(folder):
             pass
     assert not folder.exists(), "a sweep that has not started leaves nothing behind"
+
+
+def test_several_tasks_of_a_job_are_told_that_a_sweep_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    message, folder = "SLURM_NTASKS is 4: .* srun --ntasks=1", tmp_path / "mine"
+    with own_folder(folder), pytest.raises(ValueError, match=message), own_folder(folder):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unsupported(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with own_folder(tmp_path / "mine"):
+        assert "without locks (No locks available)" in caplog.text
+
+
+WRONG = [-1, "", True, None, [], ["x"], [{}], {"x": {"y": 3}}, float("inf")]
+
+
+def test_values_of_a_wrong_type_are_a_sentence(tmp_path: Path) -> None:
+    """Whatever is in a file that somebody else may have written, reading it ends well or with a ValueError."""
+    sweep = saved(tmp_path, seeds=(1, 2))
+    stored = json.loads(sweep.file.read_text())
+    places = [(stored, key) for key in stored if key != "seed"]
+    places += [(stored["flags"], key) for key in stored["flags"]]
+    places += [(stored["config"]["contrast"], "eta"), (stored["config"], "contrast"), (stored["space"], "contrast.eta")]
+    places += [(stored["runs"], 0), (stored["runs"][0], "versions"), (stored["runs"][0], "command")]
+    refused = 0
+    for part, key in places:
+        whole = part[key]
+        for value in WRONG:
+            part[key] = value
+            sweep.file.write_text(json.dumps(stored))
+            try:
+                Sweep.load(sweep.folder)
+            except ValueError as error:
+                assert "it is damaged" in str(error) or "is of another version" in str(error), error
+                refused += 1
+        part[key] = whole
+    assert refused > 200
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"null", b"3", b'{"runs": 3}'])
+def test_what_is_no_json_of_a_sweep_is_damaged(text: bytes, tmp_path: Path) -> None:
+    sweep = saved(tmp_path)
+    sweep.file.write_bytes(text)
+    with pytest.raises(ValueError, match=r"sweep.json must be what a sweep wrote, but it is damaged: "):
+        Sweep.load(sweep.folder)
+
+
+@pytest.mark.parametrize("where", ["config", "flags", "space"])
+def test_what_another_version_knows_is_not_called_damaged(where: str, tmp_path: Path) -> None:
+    sweep = saved(tmp_path)
+    stored = json.loads(sweep.file.read_text())
+    stored[where]["later"] = stored["space"]["contrast.eta"]
+    sweep.file.write_text(json.dumps(stored))
+    message = r"is of another version of this program: .*later.* Resume it with the one that wrote it \(pgpc "
+    with pytest.raises(ValueError, match=message) as stop:
+        Sweep.load(sweep.folder)
+    assert "damaged" not in str(stop.value)
+
+
+@pytest.mark.parametrize("left", ["trials/0000/checkpoint_a/checkpoint.pt", "study.db", "results.parquet", "best/x.pt"])
+def test_a_new_sweep_takes_nothing_that_another_has_left(left: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine" / left
+    file.parent.mkdir(parents=True)
+    file.touch()
+    options = SweepOptions(storage=str(tmp_path), name="mine")
+    with pytest.raises(
+        ValueError, match=f"needs a folder of its own, but .*mine has {left.partition('/')[0]}.* Put that"
+    ):
+        new_sweep(options)
+    file.unlink()
+    (tmp_path / "mine" / "notes.txt").touch()
+    (tmp_path / "mine" / ".lock").touch()
+    (tmp_path / "mine" / "trials").mkdir(exist_ok=True)
+    for folder in (file.parent, *file.parent.parents[:1]):
+        if folder not in (tmp_path / "mine", tmp_path):
+            folder.rmdir()
+    assert new_sweep(options).folder == tmp_path / "mine", "what was killed at its start may be started again"
+
+
+def test_a_lock_that_is_a_link_empties_nothing(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("all my work")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".lock").symlink_to(tmp_path / "precious")
+    with own_folder(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "precious").read_text() == "all my work"

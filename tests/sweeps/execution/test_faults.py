@@ -14,11 +14,19 @@ Train worker killed            "resumed from its checkpoint"; twice at most     
                                it starts afresh
 nodes lost, or the head        "resumed from its checkpoint"; ``--resume``      test_lost_nodes.py
 trial's own process killed     "it is started again", twice at most             test_killed_trial_process_costs_no_trial
-Ctrl-C or SIGTERM, once        "Stopping", the table, the resume command; 130   test_interruptions.py
+Ctrl-C, SIGTERM or SIGHUP,     "Stopping", the table, report, the resume        test_interruptions.py,
+once, to the whole group       command; 130, 143, 129                           watch/test_stop_signals.py
+terminal closed, pipe closed   nothing; the sweep ends as after Ctrl-C, or      test_a_terminal_that_is_closed_..,
+                               goes on where only its output is gone            progress/test_outlet.py
 .. twice                       the same, without waiting for Tune; 130          test_ctrl_c_twice_leaves_at_once
 folder becomes read-only       which folder, why, the resume command; exit      test_disk_read_only_then_full
                                code 3, no traceback; nothing is told to the
                                study, so no trial fails for it
+study locked by a dashboard    nothing for a minute; then which file, what to   test_storage_faults.py
+                               do, the resume command; exit code 3
+disk of another machine full   the run is FAILED, with which machine; the       test_storage_faults.py
+                               sweep goes on
+run hangs                      "has reported nothing for 10:00", where to look  watch/test_silence.py
 disk full                      the same; results.parquet alone: one warning,    test_disk_read_only_then_full
                                and it is written at the next event
 .. and still so at --resume    which folder, why; exit code 2, nothing started  test_disk_read_only_then_full
@@ -37,6 +45,7 @@ two sweeps on one machine      nothing: each frees its own trials' workers      
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import re
@@ -44,6 +53,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +67,7 @@ from optuna.trial import TrialState
 
 import sweeps
 from sweeps import run_ablation
+from sweeps.definition.sweep import Sweep
 from sweeps.search.study import check_study
 
 pytestmark = pytest.mark.timeout(420)
@@ -132,9 +144,32 @@ def test_second_driver_is_refused(busy: dict[str, Any]) -> None:
 def test_ctrl_c_twice_leaves_at_once(busy: dict[str, Any]) -> None:
     assert busy["code"] == 130 and busy["clean"]
     assert "Traceback" not in busy["output"] and "--resume busy" in busy["output"], busy["output"]
-    check_study(busy["folder"])
+    check_study(busy["folder"], Sweep.load(busy["folder"]).origin)
     states = [trial.state for trial in study(busy["folder"]).trials]
     assert states[0] == TrialState.COMPLETE and TrialState.RUNNING in states
+
+
+def test_a_terminal_that_is_closed_leaves_results_that_are_up_to_date(busy: dict[str, Any]) -> None:
+    arguments = ["--storage", str(busy["folder"].parent), "--resume", "busy"]
+    master, slave = os.openpty()
+    driver = subprocess.Popen(
+        [sys.executable, str(STUB), *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "dumb"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    said = b""
+    while not re.search(rb"000\d  iteration \d+ of", said):
+        said += os.read(master, 1 << 16)
+    before = time.time()
+    os.close(master)
+    assert driver.wait(120) == 128 + signal.SIGHUP
+    assert all((busy["folder"] / name).stat().st_mtime > before for name in ("report.html", "results.parquet"))
+    assert "interrupted" in {row.status for row in sweeps.read(busy["folder"]).rows}
 
 
 def test_trials_are_running_while_their_driver_lives(busy: dict[str, Any]) -> None:

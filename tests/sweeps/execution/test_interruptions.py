@@ -1,4 +1,4 @@
-"""One sweep that meets all mishaps in turn, in real processes: kill -9 of the driver, Ctrl-C, kill -9 of a worker.
+"""One sweep that meets all mishaps in turn, in real processes: kill -9 of the driver, SIGTERM, kill -9 of a worker.
 
 What it leaves behind in the end is what any sweep leaves behind, so that is looked at here, too.
 """
@@ -41,7 +41,17 @@ def reported(output: str, trial: str) -> list[int]:
 
 
 def test_exit_codes(sweep: dict[str, Any]) -> None:
-    assert sweep["codes"] == [130, 0], sweep["outputs"]
+    assert sweep["codes"] == [143, 0], sweep["outputs"]
+
+
+def test_a_signal_to_the_whole_group_leaves_results_that_are_up_to_date(sweep: dict[str, Any]) -> None:
+    assert {"report.html", "report.md", "results.parquet"} <= sweep["fresh"]
+    assert "Stopping; what runs can be resumed later" in sweep["outputs"][1] and "interrupted" in sweep["outputs"][1]
+
+
+def test_what_workers_write_is_kept(sweep: dict[str, Any]) -> None:
+    log = (sweep["folder"] / "trials" / "0001" / "worker-0.log").read_text()
+    assert "INFO pgpc.training.loop: iteration 12/12" in log
 
 
 def test_no_process_is_left(sweep: dict[str, Any]) -> None:

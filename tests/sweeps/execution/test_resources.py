@@ -15,13 +15,31 @@ import ray.train
 
 from sweeps.execution import resources
 from sweeps.execution.trainer import Trainer
-from sweeps.search.trial_spec import Workers
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_too_deep_for_sockets_is_refused_before_anything_starts(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(variable, "/tmp/" + "x" * 40)
+    with pytest.raises(ValueError, match=rf"{variable} must have at most 3\d bytes, .* but got '/tmp/xx.*RAY_TMPDIR"):
+        resources.connect(None)
+    assert not ray.is_initialized()
+
+
+def test_a_short_folder_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, folder in (("TMPDIR", "/tmp/" + "x" * 40), ("RAY_TMPDIR", "/tmp")):  # the second counts
+        monkeypatch.setenv(name, folder)
+    resources._check_temporary_folder()
 
 
 @pytest.fixture(scope="module")
 def connected() -> Iterator[str]:
     """The address of a cluster of our own."""
+    before = signal.getsignal(signal.SIGTERM)
     resources.connect(None)
+    assert signal.getsignal(signal.SIGTERM) is before, "Ray's own would exit in the middle of whatever is done"
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -72,18 +90,24 @@ def test_workers_of_a_trial_are_one_process_group(connected: str, tmp_path: Path
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["gloo 2 3.0 0", "gloo 2 3.0 1"]
 
 
-def test_workers_where_flags_leave_something_open() -> None:
-    cpus, gpus = [{"CPU": 4.0}], [{"CPU": 16.0, "GPU": 2.0}, {"CPU": 4.0}]
-    assert resources.default_workers(cpus, 2, None, None) == Workers(count=2, cpus=1, gpus=0)
-    assert resources.default_workers(gpus, 2, None, None) == Workers(count=2, cpus=8, gpus=1)
-    assert resources.default_workers(gpus, 1, 3, 0.5) == Workers(count=1, cpus=3, gpus=0.5)
-    with pytest.raises(ValueError, match=r"cannot share a GPU, but got --gpus-per-worker 0.5 with --workers 2"):
-        resources.default_workers(gpus, 2, None, 0.5)
+def test_ray_is_in_no_session_of_ours(connected: str) -> None:
+    """A batch system, or a terminal that is closed, sends its signal to the whole group; Ray must outlive it."""
+    ours = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal() and is_child(entry)]
+    assert len(ours) >= 3, "the server, the node's own process, and the dashboard"
+    assert all(os.getsid(pid) not in (os.getsid(0), 0) and os.getpgid(pid) != os.getpgid(0) for pid in ours)
+    with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: None) as other:
+        assert os.getsid(other.pid) == os.getsid(0), "what is started later stays with us"
+        other.kill()
 
 
-def test_how_many_runs_fit() -> None:
-    nodes = [{"CPU": 5.0}, {"CPU": 2.0}]
-    assert resources.trial_slots(nodes, Workers(count=1, cpus=2, gpus=0)) == 3
-    assert resources.trial_slots(nodes, Workers(count=2, cpus=2, gpus=0)) == 1
-    with pytest.raises(ValueError, match=r"asks for 4 workers x 2 CPU, but the cluster has 2 nodes with 7 CPUs"):
-        resources.trial_slots(nodes, Workers(count=4, cpus=2, gpus=0))
+def is_child(entry: Path) -> bool:
+    try:
+        # The second field is a name in brackets, which may have spaces.
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == os.getpid()
+    except OSError:
+        return False
+
+
+def test_the_memory_of_the_head_is_known(connected: str) -> None:
+    memory = resources.head_memory()
+    assert memory is not None and memory > 1e8

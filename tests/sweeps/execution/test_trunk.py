@@ -134,12 +134,42 @@ def test_a_trunk_that_fails_is_left_to_the_trials(sweep: Sweep, tmp_path: Path) 
 
 def test_two_sweeps_at_the_same_time_train_one(sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TrunkStore(tmp_path / "warmups", WORKERS)
-    address = store.address(sweep.config)
+    address = str(store.address(sweep.config))
+
+    def finish(_: float) -> None:
+        (tmp_path / "warmups" / address).mkdir()
+        for name in ("checkpoint.pt", trunk.FILE):
+            (tmp_path / "warmups" / address / name).touch()
+
     (tmp_path / "warmups").mkdir()
     with (tmp_path / "warmups" / f"{address}.lock").open("w") as theirs:
         fcntl.flock(theirs, fcntl.LOCK_EX)
-        monkeypatch.setattr("time.sleep", lambda _: (tmp_path / "warmups" / str(address)).mkdir())  # they are done
+        monkeypatch.setattr("time.sleep", finish)
         assert give(sweep, unwanted) == ["trunk  another sweep is training the shared trunk; waiting for it"]
+
+
+def test_what_a_killed_driver_was_publishing_is_removed_unless_another_is_at_it(sweep: Sweep, tmp_path: Path) -> None:
+    store = TrunkStore(tmp_path / "warmups", WORKERS)
+    for name in ("a-new", "b-new", "a-partial"):
+        (tmp_path / "warmups" / name).mkdir(parents=True)
+    with (tmp_path / "warmups" / "b.lock").open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        store.remove_unfinished()
+    assert {path.name for path in (tmp_path / "warmups").iterdir() if path.is_dir()} == {"b-new", "a-partial"}
+
+
+def test_a_trunk_whose_copy_was_cut_short_is_none(sweep: Sweep, tmp_path: Path) -> None:
+    store = TrunkStore(tmp_path / "warmups", WORKERS)
+    address = str(store.address(sweep.config))
+    (store.folder / address).mkdir(parents=True)
+    (store.folder / address / "checkpoint.pt").touch()
+    assert store.find(sweep.config) is None and address in store.missing([sweep.config, sweep.config])
+    reached = store.partial(address) / "checkpoint_000"
+    reached.mkdir(parents=True)
+    (reached / "checkpoint.pt").touch()
+    (store.partial(address) / trunk.FILE).touch()
+    store.publish(address, sweep.folder)
+    assert store.find(sweep.config) == store.folder / address, "the whole one takes its place"
 
 
 @pytest.fixture

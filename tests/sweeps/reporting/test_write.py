@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps.reporting.write import attempt
+from sweeps.results.tables import escaped
 from tests.helpers.reports import COMPLETE, FAIL, TYPICAL, Make, Write
 
 
@@ -54,6 +56,18 @@ def test_a_report_that_fails_says_so_and_the_last_one_is_kept(make: Make) -> Non
 
 def test_markdown_has_headline_tables_and_commands(typical: Path, write: Write) -> None:
     markdown = write(typical).markdown
-    assert markdown.startswith(f"# {typical.name}\n\n3 trials, 1 of them stopped early, 1 seed: 0001 has")
+    assert markdown.startswith(f"# {escaped(typical.name)}\n\n3 trials, 1 of them stopped early, 1 seed: 0001 has")
     assert markdown.count("| rank | trial | status |") == 1 and markdown.rstrip().endswith("```")
     assert "# 0001\ntorchrun" in markdown
+
+
+def test_what_a_folder_of_somebody_else_says_stays_text(make: Make, write: Write) -> None:
+    folder = make([*TYPICAL[:1], (FAIL, {0: [9]}, "\x1b[2J\u202e www.example.org [x](https://example.org)")])
+    stored = json.loads((folder / "sweep.json").read_text())
+    stored["runs"][0]["command"] = "python x\n````\n# [a](b) \x1b[31m"
+    (folder / "sweep.json").write_text(json.dumps(stored))
+    _, source, markdown, latex = write(folder)
+    for text in (source, markdown, latex):
+        assert not {"\x1b", "\u202e"} & set(text) and "\\u" in text.replace("textbackslash{}u", "\\u")
+    assert markdown.splitlines().count("`````") == 1 and "`````bash" in markdown, "no command ends the block"
+    assert "https://" not in markdown and r"www\.example.org" in markdown

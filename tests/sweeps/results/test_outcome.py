@@ -65,7 +65,13 @@ def test_the_study(folder: Path) -> None:
     assert not (folder / "study.db").exists(), "looking for it makes none"
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()
     study, _ = open_studies(
-        study_url(folder), "named before the folder was", sampler, pruner, objectives=["mIoU"], reference=True
+        study_url(folder),
+        "named before the folder was",
+        sampler,
+        pruner,
+        objectives=["mIoU"],
+        reference=True,
+        origin="x",
     )
     study.tell(study.ask(), 31.5)
     before = (folder / "study.db").read_bytes()

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from sweeps.results import tables
-from sweeps.results.tables import EMPTY, Column, Table, to_markdown, to_text
+from sweeps.results.tables import EMPTY, Column, Table, escaped, to_markdown, to_text
 
 NOTHING, MINUS = "\u2013", "\u2212"
 COLUMNS: list[Column[tuple[str, float | None]]] = [
@@ -36,8 +36,15 @@ def test_markdown() -> None:
     ]
     assert to_markdown(TABLE, plain=True).splitlines()[2] == "| mic-hrda | -3.00 |"
     assert to_markdown(TABLE, plain=True).splitlines()[0] == "| row | - base |"
+    pipes = to_markdown(dataclasses.replace(TABLE, rows=[[tables.word("a|b\nc"), EMPTY]]), plain=True)
+    assert pipes.splitlines()[2] == r"| a\|b c | - |"
     named = dataclasses.replace(TABLE, head=["row", "images_per_second"])
     assert "images_per_second" in to_markdown(named, plain=True) and r"images\_per\_second" in to_markdown(named)
+
+
+def test_text_in_markdown_is_text() -> None:
+    found = escaped("# <b>&lt;</b> [a](https://example.org) www.example.org ![x] `y`\n")
+    assert found == (r"\# \<b\>\&lt;\</b\> \[a\](https:\//example.org) www\.example.org !\[x\] \`y\` ")
 
 
 def test_numbers_have_a_minus_and_nothing_is_a_dash() -> None:

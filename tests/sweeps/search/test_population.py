@@ -27,6 +27,7 @@ from sweeps import run_ablation
 from sweeps.definition.options import DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import own_values, search_space
+from sweeps.execution.joining.shared_folder import mark_run
 from sweeps.execution.trial import train_loop
 from sweeps.execution.tune_run import PrunerScheduler
 from sweeps.results.ranking import terminal_table
@@ -408,6 +409,7 @@ def test_the_training_of_a_child_goes_on_from_the_copy_with_its_own_settings(tin
     (tmp_path / "at3" / "previous.pt").rename(tmp_path / "at3" / "checkpoint.pt")
     child = pgpc.override(config, {"contrast.r": 2})
     spec = TrialSpec(label="0001", config=child, directory=tmp_path / "0001", workers=WORKERS, parent=tmp_path / "at3")
+    mark_run(spec.directory)
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=spec.to_plain(),

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps.definition.options import SweepOptions
 from sweeps.search.samplers import SAMPLERS, Sampler, check_sampler, find_sampler, make_sampler
+from sweeps.search.suggestions.evolution import Evolution
 from tests.helpers.pages import page
 
 BOTH = ("mIoU", "seconds")
@@ -16,7 +17,7 @@ KINDS = {
     "tpe": optuna.samplers.TPESampler,
     "random": optuna.samplers.RandomSampler,
     "gp": optuna.samplers.GPSampler,
-    "cmaes": optuna.samplers.CmaEsSampler,
+    "cmaes": Evolution,
     "qmc": optuna.samplers.QMCSampler,
     "nsga2": optuna.samplers.NSGAIISampler,
     "grid": optuna.samplers.RandomSampler,  # it is never asked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +17,20 @@ from sweeps.definition.selection import Selection
 from sweeps.definition.space import own_values, search_space
 from sweeps.execution.tune_run import PrunerScheduler
 from sweeps.search import replicates
+from sweeps.search import study as study_module
 from sweeps.search.searcher import StudySearcher
-from sweeps.search.study import begun_points, open_studies, study_file, study_names, study_url
+from sweeps.search.study import (
+    LOCK_PATIENCE,
+    begun_points,
+    check_study,
+    load_study,
+    open_studies,
+    study_file,
+    study_names,
+    study_url,
+)
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
+from sweeps.search.warm_start import open_earlier
 
 CONFIG = pgpc.preset("streets")
 SPACE = search_space(CONFIG)
@@ -35,11 +48,12 @@ class Bench:
     def driver(self, num_trials: int = 2) -> tuple[StudySearcher, PrunerScheduler]:
         self.study, self.reference = open_studies(
             study_url(self.folder),
-            self.folder.name,
+            study_names(self.folder)[0],
             optuna.samplers.RandomSampler(seed=0),
             optuna.pruners.NopPruner(),
             objectives=("mIoU",),
             reference=True,
+            origin="first",
         )
         searcher = StudySearcher(
             self.study,
@@ -130,3 +144,66 @@ def test_points_that_are_begun_or_enqueued(num_begun: int, tmp_path: Path) -> No
     for _ in range(num_begun):
         study.ask(SPACE)
     assert begun_points(tmp_path) == points
+
+
+@pytest.mark.parametrize("name", ["a#b+c ä:b", "50%25{x}", "q?mode=memory&uri=true"])
+def test_any_name_is_that_of_a_folder_and_nothing_else(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    Bench(folder).run({}, num_trials=1)
+    assert [file.name for file in folder.iterdir()] == ["study.db"] and [f.name for f in tmp_path.iterdir()] == [name]
+    assert Bench(folder).run({}, num_trials=1) == [], "it is found again"
+    check_study(folder)
+    assert len(begun_points(folder)) == len(load_study(folder).trials) == 1
+    assert Bench(folder).reopen() == []
+    # As Optuna's own tools are given it.
+    assert optuna.get_all_study_names(study_url(folder)) == [name, f"{name}-reference"]
+    assert open_earlier(str(folder)).study_name == name
+    assert open_earlier(study_url(folder)).study_name == name
+
+
+def test_who_has_locked_the_study_is_waited_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.driver()
+    with bench.study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]  # see private_optuna
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000 * LOCK_PATIENCE
+
+
+def test_a_study_that_is_locked_is_not_called_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path)
+    bench.driver()
+    monkeypatch.setattr(study_module, "LOCK_PATIENCE", 0.1)
+    with contextlib.closing(sqlite3.connect(study_file(tmp_path))) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ValueError, match=r"study.db must be free, but another program has locked it.* End that"):
+            check_study(tmp_path)
+
+
+def test_a_folder_that_was_renamed_keeps_its_trials(tmp_path: Path) -> None:
+    """Else a new study would be made under the new name, and other parameters trained on the old checkpoints."""
+    (tmp_path / "old").mkdir()
+    bench = Bench(tmp_path / "old")
+    bench.run({})
+    before = bench.study.trials
+    bench.folder = (tmp_path / "old").rename(tmp_path / "new")
+    assert study_names(bench.folder) == ("old", "old-reference")
+    assert bench.run({}) == [], "all has been trained"
+    assert bench.study.trials == before and begun_points(bench.folder) == [trial.params for trial in before]
+
+
+def test_several_searches_in_one_database_are_not_guessed_among(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        optuna.create_study(storage=study_url(tmp_path), study_name=name)
+    with pytest.raises(ValueError, match="must hold one study of a search, but has: a, b"):
+        study_names(tmp_path)
+
+
+def test_the_study_of_another_sweep_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.run({})
+    for origin in ("first", ""):  # nothing is known of the sweep itself where no driver has noted itself
+        check_study(tmp_path, origin)
+    with pytest.raises(
+        ValueError, match="must be that of this sweep, but another sweep has made it. Put the file back"
+    ):
+        check_study(tmp_path, "second")

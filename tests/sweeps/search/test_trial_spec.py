@@ -11,7 +11,7 @@ import pgpc
 from sweeps.search.trial_spec import TrialSpec, Workers
 
 CONFIG = pgpc.preset("streets")
-WORKERS = Workers(count=2, cpus=1.5, gpus=0.5)
+WORKERS = Workers(count=2, cpus=1.5, gpus=0.5, threads=3)
 
 
 def test_a_spec_survives_its_journey() -> None:
@@ -26,6 +26,8 @@ def test_a_spec_survives_its_journey() -> None:
             parent=Path("/a/0001/parent"),
             until=4,
             compared=("contrast.eta", "seed"),
+            data={"/data (train)": "0a1b"},
+            accept_changed_data=True,
         ),
     ):
         plain = spec.to_plain()

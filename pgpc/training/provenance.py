@@ -1,0 +1,110 @@
+"""What a run is started with, and whether that is what it was started with before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+
+import torch
+
+from pgpc.bases.starts import Start
+from pgpc.bases.state import TrainingState
+from pgpc.config import Config
+from pgpc.data.contents import TARGET, Place, changed, contents, places
+from pgpc.runtime import distributed
+from pgpc.runtime.environment import Environment
+from pgpc.training.begin import Begin, ForkParent, Resume
+
+log = logging.getLogger(__name__)
+
+
+def places_of(config: Config) -> dict[str, Place]:
+    """Return what a run takes from outside, by its part in the run."""
+    return places(
+        config.data,
+        pretrained=config.model.pretrained,
+        adapts=config.adaptation.enabled,
+        measures=config.evaluation.criteria_images > 0,
+    )
+
+
+def data_of(config: Config) -> dict[str, str]:
+    """Return digests of what a run takes from outside, by its part in the run.
+
+    Raises:
+        ValueError: Something that it needs is missing or damaged.
+        OSError: Something cannot be read.
+    """
+    found, optional = places_of(config), {}
+    if TARGET in found and not config.adaptation.enabled:  # criteria are left out where it cannot be opened
+        optional[TARGET] = found.pop(TARGET)
+    return {**contents(found), **contents(optional, needed=False)}
+
+
+def note_start(state: TrainingState, begin: Begin) -> None:
+    """Compare what the run is started with with the start before, and note it in the state; all processes call this.
+
+    Args:
+        state: The state, at where the run begins.
+        begin: Where that is.
+
+    Raises:
+        ValueError: The data are others than before, which is not accepted, or others than another process has.
+    """
+    data = data_of(state.config)
+    _check_alike(state, data)
+    start = Start(
+        step=state.step,
+        processes=distributed.world_size(),
+        environment=Environment.here(state.device),
+        data=data,
+        changed=_changed_data(state, data, begin),
+    )
+    if state.starts and distributed.rank() == 0:
+        _warn_of_differences(state.starts[-1], start)
+    state.starts = [*state.starts, start]
+
+
+def _check_alike(state: TrainingState, data: Mapping[str, str]) -> None:
+    """Refuse processes that read different data under the same names, each on its own machine."""
+    text = json.dumps([dict(data), list(state.classes.names)], sort_keys=True)
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+    numbers = distributed.all_gather(torch.tensor(number, device=state.device)).tolist()
+    strange = [rank for rank, other in enumerate(numbers) if other != numbers[0]]
+    if strange:
+        raise ValueError(
+            f"All processes must read the same data, but processes {', '.join(map(str, strange))} find other contents "
+            f"than process 0 at {_listed(places_of(state.config), data)}. Copy the same files to all machines."
+        )
+
+
+def _changed_data(state: TrainingState, data: Mapping[str, str], begin: Begin) -> tuple[str, ...]:
+    """Return which data are others than at the start before, if that is accepted."""
+    if not isinstance(begin, Resume | ForkParent) or not state.starts:
+        return ()
+    names = changed(state.starts[-1].data, data)
+    if names and not begin.accept_changed_data:
+        raise ValueError(
+            f"A run must be resumed on the data that it was trained on, but since {begin.folder} was written the "
+            f"contents of the {_listed(places_of(state.config), names)} have changed, so that scores from before and "
+            "after would be of different data. Put the data back, start afresh in another folder, or go on with "
+            "--accept-changed-data (accept_changed_data=True), which every report then says."
+        )
+    return tuple(names)
+
+
+def _warn_of_differences(before: Start, now: Start) -> None:
+    if now.changed:
+        log.warning("The run goes on with other contents of the %s than before.", ", ".join(now.changed))
+    differences = before.environment.differences(now.environment)
+    if differences:
+        log.warning(
+            "The run goes on in another environment (%s): not bit for bit as without an interruption.",
+            "; ".join(differences),
+        )
+
+
+def _listed(found: Mapping[str, Place], names: Mapping[str, str] | list[str]) -> str:
+    return ", ".join(f"{name}, {found[name]}" for name in names)

@@ -1,0 +1,151 @@
+"""What a run is started with: data that have changed are refused or noted, another environment is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import pgpc
+from pgpc.config import Config
+from pgpc.evaluation.loaded_model import load_model
+from pgpc.models.checkpoint import read_checkpoint
+from pgpc.runtime.locks import FolderInUseError, sole_writer
+from pgpc.training import Begin, Callbacks, ForkParent, Resume
+from pgpc.training.provenance import _check_alike, data_of
+from tests.helpers.data_sets import TWO_CLASSES, write_two_classes
+from tests.helpers.training import new_state
+
+WAYS = {"resumed": Resume, "forked": ForkParent}
+
+
+@pytest.fixture
+def own(tiny: Callable[..., Config], tmp_path: Path) -> tuple[Config, Callable[..., None]]:
+    """The config of a run on shards of two classes, and what packs them anew into the same folder."""
+    shards = tmp_path / "shards"
+
+    def repack(classes: dict[str, int] = TWO_CLASSES, seed: int = 0) -> None:
+        write_two_classes(tmp_path / "raw", shards, classes, seed)
+
+    repack()
+    changes = {
+        "data.source": str(shards),
+        "data.target": str(shards),
+        "data.source_size": (64, 64),
+        "data.target_size": (64, 64),
+        "model.num_classes": 2,
+        "model.encoder": "test_efficientnet",
+        "contrast.r": 1,
+    }
+    return tiny(changes=changes), repack
+
+
+def reports(config: Config, out: Path, begin: Begin | None = None) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = []
+
+    def on_report(metrics: dict[str, float], checkpoint: Path | None) -> None:
+        found.append(metrics)
+        if checkpoint is not None:
+            shutil.copy(checkpoint / "checkpoint.pt", out)
+            if begin is None and metrics["iteration"] == 2:
+                raise InterruptedError
+
+    callbacks = Callbacks(on_report=on_report)
+    if begin is None:
+        with pytest.raises(InterruptedError):
+            pgpc.train(config, out=out, callbacks=callbacks)
+    else:
+        pgpc.train(config, out=out, begin=begin, callbacks=callbacks)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_changed_data_are_refused_or_accepted_and_noted(
+    own: tuple[Config, Callable[..., None]], tmp_path: Path, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    (config, repack), run, begin = own, tmp_path / "run", WAYS[way]
+    reports(config, run)
+
+    repack({"fg": 255, "bg": 0})
+    for accept in (False, True):
+        with pytest.raises(
+            ValueError, match=r"classes that it has learned, in their order, but .* has bg, fg .* fg, bg"
+        ):
+            reports(config, run, begin(run, accept_changed_data=accept))
+    for classes, seed in ((TWO_CLASSES, 1), ({"bg": 255, "fg": 0}, 0)):  # other pictures; labels that mean the opposite
+        repack(classes, seed)
+        with pytest.raises(ValueError, match=r"contents of the source, .*shards \(train\), target, .* have changed"):
+            reports(config, run, begin(run))
+    with caplog.at_level(logging.WARNING):
+        found = reports(config, run, begin(run, accept_changed_data=True))
+    assert [report.get("data_changes") for report in found] == [None, 1.0], "the first is of before"
+    assert "The run goes on with other contents of the source, target, scored split than before." in caplog.messages
+    starts = json.loads((run / "starts.json").read_text())
+    assert [start["changed"] for start in starts] == [[], ["source", "target", "scored split"]]
+
+    again = reports(config, run, begin(run))
+    assert [report["data_changes"] for report in again] == [1.0], "the data are what they were the last time"
+    with caplog.at_level(logging.WARNING):
+        load_model(run)
+    assert "was trained on other contents of the source, target, scored split from iteration 2 on" in caplog.text
+
+
+@pytest.mark.slow
+def test_an_exchanged_file_of_weights_is_refused(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    weights, config = tmp_path / "w.pth", tiny(changes={"model.encoder": "test_efficientnet"})
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(pgpc.build_model(config.model).state_dict(), weights)
+        if seed == 0:
+            config = pgpc.override(config, {"model.pretrained": str(weights)})
+            reports(config, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"contents of the pretrained weights, .*w\.pth have changed"):
+        reports(config, tmp_path / "run", Resume(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_another_environment_is_told(
+    tiny: Callable[..., Config], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny(changes={"model.encoder": "test_efficientnet"})
+    threads = torch.get_num_threads()
+    reports(config, tmp_path)
+    saved = read_checkpoint(tmp_path)
+    saved["starts"][0]["environment"]["versions"]["timm"] = "0.1"
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    torch.set_num_threads(threads + 1)
+    try:
+        with caplog.at_level(logging.WARNING):
+            reports(config, tmp_path, Resume(tmp_path))
+    finally:
+        torch.set_num_threads(threads)
+    told = next(message for message in caplog.messages if "another environment" in message)
+    assert f"threads {threads}, now {threads + 1}; timm 0.1, now" in told and "not bit for bit" in told
+
+
+def test_processes_must_read_the_same_data(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    state = new_state(tiny())
+    monkeypatch.setattr("pgpc.training.provenance.distributed.all_gather", lambda x: torch.stack([x, x, x + 1]))
+    with pytest.raises(ValueError, match=r"processes 2 find other contents than process 0 at source, streets:source"):
+        _check_alike(state, data_of(state.config))
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tiny: Callable[..., Config], tmp_path: Path) -> None:
+    with sole_writer(tmp_path), pytest.raises(FolderInUseError, match="One process at a time may write into a folder"):
+        pgpc.train(tiny(), out=tmp_path)
+    assert list(tmp_path.iterdir()) == [], "and has written nothing"
+
+
+@pytest.mark.slow
+def test_the_command_names_the_folder_and_takes_the_flag_with_resume_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pgpc", "train", "--out", str(tmp_path), "--accept-changed-data"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--accept-changed-data goes with --resume" in done.stderr
