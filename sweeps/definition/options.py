@@ -114,19 +114,19 @@ _FOLDER = _Rule(
 _OLDER = _Rule(lambda value: isinstance(value, str), "the name of a sweep")
 _SEEDS = _Rule(
     lambda seeds: (
-        isinstance(seeds, tuple) and seeds and all(map(_NATURAL.holds, seeds)) and len(set(seeds)) == len(seeds)
+        isinstance(seeds, tuple) and bool(seeds) and all(map(_NATURAL.holds, seeds)) and len(set(seeds)) == len(seeds)
     ),
     "different seeds, whole numbers of at least 0",
 )
 _OBJECTIVES = _Rule(known_objectives.are_objectives, f"different ones of {', '.join(known_objectives.OBJECTIVES)}")
 _TABLES = _Rule(
-    lambda numbers: isinstance(numbers, tuple) and numbers and all(number in NUMBERS for number in numbers),
+    lambda numbers: isinstance(numbers, tuple) and bool(numbers) and all(number in NUMBERS for number in numbers),
     f"all, or numbers of the paper's tables, {NUMBERS[0]} to {NUMBERS[-1]}",
 )
 _SELECTION = _Rule(can_drive, CHOICES, _instead_of_ensemble)
 _TRACKERS = _Rule(lambda name: name in TRACKERS, f"one of {', '.join(TRACKERS)}")
 _BASES = _Rule(
-    lambda names: isinstance(names, tuple) and names and all(_is_text(name) and name in BASES for name in names),
+    lambda names: isinstance(names, tuple) and bool(names) and all(_is_text(name) and name in BASES for name in names),
     f"of {', '.join(BASES)}",
 )
 

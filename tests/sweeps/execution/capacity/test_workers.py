@@ -36,7 +36,8 @@ def test_workers_where_flags_leave_something_open() -> None:
 def test_there_are_two_where_two_fit_and_else_one(
     nodes: list[dict[str, float]], flags: dict[str, float], expected: Workers
 ) -> None:
-    found = default_workers(nodes, None, flags.pop("cpus", None), flags.pop("gpus", None), **flags)
+    given = {"num": None, "cpus": None, "gpus": None, **flags}
+    found = default_workers(nodes, **given)
     assert found == expected and trial_slots(nodes, found) >= 1
 
 
