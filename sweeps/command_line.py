@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pgpc.runtime.checks import refuse_empty
+from sweeps.common.commands import program, sweep_command
 from sweeps.common.names import METRIC
 from sweeps.common.words import seconds
 from sweeps.definition.objectives import OBJECTIVES
@@ -59,12 +60,12 @@ def parse(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        prog="run_ablation.py",
+        prog=program(sweep_command()),
         description="Sweeps the contrast's parameters r, eta, weight, anchors and negatives with Ray Tune and Optuna. "
         "Each trial is a distributed training of its own; the first has the preset's own values, and the reference "
         "'base', the same training without contrast, is run beside the search. With --table it runs the rows of the "
         "paper's tables instead, and sets what comes out beside what the paper prints.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.replace("python sweeps/run_ablation.py", sweep_command()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )

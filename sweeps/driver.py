@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 import ray
 
 from pgpc.runtime.display import printable
+from sweeps.common.commands import program, sweep_command
 from sweeps.common.names import Event, Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE
@@ -74,7 +75,7 @@ def command(given: Mapping[str, Any]) -> int:
         try:
             setup = prepare(given, stack)
         except (ValueError, OSError) as error:
-            print(printable(f"run_ablation.py: error: {error}"), file=sys.stderr)
+            print(printable(f"{program(sweep_command())}: error: {error}"), file=sys.stderr)
             return 2
         if received:
             return 128 + received[0]

@@ -9,13 +9,49 @@ from pathlib import Path
 
 from pgpc.runtime.checks import refuse_empty
 from pgpc.runtime.display import printable
+from sweeps.common.commands import program, report_command
 from sweeps.reporting import IMAGES, SECONDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a user's error."""
+    parser = build_parser()
+    try:
+        refuse_empty(sys.argv[1:] if argv is None else argv)
+    except ValueError as error:
+        parser.error(str(error))
+    arguments = parser.parse_args(argv)
+    try:
+        # Here, so that --help and mistakes are answered at once: these import what a report is made with.
+        from sweeps.common.quiet import silence_optuna
+        from sweeps.definition.selection import Selection
+        from sweeps.findings import ensemble
+        from sweeps.reporting.data import check_folder
+        from sweeps.reporting.write import write_report
+    except ImportError as error:
+        if error.name != "fcntl":  # which Windows has not
+            raise
+        print(f"{program(report_command())}: error: {error}", file=sys.stderr)
+        return 2
+    silence_optuna()
+    try:
+        selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
+        if selection and selection.needs_finished_trials:
+            ensemble.provide(check_folder(arguments.results), _say)
+        written = write_report(
+            arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
+        )
+    except (ValueError, OSError) as error:
+        print(printable(f"{program(report_command())}: error: {error}"), file=sys.stderr)
+        return 2
+    print(printable("\n".join(map(str, written))))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        prog="report.py",
+        prog=program(report_command()),
         description="Writes report.html, one page that opens without network or script, and its tables as report.md "
         "and report.tex, into the folder of a sweep, which may be running or have ended.",
     )
@@ -41,36 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
         "computed where it is missing (default: the sweep's own)",
     )
-    try:
-        refuse_empty(sys.argv[1:] if argv is None else argv)
-    except ValueError as error:
-        parser.error(str(error))
-    arguments = parser.parse_args(argv)
-    try:
-        # Here, so that --help and mistakes are answered at once: these import what a report is made with.
-        from sweeps.common.quiet import silence_optuna
-        from sweeps.definition.selection import Selection
-        from sweeps.findings import ensemble
-        from sweeps.reporting.data import check_folder
-        from sweeps.reporting.write import write_report
-    except ImportError as error:
-        if error.name != "fcntl":  # which Windows has not
-            raise
-        print(f"report.py: error: {error}", file=sys.stderr)
-        return 2
-    silence_optuna()
-    try:
-        selection = None if arguments.select_by is None else Selection.parse(arguments.select_by)
-        if selection and selection.needs_finished_trials:
-            ensemble.provide(check_folder(arguments.results), _say)
-        written = write_report(
-            arguments.results, images=arguments.images, seconds=arguments.seconds, selection=selection
-        )
-    except (ValueError, OSError) as error:
-        print(printable(f"report.py: error: {error}"), file=sys.stderr)
-        return 2
-    print(printable("\n".join(map(str, written))))
-    return 0
+    return parser
 
 
 def _say(line: str) -> None:

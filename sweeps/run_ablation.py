@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from sweeps.command_line import parse
+from sweeps.common.commands import program, sweep_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if error.name not in ("ray", "fcntl"):
             raise
-        print(f"run_ablation.py: error: {error}", file=sys.stderr)
+        print(f"{program(sweep_command())}: error: {error}", file=sys.stderr)
         return 2
     try:
         return driver.command(given)

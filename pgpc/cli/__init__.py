@@ -53,8 +53,8 @@ def _run(argv: Sequence[str] | None) -> None:
         sys.exit(130)
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the arguments; without any the command is to print its help."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command, with one for each sub-command."""
     # Here, since they import what Windows has not, which `main` answers with one line.
     from pgpc.cli import draw, evaluate, export, init, pack, predict, show, submit, train
 
@@ -66,6 +66,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for module in (pack, init, train, evaluate, predict, submit, draw, export, show):
         module.add(commands)
+    return parser
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; without any the command is to print its help."""
+    parser = build_parser()
     try:
         refuse_empty(sys.argv[1:] if argv is None else argv)
     except ValueError as error:

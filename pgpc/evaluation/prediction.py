@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -172,11 +173,15 @@ def write_predictions(
     if any(format_.cityscapes_only for format_ in chosen):
         check_cityscapes(loaded.classes, "Label ids are")
     _check_results(pictures, out, chosen)
+    was_there = out.exists()
     with sole_writer(out):
         problems = _write_all(loaded, pictures, out, chosen, skip_existing, on_progress)
     if problems:
         count = f"{len(problems)} of {len(pictures)}"
         if len(problems) == len(pictures):
+            if not was_there:
+                with contextlib.suppress(OSError):  # something is in it
+                    out.rmdir()
             raise PredictionError("\n".join([f"{count} pictures were left out, and nothing was written:", *problems]))
         raise PartlyPredicted("\n".join([f"{count} pictures were left out, the others are written:", *problems]))
 

@@ -16,6 +16,7 @@ from typing import Any
 from pgpc.config import UnknownKey, parse_settings
 from pgpc.evaluation.names import ENSEMBLE
 from pgpc.runtime.checks import check
+from sweeps.common.commands import report_command
 from sweeps.common.names import METRIC
 from sweeps.definition import objectives as known_objectives
 from sweeps.definition.paper_tables import BASES, NUMBERS, TABLES_OF_BASES
@@ -86,7 +87,7 @@ def _instead_of_ensemble(text: str) -> str:
         return ""
     return (
         f"{ENSEMBLE} needs finished trials, so it cannot drive a search. Rank trials by it when they have finished: "
-        f"python sweeps/report.py RESULTS --select-by {text}"
+        f"{report_command()} RESULTS --select-by {text}"
     )
 
 

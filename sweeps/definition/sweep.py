@@ -22,6 +22,7 @@ from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_d
 from pgpc.models.config import is_weights_name
 from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
+from sweeps.common.commands import sweep_command
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.common.surroundings import Surroundings
@@ -259,7 +260,7 @@ class Sweep:
         storage = self.options.storage
         extra = [] if storage == DEFAULTS.storage else ["--storage", storage]
         extra += ["--address", self.options.cluster] if self.options.cluster else []
-        return shlex.join(["python", "sweeps/run_ablation.py", "--resume", self.folder.name, *extra])
+        return f"{sweep_command()} {shlex.join(['--resume', self.folder.name, *extra])}"
 
     @property
     def watch_command(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from pgpc.classes import IGNORE_INDEX, ClassSet, colorize
+from sweeps.common.commands import report_command
 from sweeps.reporting.data import SweepReport
 from sweeps.results.rows import last_checkpoint
 
@@ -69,7 +70,7 @@ def gallery(report: SweepReport, *, num: int, seconds: float) -> Gallery:
             maps = _segment(networks, shards, index, deadline)
             if maps is None:
                 drawn.notes.append(
-                    f"Drawing was stopped after {seconds:.0f} s; `python sweeps/report.py --seconds N` gives it longer."
+                    f"Drawing was stopped after {seconds:.0f} s; `{report_command()} --seconds N` gives it longer."
                 )
                 break
             seen.update(*(np.unique(ids).tolist() for _, ids in maps.panels))

@@ -2,13 +2,13 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import pgpc
 from pgpc.cli import main, show
 from tests.helpers.cli import fails
+from tests.helpers.pages import written
 
 
 @pytest.mark.slow
@@ -30,14 +30,11 @@ def test_errors_are_one_message_without_traceback(arguments, message, tmp_path, 
     assert "Traceback" not in error
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def test_the_readme_shows_all_commands_and_no_other(capsys):
+def test_the_pages_show_all_commands_and_no_other(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = set(re.findall(r"^    (\w+) +\w", capsys.readouterr().out, re.MULTILINE))
-    assert listed == set(re.findall(r"^(?:pgpc|torchrun .* -m pgpc) (\w+)", README, re.MULTILINE))
+    assert listed == set(re.findall(r"^(?:pgpc|torchrun .* -m pgpc) (\w+)", written(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("command", ["pack", "train", "evaluate", "predict", "submit", "draw", "export", "show"])

@@ -1,7 +1,6 @@
 """``pgpc draw``, and what it does with checkpoints and splits."""
 
 import re
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -12,6 +11,7 @@ from pgpc.cli.draw import FIGURES
 from pgpc.data.domains import open_shards
 from pgpc.figures.networks import draw_selection, load_networks, load_selecting
 from tests.helpers.cli import fails
+from tests.helpers.pages import page
 
 
 def draw(capsys, *arguments):
@@ -103,6 +103,5 @@ def two_classes(make_run):
     return make_run("two", "streets/source-only", {"model.num_classes": 6}, classes)
 
 
-def test_the_readme_shows_every_kind_of_figure():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert re.findall(r"^pgpc draw (\w+)", readme, re.MULTILINE) == [figure.name for figure in FIGURES]
+def test_the_page_of_networks_shows_every_kind_of_figure():
+    assert re.findall(r"^pgpc draw (\w+)", page("networks.md"), re.MULTILINE) == [figure.name for figure in FIGURES]

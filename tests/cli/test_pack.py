@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from pgpc.data.shards.reader import Shards
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.data.streets.generator import write_streets
 from tests.helpers.cli import fails
+from tests.helpers.pages import page
 from tests.helpers.pictures import save
 
 
@@ -134,13 +134,11 @@ def test_pack_resumes_after_an_interrupt(gta, tmp_path, capsys, monkeypatch):
     assert (tmp_path / ".out.partial").is_dir()
 
 
-def test_the_help_and_the_readme_name_all_layouts():
+def test_the_help_and_the_page_of_data_sets_name_all_layouts():
     commands = argparse.ArgumentParser().add_subparsers()
     pack.add(commands)
     (option,) = (action for action in commands.choices["pack"]._actions if action.dest == "layout")
     names = option.help.partition(": ")[2].replace("; or", ",").split(", ")
     assert names[: len(LAYOUTS)] == list(LAYOUTS)
-    (sentence,) = re.findall(
-        r"^Layouts are (.*?),? your own", (Path(__file__).parents[2] / "README.md").read_text(), re.M
-    )
+    (sentence,) = re.findall(r"^Layouts are (.*?),? your own", page("data.md"), re.M)
     assert re.findall(r"`(\w+)`", sentence) == list(LAYOUTS)

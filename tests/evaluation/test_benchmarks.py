@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from pgpc.evaluation.benchmarks import BENCHMARKS
 from pgpc.evaluation.formats import FORMATS, Segmented
+from tests.helpers.pages import page
 
 
 def test_sizes_of_the_test_sets():
@@ -26,7 +25,6 @@ def test_what_a_benchmark_is_made_of_can_be_predicted(name):
     assert ("confidence" in benchmark.formats) == any("confidence" in folder for folder in benchmark.entries(segmented))
 
 
-def test_the_readme_names_all_servers():
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_page_of_networks_names_all_servers():
     *others, last = (benchmark.title for benchmark in BENCHMARKS.values())
-    assert f"servers of {', '.join(others)} and {last}" in " ".join(readme.split())
+    assert f"servers of {', '.join(others)} and {last}" in " ".join(page("networks.md").split())

@@ -84,6 +84,7 @@ def test_a_search_ends_with_its_table_and_where_everything_is(tmp_path: Path) ->
         "select_by",
         "result",
         "claims",
+        "changes",
         "best",
         "pareto",
         "rows",

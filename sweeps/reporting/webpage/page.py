@@ -10,6 +10,7 @@ import string
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sweeps.common.commands import report_command
 from sweeps.reporting.data import SweepReport
 from sweeps.reporting.webpage import sections
 from sweeps.reporting.webpage.header import header
@@ -37,6 +38,7 @@ def page(report: SweepReport, gallery: Gallery | None) -> str:
         sections="\n".join(
             f'<section id="{section.anchor}"><h2>{section.title}</h2>\n{section.content}</section>' for section in shown
         ),
+        command=html.escape(report_command()),
         time=f"{datetime.now():%Y-%m-%d %H:%M}",
         script=script,
     )

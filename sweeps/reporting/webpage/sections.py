@@ -6,6 +6,7 @@ import html
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from sweeps.common.commands import report_command
 from sweeps.common.names import METRIC
 from sweeps.common.words import number
 from sweeps.reporting import evidence, tables
@@ -154,7 +155,7 @@ def _pictures(gallery: Gallery | None) -> str:
     if gallery is None:
         return (
             "<p>This report has no pictures. They are drawn when the sweep ends, and by "
-            "<code>python sweeps/report.py</code>.</p>"
+            f"<code>{report_command()}</code>.</p>"
         )
     parts = [f'<p class="soft">{html.escape(" ".join(gallery.notes))}</p>'] if gallery.notes else []
     for name, panels in gallery.images:

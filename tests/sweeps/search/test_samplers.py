@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import optuna
 import pytest
@@ -11,8 +10,8 @@ import pytest
 from sweeps.definition.options import SweepOptions
 from sweeps.search.samplers import SAMPLERS, Sampler, check_sampler, find_sampler, make_sampler
 from sweeps.search.suggestions.evolution import Evolution
+from tests.helpers.pages import page
 
-README = Path(__file__).parents[3] / "README.md"
 BOTH = ("mIoU", "seconds")
 KINDS = {
     "tpe": optuna.samplers.TPESampler,
@@ -65,6 +64,6 @@ def test_objectives_that_a_search_takes() -> None:
         check_sampler(SweepOptions(objectives=BOTH, search=search))
 
 
-def test_the_readme_names_every_search_algorithm() -> None:
-    listed = re.search(r"`--search (\S+)`", README.read_text())[1].split(r"\|")
-    assert sorted(listed) == sorted(SAMPLERS)
+def test_the_page_of_sweeps_names_every_search_algorithm() -> None:
+    (row,) = (line for line in page("sweeps.md").splitlines() if line.startswith("| `--search "))
+    assert sorted(re.findall(r"`(\w+)`", row)) == sorted(SAMPLERS)

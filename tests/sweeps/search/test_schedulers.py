@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,8 +12,8 @@ import pgpc
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.search import replicates, schedulers
+from tests.helpers.pages import page
 
-README = Path(__file__).parents[3] / "README.md"
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 10, "contrast.start": 20}
 )
@@ -101,7 +100,5 @@ def test_with_several_objectives_nothing_is_stopped() -> None:
     assert schedulers.settle_scheduler(SweepOptions.from_given({"objectives": both})).scheduler == "none"
 
 
-def test_the_readme_names_every_scheduler() -> None:
-    rows = [line for line in README.read_text().splitlines() if line.startswith("| `--scheduler")]
-    listed = {name for row in rows for name in re.search(r"--scheduler (\S+?)[` ]", row)[1].split(r"\|")}
-    assert listed == set(schedulers.SCHEDULERS)
+def test_the_page_of_sweeps_names_every_scheduler() -> None:
+    assert set(re.findall(r"`--scheduler (\w+)", page("sweeps.md"))) == set(schedulers.SCHEDULERS)

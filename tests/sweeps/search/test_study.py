@@ -153,7 +153,7 @@ def test_any_name_is_that_of_a_folder_and_nothing_else(name: str, tmp_path: Path
     Bench(folder).run({}, num_trials=1)
     assert [file.name for file in folder.iterdir()] == ["study.db"] and [f.name for f in tmp_path.iterdir()] == [name]
     assert Bench(folder).run({}, num_trials=1) == [], "it is found again"
-    check_study(folder)
+    check_study(folder, "")
     assert len(begun_points(folder)) == len(load_study(folder).trials) == 1
     assert Bench(folder).reopen() == []
     # As Optuna's own tools are given it.
@@ -176,7 +176,7 @@ def test_a_study_that_is_locked_is_not_called_unreadable(tmp_path: Path, monkeyp
     with contextlib.closing(sqlite3.connect(study_file(tmp_path))) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ValueError, match=r"study.db must be free, but another program has locked it.* End that"):
-            check_study(tmp_path)
+            check_study(tmp_path, "")
 
 
 def test_a_folder_that_was_renamed_keeps_its_trials(tmp_path: Path) -> None:
