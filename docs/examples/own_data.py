@@ -46,6 +46,8 @@ def settings(shards: Path, iterations: int) -> list[str]:
         "model.head_channels": 32,
         "model.pretrained": "none",  # so that nothing is fetched; real photos want imagenet, which is the default
         "training.iterations": iterations,
+        "training.eval_interval": iterations,
+        "data.loader_workers": 0,  # pictures as small as these are read at once
     }
     return [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
 
@@ -60,7 +62,7 @@ def main(folder: Path, iterations: int) -> None:
     shards, run = folder / "shards", str(folder / "run")
     labels = ["--labels", str(folder / "day/labels"), "--classes", str(description)]
     pgpc(["pack", str(folder / "day/images"), str(shards / "day"), *labels])
-    pgpc(["pack", str(folder / "night/images"), str(shards / "night"), "--classes", str(description)])
+    pgpc(["pack", str(folder / "night/images"), str(shards / "night")])
     pgpc(["train", "custom/daformer+pgpc", "--out", run, *settings(shards, iterations)])
     pgpc(["evaluate", "--checkpoint", run, "--criteria"])
     pgpc(["predict", "--checkpoint", run, "--input", str(folder / "night/images"), "--out", str(folder / "segmented")])
