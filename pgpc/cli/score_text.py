@@ -80,7 +80,7 @@ def _table(figures: Mapping[str, Any]) -> list[str]:
         for (name, iou), pixels in zip(figures["IoU"].items(), figures["pixels"].values(), strict=True)
     ]
     scored = sum(iou is not None for iou in figures["IoU"].values())
-    names = {"mIoU": f"mIoU ({len(rows)})" if scored == len(rows) else f"mIoU ({scored} of {len(rows)})"}
+    names = {"mIoU": f"mIoU ({len(rows)})" if scored == len(rows) else f"mIoU ({scored}/{len(rows)})"}
     means = [(names.get(name, name), _percent(mean)) for name, mean in _means(figures).items()]
     column = max(len(row[0]) for row in [*rows, *means])
     lines = [

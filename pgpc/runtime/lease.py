@@ -160,6 +160,7 @@ def leased(url: str, memory: Path) -> Iterator[Lease]:
         thread.join()
         with contextlib.suppress(OSError):
             lease.release()
+            memory.unlink(missing_ok=True)  # the right has been given back: nobody has to be known dead
 
 
 def _keep(lease: Lease, leaving: threading.Event) -> None:

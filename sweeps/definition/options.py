@@ -95,7 +95,7 @@ def _is_share(value: Any) -> bool:
     if not _is_number(value) or not 0 <= value < math.inf:
         return False
     units = value / SMALLEST_SHARE
-    return value == int(value) or (value < 1 and round(units) > 0 and abs(units - round(units)) < 1e-6)
+    return bool(value == int(value)) or (value < 1 and round(units) > 0 and abs(units - round(units)) < 1e-6)
 
 
 _POSITIVE = _Rule(lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")

@@ -140,8 +140,8 @@ def test_the_table_has_a_line_per_class_and_mean(run, capsys):
         share = 100 * got["pixels"][name] / sum(got["pixels"].values())
         assert cells[name] == [percent(v) for v in (got["IoU"][name], got["accuracy"][name], share)]
     scored = sum(iou is not None for iou in got["IoU"].values())
-    over = "19" if scored == 19 else f"{scored} of 19"
-    means = [cells[name] for name in (f"mIoU ({over})", "mIoU16", "mIoU13")]
+    over = "mIoU (19)" if scored == 19 else f"mIoU ({scored}/19)"
+    means = [cells[name] for name in (over, "mIoU16", "mIoU13")]
     assert means == [[percent(got[name])] for name in ("mIoU", "mIoU16", "mIoU13")]
     assert len({len(line) for line in lines[4:23]}) == 1
 
