@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pgpc.evaluation.scoring import evaluate
     from pgpc.models import build_model, load_exported, load_weights
     from pgpc.presets import preset
+    from pgpc.recipes.recipe import own_preset
     from pgpc.training import Callbacks, ForkParent, ForkTrunk, Fresh, NonFiniteLoss, Result, Resume, train
 
 _HOMES = {
@@ -54,6 +55,7 @@ _HOMES = {
     "load_model": "pgpc.evaluation.loaded_model",
     "load_weights": "pgpc.models",
     "override": "pgpc.config",
+    "own_preset": "pgpc.recipes.recipe",
     "preset": "pgpc.presets",
     "train": "pgpc.training",
 }
@@ -84,6 +86,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "override",
+    "own_preset",
     "preset",
     "train",
 ]

@@ -22,7 +22,7 @@ from pgpc.data.streets.config import StreetsConfig
 from pgpc.models.config import ModelConfig
 from pgpc.optimization.config import OptimizerConfig
 from pgpc.runtime import key_reference
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check, noted
 from pgpc.runtime.coercion import coerce
 from pgpc.runtime.fields import FieldInfo, Phase, check_fields, documented, fields_of, key, type_hints
 
@@ -109,6 +109,7 @@ class TrainingConfig:
         phase=Phase.START,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "training")
 
@@ -146,6 +147,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self)
         check(
@@ -262,19 +264,22 @@ def override(config: Config, changes: Mapping[str, Any]) -> Config:
             (``"0.4"``, ``"true"``, ``"source,target"``, ``"none"``), so that command-line text can be passed as is.
 
     Raises:
-        ValueError: A key does not exist (the message lists near ones), or its field refuses the value.
+        ValueError: A key does not exist (the message lists near ones), or its field refuses the value. The message
+            lists all that is wrong.
     """
     # All changes are applied to plain data before anything is validated, so that values which are valid only together
     # (contrast.quota and contrast.bank_size, say) can be given in any order.
     tree = dataclasses.asdict(config)
-    for dotted, value in changes.items():
-        field_of(dotted)
-        *parents, leaf = dotted.split(".")
-        node = tree
-        for name in parents:
-            node = node[name]
-        node[leaf] = value
-    changed: Config = _build(Config, tree, "")
+    with all_at_once():
+        for dotted, value in changes.items():
+            with noted():
+                info = field_of(dotted)
+                *parents, leaf = dotted.split(".")
+                node = tree
+                for name in parents:
+                    node = node[name]
+                node[leaf] = coerce(value, info.kind, dotted)
+        changed: Config = _build(Config, tree, "")
     return changed
 
 
@@ -304,10 +309,11 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     """Return the config that :func:`to_dict` was given, also from a file that an earlier version wrote.
 
     Raises:
-        UnknownKey: A key is unknown.
-        ValueError: A field refuses its value.
+        UnknownKey: A key is unknown, and nothing else is wrong.
+        ValueError: A field refuses its value. The message lists all that is wrong.
     """
-    config: Config = _build(Config, _with_base(tree), "")
+    with all_at_once():
+        config: Config = _build(Config, _with_base(tree), "")
     return config
 
 
@@ -490,5 +496,6 @@ def _build(cls: Any, tree: Any, prefix: str) -> Any:
         if name in hints and dataclasses.is_dataclass(hints[name]):
             values[name] = _build(hints[name], value, f"{dotted}.")
         else:
-            values[name] = coerce(value, field_of(dotted).kind, dotted)
+            with noted():
+                values[name] = coerce(value, field_of(dotted).kind, dotted)
     return cls(**values)

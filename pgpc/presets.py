@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgpc.config import Config, override
+from pgpc.models.config import IMAGENET
 
 Changes = Mapping[str, Any]
+
+OWN = "custom"
+"""Name of the task of one's own data; its numbers are taken from packed shards, see :mod:`pgpc.recipes.own_data`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +167,9 @@ _CITYSCAPES_HIGH: Changes = {
     "data.target_size": (2048, 1024),
     "data.target_margins": (30, 240, 30, 30),  # rectification artifacts and the bonnet of the car
 }
+_REAL: Changes = {"model.pretrained": IMAGENET}
 _ADVERSE: Changes = {
+    **_REAL,
     "data.source": "shards/cityscapes",
     "data.source_size": (1024, 512),
     "data.target_size": (960, 540),
@@ -214,6 +220,7 @@ TASKS: Sequence[Task] = (
     Task(
         name="gta5-cityscapes",
         changes={
+            **_REAL,
             "data.source": "shards/gta5",
             "data.source_size": (1280, 720),
             "data.target": "shards/cityscapes",
@@ -224,6 +231,7 @@ TASKS: Sequence[Task] = (
     Task(
         name="synthia-cityscapes",
         changes={
+            **_REAL,
             "data.source": "shards/synthia",
             "data.source_size": (1280, 760),
             "data.target": "shards/cityscapes",
@@ -262,19 +270,43 @@ def preset(name: str) -> Config:
             labels of the target, as an upper bound; or ``"streets"``, a short ``"streets/daformer+pgpc"`` for sweeps.
 
     Raises:
-        ValueError: No preset has this name; the message has the nearest, and says what lists all.
+        ValueError: No preset has this name, which the message has the nearest to; or it is of one's own data, which
+            :func:`pgpc.own_preset` looks at.
     """
     presets = _presets()
+    if name in own_names():
+        raise ValueError(
+            f"The preset {name!r} takes its numbers from packed shards, so that it needs data.source and data.target. "
+            f"Set both, or in Python call pgpc.own_preset({name!r}, source=.., target=..)."
+        )
     if name not in presets:
-        near = difflib.get_close_matches(name, presets, n=1)
+        known = [*presets, *own_names()]
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"Unknown preset {name!r}. {hint}`pgpc show --list` lists all {len(presets)}.")
+        raise ValueError(f"Unknown preset {name!r}. {hint}`pgpc show --list` lists all {len(known)}.")
     return override(Config(), {**presets[name].changes, "name": name})
 
 
 def preset_names() -> list[str]:
     """Return the names that :func:`preset` takes."""
     return list(_presets())
+
+
+def own_names() -> list[str]:
+    """Return the names of the presets for one's own data, which :func:`pgpc.own_preset` takes."""
+    return [_name(OWN, base.name, pgpc=pgpc) for base in BASES for pgpc in (False, True)]
+
+
+def find_base(name: str) -> BasePreset:
+    """Return the base of the name of a preset, the part behind its slash.
+
+    Raises:
+        ValueError: There is no such base; the message lists the known ones.
+    """
+    for base in BASES:
+        if name.partition("/")[2].removesuffix("+pgpc") == base.name:
+            return base
+    raise ValueError(f"A preset ends in one of {', '.join(base.name for base in BASES)}, but got {name!r}.")
 
 
 def find(*, task: str, base: str, pgpc: bool) -> Config:
@@ -298,6 +330,8 @@ def task_of(config: Config) -> str:
         ValueError: The config came from no preset.
     """
     presets = _presets()
+    if config.name in own_names():
+        return OWN
     if config.name not in presets:
         raise ValueError(
             f"A config's task is that of its preset, so its name must be a preset's, but got {config.name!r}. "

@@ -79,13 +79,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--preset", metavar="NAME", help=f"named config to start from (default: {DEFAULTS.preset})")
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="named config to start from; that of custom/BASE takes its numbers from the packed shards that --set "
+        f"data.source and --set data.target name (default: {DEFAULTS.preset})",
+    )
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="config file to start from instead: what `pgpc init` prints, a run's config.json, or YAML",
+    )
     group.add_argument(
         "--set",
         action="append",
         metavar="KEY=VALUE",
-        help="change one value of the config, e.g. training.iterations=400; repeatable. A parameter of the search that "
-        "is set here keeps this value in all trials. `pgpc show PRESET` lists all keys",
+        help="change one value of the config, e.g. training.iterations=400, with which lengths that are not set change "
+        "in proportion; repeatable. A parameter of the search that is set here keeps this value in all trials. "
+        "`pgpc show PRESET` lists all keys",
     )
     group.add_argument(
         "--seed",

@@ -12,7 +12,8 @@ from pgpc.bases import make_base
 from pgpc.bases.checkpoint_size import checkpoint_bytes
 from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_image_sizes, check_pair, label_notes
-from pgpc.models import check_model, shortest_side
+from pgpc.models import check_model, shortest_side, weights_file
+from pgpc.runtime.checks import all_at_once, check, noted
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.surroundings import Surroundings
@@ -30,6 +31,7 @@ from sweeps.execution import resources, trunk
 from sweeps.execution.capacity.disk import DiskNeed, describe_need
 from sweeps.execution.capacity.workers import concurrency, default_workers, trial_slots
 from sweeps.execution.joining.shared_folder import check_shared, local_places
+from sweeps.execution.joining.weights import fetch_everywhere
 from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
@@ -84,9 +86,14 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     sweep = _described_sweep(given)
     options = sweep.options
     check_package(options.log_to)
-    _check_configs(sweep)
+    with all_at_once():
+        _check_configs(sweep)
+        with noted():
+            _check_scheduler(sweep)
+        notes: list[str] = []
+        with noted():
+            notes = check_data(sweep)
     enqueued = complete_params(read_params(options.enqueue), sweep.config, sweep.space, sweep.when)
-    _check_scheduler(sweep)
     if options.population is not None:
         num_enqueued = len(enqueued) + len(sweep.known)
         check_population(options, sweep.config, sweep.space, sweep.when, num_enqueued)
@@ -96,10 +103,13 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     stack.enter_context(own_folder(sweep.folder))
     if sweep.file.is_file():  # else it is new; a confirmation is, too, though it resumes another sweep
         check_study(sweep.folder, sweep.origin)
-    notes = check_data(sweep)
+    models = list({config.model for config in sweep.configs})
+    for model in models:
+        weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
     resources.connect(options.cluster)
     check_shared(sweep.folder, local_places(sweep.configs))
+    fetch_everywhere(models)
     nodes = resources.nodes()
     batch_sizes = [config.training.batch_size for config in sweep.configs]
     workers = default_workers(
@@ -123,7 +133,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
         workers=workers,
         concurrency=num_runs,
         points=agenda.points,
-        notes=[*surroundings.changes, *notes, *agenda.notes, *[memory_note] * bool(memory_note)],
+        notes=[*sweep.notes, *surroundings.changes, *notes, *agenda.notes, *[memory_note] * bool(memory_note)],
         surroundings=surroundings,
         tracker=tracker,
         disk=disk,
@@ -210,15 +220,19 @@ def _confirmation(given: Mapping[str, Any]) -> Sweep:
 def _check_configs(sweep: Sweep) -> None:
     """Check that every config of the sweep can be trained by its workers."""
     for config in sweep.configs:
-        if config.training.batch_size % (sweep.options.workers or 1):
-            raise ValueError(
-                f"training.batch_size ({config.training.batch_size}) must be divisible by --workers, "
-                f"but got {sweep.options.workers}. Change --workers or --set training.batch_size=..."
-            )
-        make_base(config)
-        check_feature_distance(config)
+        check(
+            config.training.batch_size % (sweep.options.workers or 1) == 0,
+            f"training.batch_size ({config.training.batch_size}) must be divisible by --workers",
+            sweep.options.workers,
+            "Change --workers or --set training.batch_size=...",
+        )
+        with noted():
+            make_base(config)
+        with noted():
+            check_feature_distance(config)
     for model in {config.model for config in sweep.configs}:
-        check_model(model)
+        with noted():
+            check_model(model)
     check_sampler(sweep.options)
 
 
@@ -226,7 +240,7 @@ def describe(setup: Setup) -> str:
     """Return what the sweep is going to do, and where, in a few lines."""
     sweep, options = setup.sweep, setup.sweep.options
     if sweep.is_search:
-        what = f"a search of {count(sweep.num_trials, 'trial')} around the preset {options.preset}"
+        what = f"a search of {count(sweep.num_trials, 'trial')} around {options.start}"
         how = f"\nHow: search {options.search}, scheduler {schedulers.in_words(options)}{_places(sweep)}"
         if len(sweep.objectives) > 1:
             how += f", objectives {listed(sweep.objectives)}"
@@ -235,7 +249,7 @@ def describe(setup: Setup) -> str:
         what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
         numbers = listed([str(number) for number in options.table or ()])
-        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.preset}"
+        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.start}"
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""

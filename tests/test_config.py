@@ -48,6 +48,29 @@ def test_text_is_converted_to_the_fields_type():
     assert config.optimizer.lr == 1e-3
 
 
+def test_all_that_is_wrong_with_a_config_is_told_at_once():
+    """Unknown keys, values of another type, out of their range, and not valid together."""
+    changes = {
+        "contrast.etta": 0.4,
+        "contrast.eta": 1.5,
+        "contrast.r": "many",
+        "data.crop": 700,
+        "model.num_classes": 4,
+        "training.iterations": 10,
+    }
+    with pytest.raises(ValueError, match="^6 things are wrong:\n") as error:
+        override(Config(), changes)
+    for text in (
+        "- Unknown config key 'contrast.etta'",
+        "- contrast.eta must lie in (0, 1], but got 1.5.",
+        "- contrast.r must be a whole number, but got 'many'.",
+        "- data.crop must be a positive multiple of 32",
+        "- contrast.r must be smaller than model.num_classes (4), or no pixel is a negative, but got 4.",
+        "- contrast.start must be smaller than training.iterations (10)",
+    ):
+        assert text in str(error.value)
+
+
 PROCA = {
     "base": "proca",
     "training.iterations": 200_000,
@@ -183,7 +206,7 @@ def test_a_key_out_of_its_range_is_named_by_its_dotted_key():
         info = field_of(key)
         assert info.key == key
         if info.low is not None and info.kind is int:
-            with pytest.raises(ValueError, match=rf"^{key} must "):
+            with pytest.raises(ValueError, match=rf"(?m)^(- )?{key} must "):
                 override(Config(), {key: info.low - 1})
 
 

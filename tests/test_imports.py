@@ -20,6 +20,7 @@ ORDER = {
         ("adaptation", "contrast", "optimization"),
         ("config",),
         ("presets",),
+        ("recipes",),
         ("evaluation",),
         ("bases",),
         ("training", "figures"),

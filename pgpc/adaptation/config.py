@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 
@@ -131,6 +131,7 @@ class AdaptationConfig:
         source="MIC",
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "adaptation")
 
@@ -234,6 +235,7 @@ class ProCAConfig:
         hyperparameter=False,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "proca")
         check(

@@ -234,9 +234,9 @@ def check_feature_distance(config: Config) -> None:
         ValueError: The feature distance is on and the encoder has no pretrained weights.
     """
     adaptation = config.adaptation
-    if adaptation.enabled and adaptation.feature_distance_weight > 0 and not config.model.pretrained:
+    if adaptation.enabled and adaptation.feature_distance_weight > 0 and config.model.pretrained is None:
         raise ValueError(
             f"adaptation.feature_distance_weight ({adaptation.feature_distance_weight}) needs an encoder with "
-            "pretrained weights, but got model.pretrained=''. Set model.pretrained=FILE, or "
+            "pretrained weights, but got model.pretrained=none. Set model.pretrained=imagenet or a file, or "
             "adaptation.feature_distance_weight=0."
         )

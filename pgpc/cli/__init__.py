@@ -56,7 +56,7 @@ def _run(argv: Sequence[str] | None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command, with one for each sub-command."""
     # Here, since they import what Windows has not, which `main` answers with one line.
-    from pgpc.cli import draw, evaluate, export, pack, predict, show, submit, train
+    from pgpc.cli import draw, evaluate, export, init, pack, predict, show, submit, train
 
     parser = argparse.ArgumentParser(
         prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pgpc {__version__}")
     parser.set_defaults(run=lambda arguments: parser.print_help())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (pack, train, evaluate, predict, submit, draw, export, show):
+    for module in (pack, init, train, evaluate, predict, submit, draw, export, show):
         module.add(commands)
     return parser
 

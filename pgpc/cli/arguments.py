@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 from collections.abc import Sequence
 
 from pgpc.config import Config, flatten, override, parse_settings
 from pgpc.evaluation.names import NETWORKS
-from pgpc.presets import preset
+from pgpc.recipes.recipe import DEFAULT_PRESET, compose
+
+log = logging.getLogger(__name__)
 
 PROTOCOL = ("data.target_size", "data.fit", "data.interpolation")
 """Keys that say, beside ``evaluation.*``, how an image is segmented."""
@@ -16,21 +20,36 @@ _SETTABLE = (*PROTOCOL, "data.loader_workers")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Add the name of a preset and ``--set``."""
-    parser.add_argument("preset", nargs="?", default="streets", help="named config (default: %(default)s)")
+    """Add the name of a preset or of a config file, and ``--set``."""
+    parser.add_argument(
+        "preset",
+        nargs="?",
+        help="named config; that of custom/BASE takes its numbers from the packed shards that --set data.source and "
+        f"--set data.target name (default: {DEFAULT_PRESET})",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="config file in place of a preset: what pgpc init prints, a run's config.json, or YAML with values by key",
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="change one value of the config, e.g. --set contrast.eta=0.4; repeatable",
+        help="change one value of the config, e.g. --set contrast.eta=0.4; repeatable. With training.iterations the "
+        "lengths that are not set change in proportion",
     )
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
-    """Return the config that the arguments of :func:`add_config` name."""
-    return override(preset(arguments.preset), parse_settings(arguments.settings))
+    """Return the config that the arguments of :func:`add_config` name; say what follows from them."""
+    recipe = compose(arguments.preset, arguments.config, parse_settings(arguments.settings))
+    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
+        for note in recipe.notes:
+            log.info("%s", note)
+    return recipe.config
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

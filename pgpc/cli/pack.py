@@ -18,7 +18,7 @@ _LAYOUTS = "gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pic
 
 
 _OF_PACKING = (
-    *("layout", "root", "out", "splits", "classes", "skip_bad"),
+    *("photos", "shards", "labels", "layout", "root", "out", "splits", "classes", "skip_bad"),
     *("image_suffixes", "label_suffixes", "split_files", "label_orientation"),
 )
 
@@ -31,6 +31,18 @@ def add(commands: Any) -> None:
         description=run.__doc__,
         epilog="An interrupted run resumes where it stopped when the same command is given again. Shards that are up "
         "to date are left alone.",
+    )
+    parser.add_argument(
+        "photos",
+        nargs="?",
+        type=Path,
+        metavar="PHOTOS",
+        help="folder of your own photos, by themselves or in folders train, val and test; with SHARDS in place of "
+        "--layout folder --root PHOTOS --out SHARDS",
+    )
+    parser.add_argument("shards", nargs="?", metavar="SHARDS", help="folder for the shards, or its address on S3")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FOLDER", help="folder of the labels of PHOTOS, with files of the same names"
     )
     parser.add_argument(
         "--layout",
@@ -100,10 +112,12 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.check is not None:
         _check(arguments)
         return
+    _take_photos(arguments)
     missing = [f"--{name}" for name in ("layout", "root", "out") if getattr(arguments, name) is None]
     if missing:
         raise ValueError(
-            f"Packing needs --layout, --root and --out, but got no {' and no '.join(missing)}. See pgpc pack --help."
+            f"Packing needs PHOTOS and SHARDS, or --layout, --root and --out, but got no {' and no '.join(missing)}. "
+            "See pgpc pack --help."
         )
     from pgpc.data.shards.pack import pack
 
@@ -118,6 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
             image_suffixes=arguments.image_suffixes,
             label_suffixes=arguments.label_suffixes,
             lists=_lists(arguments.split_files),
+            labels=arguments.labels,
             labels_lie=arguments.label_orientation or "upright",
             skip_bad=arguments.skip_bad,
             on_progress=progress,
@@ -131,6 +146,19 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"  {image.problem}")
     print(f"{arguments.out} {'is up to date' if packed.up_to_date else 'is packed'}: {_summary(packed.manifest)}")
     _print_labels(arguments, packed)
+
+
+def _take_photos(arguments: argparse.Namespace) -> None:
+    """Bring a folder of photos and one for their shards into the place of the flags that say the same."""
+    if arguments.photos is None:
+        return
+    given = [f"--{name}" for name in ("root", "out") if getattr(arguments, name) is not None]
+    if given or arguments.layout not in (None, "folder") or arguments.shards is None:
+        raise ValueError(
+            "PHOTOS must be followed by SHARDS, and stand in place of --layout folder, --root and --out, but got "
+            f"{arguments.shards!r} and {' and '.join(given) or arguments.layout or 'no flag'}. Give either."
+        )
+    arguments.layout, arguments.root, arguments.out = "folder", arguments.photos, arguments.shards
 
 
 def _lists(given: list[str]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pgpc.cli.arguments import add_config, config_of
 from pgpc.config import explain, flatten, reference
-from pgpc.presets import preset_names
+from pgpc.presets import own_names, preset_names
 from pgpc.runtime.coercion import as_setting
 
 _WIDEST = 120
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print every key and value of a config, as --set takes them."""
     if arguments.list:
-        print("\n".join(preset_names()))
+        print("\n".join([*preset_names(), *own_names()]))
     elif arguments.reference:
         print(reference(), end="")
     elif arguments.explain is not None:

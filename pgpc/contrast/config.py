@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 
@@ -203,6 +203,7 @@ class ContrastConfig:
         source="Table 7",
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "contrast")
         check(

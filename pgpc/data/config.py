@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pgpc.data.streets.config import StreetsConfig
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 STREETS_SOURCE = "streets:source"
@@ -151,6 +151,7 @@ class DataConfig:
         hyperparameter=False,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "data")
         check(
@@ -222,6 +223,7 @@ class EvaluationConfig:
         hyperparameter=False,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "evaluation")
         check(

@@ -39,12 +39,12 @@ class Place(NamedTuple):
         return self.where if self.split is None else f"{self.where} ({self.split})"
 
 
-def places(data: DataConfig, *, pretrained: str, adapts: bool, measures: bool) -> dict[str, Place]:
+def places(data: DataConfig, *, pretrained: Path | None, adapts: bool, measures: bool) -> dict[str, Place]:
     """Return what a run takes from outside, by its part in the run.
 
     Args:
         data: The configuration of the data.
-        pretrained: File of the encoder's initial weights; empty for random ones.
+        pretrained: File of the encoder's initial weights; None for random ones.
         adapts: Whether the run trains on the target.
         measures: Whether criteria are measured on the target.
     """
@@ -53,8 +53,8 @@ def places(data: DataConfig, *, pretrained: str, adapts: bool, measures: bool) -
         found[TARGET] = Place(data.target, "train")
     if data.eval_split is not None:
         found[SCORED] = Place(data.target, data.eval_split)
-    if pretrained:
-        found[PRETRAINED] = Place(pretrained, None)
+    if pretrained is not None:
+        found[PRETRAINED] = Place(str(pretrained), None)
     return found
 
 

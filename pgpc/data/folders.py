@@ -428,11 +428,11 @@ class Layout:
             return
         labels = sorted({f for folder in folders if folder.is_dir() for f in files_below(folder, PICTURE_SUFFIXES)})
         if labels and items:
-            image = items[0].image.relative_to(root).as_posix()
+            image, label = (os.path.relpath(file, root) for file in (items[0].image, labels[0]))
             raise ValueError(
                 f"A label must be named as its image, but for what they end with ({' or '.join(self.label_suffixes)}): "
                 f"none of the {len(labels)} files of labels belongs to one of the {len(items)} images. The first are "
-                f"{labels[0].relative_to(root).as_posix()} and {image}. Say what their names end with "
+                f"{label} and {image}. Say what their names end with "
                 "(--label-suffix _mask.png, --image-suffix .jpg), or move them away if they are none."
             )
 

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from pgpc.classes import ClassSet, classes_from_json
 from pgpc.config import Config, from_text, override
+from pgpc.evaluation.formats import Segmented
 from pgpc.evaluation.names import Network
+from pgpc.evaluation.one_picture import AnyPicture, pixels_of, segment_picture
 from pgpc.models.checkpoint import CHECKPOINT, fetched, read_checkpoint
 from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 class LoadedModel(NamedTuple):
     """A network and what is known of it.
+
+    A picture is segmented by ``labels, confidence = pgpc.load_model("runs/a").predict("photo.jpg")``.
 
     Attributes:
         student: The network, on the CPU and in evaluation mode; that of an export has no projection head.
@@ -37,6 +41,25 @@ class LoadedModel(NamedTuple):
     iteration: int | None
     file: Path
     has_teacher: bool = False
+
+    def predict(self, image: AnyPicture) -> Segmented:
+        """Segment one picture of any size, on the device of the network.
+
+        It is resized as images of the target are in training, goes through the network whole or in windows as the
+        config says, and the result has the picture's own size.
+
+        Args:
+            image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or, gray, ``(H, W)``, uint8, in RGB.
+
+        Returns:
+            A pair of arrays ``(H, W)``: train ids, uint8, whose names and colors are in `classes`, and the probability
+            that the network gives them, float32.
+
+        Raises:
+            ValueError: `image` is none of these, cannot be decoded, or is so narrow that the network cannot take it.
+            OSError: The file cannot be read.
+        """
+        return segment_picture(self.student.segmenter, self.config, pixels_of(image))
 
 
 def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
@@ -117,7 +140,7 @@ def _check_network(content: Mapping[str, Any], network: Network, path: Path) -> 
 
 def _config(content: Mapping[str, Any], path: Path) -> Config:
     # The checkpoint has all weights; the file of the initial ones may be on another machine.
-    return override(from_text(content["config"], path), {"model.pretrained": ""})
+    return override(from_text(content["config"], path), {"model.pretrained": None})
 
 
 def _classes(content: Mapping[str, Any], config: Config) -> ClassSet:

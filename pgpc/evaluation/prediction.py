@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pgpc.data.image_files import decode_image, read_file
@@ -20,11 +19,10 @@ from pgpc.data.image_limits import PictureError
 from pgpc.data.loader import read_image
 from pgpc.data.picture_names import OTHER_SUFFIXES, READABLE_SUFFIXES
 from pgpc.data.shards.reader import Shards
-from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, Segmented, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel
+from pgpc.evaluation.one_picture import segment_picture
 from pgpc.evaluation.overlay import draw_legend
-from pgpc.evaluation.segmentation import class_planes, logits, most_probable
 from pgpc.runtime.checks import PartlyFailed, check
 from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import sole_writer
@@ -69,29 +67,7 @@ def segment(loaded: LoadedModel, image: np.ndarray) -> Segmented:
     Raises:
         ValueError: `image` is no such array, or is so narrow that the network cannot take it.
     """
-    check(
-        image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8,
-        "image must be (H, W, 3) uint8 RGB",
-        (image.shape, str(image.dtype)),
-    )
-    model, data = loaded.student.segmenter, loaded.config.data
-    size = box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
-    check(
-        min(size) >= model.shortest_side,
-        f"a picture must be at least {model.shortest_side} pixels high and wide after resizing",
-        size,
-        "It is too narrow for data.target_size; cut it into parts.",
-    )
-    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
-    pixels = pixels.to(next(model.parameters()).device)
-    with torch.inference_mode():
-        resizing = logits(model, pixels, evaluation=loaded.config.evaluation), image.shape[:2], model.align_corners
-        ids, highest = most_probable(*resizing)
-        total = torch.zeros_like(highest)
-        for plane in class_planes(*resizing):
-            total += torch.exp(plane - highest)
-        confidence = 1 / total
-    return Segmented(ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+    return segment_picture(loaded.student.segmenter, loaded.config, image)
 
 
 def find_photos(where: Path, out: Path) -> list[Picture]:

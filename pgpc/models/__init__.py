@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pgpc.models.deeplab import DeepLabV2
     from pgpc.models.export import export_program, export_weights, load_exported
     from pgpc.models.hrda import HRDA, draw_detail_box
+    from pgpc.models.pretrained import weights_file
     from pgpc.models.projection import ProjectionHead
     from pgpc.models.segmenter import STRIDES, Decoded, Segmenter
     from pgpc.models.weights import LoadReport, load_encoder, load_weights
@@ -39,6 +40,7 @@ _HOMES = {
     "LoadReport": "weights",
     "load_encoder": "weights",
     "load_weights": "weights",
+    "weights_file": "pretrained",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "load_exported",
     "load_weights",
     "shortest_side",
+    "weights_file",
 ]
 
 

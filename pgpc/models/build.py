@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pgpc.models.config import ModelConfig
@@ -10,6 +9,7 @@ from pgpc.models.daformer import DAFormerHead
 from pgpc.models.deeplab import DILATED_STRIDES, DeepLabHead, DeepLabV2
 from pgpc.models.encoder import build_encoder, check_encoder
 from pgpc.models.hrda import HRDA, HRDAHead
+from pgpc.models.pretrained import check_weights, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
 from pgpc.models.weights import load_encoder
 
@@ -19,7 +19,7 @@ def build_model(config: ModelConfig) -> Segmenter:
 
     Initial weights are drawn from torch's global generator, since neither torch's nor timm's layers take
     another: call ``torch.manual_seed`` first for repeatable ones.
-    With `config.pretrained` the encoder's weights come from that file.
+    With `config.pretrained` the encoder's weights come from there, and are fetched where they are not on this machine.
 
     Args:
         config: Configuration of the network.
@@ -27,9 +27,11 @@ def build_model(config: ModelConfig) -> Segmenter:
     Raises:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
             strides 4, 8, 16, 32; for "deeplabv2" at 4, 8, 8, 8); or the file of weights does not fit it.
+        pgpc.models.hub.HubError: The weights are on the hub, which cannot be reached.
     """
-    _check_pretrained(config)
+    check_weights(config)
     encoder, channels = build_encoder(config.encoder, **_encoder_options(config))
+    pretrained = weights_file(config)
     model: Segmenter
     if config.architecture == "deeplabv2":
         model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
@@ -42,8 +44,8 @@ def build_model(config: ModelConfig) -> Segmenter:
             channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
         )
         model = Segmenter(encoder, decoder, encoder_channels=channels)
-    if config.pretrained:
-        load_encoder(model, config.pretrained)
+    if pretrained is not None:
+        load_encoder(model, pretrained)
     return model
 
 
@@ -59,16 +61,11 @@ def check_model(config: ModelConfig) -> None:
         config: Configuration of the network.
 
     Raises:
-        ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there is no
-            file of its weights.
+        ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there are no
+            such weights.
     """
-    _check_pretrained(config)
+    check_weights(config)
     check_encoder(config.encoder, **_encoder_options(config))
-
-
-def _check_pretrained(config: ModelConfig) -> None:
-    if config.pretrained and not Path(config.pretrained).is_file():
-        raise ValueError(f"model.pretrained must name a file of encoder weights, but got {config.pretrained!r}.")
 
 
 def _encoder_options(config: ModelConfig) -> dict[str, Any]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 Architecture = Literal["daformer", "hrda", "deeplabv2"]
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 """Known values of ``ModelConfig.architecture``."""
+IMAGENET = "imagenet"
+"""Value of ``ModelConfig.pretrained`` that stands for the weights that the encoder was published with."""
+HUB_PREFIX = "hf:"
+"""What a value of ``ModelConfig.pretrained`` begins with that names a repository on the Hugging Face hub."""
+
+
+def is_weights_name(pretrained: str) -> bool:
+    """Return whether a value of ``ModelConfig.pretrained`` is a name, which holds on every machine, and no file."""
+    return pretrained == IMAGENET or pretrained.startswith(HUB_PREFIX)
 
 
 @documented
@@ -85,14 +94,19 @@ class ModelConfig:
         phase=Phase.NEVER,
         reported=True,
     )
-    pretrained: str = key(
-        "",
-        doc="File with encoder weights; empty for random initialization.",
+    pretrained: str | None = key(
+        None,
+        doc="The encoder's initial weights: \"imagenet\", those that it was published with (NVIDIA's of MiT, timm's of "
+        'other backbones), "hf:owner/name" or "hf:owner/name@revision", a repository on the Hugging Face hub, or a '
+        "file; None for random ones.",
         phase=Phase.START,
         place=True,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
+        if self.pretrained == "":  # as files of earlier versions have it
+            object.__setattr__(self, "pretrained", None)
         check_fields(self, "model")
         check(self.encoder != "", "model.encoder must name a timm backbone", self.encoder)
         if self.architecture == "hrda":

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+"""What names of files of weights end with."""
+
 
 def read_weight_file(path: str | os.PathLike[str]) -> Any:
     """Read a file, onto the CPU.

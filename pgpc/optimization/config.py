@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from pgpc.runtime.checks import all_at_once
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 
@@ -76,5 +77,6 @@ class OptimizerConfig:
         phase=Phase.START,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "optimizer")

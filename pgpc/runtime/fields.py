@@ -162,7 +162,7 @@ class FieldInfo:
             fits = fits and all(item % self.multiple_of == 0 for item in items)
         if not fits:
             check(False, f"{self.key} {self._wording(self.rule)}", value, self.remedy)
-        if self.high is not None and not all(
+        elif self.high is not None and not all(
             item < self.high if self.high_open else item <= self.high for item in items
         ):
             check(False, f"{self.key} {self._wording(self.high_rule or self.rule)}", value, self.remedy)

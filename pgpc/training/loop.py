@@ -134,10 +134,10 @@ def _open_domains(config: Config) -> Domains:
         distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
         for note in label_notes(domains, keeps_things=distance):
             log.warning("%s", note)
-    if distributed.rank() == 0 and not config.model.pretrained and not data.source.startswith("streets:"):
+    if distributed.rank() == 0 and config.model.pretrained is None and not data.source.startswith("streets:"):
         log.warning(
-            "The encoder starts from random weights. Published figures need those of ImageNet: "
-            "--set model.pretrained=FILE."
+            "The encoder starts from random weights, as model.pretrained=none says. Published figures need those of "
+            "ImageNet: --set model.pretrained=imagenet."
         )
     return domains
 

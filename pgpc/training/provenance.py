@@ -13,6 +13,7 @@ from pgpc.bases.starts import Start
 from pgpc.bases.state import TrainingState
 from pgpc.config import Config
 from pgpc.data.contents import TARGET, Place, changed, contents, places
+from pgpc.models.pretrained import weights_file
 from pgpc.runtime import distributed
 from pgpc.runtime.environment import Environment
 from pgpc.training.begin import Begin, ForkParent, Resume
@@ -24,7 +25,7 @@ def places_of(config: Config) -> dict[str, Place]:
     """Return what a run takes from outside, by its part in the run."""
     return places(
         config.data,
-        pretrained=config.model.pretrained,
+        pretrained=weights_file(config.model),
         adapts=config.adaptation.enabled,
         measures=config.evaluation.criteria_images > 0,
     )

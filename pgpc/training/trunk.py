@@ -30,6 +30,7 @@ from pgpc.data.contents import Place, split_files
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
 from pgpc.models.checkpoint import read_checkpoint
+from pgpc.models.pretrained import weights_file
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase
@@ -97,12 +98,13 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         for key, value in flatten(config).items()
         if key not in place_keys() and key not in trunk_length_keys() and not _is_neutral(key, base)
     }
+    weights = weights_file(config.model)
     found: dict[str, Any] = {
         **values,
         "data.source": _contents(config.data.source, "train"),
         "data.target": _contents(config.data.target, "train") if config.adaptation.enabled else None,
         "scored": _contents(config.data.target, config.data.eval_split),
-        "model.pretrained": sha256(Path(config.model.pretrained)) if config.model.pretrained else "",
+        "model.pretrained": "" if weights is None else sha256(weights),
         "processes": processes,
         "device": device,
         _THREADS: threads if device == "cpu" else None,

@@ -163,7 +163,9 @@ class SweepOptions:
     """
 
     preset: str = _option("streets", rule=_TEXT, identifies=True)
-    """Name of the config to start from, of :mod:`pgpc.presets`."""
+    """Name of the config to start from, of :mod:`pgpc.presets` or, for one's own data, :mod:`pgpc.recipes`."""
+    config: str | None = _option(None, rule=_TEXT, identifies=True)
+    """Config file to start from instead of a preset, see :mod:`pgpc.recipes.files`; None for the preset."""
     set: tuple[str, ...] = _option((), rule=_TEXTS, identifies=True)
     """Changes to the config, each ``KEY=VALUE`` with a dotted key; such a key keeps its value in all trials."""
     seed: int | None = _option(None, rule=_NATURAL, identifies=True)
@@ -257,6 +259,11 @@ class SweepOptions:
             f"--table {','.join(map(str, self.table))}" if self.table else "no --table",
             "Add --table, or leave --bases out.",
         )
+
+    @property
+    def start(self) -> str:
+        """What the sweep starts from, in words."""
+        return f"the preset {self.preset}" if self.config is None else f"the config {self.config}"
 
     @property
     def changes(self) -> dict[str, Any]:

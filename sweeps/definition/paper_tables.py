@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgpc.config import Config, override
-from pgpc.presets import find, task_of
+from pgpc.recipes.recipe import on_task_of
 from sweeps.definition.space import REFERENCE
 
 Changes = Mapping[str, Any]
@@ -275,7 +275,7 @@ def row_config(row: TableRow, config: Config, changes: Changes) -> Config:
     """
     try:
         if row.preset is not None:
-            config = override(find(task=task_of(config), base=row.preset, pgpc=row.pgpc), changes)
+            config = on_task_of(config, base=row.preset, pgpc=row.pgpc, settings=changes)
         return override(config, row.changes)
     except ValueError as error:
         raise ValueError(f"Row {row.label!r}: {error}") from None

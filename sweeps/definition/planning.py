@@ -11,9 +11,9 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
-import pgpc
 from pgpc.config import Config
 from pgpc.evaluation.names import CRITERIA_PREFIX
+from pgpc.recipes.recipe import Recipe, compose
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
@@ -36,7 +36,8 @@ def new_sweep(options: SweepOptions) -> Sweep:
     first_seed = options.seeds[0] if options.seeds else options.seed
     if first_seed is not None:
         changes["seed"] = first_seed
-    config = absolute(pgpc.override(pgpc.preset(options.preset), changes))
+    recipe = _recipe(options, changes)
+    config = absolute(recipe.config)
     options = replace(options, seed=config.seed, select_by=_settled_selection(options.select_by, config))
     folder = _new_folder(options)
     configs = configs_of_tables(options, config)
@@ -50,9 +51,11 @@ def new_sweep(options: SweepOptions) -> Sweep:
     if configs:
         space: Space = {TABLE_ROW: CategoricalDistribution(list(configs))}
         options = replace(options, trials=options.trials or DEFAULT_TRIALS)
-        return Sweep(folder=folder, options=options, config=config, space=space, table_configs=configs)
+        return Sweep(
+            folder=folder, options=options, config=config, space=space, table_configs=configs, notes=recipe.notes
+        )
     space, when = _space(options, config, changes)
-    sweep = Sweep(folder=folder, options=options, config=config, space=space, when=when)
+    sweep = Sweep(folder=folder, options=options, config=config, space=space, when=when, notes=recipe.notes)
     num_trials = len(sweep.known) if options.search == "grid" else DEFAULT_TRIALS
     return replace(sweep, options=replace(options, trials=options.trials or num_trials))
 
@@ -105,7 +108,8 @@ def found_sweep(given: Mapping[str, Any]) -> Sweep:
 
 def _new_folder(options: SweepOptions) -> Path:
     """Return the folder of a new sweep, which is not there yet, or has no sweep in it."""
-    name = options.name or f"{options.preset.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+    start = options.preset.replace("/", "-") if options.config is None else Path(options.config).stem
+    name = options.name or f"{start}-{datetime.now():%Y%m%d-%H%M%S}"
     if Path(name).name != name or name in ("", ".", "..") or name.startswith("-") or not name.isprintable():
         raise ValueError(
             "--name must be a plain name without folders, which does not begin with a dash, but got "
@@ -119,6 +123,20 @@ def _new_folder(options: SweepOptions) -> Path:
         )
     check_new(folder)
     return folder
+
+
+def _recipe(options: SweepOptions, changes: Mapping[str, Any]) -> Recipe:
+    """Return the config that the sweep is around, and what to say about it."""
+    if options.config is None:
+        return compose(options.preset, None, changes)
+    named = set(options.table or ()) & set(paper_tables.TABLES_OF_BASES)
+    check(
+        not named,
+        "--config must be left out for the tables that compare bases, whose rows take numbers of their own",
+        options.config,
+        "Give --preset TASK/BASE, and --set for what is to be the same in all rows.",
+    )
+    return compose(None if options.preset == DEFAULTS.preset else options.preset, options.config, changes)
 
 
 def _settled_selection(asked: str | None, config: Config) -> str:

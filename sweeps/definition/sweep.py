@@ -19,6 +19,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
 from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_dict
+from pgpc.models.config import is_weights_name
 from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.commands import sweep_command
@@ -54,6 +55,7 @@ class Sweep:
         when: The conditions of the space.
         confirms: Label -> parameters of each trial of the search in the folder above that this sweep confirms, the base
             among them, with none; empty in any other sweep. See :mod:`sweeps.definition.confirmation`.
+        notes: Sentences on values of the config that follow from others; of a new sweep only.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Sweep:
     table_configs: Mapping[str, Config] = field(default_factory=dict)
     when: Conditions = field(default_factory=dict)
     confirms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Sweep:
@@ -279,7 +282,7 @@ def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config
         return {}
     if set(options.table) & set(paper_tables.ABLATIONS) and not config.contrast.enabled:
         raise ValueError(
-            f"Tables 6 to 12 vary the contrast, so contrast.enabled must be true, but {options.preset} has False. "
+            f"Tables 6 to 12 vary the contrast, so contrast.enabled must be true, but {options.start} has False. "
             "Choose a --preset that ends in +pgpc."
         )
     configs = paper_tables.table_configs(_tables(options), config, _changes(options, config))
@@ -301,11 +304,13 @@ def absolute(config: Config) -> Config:
     paths = {key: value for key, value in flatten(config).items() if key in place_keys() and value}
     return pgpc.override(
         config,
-        {
-            key: value if value.startswith("streets:") or is_url(value) else str(expand_user(value).absolute())
-            for key, value in paths.items()
-        },
+        {key: value if holds_anywhere(value) else str(expand_user(value).absolute()) for key, value in paths.items()},
     )
+
+
+def holds_anywhere(place: str) -> bool:
+    """Return whether what a config names is not a path."""
+    return place.startswith("streets:") or is_url(place) or is_weights_name(place)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import pgpc
 from pgpc.config import Config, flatten, from_dict
 from pgpc.evaluation.names import CLASS_PREFIX, CRITERIA_PREFIX
 from pgpc.presets import preset_names
+from pgpc.recipes.lengths import ITERATIONS
+from pgpc.recipes.recipe import from_preset
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
@@ -214,13 +216,16 @@ class SweepReport:
         launch = ["pgpc"] if workers == 1 else ["torchrun", "--nproc-per-node", str(workers), "-m", "pgpc"]
         if found and found[0].device == "cpu":  # sums depend on it; without the variable all cores are taken
             launch = ["env", f"OMP_NUM_THREADS={found[0].threads}", *launch]
-        preset_values = functools.cache(lambda name: flatten(pgpc.preset(name)))
+        # As the command makes it of the preset: with the number of iterations lengths change, too.
+        values = functools.cache(lambda name, iterations: flatten(from_preset(name, {ITERATIONS: iterations}).config))
         commands = {}
         for run in self.runs:
             config = self.config(run)
             preset = config.name if config.name in preset_names() else "streets"
-            before = preset_values(preset)
+            before = {**values(preset, config.training.iterations), ITERATIONS: pgpc.preset(preset).training.iterations}
             changed = {key: value for key, value in flatten(config).items() if value != before[key]}
+            if "data.source" in changed:  # where the initial weights must be said, even if they are the preset's
+                changed.setdefault("model.pretrained", config.model.pretrained)
             settings = [text for key, value in changed.items() for text in ("--set", f"{key}={as_flag_value(value)}")]
             command = shlex.join([*launch, "train", preset, "--out", f"runs/{run.label}", *settings])
             if run.parent:

@@ -219,7 +219,7 @@ def test_feature_distance_starts_at_zero_and_grows_as_the_encoder_moves(tiny, tm
 
 
 def test_feature_distance_to_random_weights_is_refused(tiny):
-    with pytest.raises(ValueError, match=r"needs an encoder with pretrained weights.*Set model.pretrained=FILE"):
+    with pytest.raises(ValueError, match=r"needs an encoder with pretrained weights.*=imagenet or a file"):
         TrainingState(tiny(changes={"adaptation.feature_distance_weight": 0.005}), torch.device("cpu"))
 
 

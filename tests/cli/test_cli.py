@@ -15,7 +15,10 @@ from tests.helpers.pages import written
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--out", "{tmp}", "--set", "data.source=nowhere"], "pgpc train: error: A folder of shards"),
+        (
+            ["train", "--out", "{tmp}", "--set", "data.source=nowhere", "--set", "model.pretrained=none"],
+            "pgpc train: error: A folder of shards",
+        ),
         (["train", "--out", "{tmp}", "--resume"], "pgpc train: error: No checkpoint.pt in"),
         (["evaluate", "--checkpoint", "{tmp}"], "pgpc evaluate: error: No checkpoint.pt in"),
         (["pack", "--layout", "kitti", "--root", "{tmp}", "--out", "{tmp}/o"], "pgpc pack: error: layout must be one"),

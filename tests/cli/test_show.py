@@ -4,7 +4,7 @@ import pytest
 
 from pgpc.cli import main
 from pgpc.config import Config, flatten, reference
-from pgpc.presets import preset_names
+from pgpc.presets import own_names, preset_names
 from tests.helpers.cli import fails
 
 
@@ -23,7 +23,7 @@ def test_it_prints_what_set_takes(capsys):
 
 
 def test_it_lists_presets(capsys):
-    assert shown(capsys, "--list").split() == preset_names()
+    assert shown(capsys, "--list").split() == [*preset_names(), *own_names()]
 
 
 def test_it_explains_a_key(capsys, monkeypatch):
@@ -50,7 +50,7 @@ def test_it_explains_a_key(capsys, monkeypatch):
         ("data.crop", ["values         whole number or none, multiples of 32, >= 32"]),
         ("data.loader_workers", ["running trial  may change it when it is resumed"]),
         ("data.source", ["running trial  must keep it, though the same files may lie elsewhere when it is resumed"]),
-        ("model.pretrained", ["default        (empty)"]),
+        ("model.pretrained", ["default        None"]),
     ],
 )
 def test_it_says_what_values_a_key_takes_and_when_they_may_change(key, lines, capsys, monkeypatch):

@@ -23,10 +23,10 @@ def with_teacher(tmp_path_factory):
 
     config = override(preset("streets/daformer+pgpc"), {**SMALL, "model.pretrained": "gone.pth"})
     folder = tmp_path_factory.mktemp("run")
-    state = override(config, {"model.pretrained": ""})
+    state = override(config, {"model.pretrained": None})
     untrained_run(folder, state, change=change)
     content = torch.load(folder / "checkpoint.pt")
-    content["config"] = content["config"].replace('"pretrained": ""', '"pretrained": "gone.pth"')
+    content["config"] = content["config"].replace('"pretrained": null', '"pretrained": "gone.pth"')
     torch.save(content, folder / "checkpoint.pt")
     return folder
 
@@ -47,7 +47,7 @@ def test_a_run_is_read_by_its_folder_or_its_checkpoint(network, with_teacher, tm
         assert equal(loaded, state[network])
         assert not loaded.student.training
         assert loaded.student.projection is not None
-        assert loaded.config.model.pretrained == ""
+        assert loaded.config.model.pretrained is None
         assert (loaded.iteration, len(loaded.classes.names)) == (0, 19)
     assert not equal(load_model(with_teacher), state["teacher"])
 

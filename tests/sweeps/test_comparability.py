@@ -42,7 +42,11 @@ def begin(repack: Callable[..., None], tmp_path: Path) -> Begin:
     """Begins a sweep on the shards, as its first driver does."""
 
     def make(name: str = "mine", **options: Any) -> Sweep:
-        places = (f"data.source={tmp_path / 'shards'}", f"data.target={tmp_path / 'shards'}")
+        places = (
+            f"data.source={tmp_path / 'shards'}",
+            f"data.target={tmp_path / 'shards'}",
+            "model.pretrained=none",
+        )
         settings = (*places, "model.num_classes=2", "contrast.r=1")
         sweep = new_sweep(SweepOptions(storage=str(tmp_path), name=name, set=settings, **options))
         (sweep.folder / "trials").mkdir(parents=True)

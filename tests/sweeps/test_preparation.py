@@ -84,7 +84,12 @@ def test_the_data_of_all_runs_are_checked_before_a_trial_starts(tmp_path: Path) 
 
     def sweep_on(name: str, **values: int) -> Sweep:
         pair = pack_own_pair(tmp_path / name, **values)
-        settings = (f"data.source={pair / 'source'}", f"data.target={pair / 'target'}", "model.num_classes=3")
+        settings = (
+            f"data.source={pair / 'source'}",
+            f"data.target={pair / 'target'}",
+            "model.num_classes=3",
+            "model.pretrained=none",
+        )
         options = SweepOptions.from_given({"storage": str(tmp_path), "name": name, "set": (*settings, "contrast.r=1")})
         return new_sweep(settle_scheduler(options))
 

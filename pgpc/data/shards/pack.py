@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgpc.data.layouts import find_layout
+from pgpc.data.plain_folders import with_folders
 from pgpc.data.shards.manifest import (
     MANIFEST,
     Manifest,
@@ -56,6 +57,7 @@ def pack(
     image_suffixes: Sequence[str] = (),
     label_suffixes: Sequence[str] = (),
     lists: Mapping[str, Path] | None = None,
+    labels: Path | None = None,
     labels_lie: LabelsLie = "upright",
     skip_bad: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
@@ -80,6 +82,7 @@ def pack(
         image_suffixes: What the names of images of layout "folder" end with.
         label_suffixes: What the names of their labels end with in place of that.
         lists: Files that list the images of each split of layout "folder", instead of `splits`.
+        labels: The folder of labels of layout "folder", where `root` is a folder of photos itself.
         labels_lie: How labels lie whose photo EXIF says to turn: as the photo is shown, or as its pixels are stored.
         skip_bad: True to leave out images that cannot be packed; the manifest lists them.
         on_progress: A function that is called with (images done, images in all) after each image.
@@ -91,6 +94,7 @@ def pack(
         OSError: S3 cannot be reached.
     """
     known = find_layout(layout, description, image_suffixes=image_suffixes, label_suffixes=label_suffixes)
+    known = with_folders(known, Path(root), labels)
     source = PackSource.scan(known, Path(root), splits, labels_lie=labels_lie, lists=lists)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 STREETS_VERSION = 3
@@ -69,6 +69,7 @@ class StreetsConfig:
         hyperparameter=False,
     )
 
+    @all_at_once()
     def __post_init__(self) -> None:
         check_fields(self, "data.streets")
         check(

@@ -17,7 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pgpc.config import Config, flatten, place_keys
-from pgpc.runtime.storage import is_url
+from sweeps.definition.sweep import holds_anywhere
 
 PATIENCE = 10.0
 """Seconds until a file that one node has written must be seen by another; network file systems take some."""
@@ -126,7 +126,7 @@ def refuse(folder: Path, places: Mapping[str, str], looks: Sequence[Look]) -> No
 def local_places(configs: Sequence[Config]) -> dict[str, str]:
     """Return the paths that configs name for their trainings to read, each with the key that names it."""
     named = [(key, value) for config in configs for key, value in flatten(config).items() if key in place_keys()]
-    return {str(path): key for key, path in named if path and not is_url(path) and not path.startswith("streets:")}
+    return {path: key for key, path in named if path and not holds_anywhere(path)}
 
 
 def mark_run(directory: Path) -> None:

@@ -70,7 +70,7 @@ def _about(report: SweepReport) -> str:
     options, seeds = report.sweep.options, report.sweep.seeds
     how = f"search {options.search}, scheduler {in_words(options)}" if report.sweep.is_search else "tables of the paper"
     about = (
-        f"Preset {options.preset}, {words.count(report.iterations, 'iteration')}, "
+        f"{options.start.removeprefix('the ').capitalize()}, {words.count(report.iterations, 'iteration')}, "
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}, "
         f"{words.count(report.sweep.num_workers, 'worker')} per trial; {how}."
     )

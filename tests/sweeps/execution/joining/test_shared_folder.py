@@ -42,7 +42,11 @@ def test_places_are_what_configs_name_on_this_machine() -> None:
     config = pgpc.override(
         pgpc.preset("streets"), {"data.source": "/data/a", "data.target": "s3://b/c", "model.pretrained": "/w.pth"}
     )
-    assert local_places([config, pgpc.preset("streets")]) == {"/data/a": "data.source", "/w.pth": "model.pretrained"}
+    named = pgpc.override(config, {"model.pretrained": "imagenet"})  # which each node fetches for itself
+    assert local_places([config, named, pgpc.preset("streets")]) == {
+        "/data/a": "data.source",
+        "/w.pth": "model.pretrained",
+    }
 
 
 def test_a_worker_on_a_node_that_does_not_see_the_run_does_not_train(tmp_path: Path) -> None:

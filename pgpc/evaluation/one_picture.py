@@ -1,0 +1,79 @@
+"""Segmenting one picture, from whatever a program has of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from pgpc.config import Config
+from pgpc.data.image_files import decode_image, read_file
+from pgpc.data.transforms import box_size, whole_image
+from pgpc.evaluation.formats import Segmented
+from pgpc.evaluation.segmentation import class_planes, logits, most_probable
+from pgpc.models.segmenter import Segmenter
+from pgpc.runtime.checks import check
+
+AnyPicture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
+"""A file, or its pixels."""
+
+
+def pixels_of(image: AnyPicture) -> np.ndarray:
+    """Return a picture as an array in RGB.
+
+    Args:
+        image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or ``(H, W)``, uint8. The first two are turned
+            upright as their EXIF orientation says.
+
+    Returns:
+        ``(H, W, 3)`` uint8; an array of another form is returned as it is, and refused later.
+
+    Raises:
+        ValueError: The file cannot be decoded.
+        OSError: It cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return decode_image(read_file(Path(image)))
+    if isinstance(image, Image.Image):
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segmented:
+    """Segment one picture of any size.
+
+    Args:
+        model: The network, in evaluation mode, on any device.
+        config: The config, which says how images of the target are resized and whether there are windows.
+        image: Picture ``(H, W, 3)``, uint8 RGB.
+
+    Raises:
+        ValueError: `image` is no such array, or is so narrow that the network cannot take it.
+    """
+    check(
+        image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8,
+        "image must be (H, W, 3) uint8 RGB",
+        (image.shape, str(image.dtype)),
+    )
+    data = config.data
+    size = box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
+    check(
+        min(size) >= model.shortest_side,
+        f"a picture must be at least {model.shortest_side} pixels high and wide after resizing",
+        size,
+        "It is too narrow for data.target_size; cut it into parts.",
+    )
+    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
+    pixels = pixels.to(next(model.parameters()).device)
+    with torch.inference_mode():
+        resizing = logits(model, pixels, evaluation=config.evaluation), image.shape[:2], model.align_corners
+        ids, highest = most_probable(*resizing)
+        total = torch.zeros_like(highest)
+        for plane in class_planes(*resizing):
+            total += torch.exp(plane - highest)
+        confidence = 1 / total
+    return Segmented(ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
