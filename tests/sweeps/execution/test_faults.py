@@ -152,6 +152,11 @@ def test_ctrl_c_twice_leaves_at_once(busy: dict[str, Any]) -> None:
 def test_a_terminal_that_is_closed_leaves_results_that_are_up_to_date(busy: dict[str, Any]) -> None:
     arguments = ["--storage", str(busy["folder"].parent), "--resume", "busy"]
     master, slave = os.openpty()
+
+    def own_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which a sweep heeds
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     driver = subprocess.Popen(
         [sys.executable, str(STUB), *arguments],
         stdin=slave,
@@ -159,7 +164,7 @@ def test_a_terminal_that_is_closed_leaves_results_that_are_up_to_date(busy: dict
         stderr=slave,
         env={**os.environ, "TERM": "dumb"},
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=own_terminal,
     )
     os.close(slave)
     said = b""
@@ -167,7 +172,10 @@ def test_a_terminal_that_is_closed_leaves_results_that_are_up_to_date(busy: dict
         said += os.read(master, 1 << 16)
     before = time.time()
     os.close(master)
-    assert driver.wait(120) == 128 + signal.SIGHUP
+    try:
+        assert driver.wait(300) == 128 + signal.SIGHUP
+    finally:
+        driver.kill()
     assert all((busy["folder"] / name).stat().st_mtime > before for name in ("report.html", "results.parquet"))
     assert "interrupted" in {row.status for row in sweeps.read(busy["folder"]).rows}
 
