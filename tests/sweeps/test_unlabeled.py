@@ -13,6 +13,7 @@ import pgpc
 import sweeps
 from pgpc.config import parse_settings
 from pgpc.evaluation.names import ONLINE_CRITERIA
+from sweeps.common.words import number
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
 from tests.helpers.bare_target import pack_bare_target
 
@@ -41,12 +42,14 @@ def test_a_sweep_without_labels_chooses_by_criteria(
     assert not any(name.startswith("IoU/") for name in table.column_names)
     assert table["mIoU"].null_count == len(table)
     complete = [row for row in found.rows if row.status == "complete"]
-    scores = Selection.parse(DEFAULT_SELECTION).scores({row.label: row.metrics for row in complete})
+    choice = Selection.parse(DEFAULT_SELECTION)
+    scores = choice.scores({row.label: row.metrics for row in complete})
     scores.pop("base")
     assert found.best is not None and found.best.label == max(scores, key=scores.__getitem__)
     assert (tmp_path / "bare" / "best" / "checkpoint.pt").is_file()
     report = (tmp_path / "bare" / "report.md").read_text()
-    assert f"has the highest minus mean rank, {scores[found.best.label]:.2f}, chosen without labels" in report
+    score = f"{number(scores[found.best.label], choice.spec)}{choice.unit}"
+    assert f"has the highest {choice.name}, {score}, chosen without labels" in report
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def study(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_at_random_instants() -> None:
     command = [sys.executable, "-m", "tests.benchmarks.kill_sweep", "--stub", "--cluster"]
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
