@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-import pgpc
 from pgpc.config import parse_settings
 from pgpc.recipes.recipe import from_preset
 from sweeps.common.names import Status
