@@ -242,7 +242,8 @@ def _write(file: Path, text: str) -> None:
 
 
 def _check_classes(loaded: LoadedModel, scored: Shards) -> None:
-    if loaded.classes.names != scored.classes.names:
+    # Shards without any label have classes, too, those of the packing's default, which nothing is compared with.
+    if scored.num_labeled and loaded.classes.names != scored.classes.names:
         raise ValueError(
             f"The network and the data must have the same classes in the same order, but {loaded.file} has "
             f"{len(loaded.classes.names)} ({', '.join(loaded.classes.names)}) and {scored.folder} has "

@@ -64,6 +64,20 @@ def add(commands: Any) -> None:
         help="for layout folder: JSON file that says what the labels mean, by ids or by colors (default: Cityscapes' "
         "train ids)",
     )
+    _add_names(parser)
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out images that cannot be packed, and list them at the end"
+    )
+    parser.add_argument(
+        "--check", metavar="SHARDS", help="instead of packing: read all of a folder of shards, or an address on S3"
+    )
+    parser.set_defaults(
+        run=run, on_interrupt=". Nothing was published; the same command resumes after the files that were finished."
+    )
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    """Add what says how the files of a data set of one's own are called, and how their labels lie."""
     parser.add_argument(
         "--image-suffix",
         action="append",
@@ -95,15 +109,6 @@ def add(commands: Any) -> None:
         choices=("upright", "stored"),
         help="how labels lie whose photo EXIF says to turn: upright, as it is shown (the default), or stored, as its "
         "pixels are",
-    )
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out images that cannot be packed, and list them at the end"
-    )
-    parser.add_argument(
-        "--check", metavar="SHARDS", help="instead of packing: read all of a folder of shards, or an address on S3"
-    )
-    parser.set_defaults(
-        run=run, on_interrupt=". Nothing was published; the same command resumes after the files that were finished."
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-import pgpc
 from pgpc.config import parse_settings
+from pgpc.recipes.recipe import from_preset
 from sweeps.common.names import Status
 from sweeps.reporting.data import read
 from sweeps.results.rows import read_parquet, write_parquet
@@ -45,7 +45,7 @@ def test_commands_train_the_same_config_again(typical: Path, write: Write) -> No
         words = report.commands[row.label].split()
         assert words[:6] == ["torchrun", "--nproc-per-node", "2", "-m", "pgpc", "train"]
         assert words[6:9] == ["streets", "--out", f"runs/{row.label}"]
-        config = pgpc.override(pgpc.preset(words[6]), parse_settings(words[10::2]))
+        config = from_preset(words[6], parse_settings(words[10::2])).config
         assert set(words[9::2]) == {"--set"}
         assert config == report.config(row) and config.contrast.enabled == (row.kind == "search")
     assert report.best is not None and report.config(report.best.run).contrast.eta == 0.2
