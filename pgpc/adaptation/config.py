@@ -237,7 +237,8 @@ class ProCAConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "proca")
+        if not check_fields(self, "proca"):
+            return
         check(
             self.source_horizon >= self.source_iterations,
             f"proca.source_horizon must be at least proca.source_iterations ({self.source_iterations})",

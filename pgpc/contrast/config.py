@@ -205,7 +205,8 @@ class ContrastConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "contrast")
+        if not check_fields(self, "contrast"):
+            return
         check(
             self.quota <= self.bank_size,
             f"contrast.quota must not exceed contrast.bank_size ({self.bank_size})",

@@ -153,7 +153,8 @@ class DataConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "data")
+        if not check_fields(self, "data"):
+            return
         check(
             self.crop is not None or self.fit == "exact",
             "data.crop=None needs data.fit='exact', since the whole images of a batch must have one size",
@@ -225,7 +226,8 @@ class EvaluationConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "evaluation")
+        if not check_fields(self, "evaluation"):
+            return
         check(
             self.window_stride <= (self.window or self.window_stride),
             f"evaluation.window_stride must lie in [1, evaluation.window] ({self.window}), or pixels are left out",

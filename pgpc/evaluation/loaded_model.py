@@ -56,8 +56,8 @@ class LoadedModel(NamedTuple):
             that the network gives them, float32.
 
         Raises:
-            ValueError: `image` is none of these, cannot be decoded, or is so narrow that the network cannot take it.
-            OSError: The file cannot be read.
+            ValueError: `image` is none of these, cannot be read or decoded, or is so narrow that the network cannot
+                take it.
         """
         return segment_picture(self.student.segmenter, self.config, pixels_of(image))
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from pgpc.config import Config
 from pgpc.data.image_files import decode_image, read_file
+from pgpc.data.image_limits import PictureError
 from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import Segmented
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
@@ -33,11 +34,13 @@ def pixels_of(image: AnyPicture) -> np.ndarray:
         ``(H, W, 3)`` uint8; an array of another form is returned as it is, and refused later.
 
     Raises:
-        ValueError: The file cannot be decoded.
-        OSError: It cannot be read.
+        ValueError: The file cannot be read or decoded; the message names it.
     """
     if isinstance(image, (str, os.PathLike)):
-        return decode_image(read_file(Path(image)))
+        try:
+            return decode_image(read_file(Path(image)))
+        except PictureError as error:
+            raise PictureError(f"{image}: {error}") from error
     if isinstance(image, Image.Image):
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image

@@ -107,7 +107,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.pretrained == "":  # as files of earlier versions have it
             object.__setattr__(self, "pretrained", None)
-        check_fields(self, "model")
+        if not check_fields(self, "model"):
+            return
         check(self.encoder != "", "model.encoder must name a timm backbone", self.encoder)
         if self.architecture == "hrda":
             check(

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.checks import all_at_once, check, noted
 
 T = TypeVar("T")
 
@@ -276,19 +276,28 @@ def fields_of(cls: Any, prefix: str = "") -> Mapping[str, FieldInfo]:
     }
 
 
-def check_fields(config: Any, prefix: str = "") -> None:
-    """Refuse a configuration with a value that is out of its field's range.
+def check_fields(config: Any, prefix: str = "") -> bool:
+    """Refuse a configuration with values that are out of their fields' ranges.
 
     Args:
         config: Instance of a configuration class.
         prefix: Dotted key of the group that it is; empty for the root.
 
+    Returns:
+        Whether each is in its range, which checks of values against each other rely on. It can be False only within
+        :func:`pgpc.runtime.checks.all_at_once`, where errors are noted.
+
     Raises:
-        ValueError: A value is out of range.
+        ValueError: A value is out of range. The message lists all that are.
     """
     config_class = typing.cast(Any, type(config))  # a type checker takes no class for hashable
-    for name, info in fields_of(config_class, prefix).items():
-        info.check(getattr(config, name))
+    fine = False
+    with noted():
+        with all_at_once():
+            for name, info in fields_of(config_class, prefix).items():
+                info.check(getattr(config, name))
+        fine = True
+    return fine
 
 
 def documented(cls: type[T]) -> type[T]:

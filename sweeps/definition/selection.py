@@ -24,8 +24,8 @@ CHOICES_OF_REPORT = f"one of {', '.join(NAMES)}, {_RANKS}"
 """The same of a report."""
 _PERCENT = (METRIC, "source_mIoU", "teacher_agreement", "augmentation_agreement", ENSEMBLE)
 
-DEFAULT_SELECTION = "rank:snd,bnm,mixval"
-"""What trials are chosen by where the target has no labels and the user does not say."""
+DEFAULT_SELECTION = "bnm"
+"""What trials are chosen by where the target has no labels and the user does not say; see docs/selection.md for why."""
 
 Key = TypeVar("Key", bound=Hashable)
 

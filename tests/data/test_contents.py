@@ -23,8 +23,8 @@ def test_what_a_run_takes_from_outside() -> None:
         "pretrained weights": "w.pth",
     }
     alone = dataclasses.replace(data, eval_split=None)
-    assert places(alone, pretrained="", adapts=False, measures=False).keys() == {"source"}
-    assert "target" in places(alone, pretrained="", adapts=False, measures=True)
+    assert places(alone, pretrained=None, adapts=False, measures=False).keys() == {"source"}
+    assert "target" in places(alone, pretrained=None, adapts=False, measures=True)
 
 
 def test_shards_packed_anew_are_told_by_what_is_in_them(tmp_path: Path) -> None:

@@ -48,5 +48,5 @@ def test_arrays_of_another_form_are_refused(loaded, wrong):
 
 
 def test_a_file_that_is_missing_is_said(loaded, tmp_path):
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(ValueError, match=r"gone.png: the file cannot be read"):
         loaded.predict(tmp_path / "gone.png")

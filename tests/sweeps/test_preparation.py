@@ -29,7 +29,7 @@ def test_a_search_is_described(tmp_path: Path) -> None:
     settings = ("training.iterations=120",)
     assert described(tmp_path, set=settings, scheduler="pbt", trials=9) == [
         "Sweep first: a search of 9 trials around the preset streets, 120 iterations each",
-        "How: search tpe, scheduler pbt with a population of 4 at 70 and 105",
+        "How: search tpe, scheduler pbt with a population of 4 at 60 and 90",
         "On: 2 workers x 1 CPU per run, 3 runs at a time",
         "Chosen by: mIoU, which takes labels of the target: as the paper and the field do, and optimistic. --select-by "
         "names criteria without",
@@ -56,7 +56,7 @@ def test_what_is_to_be_typed_is_quoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seeds", [None, (0, 1, 2)])
 def test_tables_are_described(tmp_path: Path, seeds: tuple[int, ...] | None) -> None:
     what, *rest = described(tmp_path, table=(9, 12), **({"seeds": seeds} if seeds else {}))
-    assert what.startswith("Sweep first: the 9 configs of the paper's tables 9 and 12 around streets, ")
+    assert what.startswith("Sweep first: the 9 configs of the paper's tables 9 and 12 around the preset streets, ")
     assert what.endswith(", with each of the seeds 0, 1 and 2" if seeds else "iterations each")
     assert rest[0].startswith("On: ")
 

@@ -71,7 +71,8 @@ class StreetsConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "data.streets")
+        if not check_fields(self, "data.streets"):
+            return
         check(
             self.width >= self.height,
             f"data.streets.width must be at least data.streets.height ({self.height})",

@@ -14,6 +14,7 @@ from sweeps.definition.options import DEFAULTS, LOCAL, SweepOptions
 
 KEYS = [
     "preset",
+    "config",
     "set",
     "seed",
     "seeds",
@@ -131,6 +132,7 @@ def test_json_is_that_of_earlier_versions() -> None:
 
 IDENTITY = {
     "preset": "dark",
+    "config": "mine.json",
     "set": ("a=1",),
     "seed": 3,
     "seeds": (3, 4),
