@@ -17,9 +17,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 import pgpc
-from pgpc.config import parse_settings, to_dict
+from pgpc.config import to_dict
 from sweeps import run_ablation
 from sweeps.definition.options import DEFAULTS, SweepOptions
+from sweeps.definition.planning import new_sweep
 from sweeps.definition.space import own_values, search_space
 from sweeps.search.study import check_study
 
@@ -204,10 +205,11 @@ def test_pruned_trials_free_their_workers_for_the_next(
     start: Callable[..., Any], tiny: list[str], tmp_path: Path
 ) -> None:
     # An earlier trial of the study was unbeatable at ASHA's first rung, so that each new one is stopped there.
-    changes = parse_settings(tiny[1::2])
-    config = pgpc.override(pgpc.preset("streets"), changes)
-    space = search_space(config)
-    (tmp_path / "pruned").mkdir()
+    options = {"storage": str(tmp_path), "name": "pruned", "trials": 6, "set": tuple(tiny[1::2])}
+    sweep = new_sweep(SweepOptions.from_given(options))
+    config, space = sweep.config, sweep.space
+    sweep.folder.mkdir()
+    sweep.save()
     url = f"sqlite:///{tmp_path}/pruned/study.db"
     study = optuna.create_study(study_name="pruned", storage=url, direction="maximize")
     for _ in range(4):
@@ -226,7 +228,7 @@ def test_pruned_trials_free_their_workers_for_the_next(
     # A second cluster on the machine, as another sweep has it: whoever asks Ray without an address gets no answer.
     other = subprocess.Popen([sys.executable, "-c", OTHER_CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"up\n"
-    driver = start("--storage", tmp_path, "--name", "pruned", "--trials", 6, *tiny)
+    driver = start("--storage", tmp_path, "--resume", "pruned")
     assert driver.wait() == 0, driver.output
     assert re.findall(r"(\d{4})  pruned \(stopped early\) at iteration (\d+) of 12", driver.output) == [
         ("0004", "6"),
