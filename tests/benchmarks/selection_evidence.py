@@ -64,9 +64,8 @@ CANDIDATES = tuple(map(Selection.parse, (*SINGLE, *TOGETHER)))
 SETTINGS: Mapping[str, Any] = {
     "training.iterations": 280,
     "training.eval_interval": 70,
-    "training.log_interval": 10,  # this and the next three as in the preset, although the training is twice as long
+    "training.log_interval": 10,  # this and the next two as in the preset, although the training is twice as long
     "optimizer.warmup": 50,
-    "contrast.start": 40,
     "contrast.fill": 20,
     "evaluation.criteria_images": 24,
     "data.holdout": 24,
