@@ -116,8 +116,8 @@ def _download(wanted: HubFile, notice: str) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise _unreachable(wanted, "HF_HUB_OFFLINE forbids to ask for it")
-    for name in ("httpx", "httpx2"):  # a line for every request, by which library the client has
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for library in ("httpx", "httpx2"):  # a line for every request, by which library the client has
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         info = HfApi().model_info(wanted.repository, revision=wanted.revision, timeout=_SECONDS)
         names = [sibling.rfilename for sibling in info.siblings or ()]

@@ -96,7 +96,7 @@ def _of_timm(encoder: str) -> _Published:
         encoder,
         "Name a file or hf:owner/name, take none for random weights, or choose another model.encoder.",
     )
-    assert known is not None, "it was checked"
+    assert known is not None and known.hf_hub_id is not None, "it was checked"
     normalized = ""
     if (known.mean, known.std) != (_MEAN, _STD):
         normalized = f" It was trained on images normalized by {known.mean} and {known.std}, other than here."

@@ -51,7 +51,7 @@ def fetch_everywhere(models: Sequence[ModelConfig]) -> None:
 
 def fetch_here(models: Sequence[ModelConfig]) -> str:
     """Fetch the weights that this node lacks, without a bar that nobody sees; return what is wrong, or ""."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     from pgpc.models.pretrained import weights_file
 
