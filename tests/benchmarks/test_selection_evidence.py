@@ -92,13 +92,13 @@ def test_what_is_printed(sweep: Sweep) -> None:
             score=float(20 + i),
             iterations=280,
             # All but bnm are noise.
-            metrics={f"criteria/{name}": i if name == "bnm" else numbers.normal() for name in (*SINGLE, "ensemble")},
+            metrics={f"criteria/{name}": i if name == "infomax" else numbers.normal() for name in (*SINGLE, "ensemble")},
         )
         for i in range(12)
     ]
     write_parquet(rows, sweep.folder / "results.parquet")
     text = evidence(sweep.folder)
     assert text.startswith("12 complete trials, mIoU from 20.00 to 31.00 %, median 25.50 %.")
-    assert "| bnm | 0011 | 31.00 | 0.00 [0.00, 0.00] |" in text and "| ensemble |" in text
-    assert text.endswith("By the rule the default is bnm, in place of rank:snd,bnm,mixval.")
+    assert "| infomax | 0011 | 31.00 | 0.00 [0.00, 0.00] |" in text and "| ensemble |" in text
+    assert text.endswith("By the rule the default is infomax, in place of bnm.")
     assert len([line for line in text.splitlines() if line.startswith("rank:")]) == 4
