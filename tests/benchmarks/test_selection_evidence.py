@@ -91,8 +91,10 @@ def test_what_is_printed(sweep: Sweep) -> None:
             outcome=Status.COMPLETE,
             score=float(20 + i),
             iterations=280,
-            # All but bnm are noise.
-            metrics={f"criteria/{name}": i if name == "infomax" else numbers.normal() for name in (*SINGLE, "ensemble")},
+            # All but infomax are noise.
+            metrics={
+                f"criteria/{name}": i if name == "infomax" else numbers.normal() for name in (*SINGLE, "ensemble")
+            },
         )
         for i in range(12)
     ]
