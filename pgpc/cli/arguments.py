@@ -32,15 +32,16 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="config file in place of a preset: what pgpc init prints, a run's config.json, or YAML with values by key",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change one value of the config, e.g. --set contrast.eta=0.4; repeatable. With training.iterations the "
-        "lengths that are not set change in proportion",
+    add_set(
+        parser,
+        "change one value of the config, e.g. --set contrast.eta=0.4; repeatable. With training.iterations the lengths "
+        "that are not set change in proportion",
     )
+
+
+def add_set(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """Add ``--set``, with a help text that says what may be changed."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=help_text)
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
@@ -62,13 +63,9 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add ``--set`` for a trained network."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change how images are segmented, e.g. --set evaluation.window=512 --set evaluation.window_stride=256: "
+    add_set(
+        parser,
+        "change how images are segmented, e.g. --set evaluation.window=512 --set evaluation.window_stride=256: "
         f"evaluation.*, {', '.join(_SETTABLE)}; repeatable",
     )
 

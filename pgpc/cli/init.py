@@ -6,6 +6,7 @@ import argparse
 import logging
 from typing import Any
 
+from pgpc.cli.arguments import add_set
 from pgpc.config import parse_settings
 
 log = logging.getLogger(__name__)
@@ -28,14 +29,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--source", help="folder of packed shards with labels, or its address on S3")
     parser.add_argument("--target", help="folder of packed shards without labels, or its address on S3")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change one value, e.g. --set training.iterations=4000; repeatable",
-    )
+    add_set(parser, "change one value, e.g. --set training.iterations=4000; repeatable")
     parser.set_defaults(run=run, on_interrupt=".")
 
 

@@ -80,13 +80,8 @@ def all_at_once() -> Iterator[None]:
         yield
         return
     errors: list[ValueError] = []
-    token = _noted.set(errors)
-    try:
+    with _collecting(errors, within=errors):
         yield
-    except ValueError as error:
-        errors += error.errors if isinstance(error, SeveralErrors) else [error]
-    finally:
-        _noted.reset(token)
     if errors:
         raise _together(errors)
 
@@ -101,7 +96,14 @@ def noted() -> Iterator[None]:
     if errors is None:
         yield
         return
-    token = _noted.set(None)
+    with _collecting(errors, within=None):
+        yield
+
+
+@contextlib.contextmanager
+def _collecting(errors: list[ValueError], *, within: list[ValueError] | None) -> Iterator[None]:
+    """Add the error that is raised to a list; checks note theirs in `within` meanwhile, or raise where it is None."""
+    token = _noted.set(within)
     try:
         yield
     except ValueError as error:

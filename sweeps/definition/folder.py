@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgpc.runtime.locks import launcher_advice
+from pgpc.runtime.locks import launcher_advice, try_lock
 from pgpc.runtime.unix import fcntl
 from sweeps.common.faults import probe
 
@@ -84,14 +84,15 @@ def own_folder(folder: Path) -> Iterator[None]:
         ) from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"Another process is running the sweep in {folder}. Wait for it, or end it.{launcher_advice(_ONE_TASK)}"
-            ) from None
+            is_free = try_lock(lock)
         except OSError as error:
+            is_free = True
             log.warning(
                 "%s is on a file system without locks (%s): nothing keeps two drivers apart.", folder, error.strerror
+            )
+        if not is_free:
+            raise ValueError(
+                f"Another process is running the sweep in {folder}. Wait for it, or end it.{launcher_advice(_ONE_TASK)}"
             )
         try:
             yield

@@ -18,7 +18,7 @@ from pgpc.data.shards.manifest import MANIFEST, Manifest, ShardError, read_manif
 from pgpc.data.shards.writer import FinishedFile
 from pgpc.runtime import storage
 from pgpc.runtime.lease import leased
-from pgpc.runtime.unix import fcntl
+from pgpc.runtime.locks import is_at, try_lock
 
 _JOURNAL = "journal.jsonl"
 
@@ -78,12 +78,10 @@ def _lock(folder: Path, out: Path | str) -> TextIO:
         # The process before may delete the folder while this one comes to it: then once more.
         with contextlib.suppress(FileNotFoundError):
             file = (folder / "lock").open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(file):
                 file.close()
-                raise ValueError(f"Another process packs into {out}. Wait until it has ended.") from error
-            if os.path.samestat(os.fstat(file.fileno()), (folder / "lock").stat()):
+                raise ValueError(f"Another process packs into {out}. Wait until it has ended.")
+            if is_at(file, folder / "lock"):
                 return file
             file.close()
 
