@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 
 import pgpc
 from pgpc.config import Config
-from pgpc.runtime.unix import fcntl
+from pgpc.runtime.locks import try_lock
 from pgpc.training import trunk
 from sweeps.common.names import METRIC
 from sweeps.common.words import count, duration, listed
@@ -128,8 +128,10 @@ class TrunkStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = (self.folder / f"{address}.lock").open("w")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            is_ours = try_lock(file)
+        except OSError:  # a file system without locks: else this sweep would wait for another one for ever
+            is_ours = True
+        if not is_ours:
             file.close()
             return None
         return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 from collections.abc import Callable
@@ -170,6 +171,18 @@ def test_a_trunk_whose_copy_was_cut_short_is_none(sweep: Sweep, tmp_path: Path) 
     (store.partial(address) / trunk.FILE).touch()
     store.publish(address, sweep.folder)
     assert store.find(sweep.config) == store.folder / address, "the whole one takes its place"
+
+
+def test_a_file_system_without_locks_is_no_other_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    store = TrunkStore(tmp_path / "warmups", WORKERS)
+    held = store.lock("a")
+    assert held is not None
+    with held:
+        pass
 
 
 @pytest.fixture
