@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sweeps.command_line import parse
 from sweeps.common.commands import program, sweep_command
 
 
@@ -18,11 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; None for those of this process.
     """
-    given = parse(argv)
     try:
-        # Here, so that --help and mistakes are answered at once: the second imports Ray.
-        import pgpc.runtime.unix  # noqa: F401  (Windows has none)
-        from sweeps import driver
+        from sweeps.command_line import parse  # here, as Windows lacks the locks that it needs
+
+        given = parse(argv)
+        from sweeps import driver  # here, as it imports Ray: --help and mistakes are answered at once
     except ImportError as error:
         if error.name not in ("ray", "fcntl"):
             raise

@@ -165,6 +165,7 @@ def test_the_weight_of_the_masked_loss_counts(tiny):
 SMALL = {
     "data.source": "streets:source",
     "data.target": "streets:target",
+    "model.pretrained": None,
     "data.target_margins": (0, 0, 0, 0),
     "adaptation.ignore_top": 0,
     "adaptation.mask_block": 8,

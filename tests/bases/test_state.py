@@ -62,7 +62,7 @@ def test_at_every_instant_one_checkpoint_is_complete(state, tmp_path, monkeypatc
         replace(*names)
         load()
 
-    monkeypatch.setattr("pgpc.models.checkpoint.os.replace", watched)
+    monkeypatch.setattr("pgpc.runtime.files.os.replace", watched)
     saved(state, tmp_path, 3)
     assert seen == [2, 2, 2, 3]
 

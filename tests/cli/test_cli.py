@@ -22,7 +22,10 @@ from tests.helpers.pages import written
         (["train", "--out", "{tmp}", "--resume"], "pgpc train: error: No checkpoint.pt in"),
         (["evaluate", "--checkpoint", "{tmp}"], "pgpc evaluate: error: No checkpoint.pt in"),
         (["pack", "--layout", "kitti", "--root", "{tmp}", "--out", "{tmp}/o"], "pgpc pack: error: layout must be one"),
-        (["pack", "--layout", "gta5"], "needs --layout, --root and --out, but got no --root and no --out. See"),
+        (
+            ["pack", "--layout", "gta5"],
+            "Packing needs PHOTOS and SHARDS, or --layout, --root and --out, but got no --root and no --out. See",
+        ),
         (["pack", "--check", "{tmp}", "--out", "{tmp}/o"], "--check reads shards and packs nothing"),
         (["pack", "--check", "{tmp}"], "pgpc pack: error: A folder of shards has a manifest.json"),
     ],
