@@ -162,9 +162,10 @@ def golden() -> Golden:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """The embedded pair is made below a temporary folder, once for all tests; never in the user's cache."""
+    """The embedded pair is made below a temporary folder, once for all processes; never in the cache of the user."""
+    own = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PGPC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PGPC_CACHE", str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"))
         yield
 
 

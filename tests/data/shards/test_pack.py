@@ -441,6 +441,7 @@ def test_packing_to_s3_equals_packing_to_a_folder(tmp_path: Path, cache: Path, s
     assert pack("gta5", tmp_path / "gta", s3).up_to_date
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_files")
 def test_shards_on_s3_are_replaced_at_the_end(tmp_path: Path, cache: Path, s3: str) -> None:
     write_gta5(tmp_path / "gta", count=5)
@@ -463,6 +464,7 @@ def test_shards_on_s3_are_replaced_at_the_end(tmp_path: Path, cache: Path, s3: s
     assert [path.name for path in cache.iterdir()] == ["shards"]  # what was read
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_files")
 def test_a_lost_connection_is_gone_on_with(
     tmp_path: Path, cache: Path, s3: str, monkeypatch: pytest.MonkeyPatch

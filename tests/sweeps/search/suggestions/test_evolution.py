@@ -66,6 +66,7 @@ def test_it_has_learned_what_optunas_own_has() -> None:
     assert any(o.generation == theirs.generation and np.allclose(o.mean, theirs.mean) for o in (ours, before))
 
 
+@pytest.mark.slow
 def test_it_comes_closer_and_a_later_driver_goes_on(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     optuna.create_study(direction="maximize", storage=url, study_name="a")
