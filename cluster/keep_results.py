@@ -23,10 +23,9 @@ from pathlib import Path, PurePosixPath
 
 from pgpc.runtime import storage
 
-STUDY = "study.db"
-"""Name of a study's database in the folder of a sweep."""
-SAVED = "study.saved.db"
-"""Name of its backup, which is what a new cluster begins with; what is copied of a live database is of no use."""
+STUDIES = {"study.db": "study.saved.db", "reference.db": "reference.saved.db"}
+"""Names of the databases of the studies in the folder of a sweep, each with that of its backup, which is what a new
+cluster begins with; what is copied of a live database is of no use."""
 SWEEP = "sweep.json"
 """Name of the file that says what a sweep is."""
 LIST = "checkpoint_manager_snapshot.json"
@@ -53,7 +52,8 @@ def save(folder: Path, url: str) -> None:
     copy = _Copy(folder, url)
     names = _names(folder)  # before the studies, which then know all trials that are copied
     _back_up_studies(folder)
-    names = sorted({*names, *(_relative(folder, file) for file in folder.rglob(SAVED))})
+    saved = (file for name in STUDIES.values() for file in folder.rglob(name))
+    names = sorted({*names, *(_relative(folder, file) for file in saved)})
     try:
         runs = sorted(_runs(names))
         apart = [*(f"{run}/{LIST}" for run in runs), *(f"{run}/checkpoint_" for run in runs)]
@@ -183,9 +183,11 @@ class _Copy:
 
     def down(self, name: str, *, to: str | None = None) -> None:
         """Copy a file from S3, unless there is one."""
-        target = to or (str(PurePosixPath(name).with_name(STUDY)) if name.endswith(f"/{SAVED}") else name)
-        if name.endswith(f"/{STUDY}") and f"{name.removesuffix(STUDY)}{SAVED}" in self.there:
+        path = PurePosixPath(name)
+        if path.name in STUDIES and str(path.with_name(STUDIES[path.name])) in self.there:
             return
+        live = {saved: study for study, saved in STUDIES.items()}
+        target = to or str(path.with_name(live.get(path.name, path.name)))
         if not (self._folder / target).exists() and storage.download(self._at(name), self._folder / target):
             self._known[name] = _state(self._folder / target)
 
@@ -246,7 +248,7 @@ def checkpoints_in(text: bytes | None) -> set[str] | None:
 def _names(folder: Path) -> list[str]:
     """Return the names of the files in a folder that are copied, relative to it."""
     names = [_relative(folder, file) for file in folder.rglob("*") if file.is_file()]
-    return [n for n in names if not _is_passing(n) and not PurePosixPath(n).name.startswith(STUDY)]
+    return [n for n in names if not _is_passing(n) and not PurePosixPath(n).name.startswith(tuple(STUDIES))]
 
 
 def _is_passing(name: str) -> bool:
@@ -292,17 +294,18 @@ def _whole(names: Iterable[str], *, complete: bool = True) -> dict[str, str]:
 
 def _order(name: str) -> tuple[int, str]:
     """Return where a file comes among those that are copied: a sweep, its study, and all that is theirs."""
-    first = {SWEEP: 0, SAVED: 1, STUDY: 1}
+    first = {SWEEP: 0} | dict.fromkeys([*STUDIES, *STUDIES.values()], 1)
     return first.get(PurePosixPath(name).name, 2), name
 
 
 def _back_up_studies(folder: Path) -> None:
     """Write beside each study that has changed a copy of it that is whole."""
-    for study in folder.rglob(STUDY):
-        backup = study.with_name(SAVED)
+    for study in (found for name in STUDIES for found in folder.rglob(name)):
+        saved = STUDIES[study.name]
+        backup = study.with_name(saved)
         if backup.exists() and backup.stat().st_mtime_ns >= study.stat().st_mtime_ns:
             continue
-        temporary = study.with_name(f"{SAVED}.tmp")
+        temporary = study.with_name(f"{saved}.tmp")
         with contextlib.closing(sqlite3.connect(study)) as live, contextlib.closing(sqlite3.connect(temporary)) as copy:
             live.backup(copy)
         os.replace(temporary, backup)

@@ -41,7 +41,7 @@ from sweeps.search import schedulers
 from sweeps.search.population import Population
 from sweeps.search.samplers import find_sampler, make_sampler
 from sweeps.search.searcher import Run, StudySearcher
-from sweeps.search.study import open_studies, study_names, study_url
+from sweeps.search.study import open_studies, study_names
 from sweeps.search.suggestions.informed import Informed
 from sweeps.search.trial_spec import TrialSpec
 from sweeps.search.verdicts import failures
@@ -152,7 +152,7 @@ class Driver:
         # The paper's tables have bases of their own.
         sampler = make_sampler(self._options.search, seed=seed, num_trials=self._sweep.num_trials)
         self._study, self._reference = open_studies(
-            study_url(self._sweep.folder),
+            self._sweep.folder,
             study_names(self._sweep.folder)[0],
             Informed(
                 sampler,

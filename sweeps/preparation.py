@@ -36,7 +36,7 @@ from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
 from sweeps.search.samplers import check_sampler
-from sweeps.search.study import LOCK_PATIENCE, begun_points, check_study, study_file, study_names
+from sweeps.search.study import LOCK_PATIENCE, begun_points, check_study, reference_file, study_file, study_names
 from sweeps.search.suggestions import points
 from sweeps.search.trial_spec import Workers
 from sweeps.search.warm_start import check_warm_start, open_earlier, read_params
@@ -186,11 +186,10 @@ def _check_scheduler(sweep: Sweep) -> None:
 def _reopen(sweep: Sweep) -> list[str]:
     """Have a failed base trained again, and the failed trials if that is asked for; return what to say about it."""
     name, reference = study_names(sweep.folder)
-    wanted = {"base": reference} if sweep.is_search else {}
-    wanted |= {"trials": name} if sweep.options.retry_failed else {}
-    file = study_file(sweep.folder)
+    wanted = {"base": (reference_file(sweep.folder), reference)} if sweep.is_search else {}
+    wanted |= {"trials": (study_file(sweep.folder), name)} if sweep.options.retry_failed else {}
     found = {
-        what: reopen_failed(file, n, replicates.is_of_failure, patience=LOCK_PATIENCE) for what, n in wanted.items()
+        what: reopen_failed(*study, replicates.is_of_failure, patience=LOCK_PATIENCE) for what, study in wanted.items()
     }
     labels = [*["base"] * bool(found.get("base")), *(f"{number:04d}" for number in found.get("trials", ()))]
     return [f"Failed before, and trained again: {listed(labels)}."] if labels else []

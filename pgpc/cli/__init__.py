@@ -1,4 +1,4 @@
-"""The command ``pgpc``: one module per sub-command, each with ``add`` (its arguments) and ``run``."""
+"""The command ``pgpc``: one module per sub-command, each with ``SUMMARY``, ``add`` (its arguments) and ``run``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from pgpc import __version__
 from pgpc.runtime.checks import PartlyFailed, refuse_empty
@@ -58,15 +59,33 @@ def build_parser() -> argparse.ArgumentParser:
     # Here, since they import what Windows has not, which `main` answers with one line.
     from pgpc.cli import draw, evaluate, export, init, pack, predict, show, submit, train
 
+    groups = {
+        "before training": (pack, init, show),
+        "training": (train,),
+        "a trained network": (evaluate, predict, submit, draw, export),
+    }
     parser = argparse.ArgumentParser(
-        prog="pgpc", description="Pseudo-label guided pixel contrast for domain adaptive segmentation."
+        prog="pgpc",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description="Pseudo-label guided pixel contrast for domain adaptive segmentation.",
+        epilog="`pgpc COMMAND --help` says more of each. Many trainings and their report: `pgpc-sweep --help`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of the groups
     )
     parser.add_argument("--version", action="version", version=f"pgpc {__version__}")
     parser.set_defaults(run=lambda arguments: parser.print_help())
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (pack, init, train, evaluate, predict, submit, draw, export, show):
-        module.add(commands)
+    # argparse lists sub-commands in one piece only, so the groups are descriptions.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
+    width = max(len(_name(module)) for modules in groups.values() for module in modules)
+    for title, modules in groups.items():
+        parser.add_argument_group(title, "\n".join(f"{_name(m):{width}}  {m.SUMMARY}" for m in modules))
+        for module in modules:
+            module.add(commands)
     return parser
+
+
+def _name(module: ModuleType) -> str:
+    """Return the name of the sub-command that a module has."""
+    return module.__name__.rpartition(".")[2]
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

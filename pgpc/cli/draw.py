@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from pgpc.data.shards.reader import Shards
     from pgpc.evaluation.loaded_model import LoadedModel
 
+SUMMARY = "draw figures for a paper"
+"""What `pgpc --help` says of the command."""
+
 
 def add(commands: Any) -> None:
     """Add the command and its kinds of figures."""
-    parser = commands.add_parser("draw", help="draw figures for a paper", description="Draw a figure for a paper.")
+    parser = commands.add_parser("draw", description="Draw a figure for a paper.")
     figures = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
     for figure in FIGURES:
         sub_parser = figures.add_parser(figure.name, help=figure.help, description=figure.draw.__doc__)

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.evaluation.scores import Metrics
 
+SUMMARY = "score a trained network on labeled images"
+"""What `pgpc --help` says of the command."""
+
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "evaluate",
-        help="score a trained network on labeled images",
         description=run.__doc__,
         epilog="The split that a run was scored on is scored as it was there: where a share of it is kept out of "
         "choices (evaluation.report_share), mIoU and the IoU of classes are over the other images, and report/mIoU is "

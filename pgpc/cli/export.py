@@ -13,6 +13,9 @@ from pgpc.config import to_dict
 if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
 
+SUMMARY = "write a trained network for use"
+"""What `pgpc --help` says of the command."""
+
 
 class _Format(NamedTuple):
     """A kind of file.
@@ -48,7 +51,7 @@ FORMATS = {
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
-    parser = commands.add_parser("export", help="write a trained network for use", description=run.__doc__)
+    parser = commands.add_parser("export", description=run.__doc__)
     add_network(parser)
     parser.add_argument("--out", required=True, type=Path, help="file to write; replaced if it is there")
     parser.add_argument(

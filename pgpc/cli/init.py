@@ -9,6 +9,9 @@ from typing import Any
 from pgpc.cli.arguments import add_set
 from pgpc.config import parse_settings
 
+SUMMARY = "print a config file for your own data, to start from"
+"""What `pgpc --help` says of the command."""
+
 log = logging.getLogger(__name__)
 
 
@@ -16,7 +19,6 @@ def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "init",
-        help="print a config file for your own data, to start from",
         description=run.__doc__,
         epilog="pgpc init --source shards/mine --target shards/theirs > mine.json; then: pgpc train --config mine.json "
         "--out runs/mine",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pgpc.data.shards.manifest import Manifest
     from pgpc.data.shards.pack import Packed
 
+SUMMARY = "pack a data set into shards, or check shards"
+"""What `pgpc --help` says of the command."""
+
 # The names of pgpc.data.layouts.LAYOUTS, which takes too long to import for a help text; a test compares them.
 _LAYOUTS = "gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures"
 
@@ -27,7 +30,6 @@ def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "pack",
-        help="pack a data set into shards, or check shards",
         description=run.__doc__,
         epilog="An interrupted run resumes where it stopped when the same command is given again. Shards that are up "
         "to date are left alone.",

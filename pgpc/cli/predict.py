@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.evaluation.prediction import Picture
 
+SUMMARY = "segment pictures, for which no labels are needed"
+"""What `pgpc --help` says of the command."""
+
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "predict",
-        help="segment pictures, for which no labels are needed",
         description=run.__doc__,
         epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colors.",
     )

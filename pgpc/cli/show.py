@@ -11,15 +11,16 @@ from pgpc.config import explain, flatten, reference
 from pgpc.presets import own_names, preset_names
 from pgpc.runtime.coercion import as_setting
 
+SUMMARY = "print a resolved config, what its keys mean, or the names of all"
+"""What `pgpc --help` says of the command."""
+
 _WIDEST = 120
 """Columns that explanations are wrapped to at most; longer lines are hard to read."""
 
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
-    parser = commands.add_parser(
-        "show", help="print a resolved config, what its keys mean, or the names of all", description=run.__doc__
-    )
+    parser = commands.add_parser("show", description=run.__doc__)
     add_config(parser)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--list", action="store_true", help="print the names of all presets instead")

@@ -14,10 +14,13 @@ from pgpc.evaluation.names import NETWORKS
 if TYPE_CHECKING:
     from pgpc.evaluation.submission import Prediction
 
+SUMMARY = "pack predictions for a benchmark's server"
+"""What `pgpc --help` says of the command."""
+
 
 def add(commands: Any) -> None:
     """Add the command's arguments."""
-    parser = commands.add_parser("submit", help="pack predictions for a benchmark's server", description=run.__doc__)
+    parser = commands.add_parser("submit", description=run.__doc__)
     made_by = parser.add_mutually_exclusive_group(required=True)
     made_by.add_argument(
         "--checkpoint", help="run folder, its checkpoint.pt, or an exported network, which segments --data"

@@ -10,6 +10,9 @@ from typing import Any
 
 from pgpc.cli.arguments import add_config, config_of
 
+SUMMARY = "train one network"
+"""What `pgpc --help` says of the command."""
+
 log = logging.getLogger(__name__)
 
 
@@ -17,7 +20,6 @@ def add(commands: Any) -> None:
     """Add the command's arguments."""
     parser = commands.add_parser(
         "train",
-        help="train one network",
         description=run.__doc__,
         epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a",
     )

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.common.names import REFERENCE_LABEL
 from sweeps.search import replicates
-from sweeps.search.study import open_storage, study_file, study_url
+from sweeps.search.study import find_studies
 
 MIN_TRIALS = 10
 """Number of complete trials from which on importances are told."""
@@ -56,7 +56,7 @@ def read_study(folder: Path, objective: int, *, is_search: bool) -> StudyData:
         objective: Which of the objectives is what trials are chosen by, from 0.
         is_search: Whether parameters were searched.
     """
-    study, reference = _open_studies(folder)
+    study, reference = find_studies(folder)
     trials = {f"{trial.number:04d}": trial for trial in _started(study)}
     for trial in _started(reference):
         trials[REFERENCE_LABEL] = trial
@@ -90,21 +90,6 @@ def importances(study: optuna.Study | None, objective: int) -> Importances:
     if not found or any(math.isnan(value) for value in found.values()):
         return Importances(missing="none of the parameters varies among the complete trials")
     return Importances(shares=found)
-
-
-def _open_studies(folder: Path) -> tuple[optuna.Study | None, optuna.Study | None]:
-    """Return the study of the search and that of the reference, where they exist.
-
-    Their names are not asked for, since the folder may have been renamed.
-    """
-    if not study_file(folder).is_file():
-        return None, None
-    storage = open_storage(study_url(folder))
-    names = optuna.get_all_study_names(storage)
-    studies = {name: optuna.load_study(study_name=name, storage=storage) for name in names}
-    suffix = "-reference"
-    name = next((name for name in studies if name + suffix in studies), next(iter(studies), ""))
-    return studies.get(name), studies.get(name + suffix)
 
 
 def _started(study: optuna.Study | None) -> list[FrozenTrial]:

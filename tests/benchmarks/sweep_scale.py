@@ -50,7 +50,7 @@ from sweeps.definition.space import search_space
 from sweeps.execution import tune_run
 from sweeps.progress.quiet import silence
 from sweeps.search.searcher import StudySearcher
-from sweeps.search.study import open_studies, study_url
+from sweeps.search.study import open_studies
 from sweeps.search.trial_spec import REPORT
 
 ITERATIONS, INTERVAL = 100, 20
@@ -130,7 +130,7 @@ def fill(folder: Path, size: int) -> None:
     """Add made-up trials to the sweep's study, and their folders, until it has so many."""
     folder.mkdir(exist_ok=True)
     study, reference = open_studies(
-        study_url(folder),
+        folder,
         folder.name,
         optuna.samplers.RandomSampler(),
         optuna.pruners.NopPruner(),

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import pgpc
-from pgpc.cli import main, show
+from pgpc.cli import build_parser, main, show
 from tests.helpers.cli import fails
 from tests.helpers.pages import written
 
@@ -39,7 +39,11 @@ def test_errors_are_one_message_without_traceback(arguments, message, tmp_path, 
 def test_the_pages_show_all_commands_and_no_other(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    listed = set(re.findall(r"^    (\w+) +\w", capsys.readouterr().out, re.MULTILINE))
+    text = capsys.readouterr().out
+    groups = re.findall(r"^([\w ]+):\n((?:  \w+  +\w.*\n)+)", text, re.MULTILINE)
+    assert [title for title, _ in groups] == ["before training", "training", "a trained network"]
+    listed = {name for _, lines in groups for name in re.findall(r"^  (\w+) +\w", lines, re.MULTILINE)}
+    assert listed == set(build_parser()._subparsers._group_actions[0].choices)
     assert listed == set(re.findall(r"^(?:pgpc|torchrun .* -m pgpc) (\w+)", written(), re.MULTILINE))
 
 

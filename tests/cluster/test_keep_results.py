@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cluster import keep_results
-from cluster.keep_results import CHECKPOINT, LIST, SAVED, STUDY, restore, save
+from cluster.keep_results import CHECKPOINT, LIST, STUDIES, restore, save
 from pgpc.runtime import storage
+
+STUDY, SAVED = next(iter(STUDIES.items()))
 
 ROOT = Path(__file__).parents[2]
 RUN = "first/trials/0000"
@@ -222,6 +225,7 @@ def test_results_outlive_the_cluster(s3, tmp_path):
     study.execute("create table trials (number)")
     study.execute("insert into trials values (1)")
     study.commit()
+    shutil.copy(old / "first" / "study.db", old / "first" / "reference.db")
     study.execute("insert into trials values (2)")  # a driver in the middle of a transaction
     program = [sys.executable, str(ROOT / "cluster" / "keep_results.py")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -233,4 +237,6 @@ def test_results_outlive_the_cluster(s3, tmp_path):
     subprocess.run([*program, "restore", str(new), s3], check=True, env=env)
     study.rollback()
     assert (new / "first" / "trials" / "0000" / "checkpoint.pt").read_bytes() == b"weights"
-    assert sqlite3.connect(new / "first" / "study.db").execute("select number from trials").fetchall() == [(1,)]
+    for name in ("study.db", "reference.db"):
+        assert sqlite3.connect(new / "first" / name).execute("select number from trials").fetchall() == [(1,)]
+    assert not list(new.rglob("*.saved.db"))

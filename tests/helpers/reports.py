@@ -184,7 +184,7 @@ def two_objectives(storage: Path) -> Path:
     )
     sweep = Sweep.load(folder)
     study, reference = open_studies(
-        study_url(folder),
+        folder,
         "two",
         optuna.samplers.RandomSampler(),
         optuna.pruners.NopPruner(),

@@ -15,7 +15,7 @@ from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.results.outcome import Results
 from sweeps.results.rows import Row, write_parquet
-from sweeps.search.study import open_studies, study_url
+from sweeps.search.study import open_studies
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_study(folder: Path) -> None:
     assert not (folder / "study.db").exists(), "looking for it makes none"
     sampler, pruner = optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()
     study, _ = open_studies(
-        study_url(folder),
+        folder,
         "named before the folder was",
         sampler,
         pruner,

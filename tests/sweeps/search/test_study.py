@@ -23,8 +23,10 @@ from sweeps.search.study import (
     LOCK_PATIENCE,
     begun_points,
     check_study,
+    find_studies,
     load_study,
     open_studies,
+    reference_file,
     study_file,
     study_names,
     study_url,
@@ -47,7 +49,7 @@ class Bench:
 
     def driver(self, num_trials: int = 2) -> tuple[StudySearcher, PrunerScheduler]:
         self.study, self.reference = open_studies(
-            study_url(self.folder),
+            self.folder,
             study_names(self.folder)[0],
             optuna.samplers.RandomSampler(seed=0),
             optuna.pruners.NopPruner(),
@@ -85,7 +87,8 @@ class Bench:
         return labels
 
     def reopen(self, which: int = 0) -> list[int]:
-        return reopen_failed(study_file(self.folder), study_names(self.folder)[which], replicates.is_of_failure)
+        file = (study_file, reference_file)[which](self.folder)
+        return reopen_failed(file, study_names(self.folder)[which], replicates.is_of_failure)
 
     @property
     def states(self) -> list[TrialState]:
@@ -151,13 +154,17 @@ def test_any_name_is_that_of_a_folder_and_nothing_else(name: str, tmp_path: Path
     folder = tmp_path / name
     folder.mkdir()
     Bench(folder).run({}, num_trials=1)
-    assert [file.name for file in folder.iterdir()] == ["study.db"] and [f.name for f in tmp_path.iterdir()] == [name]
+    assert sorted(file.name for file in folder.iterdir()) == ["reference.db", "study.db"]
+    assert [f.name for f in tmp_path.iterdir()] == [name]
     assert Bench(folder).run({}, num_trials=1) == [], "it is found again"
     check_study(folder, "")
     assert len(begun_points(folder)) == len(load_study(folder).trials) == 1
     assert Bench(folder).reopen() == []
     # As Optuna's own tools are given it.
-    assert optuna.get_all_study_names(study_url(folder)) == [name, f"{name}-reference"]
+    assert optuna.load_study(study_name=None, storage=study_url(folder)).study_name == name
+    search, reference = find_studies(folder)
+    assert search is not None and reference is not None
+    assert (search.study_name, reference.study_name) == (name, f"{name}-reference")
     assert open_earlier(str(folder)).study_name == name
     assert open_earlier(study_url(folder)).study_name == name
 
@@ -189,6 +196,19 @@ def test_a_folder_that_was_renamed_keeps_its_trials(tmp_path: Path) -> None:
     assert study_names(bench.folder) == ("old", "old-reference")
     assert bench.run({}) == [], "all has been trained"
     assert bench.study.trials == before and begun_points(bench.folder) == [trial.params for trial in before]
+
+
+def test_a_sweep_of_earlier_versions_keeps_both_studies_in_one_file(tmp_path: Path) -> None:
+    for name in (tmp_path.name, f"{tmp_path.name}-reference"):
+        optuna.create_study(storage=study_url(tmp_path), study_name=name, direction="maximize")
+    bench = Bench(tmp_path)
+    assert bench.run({"base": "out of memory"}) == ["base", "0000", "0001"] and bench.reopen(1) == [0]
+    assert bench.run({}) == ["base"]
+    assert [file.name for file in tmp_path.iterdir()] == ["study.db"]
+    search, reference = find_studies(tmp_path)
+    assert search is not None and reference is not None
+    assert (len(search.trials), len(reference.trials)) == (2, 1)
+    check_study(tmp_path, "")
 
 
 def test_several_searches_in_one_database_are_not_guessed_among(tmp_path: Path) -> None:
