@@ -28,7 +28,7 @@ from sweeps.execution.watch.stop_signals import end_in_peace, exit_by_signals, l
 from sweeps.finalize import finish
 from sweeps.preparation import Setup, describe, prepare
 from sweeps.progress.outlet import Outlet
-from sweeps.progress.plain import Terminal
+from sweeps.progress.plain import Terminal, resumed_text
 from sweeps.progress.quiet import silence
 from sweeps.progress.tensorboard import note_outcome
 from sweeps.progress.terminals import open_terminal
@@ -175,6 +175,7 @@ class Driver:
             has_ended_well=any(r.kind == Kind.SEARCH and r.status in (Status.COMPLETE, Status.PRUNED) for r in rows),
         )
         self._terminal: Terminal = open_terminal(out, self._sweep, rows)
+        self._resumed = [resumed_text(rows, self._sweep.num_trials)] if self._sweep.drivers else []
         self._watch = SilenceWatch(self._terminal.say)
         self._keeper = Keeper(self._options.keep, self._sweep.trials_folder)
         self._stream = Stream(setup.tracker, self._sweep, self._terminal.say_once)
@@ -197,7 +198,7 @@ class Driver:
             StorageFault: The results cannot be written; the text says why.
         """
         signals = self._signals
-        self._terminal.write("\n".join([describe(self._setup), *self._setup.notes]))
+        self._terminal.write("\n".join([describe(self._setup), *self._resumed, *self._setup.notes]))
         searcher = self._make_searcher()
         self._tell_searcher()
         with stop_gracefully(self._interruption, self._terminal.say, signals), self._terminal, self._stream:
@@ -207,7 +208,7 @@ class Driver:
                     self._sweep,
                     execute=self._execute,
                     stopped=self._interruption.stop_all,
-                    say=self._terminal.say,
+                    screen=self._terminal,
                     watch=self._watch,
                 )
             if not self._interruption.stop_all():

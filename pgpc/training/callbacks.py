@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OnReport = Callable[[dict[str, float], "Path | None"], None]
+OnPoint = Callable[[dict[str, float]], None]
 ShouldCheckpoint = Callable[[], bool]
 
 
@@ -18,6 +19,8 @@ class Callbacks:
         on_report: Called on every process after each evaluation with the metrics, equal on all processes, and, on
             process 0, with a folder that holds the checkpoint (None on the others). The folder vanishes when the
             call returns. Without this callback the checkpoint is kept in the run's folder.
+        on_point: Called on process 0 with each point of the training curves, every ``training.log_interval``
+            iterations: its iteration, losses, images per second and what else is a curve of TensorBoard.
         should_checkpoint: Asked whether to write a checkpoint between two evaluations, because the machine is about to
             be taken away, say. Called on every process every ``training.log_interval`` iterations, and the answer must
             be the same on all. `on_report` then has only ``iteration`` and ``seconds``. A run that is resumed from
@@ -27,6 +30,7 @@ class Callbacks:
     """
 
     on_report: OnReport | None = None
+    on_point: OnPoint | None = None
     should_checkpoint: ShouldCheckpoint | None = None
     compared: Sequence[str] | None = None
 

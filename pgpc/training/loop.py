@@ -26,6 +26,7 @@ from pgpc.training import remote, trunk
 from pgpc.training.averages import BANK_FILL, Progress
 from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Resume
 from pgpc.training.callbacks import NO_CALLBACKS, Callbacks, OnReport
+from pgpc.training.curves import COSTS
 from pgpc.training.metrics import (
     bank_fill,
     check_losses,
@@ -239,6 +240,8 @@ def _add_curve_point(state: TrainingState, base: Base, progress: Progress, outpu
             losses,
             point["images_per_second"],
         )
+        if outputs.callbacks.on_point is not None:
+            outputs.callbacks.on_point({"iteration": state.step, **point})
     progress.end_curve_point()
 
 
@@ -248,7 +251,9 @@ def _report(state: TrainingState, base: Base, progress: Progress, domains: Domai
     state.metrics = report(state, base, progress, {**scores, **criteria})
     progress.end_report()
     if outputs.tracker is not None:
-        outputs.tracker.scalars({f"eval/{name}": value for name, value in scores.items()} | criteria, state.step)
+        costs = {f"train/{name}": state.metrics[name] for name in COSTS if name in state.metrics}
+        evaluated = {f"eval/{name}": value for name, value in scores.items()}
+        outputs.tracker.scalars(evaluated | criteria | costs, state.step)
         if scores:
             outputs.tracker.pictures(state.student, state.teacher, state.step)
         _log_report(state, scores, criteria)

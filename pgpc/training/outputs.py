@@ -22,6 +22,7 @@ from pgpc.training import remote
 from pgpc.training.averages import Progress
 from pgpc.training.begin import Begin, ForkTrunk
 from pgpc.training.callbacks import Callbacks
+from pgpc.training.curves import compared_metrics
 from pgpc.training.tracking import Tracker
 from pgpc.training.trunk import TrunkRecord
 
@@ -131,7 +132,13 @@ def open_tracker(
     forked = isinstance(begin, ForkTrunk)
     # What an earlier try to fork has copied is dropped, too.
     first = -1 if forked else state.step
-    tracker = Tracker(out, state.config, state.classes, step=first, samples=samples, compared=compared)
+    metrics = compared_metrics(
+        state.config,
+        has_labels=bool(samples),
+        has_teacher=state.teacher is not None,
+        on_gpu=state.device.type == "cuda",
+    )
+    tracker = Tracker(out, state.config, state.classes, step=first, samples=samples, metrics=metrics, compared=compared)
     if isinstance(begin, ForkTrunk):
         tracker.copy_curves(Path(begin.folder))
     return tracker

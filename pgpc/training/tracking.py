@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,18 +13,17 @@ import numpy as np
 from torch import Tensor
 
 from pgpc.classes import ClassSet, colorize
-from pgpc.config import Config, flatten, hyperparameter_keys
+from pgpc.config import Config, flatten, hyperparameter_keys, to_dict
 from pgpc.evaluation.mode import evaluating
-from pgpc.evaluation.names import CRITERIA_PREFIX, Space
+from pgpc.evaluation.names import Space
 from pgpc.evaluation.overlay import paint, photo
 from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
 from pgpc.evaluation.segmentation import logits, predict
 from pgpc.evaluation.selected_pixels import WAYS, selected
 from pgpc.models.student import Student
-from pgpc.runtime.display import one_line
 from pgpc.training.averages import BANK_FILL
+from pgpc.training.curves import PICTURES, charts, is_curve, tag_of
 
-_METRIC = "eval/mIoU"
 _PROJECTED_PIXELS = 50  # of each class, in the embedding projector
 
 
@@ -39,6 +39,7 @@ class Tracker:
         classes: The classes, in whose colors labels are painted.
         step: The iteration that the run is resumed from; points of an earlier try beyond it are dropped.
         samples: (image ``(1, 3, h, w)``, label ``(H, W)``, name) of the pictures shown at each evaluation.
+        metrics: Tags of the curves whose last values stand beside the hyperparameters.
         compared: Dotted keys of `config` that the run is compared with others by, its hyperparameters; None for all
             that bear on the result.
     """
@@ -51,6 +52,7 @@ class Tracker:
         *,
         step: int,
         samples: Sequence[tuple[Tensor, np.ndarray, str]],
+        metrics: Sequence[str],
         compared: Sequence[str] | None = None,
     ) -> None:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
@@ -62,14 +64,13 @@ class Tracker:
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         own = _hyperparameters(config, compared)
         # What a run lacks has a column all the same: TensorBoard takes the columns from any one of the runs.
-        experiment, _, self._success = hparams({name: value for name, (value, _) in own.items()}, {_METRIC: 0.0})
+        values = {name: value for name, (value, _) in own.items()}
+        experiment, _, self._success = hparams(values, dict.fromkeys(metrics, 0.0))
         played = {name: value for name, (value, plays) in own.items() if plays}
         # Without an id of its own it is called after the run, and stays apart from a namesake of another sweep.
-        for summary in (experiment, hparams_pb(played, trial_id="")):
+        for summary in (experiment, hparams_pb(played, trial_id=""), charts()):
             self._add_summary(summary)
-        settings = [one_line(f"{key}={value}") for key, value in flatten(config).items()]
-        lines = "\n".join(f"    {setting}" for setting in settings)  # indented: as it is
-        self._writer.add_text("config", lines, max(step, 0))
+        self._writer.add_text("config", _config_text(config), max(step, 0))
 
     def _add_summary(self, summary: Any) -> None:
         writer = self._writer.file_writer
@@ -77,19 +78,20 @@ class Tracker:
         writer.add_summary(summary)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Add one point to each named curve."""
+        """Add one point to each curve, whose names :func:`pgpc.training.curves.tag_of` takes."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            self._writer.add_scalar(tag_of(name), value, step)
 
     def copy_curves(self, folder: Path) -> None:
         """Add the curves that a run with its event files in `folder` has, but for the bank's, at their own times."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()  # all points
-        for tag in events.Tags()["scalars"]:
+        for name in events.Tags()["scalars"]:
+            tag = tag_of(name)
             # Which parts of the memory bank there are, all empty, depends on settings of the contrast.
-            if tag.startswith(("train/", "eval/", CRITERIA_PREFIX)) and not tag.startswith(f"train/{BANK_FILL}"):
-                for point in events.Scalars(tag):
+            if is_curve(tag) and not tag.startswith(f"train/{BANK_FILL}"):
+                for point in events.Scalars(name):
                     self._writer.add_scalar(tag, point.value, point.step, point.wall_time)
 
     def flush(self) -> None:
@@ -129,7 +131,7 @@ class Tracker:
         return [paint(below, ids, mask, self._classes) for mask in masks]
 
     def _add_image(self, tag: str, name: str, parts: Sequence[np.ndarray], step: int) -> None:
-        self._writer.add_image(f"{tag}/{name}", np.concatenate(parts), step, dataformats="HWC")
+        self._writer.add_image(f"{PICTURES}{tag}/{name}", np.concatenate(parts), step, dataformats="HWC")
 
     def _embedding(self, student: Student, step: int) -> None:
         labels = [label for _, label, _ in self._samples]
@@ -155,6 +157,13 @@ class Tracker:
     def close(self) -> None:
         """Flush and close the event file."""
         self._writer.close()
+
+
+def _config_text(config: Config) -> str:
+    """Return the config as Markdown from which it can be pasted into a file for ``--config``."""
+    lines = json.dumps(to_dict(config), indent=2).splitlines()
+    block = "\n".join(f"    {line}" for line in lines)  # indented: as it is
+    return f"In a file config.json: `pgpc train --config config.json --out FOLDER`\n\n{block}"
 
 
 def _hyperparameters(config: Config, compared: Sequence[str] | None) -> dict[str, tuple[float | str, bool]]:

@@ -16,6 +16,7 @@ import ray.train
 from ray import tune
 
 from sweeps.common import faults
+from sweeps.common.latest import write_latest
 from sweeps.common.private_ray import (
     CheckpointConfig,
     ControllerError,
@@ -131,6 +132,7 @@ def train_loop(plain: dict[str, Any]) -> None:
             begin=_begin(spec, Path(resume) if resume else None),
             callbacks=Callbacks(
                 on_report=on_report,
+                on_point=lambda point: write_latest(spec.directory, point),
                 should_checkpoint=preemption_watcher() if watched else None,
                 compared=spec.compared,
             ),

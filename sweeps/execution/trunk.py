@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
@@ -137,13 +137,26 @@ class TrunkStore:
         return file
 
 
+class Screen(Protocol):
+    """What shows how the trunks come along, as `sweeps.progress.plain.Terminal` does."""
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+
+    def follow(self, label: str, directory: Path, iterations: int) -> None:
+        """Show how far a training has come, whose directory and last iteration these are."""
+
+    def unfollow(self, label: str) -> None:
+        """Show it no longer."""
+
+
 def provide_trunks(
     store: TrunkStore,
     sweep: Sweep,
     *,
     execute: Callable[[RunSearcher], None],
     stopped: Callable[[], bool],
-    say: Callable[[str], None],
+    screen: Screen,
     watch: SilenceWatch | None = None,
 ) -> None:
     """Train the trunks that runs of the sweep can share, or wait for another sweep that is doing so.
@@ -155,12 +168,12 @@ def provide_trunks(
         sweep: The sweep whose runs are to share them.
         execute: Has Tune execute the runs of a searcher; returns when they have ended, or the sweep is to stop.
         stopped: Says whether the sweep is to stop.
-        say: Writes one line.
+        screen: Shows how it goes.
         watch: Says which trainings are silent; None for nobody.
     """
     reason = refusal(sweep.config, list(sweep.space)) if sweep.is_search else None
     if reason:
-        say(reason)
+        screen.say(reason)
         return
     store.remove_unfinished()
     wanted, waiting = store.missing(_runs_to_begin(sweep)), False
@@ -174,11 +187,11 @@ def provide_trunks(
             # Another sweep may have published one between the two looks.
             mine = {address: config for address, config in mine.items() if not store.has(address)}
             if mine:
-                execute(TrunkSearcher(store, mine, sweep=sweep.folder, say=say, watch=watch))
+                execute(TrunkSearcher(store, mine, sweep=sweep.folder, screen=screen, watch=watch))
         wanted = {a: c for a, c in wanted.items() if a not in mine and not store.has(a)}
         if wanted and not mine:
             if not waiting:
-                say(f"{LABEL}  another sweep is training the shared trunk; waiting for it")
+                screen.say(f"{LABEL}  another sweep is training the shared trunk; waiting for it")
             waiting = True
             time.sleep(1)
 
@@ -225,7 +238,7 @@ class TrunkSearcher(Searcher):
         store: Where they belong.
         wanted: The configs to train by their addresses.
         sweep: The folder of the sweep.
-        say: Writes one line.
+        screen: Shows how it goes.
         watch: Says which trainings are silent; None for nobody.
     """
 
@@ -235,12 +248,12 @@ class TrunkSearcher(Searcher):
         wanted: Mapping[str, Config],
         *,
         sweep: Path,
-        say: Callable[[str], None],
+        screen: Screen,
         watch: SilenceWatch | None = None,
     ) -> None:
         super().__init__()
-        self._store, self._sweep, self._say = store, sweep, say
-        self._watch = watch or SilenceWatch(say)
+        self._store, self._sweep, self._screen, self._say = store, sweep, screen, screen.say
+        self._watch = watch or SilenceWatch(screen.say)
         names = [LABEL] if len(wanted) == 1 else [f"{LABEL}-{i}" for i in range(1, len(wanted) + 1)]
         self._left = list(zip(names, wanted.items(), strict=True))
         self._runs: dict[str, _TrunkRun] = {}
@@ -253,6 +266,7 @@ class TrunkSearcher(Searcher):
         length = trunk.length(config)
         self._runs[trial_id] = _TrunkRun(label=label, address=address, length=length)
         self._watch.begin(label, self._store.partial(address))
+        self._screen.follow(label, self._store.partial(address), length)
         self._say(
             f"{label}  started: the {length} iterations before the contrast, trained once and shared by all trials"
         )
@@ -284,6 +298,7 @@ class TrunkSearcher(Searcher):
         """Take note that Tune has ended a run; not called for those that a stopped sweep leaves unfinished."""
         run = self._runs[trial_id]
         self._watch.end(run.label)
+        self._screen.unfollow(run.label)
         failure = run.error if error else (result or {}).get(FAILURE, "")
         if not failure and not error and run.iteration == run.length:
             self._store.publish(run.address, self._sweep)

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO, cast
@@ -18,52 +17,19 @@ from rich.live import Live
 from rich.text import Text
 
 from pgpc.runtime.display import printable
+from sweeps.common.latest import Latest, read_latest
 from sweeps.common.names import REFERENCE_LABEL, Event, Status
-from sweeps.common.words import duration, short
+from sweeps.common.words import duration
 from sweeps.definition.selection import BY_MIOU, Selection
-from sweeps.definition.sweep import Sweep
 from sweeps.progress.eta import RunProgress, time_left
-from sweeps.progress.live_table import LiveRow, table
+from sweeps.progress.live_table import FINISHED, LiveRow, Plan, table
 from sweeps.progress.plain import Terminal, params_of
 from sweeps.results.forks import read_fork
-from sweeps.results.rows import Row
 from sweeps.search.searcher import Run
 
 _ABOVE = (Event.RESTARTED, Event.RESUMED, Event.FAILED)  # these stay to be read
 _CHATTER = "worker processes have been started on node"  # Ray is surprised that trials consist of processes
-_FINISHED = 6  # so many of them are shown
 _PAUSE, _IDLE = 0.25, 1.0  # seconds between two pictures: at least, and where nothing but the time has changed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a sweep has before it.
-
-    Attributes:
-        num_trials: The number of trials of the search, or of the tables; the reference is not among them.
-        done: How many of them earlier drivers have finished.
-        has_reference: Whether the reference, too, is still to be run.
-        columns: Names of the parameters.
-        trials: The folder with the directory of each run.
-    """
-
-    num_trials: int
-    done: int
-    has_reference: bool
-    columns: tuple[str, ...]
-    trials: Path
-
-    @classmethod
-    def of(cls, sweep: Sweep, rows: Sequence[Row]) -> Plan:
-        """Return the plan of a sweep with these rows so far."""
-        finished = {row.trial for row in rows if row.outcome != Status.INTERRUPTED}
-        return cls(
-            num_trials=sweep.num_trials,
-            done=len(finished - ({REFERENCE_LABEL} if sweep.is_search else set())),
-            has_reference=sweep.is_search and REFERENCE_LABEL not in finished,
-            columns=tuple(map(short, sweep.space)),
-            trials=sweep.trials_folder,
-        )
 
 
 class _Printed:
@@ -108,7 +74,11 @@ class LiveTerminal(Terminal):
         super().__init__(cast("TextIO", console.file), seeds, best, selection)
         self._console, self._plan = console, plan
         self._running: dict[str, LiveRow] = {}
-        self._finished: deque[LiveRow] = deque(maxlen=_FINISHED)
+        self._finished: deque[LiveRow] = deque(plan.finished, maxlen=FINISHED)
+        self._directories: dict[str, Path] = {}
+        """Those of what runs, by labels."""
+        self._stale: dict[str, Latest | None] = {}
+        """What was in their files when they were started, of an earlier try."""
         self._progress: dict[str, RunProgress] = {}
         self._ended_trials: set[str] = set()
         self._slots = 1
@@ -174,14 +144,54 @@ class LiveTerminal(Terminal):
             else:
                 self._update(event, run)
             self._slots = max(self._slots, len(self._running))
-            self._estimate(event, run)
+            self._note_progress(event, run)
+            self._estimate()
         self._changed = True
+
+    def follow(self, label: str, directory: Path, iterations: int) -> None:
+        """Show how far the training of a trunk has come; see :class:`Terminal`."""
+        with self._lock:
+            self._begin(LiveRow(label=label, state=Status.RUNNING.value, score="", iterations=iterations), directory)
+        self._changed = True
+
+    def unfollow(self, label: str) -> None:
+        """Show it no longer."""
+        with self._lock:
+            self._running.pop(label, None)
+        self._changed = True
+
+    def look(self) -> None:
+        """Read how far what runs has come since its last report, and estimate anew when the sweep is going to end."""
+        with self._lock:
+            directories = {label: self._directories[label] for label in self._running}
+        found = {label: read_latest(directory) for label, directory in directories.items()}
+        with self._lock:
+            for label, latest in found.items():
+                if label in self._running and latest is not None and latest != self._stale[label]:
+                    self._take(label, latest)
+            self._estimate()
+
+    def _take(self, label: str, latest: Latest) -> None:
+        """Take into a row what its run has written between two reports."""
+        row, progress = self._running[label], self._progress.get(label)
+        if latest.iteration > row.iteration:
+            row.iteration = latest.iteration
+            if progress is not None:
+                progress.iteration, progress.seen = latest.iteration, time.monotonic()
+        row.loss, row.speed = f"{latest.loss:.3g}", f"{latest.images_per_second:.3g}"
+
+    def _begin(self, row: LiveRow, directory: Path) -> None:
+        self._running[row.label], self._directories[row.label] = row, directory
+        self._stale[row.label] = read_latest(directory)
 
     def _update(self, event: Event, run: Run) -> None:
         """Take an event into the row of the run that it happens to."""
         if event == Event.STARTED:
             state = Status.RUNNING.value
-            self._running[run.label] = LiveRow(label=run.label, state=state, score="", params=params_of(run))
+            new = LiveRow(label=run.label, state=state, score="", params=params_of(run.trial.params))
+            self._begin(new, self._plan.trials / run.label)
+        elif event == Event.RESTARTED and run.label in self._running:
+            self._stale[run.label] = read_latest(self._plan.trials / run.label)
         row = self._running.get(run.label) or LiveRow(label=run.label, state="", score="")  # it never began
         row.score = self._number(run.score)
         row.iteration, row.iterations = run.iteration, run.iterations
@@ -189,12 +199,13 @@ class LiveTerminal(Terminal):
             row.state = event.value
         if event.ends_run:
             self._running.pop(run.label, None)
+            row.loss = row.speed = ""
             self._finished.appendleft(row)
             if run.study.get_trials(deepcopy=False)[run.trial.number].state.is_finished():
                 self._ended_trials.add(run.trial_label)
 
-    def _estimate(self, event: Event, run: Run) -> None:
-        """Estimate anew when the sweep is going to end."""
+    def _note_progress(self, event: Event, run: Run) -> None:
+        """Take note of how far a run has come."""
         now = time.monotonic()
         if run.label not in self._progress:
             self._progress[run.label] = RunProgress(
@@ -209,6 +220,10 @@ class LiveTerminal(Terminal):
         mine.iteration, mine.seen, mine.ended = run.iteration, now, event.ends_run or mine.ended
         fork = read_fork(self._plan.trials / run.label)
         mine.given = max(mine.given, min(fork.iterations if fork else 0, run.iteration))
+
+    def _estimate(self) -> None:
+        """Estimate anew when the sweep is going to end."""
+        now = time.monotonic()
         begun = {progress.trial for progress in self._progress.values()}
         to_begin = self._plan.num_trials - self._plan.done - len(begun - {REFERENCE_LABEL})
         to_begin += self._plan.has_reference and REFERENCE_LABEL not in begun
@@ -227,6 +242,7 @@ class LiveTerminal(Terminal):
         while not self._leaving.wait(_PAUSE):
             if not (self._changed or self._lines or time.monotonic() - drawn >= _IDLE):
                 continue
+            self.look()
             self._changed, drawn = False, time.monotonic()
             while self._lines:
                 self._said.append(self._lines.popleft())
@@ -263,7 +279,7 @@ class LiveTerminal(Terminal):
         left = "-" if self._end is None else duration(max(self._end - now, 0))
         parts = {
             "best": best,
-            "trials": f"{done}/{self._plan.num_trials}",
+            "trials": f"{done}/{self._plan.num_trials}" + (f", {self._plan.done} before" if self._plan.done else ""),
             "elapsed": duration(now - self._start),
             "left": left,
         }

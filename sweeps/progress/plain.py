@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from pgpc.runtime.display import one_line, printable
-from sweeps.common.names import REFERENCE_LABEL, Event
-from sweeps.common.words import count, duration, number, param_text, short
+from sweeps.common.names import REFERENCE_LABEL, Event, Kind, Status
+from sweeps.common.words import count, duration, listed, number, param_text, short
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.estimates.spread import mean_std_text
+from sweeps.results.rows import Row
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
 
@@ -75,6 +78,18 @@ class Terminal:
         self._note_best(event, run)
         self.say(self._line(event, run))
 
+    def follow(self, label: str, directory: Path, iterations: int) -> None:
+        """Show how far the training of a trunk has come, where that is shown.
+
+        Args:
+            label: Its label.
+            directory: Its directory.
+            iterations: The iteration at which it is complete.
+        """
+
+    def unfollow(self, label: str) -> None:
+        """Show it no longer."""
+
     def _note_best(self, event: Event, run: Run) -> None:
         decides = Event.COMPLETE if len(self._seeds) == 1 else Event.JUDGED
         # A mean rank is one among others, and is another one when more of them have come as far.
@@ -116,9 +131,26 @@ class Terminal:
         return number(score, self._selection.spec)
 
 
-def params_of(run: Run) -> dict[str, str]:
-    """Return the parameters of a run's trial, as they are shown, by their short names."""
-    return {one_line(short(key)): one_line(param_text(value)) for key, value in run.trial.params.items()}
+def params_of(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters of a trial, given by their keys, as they are shown, by their short names."""
+    return {one_line(short(key)): one_line(param_text(value)) for key, value in params.items()}
+
+
+def resumed_text(rows: Sequence[Row], num_trials: int) -> str:
+    """Return a sentence on what earlier drivers of a sweep have finished, and what is left.
+
+    Args:
+        rows: What they have left.
+        num_trials: The number of trials; the reference is not among them.
+    """
+    found = {row.trial: row.outcome for row in rows if row.kind != Kind.REFERENCE}
+    number = Counter(found.values())
+    ended = [f"{number[status]} {status}" for status in Status if status.has_ended and number[status]]
+    parts = [listed(ended) if ended else "none has ended"]
+    if begun := sum(count for status, count in number.items() if not status.has_ended):
+        parts.append(f"{begun} interrupted, which {'goes' if begun == 1 else 'go'} on from the last checkpoint")
+    parts.append(f"{max(num_trials - len(found), 0)} to begin")
+    return f"Resumed: of {count(num_trials, 'trial')} {', '.join(parts)}"
 
 
 def _origin(run: Run) -> str:
@@ -136,4 +168,4 @@ def _reason(run: Run) -> str:
 def _params(run: Run) -> str:
     if run.trial_label == REFERENCE_LABEL:
         return "as the reference, without contrast"
-    return f"with {', '.join(f'{name} {value}' for name, value in params_of(run).items())}"
+    return f"with {', '.join(f'{name} {value}' for name, value in params_of(run.trial.params).items())}"

@@ -29,7 +29,8 @@ def open_terminal(out: TextIO | None, sweep: Sweep, rows: Sequence[Row]) -> Term
         return Terminal(out, sweep.seeds, best, sweep.selection)
     from rich.console import Console
 
-    from sweeps.progress.live import LiveTerminal, Plan
+    from sweeps.progress.live import LiveTerminal
+    from sweeps.progress.live_table import Plan
 
     return LiveTerminal(Console(file=out, highlight=False), sweep.seeds, best, Plan.of(sweep, rows), sweep.selection)
 

@@ -1,29 +1,10 @@
-"""How a table is written as HTML and as LaTeX; plain text and Markdown are in :mod:`sweeps.results.tables`."""
+"""How a table is written as HTML; LaTeX is in :mod:`sweeps.reporting.latex`, text in :mod:`sweeps.results.tables`."""
 
 from __future__ import annotations
 
 import html
 
 from sweeps.results.tables import Cell, Table
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "\u2212": "$-$",
-    "\u2013": "--",
-}
 
 
 def to_html(table: Table, *, classes: str = "") -> str:
@@ -39,41 +20,13 @@ def to_html(table: Table, *, classes: str = "") -> str:
         "<tr>" + "".join(_html_cell(cell, left) for cell, left in zip(row, table.left, strict=True)) + "</tr>"
         for row in table.rows
     )
-    name = f"caption-{table.name}"
+    name, caption = f"caption-{table.name}", f"{table.caption} {table.colors}".rstrip()
     return (
-        f'<p class="soft" id="{name}">{html.escape(table.caption)}</p>'
+        f'<p class="soft" id="{name}">{html.escape(caption)}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}">'
         f'<table id="table-{table.name}" class="{classes}" aria-labelledby="{name}"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
-
-
-def to_latex(table: Table) -> str:
-    """Return the table as a float with rules of the package booktabs."""
-    columns = "".join("l" if left else "r" for left in table.left)
-    lines = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{latex(table.caption)}}}",
-            rf"  \label{{tab:{table.name}}}",
-            rf"  \begin{{tabular}}{{{columns}}}",
-            r"    \toprule",
-            f"    {' & '.join(latex(text) for text in table.typeset_head)} " + r"\\",
-            r"    \midrule",
-            *(f"    {line}" for line in lines),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def latex(text: str) -> str:
-    """Return text on one line with all that means something to LaTeX escaped."""
-    return "".join(_LATEX.get(c, c) for c in text.replace("\n", " "))
 
 
 def _align(left: bool) -> str:
@@ -91,8 +44,3 @@ def _html_cell(cell: Cell, left: bool) -> str:
         color = "var(--above)" if cell.tint > 0 else "var(--below)"
         style = f' style="background:rgba({color},{min(abs(cell.tint), 1) * 0.6:.2f})"'
     return f"<td{_align(left)}{value}{style}>{text}</td>"
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = latex(cell.typeset)
-    return rf"\textbf{{{text}}}" if cell.strong else text

@@ -151,11 +151,10 @@ def per_class(report: SweepReport) -> Table | None:
         *map(of_class, report.classes),
     ]
     caption = "IoU per class in percent, complete trials, best first."
-    if base:
-        caption += f" Blue is above the base, orange below; full color at {_FULL_TINT:g} points."
-        if len(report.sweep.seeds) == 1:
-            caption += f" {evidence.ONE_SEED}"
-    return Table.of("classes", caption, columns, trials)
+    if base and len(report.sweep.seeds) == 1:
+        caption += f" {evidence.ONE_SEED}"
+    colors = f"Blue is above the base, orange below; full color at {_FULL_TINT:g} points." if base else ""
+    return Table.of("classes", caption, columns, trials, colors=colors)
 
 
 def importance(report: SweepReport) -> Table | None:

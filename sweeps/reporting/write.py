@@ -14,8 +14,8 @@ from sweeps.findings.confirmation import CONFIRMATION_FILE, write_confirmation
 from sweeps.findings.selection_quality import SELECTION_FILE, write_quality
 from sweeps.reporting import IMAGES, SECONDS, tables
 from sweeps.reporting.data import SweepReport, read
-from sweeps.reporting.formats import to_latex
 from sweeps.reporting.headline import headline
+from sweeps.reporting.latex import document
 from sweeps.reporting.webpage.page import page
 from sweeps.results.tables import Table, escaped, to_markdown
 
@@ -48,7 +48,7 @@ def write_report(
 
         gallery = draw(report, num=images, seconds=seconds)
     found = tables.all_tables(report)
-    texts = (page(report, gallery), markdown(report, found), latex(_noted(found, report.changes)))
+    texts = (page(report, gallery), markdown(report, found), document(_noted(found, report.changes)))
     folder = report.sweep.folder
     written = [folder / name for name in NAMES]
     for path, text in zip(written, texts, strict=True):
@@ -99,8 +99,3 @@ def markdown(report: SweepReport, found: Sequence[Table]) -> str:
 def _noted(found: Sequence[Table], changes: Sequence[str]) -> list[Table]:
     """Return tables whose captions say what has changed, since each goes into a paper by itself."""
     return [dataclasses.replace(table, caption=" ".join([table.caption, *changes])) for table in found]
-
-
-def latex(found: Sequence[Table]) -> str:
-    r"""Return tables that a paper can ``\input``."""
-    return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(to_latex, found))

@@ -2,7 +2,7 @@
 
 Cells hold plain text: a hyphen as the minus of a number, and a hyphen alone where there is nothing to say. Text for a
 terminal has it so; what is typeset has a minus and a dash in their places. HTML and LaTeX are in
-:mod:`sweeps.reporting.formats`.
+:mod:`sweeps.reporting`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Table:
         head: Names of the columns.
         left: Whether each column is flush left.
         rows: Cells, as many in each row as there are columns.
+        colors: A sentence on what the colors of cells mean, where there are any; "" where there are none.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Table:
     head: Sequence[str]
     left: Sequence[bool]
     rows: Sequence[Sequence[Cell]]
+    colors: str = ""
 
     @property
     def typeset_head(self) -> list[str]:
@@ -89,7 +91,9 @@ class Table:
         return [text.replace("- ", "\u2212 ") for text in self.head]
 
     @classmethod
-    def of(cls, name: str, caption: str, columns: Sequence[Column[Item]], items: Iterable[Item]) -> Table:
+    def of(
+        cls, name: str, caption: str, columns: Sequence[Column[Item]], items: Iterable[Item], *, colors: str = ""
+    ) -> Table:
         """Return the table with these columns, and a row for each item."""
         return cls(
             name=name,
@@ -97,6 +101,7 @@ class Table:
             head=[column.name for column in columns],
             left=[column.left for column in columns],
             rows=[[column.cell(item) for column in columns] for item in items],
+            colors=colors,
         )
 
 

@@ -62,11 +62,29 @@ def in_this_process(searcher: RunSearcher) -> None:
 
 def give(sweep: Sweep, execute: Callable[[RunSearcher], None] = in_this_process, stopped: bool = False) -> list[str]:
     """What is said while the sweep is provided with its trunks."""
-    said: list[str] = []
+    screen = Screen()
     provide_trunks(
-        TrunkStore.beside(sweep.folder, WORKERS), sweep, execute=execute, stopped=lambda: stopped, say=said.append
+        TrunkStore.beside(sweep.folder, WORKERS), sweep, execute=execute, stopped=lambda: stopped, screen=screen
     )
-    return said
+    assert not screen.followed, "all that was begun has ended"
+    return screen.said
+
+
+class Screen:
+    """Keeps what is said, and whom it follows."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.followed: dict[str, tuple[Path, int]] = {}
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def follow(self, label: str, directory: Path, iterations: int) -> None:
+        self.followed[label] = directory, iterations
+
+    def unfollow(self, label: str) -> None:
+        del self.followed[label]
 
 
 def unwanted(searcher: RunSearcher) -> None:

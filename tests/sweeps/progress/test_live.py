@@ -15,15 +15,20 @@ from optuna.trial import TrialState
 from ray import cloudpickle
 from rich.console import Console
 
+from sweeps.common.latest import write_latest
 from sweeps.common.names import Event, Status
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.definition.selection import Selection
-from sweeps.progress.live import LiveTerminal, Plan
-from sweeps.progress.plain import Terminal
+from sweeps.definition.sweep import Sweep as SweepOnDisk
+from sweeps.progress.live import LiveTerminal
+from sweeps.progress.live_table import Plan
+from sweeps.progress.plain import Terminal, resumed_text
 from sweeps.progress.terminals import open_terminal
+from sweeps.results.rows import read_parquet
 from sweeps.search import replicates
 from sweeps.search.searcher import Run
+from tests.helpers.reports import make_sweep
 
 PARAMS = {"contrast.r": 4, "contrast.eta": 0.5, "contrast.weight": 0.1}
 SPACE = {
@@ -311,3 +316,91 @@ def test_time_left_leaves_out_what_the_trunk_has_given(
     assert drawn(table)[0].endswith("left 1:40")
     now[0] = 30.0
     assert drawn(table)[0].endswith("elapsed 0:30   left 1:30")
+
+
+def point(iteration: int, source: float = 0.5) -> dict[str, float]:
+    return {"iteration": iteration, "loss/source": source, "loss/contrast": 1.25, "images_per_second": 12.34, "x": 9.0}
+
+
+def test_progress_between_evaluations(
+    live: Callable[..., LiveTerminal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    table = live(num_trials=2)
+    sweep = Sweep(table)
+    write_latest(tmp_path / "0000", point(90))  # of a driver before, beyond the checkpoint
+    run = sweep.start()
+    table.look()
+    assert drawn(table)[2].split()[2:5] == ["0/100", "-", "4"] and drawn(table)[0].endswith("left -")
+    write_latest(tmp_path / "0000", point(20))
+    now[0] = 10.0
+    table.look()
+    head, names, row = drawn(table)
+    assert names.split() == ["trial", "mIoU", "loss", "img/s", "r", "eta", "weight"]
+    assert row.split()[2:] == ["20/100", "-", "1.75", "12.3", "4", "0.5", "0.1"]
+    assert head.endswith("left 1:30"), "2 iterations a second; 80 and 100 are left"
+    sweep.report(run, 50, 9.0)
+    table.look()
+    assert drawn(table)[2].split()[2:4] == ["50/100", "9.00"], "what was reported is newer"
+    run.error = "a worker was lost"
+    table.event(Event.RESTARTED, run)
+    sweep.end(run, Status.COMPLETE, TrialState.COMPLETE)
+    assert drawn(table)[1].split() == ["trial", "mIoU", "r", "eta", "weight"], "nothing runs"
+
+
+def test_what_is_not_known_yet_is_left_out(live: Callable[..., LiveTerminal], tmp_path: Path) -> None:
+    table = live()
+    sweep = Sweep(table)
+    sweep.start(), sweep.start()
+    for text in ("", "{", "[]", '{"iteration": 1}'):
+        (tmp_path / "0000").mkdir(exist_ok=True)
+        (tmp_path / "0000" / "latest.json").write_text(text)
+        table.look()
+    assert drawn(table)[1].split() == ["trial", "mIoU", "r", "eta", "weight"]
+    write_latest(tmp_path / "0001", point(3))
+    table.look()
+    assert [len(line.split()) for line in drawn(table)[1:]] == [7, 7, 9]
+    # Losses and speeds go before parameters where there is little room.
+    assert drawn(table, width=58)[1].split() == ["trial", "mIoU", "loss", "img/s", "r", "eta", "weight"]
+    assert drawn(table, width=50)[1].split() == ["trial", "mIoU", "loss", "img/s", "r", ".."]
+
+
+def test_a_trunk_is_followed(live: Callable[..., LiveTerminal], tmp_path: Path) -> None:
+    table = live()
+    table.follow("trunk", tmp_path / "warmups", 40)
+    write_latest(tmp_path / "warmups", point(20))
+    table.look()
+    assert drawn(table)[2].split() == ["trunk", "#" * 15 + "." * 15, "20/40", "1.75", "12.3", "-", "-", "-"]
+    table.unfollow("trunk")
+    assert len(drawn(table)) == 2
+
+
+def test_a_resumed_sweep_shows_what_was_finished(tmp_path: Path) -> None:
+    folder = make_sweep(
+        tmp_path,
+        [
+            (TrialState.COMPLETE, {0: [8.0, 9.0]}, ""),
+            (TrialState.PRUNED, {0: [7.0]}, ""),
+            (TrialState.FAIL, {0: [6.0]}, "out of memory"),
+            (TrialState.RUNNING, {0: [5.0]}, ""),
+        ],
+        base={0: [4.0, 5.0]},
+        trials=6,
+    )
+    loaded, rows = SweepOnDisk.load(folder), read_parquet(folder / "results.parquet")
+    assert resumed_text(rows, 6) == (
+        "Resumed: of 6 trials 1 complete, 1 pruned and 1 failed, 1 interrupted, which goes on from the last "
+        "checkpoint, 2 to begin"
+    )
+    plan = Plan.of(loaded, rows)
+    assert (plan.num_trials, plan.done, plan.has_reference) == (6, 3, False)
+    assert {(row.label, row.state, row.score) for row in plan.finished} == {
+        ("base", "complete", "5.00"),
+        ("0000", "complete", "9.00"),
+        ("0001", "pruned", "7.00"),
+        ("0002", "failed", "6.00"),
+    }
+    console = Console(file=Screen(), force_terminal=True, width=80, height=24, color_system=None)
+    head, _, *lines = drawn(LiveTerminal(console, (0,), None, plan))
+    assert "trials 3/6, 3 before" in head and len(lines) == 4

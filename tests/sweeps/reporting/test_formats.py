@@ -1,11 +1,12 @@
-"""Tables as HTML, Markdown and LaTeX."""
+"""Tables as HTML and Markdown."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from sweeps.reporting.formats import latex, to_html, to_latex
+from sweeps.reporting.formats import to_html
 from sweeps.results import tables
 from sweeps.results.tables import Cell, Column, Table
 from tests.helpers.reports import Page, Write
@@ -33,25 +34,6 @@ def test_html_has_values_to_sort_by_and_marks() -> None:
     assert source.count(' class="word"') == 1 + len(cells)
 
 
-def test_latex_escapes_what_means_something_to_it() -> None:
-    assert latex("50 % of a_b\n{x} \u2212 y\u2013z ± ~") == r"50 \% of a\_b \{x\} $-$ y--z $\pm$ \textasciitilde{}"
-    text = to_latex(Table.of("x", "A & B", COLUMNS, [tables.number(-1.5, strong=True)]))
-    assert r"\begin{tabular}{lr}" in text and r"\caption{A \& B}" in text and r"a\_b & \textbf{$-$1.50} \\" in text
-
-
-def test_latex_is_balanced_and_escaped(typical: Path, write: Write) -> None:
-    found = write(typical).latex
-    bare = re.sub(r"\\[\\{}$&#%_]", "", found)
-    assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
-    assert not re.search(r"[_#^~<>|\u2013\u2212]", re.sub(r"\\label\{[^}]*\}", "", bare))
-    assert re.findall(r"^%.*", bare) == re.findall("%.*", bare)
-    for name in ("table", "tabular"):
-        assert found.count(rf"\begin{{{name}}}") == found.count(rf"\end{{{name}}}") == 4
-    for body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", found, flags=re.DOTALL):
-        lines = re.sub(r"\\&", "", body[1]).split(r"\\")[:-1]
-        assert {line.count("&") for line in lines} == {len(body[0]) - 1}
-
-
 def test_markdown_tables_have_as_many_cells_in_every_line(typical: Path, write: Write) -> None:
     markdown = write(typical).markdown
     blocks = re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE)
@@ -59,3 +41,12 @@ def test_markdown_tables_have_as_many_cells_in_every_line(typical: Path, write: 
     for block in blocks:
         assert len({re.sub(r"\\.", "", line).count("|") for line in block.splitlines()}) == 1
     assert "<script>" not in markdown.replace(r"\<", "")
+
+
+def test_only_html_speaks_of_colors(typical: Path, write: Write) -> None:
+    table = replace(Table.of("x", "One sentence.", COLUMNS, [], colors="Blue is above."), rows=())
+    assert ">One sentence. Blue is above.<" in to_html(table)
+    found = write(typical)
+    assert "Blue is above the base" in found.source
+    for text in (found.markdown, found.latex):
+        assert not re.search(r"\b(blue|orange|colou?r)", text, re.IGNORECASE)
