@@ -21,6 +21,7 @@ from pgpc.evaluation.names import CRITERIA_PREFIX, ONLINE_CRITERIA
 from pgpc.evaluation.scoring import evaluate
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.training import Callbacks, ForkTrunk
+from pgpc.training.curves import tag_of
 from pgpc.training.trunk import FILE
 from tests.helpers.states import equal
 
@@ -77,7 +78,7 @@ def test_a_target_without_labels_is_measured_at_every_evaluation(tiny, tmp_path,
         assert "mIoU" not in report
     events = EventAccumulator(str(tmp_path)).Reload()
     for name in expected:
-        points = [(event.step, event.value) for event in events.Scalars(name)]
+        points = [(event.step, event.value) for event in events.Scalars(tag_of(name))]
         assert points == [(report["iteration"], pytest.approx(report[name], rel=1e-6)) for report in reports]
     lines = [record.getMessage() for record in caplog.records if "entropy" in record.getMessage()]
     assert len(lines) == 2 and lines[0].startswith("iteration 2/4  source_mIoU ")
@@ -176,4 +177,4 @@ def test_a_forked_runs_curves_have_the_trunks_criteria(tiny, tmp_path):
     pgpc.train(config, out=tmp_path / "trunk", until=2)
     pgpc.train(config, out=tmp_path / "run", begin=ForkTrunk(tmp_path / "trunk"))
     events = EventAccumulator(str(tmp_path / "run")).Reload()
-    assert [event.step for event in events.Scalars("criteria/snd")] == [1, 2, 3, 4]
+    assert [event.step for event in events.Scalars("selection/snd")] == [1, 2, 3, 4]

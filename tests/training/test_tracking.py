@@ -10,12 +10,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch.utils.tensorboard import SummaryWriter
 
 import pgpc
 from pgpc.bases.state import TrainingState
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import evaluation_samples
+from pgpc.recipes.recipe import compose
 from pgpc.training import Callbacks, tracking
 from pgpc.training.tracking import Tracker
 
@@ -37,7 +39,7 @@ def material(tiny):
 
 
 def write(folder, state, samples, *steps):
-    tracker = Tracker(folder, state.config, CITYSCAPES, step=0, samples=samples)
+    tracker = Tracker(folder, state.config, CITYSCAPES, step=0, samples=samples, metrics=())
     for step in steps:
         tracker.pictures(state.student, state.teacher, step)
     tracker.close()
@@ -75,7 +77,15 @@ def test_hyperparameters_are_those_that_runs_are_compared_by(tmp_path, material)
     keys = ["contrast.eta", "contrast.weight", "seed", "model.encoder"]
     for name in ("streets", "streets/daformer"):
         state, _ = material(name)
-        Tracker(tmp_path / name, state.config, CITYSCAPES, step=0, samples=[], compared=keys).close()
+        Tracker(
+            tmp_path / name,
+            state.config,
+            CITYSCAPES,
+            step=0,
+            samples=[],
+            metrics=("eval/mIoU", "train/seconds"),
+            compared=keys,
+        ).close()
     names = {"eta", "weight", "seed", "encoder"}
     expected = {"eta": 0.5, "weight": 0.1, "seed": 0.0, "encoder": "mit_b0"}
     assert hyperparameters(tmp_path / "streets") == (names, expected, None)
@@ -83,10 +93,37 @@ def test_hyperparameters_are_those_that_runs_are_compared_by(tmp_path, material)
     assert hyperparameters(tmp_path / "streets/daformer") == (names, without, None), "its eta plays no part"
 
 
+def test_the_config_can_be_pasted_into_a_file(tmp_path, material):
+    state, _ = material(changes={"contrast.eta": 0.3})
+    write(tmp_path, state, [])
+    text = (
+        EventAccumulator(str(tmp_path)).Reload().Tensors("config/text_summary")[0].tensor_proto.string_val[0].decode()
+    )
+    about, _, block = text.partition("\n\n")
+    assert "`pgpc train --config config.json --out FOLDER`" in about
+    (tmp_path / "config.json").write_text(block)
+    assert compose(None, tmp_path / "config.json", {}).config == state.config
+
+
+def test_curves_of_earlier_versions_are_copied_to_where_they_belong(tmp_path, material):
+    with SummaryWriter(str(tmp_path / "old")) as writer:
+        for name in ("train/loss/source", "eval/IoU/road", "eval/mIoU", "criteria/snd", "train/bank_fill/source", "x"):
+            writer.add_scalar(name, 1.5, 3)
+    state, _ = material()
+    tracker = Tracker(tmp_path / "new", state.config, CITYSCAPES, step=-1, samples=[], metrics=())
+    tracker.copy_curves(tmp_path / "old")
+    tracker.close()
+    events = EventAccumulator(str(tmp_path / "new")).Reload()
+    assert set(events.Tags()["scalars"]) == {"loss/source", "per_class/IoU/road", "eval/mIoU", "selection/snd"}
+    assert [(event.step, event.value) for event in events.Scalars("loss/source")] == [(3, 1.5)]
+
+
 def test_keys_with_the_same_last_part_keep_their_first(tmp_path, material):
     state, _ = material()
     keys = ["optimizer.warmup", "contrast.start", "contrast.enabled", "adaptation.enabled"]
-    Tracker(tmp_path, state.config, CITYSCAPES, step=0, samples=[], compared=keys).close()
+    Tracker(
+        tmp_path, state.config, CITYSCAPES, step=0, samples=[], metrics=("eval/mIoU", "train/seconds"), compared=keys
+    ).close()
     assert hyperparameters(tmp_path)[0] == {"warmup", "start", "contrast.enabled", "adaptation.enabled"}
 
 
@@ -110,19 +147,19 @@ def test_pictures_of_each_evaluation(tmp_path, material):
     state, samples = material()
     events = write(tmp_path, state, samples, 2, 4)
     names = [name for _, _, name in samples]
-    expected = {f"{tag}/{name}" for tag in (SELECTED, "input, label, prediction") for name in names}
+    expected = {f"pictures/{tag}/{name}" for tag in (SELECTED, "input, label, prediction") for name in names}
     assert set(events.Tags()["images"]) == expected
     for tag in expected:
         assert [event.step for event in events.Images(tag)] == [2, 4]
-    assert image(events, f"{SELECTED}/{names[0]}").shape == (4 * 64, 128, 3)
-    assert image(events, f"input, label, prediction/{names[0]}").shape == (3 * 64, 128, 3)
+    assert image(events, f"pictures/{SELECTED}/{names[0]}").shape == (4 * 64, 128, 3)
+    assert image(events, f"pictures/input, label, prediction/{names[0]}").shape == (3 * 64, 128, 3)
 
 
 def test_global_ways_show_eta_of_the_pixels(tmp_path, material):
     state, samples = material(changes={"contrast.eta": 0.3})
     torch.nn.init.normal_(state.teacher.segmenter.decode_head.conv_seg.weight)
     events = write(tmp_path, state, samples, 2)
-    parts = image(events, f"{SELECTED}/{samples[0].name}").reshape(4, 64, 128, 3).astype(int)
+    parts = image(events, f"pictures/{SELECTED}/{samples[0].name}").reshape(4, 64, 128, 3).astype(int)
     faded = (parts == parts[..., :1]).all(-1) & (parts[..., 0] >= 191)  # light gray, which no class has
     for part in faded[:2]:
         assert (~part).sum() == round(0.3 * 64 * 128)
@@ -132,7 +169,7 @@ def test_without_a_teacher_nothing_is_selected(tmp_path, material):
     state, samples = material("streets/source-only")
     assert state.teacher is None
     tags = write(tmp_path, state, samples, 4).Tags()["images"]
-    assert {tag.partition("/")[0] for tag in tags} == {"input, label, prediction"}
+    assert {tag.split("/")[1] for tag in tags} == {"input, label, prediction"}
     assert projector(tmp_path)[0][0] == "decoder:00004"
 
 

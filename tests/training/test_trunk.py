@@ -109,7 +109,7 @@ def assert_same_reports(ours, theirs):
 
 def curves(folder):
     events = EventAccumulator(str(folder)).Reload()
-    tags = [t for t in events.Tags()["scalars"] if "images_per_second" not in t and "bank_fill" not in t]
+    tags = [t for t in events.Tags()["scalars"] if "second" not in t and "bank_fill" not in t]
     return {tag: [(e.step, pytest.approx(e.value, rel=1e-5)) for e in events.Scalars(tag)] for tag in tags}
 
 

@@ -215,12 +215,12 @@ def test_curves_have_every_point_once(sweep: dict[str, Any]) -> None:
     for trial in ("base", "0000"):
         events = EventAccumulator(str(sweep["folder"] / "trials" / trial)).Reload()
         assert [event.step for event in events.Scalars("eval/mIoU")] == STEPS, trial
-        assert [event.step for event in events.Scalars("train/loss/source")] == list(range(1, STEPS[-1] + 1)), trial
+        assert [event.step for event in events.Scalars("loss/source")] == list(range(1, STEPS[-1] + 1)), trial
 
 
 def test_a_node_that_announces_its_end_loses_nothing_that_was_done_before(sweep: dict[str, Any]) -> None:
     events = EventAccumulator(str(sweep["folder"] / "trials" / sweep["label"])).Reload()
-    before = [event.step for event in events.Scalars("train/loss/source") if event.wall_time < sweep["killed"]]
+    before = [event.step for event in events.Scalars("loss/source") if event.wall_time < sweep["killed"]]
     assert before == list(range(1, sweep["saved"] + 1))
 
 

@@ -107,19 +107,21 @@ def test_one_curve_without_gaps_or_repetitions(served: Get, logdir: Path) -> Non
     """Also where the trial was killed, resumed, or was forked from a trunk."""
     tags = served("plugin/scalars/tags")
     for run, row in {**rows(logdir / "hardy"), **rows(logdir / "first")}.items():
-        for tag in ("eval/mIoU", "train/loss/source"):
+        for tag in ("eval/mIoU", "loss/source", "train/images_per_second"):
             points = served("plugin/scalars/scalars", run=run, tag=tag)
             assert [step for _, step, _ in points] == STEPS, (run, tag, points)
-        for tag, name in {"eval/mIoU": "mIoU", "eval/IoU/road": "IoU/road"}.items():
+        for tag, name in {"eval/mIoU": "mIoU", "per_class/IoU/road": "IoU/road", "train/seconds": "seconds"}.items():
             [*_, (_, _, value)] = served("plugin/scalars/scalars", run=run, tag=tag)
             assert value == pytest.approx(row[name], rel=1e-5)
-        assert {tag.partition("/")[0] for tag in tags[run]} == {"train", "eval", "criteria"}
+        assert {tag.partition("/")[0] for tag in tags[run]} == {"train", "eval", "loss", "per_class", "selection"}
 
 
 def test_trials_can_be_compared_by_what_is_searched(served: Get, logdir: Path) -> None:
     experiment, groups = hyperparameters(served)
     assert [info["name"] for info in experiment["hparamInfos"]] == sorted(NAMES)
-    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == ["eval/mIoU"]
+    compared = [info["name"]["tag"] for info in experiment["metricInfos"]]
+    assert compared[0] == "eval/mIoU" and compared[-1] == "train/seconds"
+    assert {tag.partition("/")[0] for tag in compared[1:-1]} == {"selection"}
     known = {**rows(logdir / "hardy"), **rows(logdir / "first")}
     assert sorted(group["name"] for group in groups) == sorted(known), "namesakes of two sweeps stay apart"
     for group in groups:
@@ -127,16 +129,17 @@ def test_trials_can_be_compared_by_what_is_searched(served: Get, logdir: Path) -
         expected = {} if run.endswith("base") else {name: row[f"contrast.{name}"] for name in NAMES}
         assert group["hparams"] == pytest.approx(expected)
         [session] = group["sessions"]
-        [metric] = session["metricValues"]
-        assert metric["value"] == pytest.approx(row["mIoU"], rel=1e-5) and metric["trainingStep"] == 12
+        found = {metric["name"]["tag"]: metric for metric in session["metricValues"]}
+        for tag, name in {"eval/mIoU": "mIoU", "selection/snd": "criteria/snd", "train/seconds": "seconds"}.items():
+            assert found[tag]["value"] == pytest.approx(row[name], rel=1e-5) and found[tag]["trainingStep"] == 12
         assert session["status"] == "STATUS_SUCCESS"
 
 
 def test_pictures(served: Get) -> None:
     for run, tags in served("plugin/images/tags").items():
-        kinds = {tag.partition("/")[0] for tag in tags}
+        kinds = {tag.removeprefix("pictures/") for tag in tags}
         assert any(kind.startswith("input") for kind in kinds) and any(kind.startswith("selected") for kind in kinds)
-        tag = min(tag for tag in tags if tag.startswith("input"))
+        tag = min(tag for tag in tags if tag.startswith("pictures/input"))
         shown = served("plugin/images/images", run=run, tag=tag, sample=0)
         assert shown[-1]["step"] == 12
         assert len({picture["step"] for picture in shown}) == len(shown)
@@ -163,9 +166,8 @@ def test_config_and_outcome_as_text(served: Get, logdir: Path) -> None:
     for run, tags in served("plugin/text/tags").items():
         assert {tag.partition("/")[0] for tag in tags} == {"config", "outcome"}
         config = html.unescape(served("plugin/text/text", run=run, tag="config/text_summary")[-1]["text"])
-        assert "training.iterations=12\n" in config
-        eta = json.loads((logdir / run / "config.json").read_text())["contrast"]["eta"]
-        assert re.search(rf"^contrast\.eta={eta}$", config, flags=re.MULTILINE)
+        pasted = re.search(r"<pre><code>(.*)</code></pre>", config, flags=re.DOTALL)
+        assert pasted and json.loads(pasted[1]) == json.loads((logdir / run / "config.json").read_text())
         [*_, outcome] = served("plugin/text/text", run=run, tag="outcome/text_summary")
         assert outcome["step"] == 12 and re.search(r"complete, mIoU \d+\.\d\d", outcome["text"])
 
