@@ -178,6 +178,7 @@ class LiveTerminal(Terminal):
             row.iteration = latest.iteration
             if progress is not None:
                 progress.iteration, progress.seen = latest.iteration, time.monotonic()
+                self._note_fork(label, progress)
         row.loss, row.speed = f"{latest.loss:.3g}", f"{latest.images_per_second:.3g}"
 
     def _begin(self, row: LiveRow, directory: Path) -> None:
@@ -218,8 +219,12 @@ class LiveTerminal(Terminal):
             )
         mine = self._progress[run.label]
         mine.iteration, mine.seen, mine.ended = run.iteration, now, event.ends_run or mine.ended
-        fork = read_fork(self._plan.trials / run.label)
-        mine.given = max(mine.given, min(fork.iterations if fork else 0, run.iteration))
+        self._note_fork(run.label, mine)
+
+    def _note_fork(self, label: str, progress: RunProgress) -> None:
+        """Take note of what a run was spared by the trunk, which may be known only once it has begun."""
+        fork = read_fork(self._plan.trials / label)
+        progress.given = max(progress.given, min(fork.iterations if fork else 0, progress.iteration))
 
     def _estimate(self) -> None:
         """Estimate anew when the sweep is going to end."""

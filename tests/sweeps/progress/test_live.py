@@ -349,6 +349,20 @@ def test_progress_between_evaluations(
     assert drawn(table)[1].split() == ["trial", "mIoU", "r", "eta", "weight"], "nothing runs"
 
 
+def test_between_evaluations_too_the_trunk_has_taken_no_time(
+    live: Callable[..., LiveTerminal], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    table = live(num_trials=1)
+    Sweep(table).start()
+    write_latest(tmp_path / "0000", point(60))
+    (tmp_path / "0000" / "forked.json").write_text(json.dumps({"warm_up": "a", "iterations": 40, "seconds": 9.0}))
+    now[0] = 10.0
+    table.look()
+    assert drawn(table)[0].endswith("left 0:20"), "20 iterations in 10 s; 40 are left"
+
+
 def test_what_is_not_known_yet_is_left_out(live: Callable[..., LiveTerminal], tmp_path: Path) -> None:
     table = live()
     sweep = Sweep(table)
@@ -386,15 +400,14 @@ def test_a_resumed_sweep_shows_what_was_finished(tmp_path: Path) -> None:
             (TrialState.RUNNING, {0: [5.0]}, ""),
         ],
         base={0: [4.0, 5.0]},
-        trials=6,
     )
     loaded, rows = SweepOnDisk.load(folder), read_parquet(folder / "results.parquet")
-    assert resumed_text(rows, 6) == (
-        "Resumed: of 6 trials 1 complete, 1 pruned and 1 failed, 1 interrupted, which goes on from the last "
-        "checkpoint, 2 to begin"
+    assert resumed_text(rows, 5) == (
+        "Resumed: of 5 trials 1 complete, 1 pruned and 1 failed, 1 interrupted, which goes on from the last "
+        "checkpoint, 1 to begin"
     )
     plan = Plan.of(loaded, rows)
-    assert (plan.num_trials, plan.done, plan.has_reference) == (6, 3, False)
+    assert (plan.num_trials, plan.done, plan.has_reference) == (5, 3, False)
     assert {(row.label, row.state, row.score) for row in plan.finished} == {
         ("base", "complete", "5.00"),
         ("0000", "complete", "9.00"),
@@ -403,4 +416,4 @@ def test_a_resumed_sweep_shows_what_was_finished(tmp_path: Path) -> None:
     }
     console = Console(file=Screen(), force_terminal=True, width=80, height=24, color_system=None)
     head, _, *lines = drawn(LiveTerminal(console, (0,), None, plan))
-    assert "trials 3/6, 3 before" in head and len(lines) == 4
+    assert "trials 3/5, 3 before" in head and len(lines) == 4
