@@ -15,7 +15,7 @@ from sweeps.results.tables import Cell, Table
 
 _ROWS = 25  # of one float
 _PROSE = 40  # characters from which on words are broken into lines
-_WIDE = 90  # characters that a line of a page has room for, roughly
+_WIDE = 120  # characters of a table, two between columns, that is still legible when it is made to fit
 _UNBROKEN = 24  # characters of a word that is not broken
 _BREAK, _APART = "\u200b", "\u2060"
 _SPECIAL = {
@@ -50,6 +50,7 @@ _BEGIN = r"""% Compiles as it is, and can be \input into a paper that loads the 
   \documentclass{article}
   \usepackage[margin=25mm]{geometry}
   \usepackage{booktabs,adjustbox}
+  \setlength{\belowcaptionskip}{6pt}
   \def\endofreport{\end{document}}
   \begin{document}
 \fi
@@ -110,7 +111,7 @@ def _float(table: Table, rows: Sequence[Sequence[Cell]], caption: str) -> str:
 
 def _turned(table: Table, lengths: Sequence[int]) -> list[bool]:
     """Return which columns have their name upright: in a wide table those of numbers with a longer name."""
-    widths = [max(len(name), length) + 2 for name, length in zip(table.head, lengths, strict=True)]
+    widths = [max(len(name), min(length, _PROSE)) + 2 for name, length in zip(table.head, lengths, strict=True)]
     is_wide = sum(widths) > _WIDE
     of_numbers = (not left and len(name) > length + 1 for name, left, length in zip(table.head, table.left, lengths))
     return [is_wide and long for long in of_numbers]
