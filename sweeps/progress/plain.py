@@ -147,7 +147,7 @@ def resumed_text(rows: Sequence[Row], num_trials: int) -> str:
     number = Counter(found.values())
     ended = [f"{number[status]} {status}" for status in Status if status.has_ended and number[status]]
     parts = [listed(ended) if ended else "none has ended"]
-    if begun := sum(count for status, count in number.items() if not status.has_ended):
+    if begun := sum(number[status] for status in Status if not status.has_ended):
         parts.append(f"{begun} interrupted, which {'goes' if begun == 1 else 'go'} on from the last checkpoint")
     parts.append(f"{max(num_trials - len(found), 0)} to begin")
     return f"Resumed: of {count(num_trials, 'trial')} {', '.join(parts)}"
