@@ -201,6 +201,17 @@ def test_the_command_trains_and_scores_the_same(tmp_path, tiny):
     assert json.loads(scored.stdout)["mIoU"] == pytest.approx(reported, abs=1e-3)
 
 
+@pytest.mark.slow
+def test_who_asks_gets_every_point_of_the_curves(tiny, tmp_path):
+    points = []
+    pgpc.train(tiny(changes={"training.log_interval": 2}), out=tmp_path, callbacks=Callbacks(on_point=points.append))
+    assert [point["iteration"] for point in points] == [2, 4]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for name in ("loss/source", "loss/contrast"):
+        assert [e.value for e in events.Scalars(name)] == pytest.approx([point[name] for point in points])
+    assert all(point["images_per_second"] > 0 for point in points)
+
+
 def test_a_target_without_labels_is_trained_on_and_not_scored(tiny, tmp_path):
     result = pgpc.train(tiny(changes={"data.eval_split": "none"}), out=tmp_path)
     assert result.metrics["iteration"] == 4

@@ -66,6 +66,7 @@ def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:
 
 def test_interrupted_trial_is_resumed_from_its_checkpoint(sweep: dict[str, Any]) -> None:
     first, second, third = (reported(output, "0000") for output in sweep["outputs"])
+    assert "Resumed: of 2 trials none has ended, " in sweep["outputs"][1]
     assert first == [3]
     # A driver may miss what was trained while it was dying, but nothing is trained twice.
     assert second and second[0] in (3, 6), sweep["outputs"][1]
