@@ -223,6 +223,7 @@ def _run(
         if report_due:
             _report(state, base, progress, domains, outputs)
         elif point_due and state.step < end and _should_checkpoint(outputs):
+            check_parameters(state)
             outputs.hand_over(state, {"iteration": state.step, "seconds": progress.seconds}, progress)
     outputs.end_trunk(state, progress)
 

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import re
 
 import pytest
 import torch
 
 import pgpc
 from pgpc.bases.state import TrainingState
+from pgpc.config import adjustable_keys, bookkeeping_keys, flatten, place_keys
 from pgpc.models.checkpoint import read_checkpoint
 
 
@@ -135,3 +137,16 @@ def test_another_config_is_refused(state, tiny, tmp_path):
     other = TrainingState(tiny(changes={"contrast.eta": 0.25}), torch.device("cpu"))
     with pytest.raises(ValueError, match="differs in contrast.eta: 0.5 there, 0.25 here"):
         other.load(tmp_path)
+
+
+@pytest.mark.parametrize("adjust", [False, True], ids=["resumed", "forked"])
+def test_every_key_is_compared_but_those_that_are_listed(state, tmp_path, monkeypatch, adjust):
+    saved(state, tmp_path, 1)
+    ours = flatten(state.config)
+    both = iter([ours, dict.fromkeys(ours, "another")])
+    monkeypatch.setattr("pgpc.bases.state.flatten", lambda config: next(both))
+    with pytest.raises(ValueError, match="differs in") as refusal:
+        state.load(tmp_path, adjust=adjust)
+    may_differ = {*bookkeeping_keys(), *place_keys(), *(adjustable_keys() if adjust else ())}
+    assert set(re.findall(r"([\w.]+): 'another' there", str(refusal.value))) == set(ours) - may_differ
+    assert "optimizer.lr" not in may_differ

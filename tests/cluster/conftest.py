@@ -92,12 +92,19 @@ def _aws_faults(config: dict[str, Any]) -> Iterator[str]:
             yield f"{name} costs more than is needed"
 
 
+OUTSIDERS = (
+    *("0.0.0.0/0", "0.0.0.0/32", "192.0.2.1/32", "YOUR.IP.ADD.RESS/32"),
+    *("203.0.113.7", "203.0.113.0/23", "203.0.0.0/16", "203.0.0.0/8"),
+)
+"""What is nobody's own address: everybody's, that of an example, or that of too many."""
+
+
 def account_faults(template: dict[str, Any]) -> Iterator[str]:
     """What makes the CloudFormation stack unsafe."""
     address = template["Parameters"]["MyAddress"]
     if "Default" in address:
         yield "lets somebody in whom nobody named"
-    for outsider in ("0.0.0.0/0", "0.0.0.0/32", "192.0.2.1/32", "203.0.113.7", "203.0.113.0/23", "YOUR.IP.ADD.RESS/32"):
+    for outsider in OUTSIDERS:
         if re.search(address["AllowedPattern"], outsider):
             yield f"accepts {outsider} as somebody's own address"
     resources = template["Resources"]
@@ -131,8 +138,20 @@ def _policy_faults(document: dict[str, Any]) -> Iterator[str]:
             yield "reaches other buckets"
         if "iam:PassRole" in actions and statement["Resource"] != {"GetAtt": "WorkerRole.Arn"}:
             yield "passes other roles on"
-        if "ec2:TerminateInstances" in actions and "Condition" not in statement:
-            yield "may end other people's instances"
+        yield from _instance_faults(statement, actions)
+
+
+def _instance_faults(statement: dict[str, Any], actions: list[str]) -> Iterator[str]:
+    condition = statement.get("Condition", {}).get("StringEquals", {})
+    if "ec2:RunInstances" in actions and ":instance/" not in str(statement.get("NotResource", "")):
+        if condition.get("ec2:MetadataHttpTokens") != "required":
+            yield "starts instances that give their credentials to requests without IMDSv2"
+        if condition.get("aws:RequestTag/ray-cluster-name") != "pgpc":
+            yield "starts instances that are no nodes of the cluster"
+    if "ec2:TerminateInstances" in actions and condition.get("aws:ResourceTag/ray-cluster-name") != "pgpc":
+        yield "may end other people's instances"
+    if "ec2:CreateTags" in actions and not {"ec2:CreateAction", "aws:ResourceTag/ray-cluster-name"} & set(condition):
+        yield "may call other people's instances nodes of the cluster"
 
 
 @pytest.fixture(params=["gpu.yaml", "onprem.yaml"])

@@ -103,6 +103,7 @@ HTTP = {"IpProtocol": "tcp", "FromPort": 8265, "ToPort": 8265, "CidrIp": "198.51
 AMONG = ["Resources", "AmongNodes", "Properties"]
 BUCKET = ["Resources", "UseOfBucket", "Properties", "PolicyDocument", "Statement"]
 HEAD = ["Resources", "HeadRole", "Properties"]
+WORKERS = [*HEAD, "Policies", 0, "PolicyDocument", "Statement"]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +118,12 @@ HEAD = ["Resources", "HeadRole", "Properties"]
         _set([*BUCKET, 1, "Resource"], "*"),
         _set([*BUCKET, 1, "Action"], ["s3:*"]),
         _set([*HEAD, "ManagedPolicyArns"], ["arn:aws:iam::aws:policy/AmazonEC2FullAccess"]),
-        _set([*HEAD, "Policies", 0, "PolicyDocument", "Statement", 5, "Resource"], "*"),
-        _drop(*HEAD, "Policies", 0, "PolicyDocument", "Statement", 4, "Condition"),
+        _set([*WORKERS, 5, "Resource"], "*"),
+        _set([*WORKERS, 1, "NotResource"], {"Sub": "arn:aws:ec2:*:*:volume/*"}),
+        _drop(*WORKERS, 2, "Condition", "StringEquals", "ec2:MetadataHttpTokens"),
+        _drop(*WORKERS, 2, "Condition", "StringEquals", "aws:RequestTag/ray-cluster-name"),
+        _drop(*WORKERS, 3, "Condition"),
+        _drop(*WORKERS, 4, "Condition"),
         _set(["Resources", "HeadTemplate", "Properties", "LaunchTemplateData", "SecurityGroupIds"], ["sg-1"]),
     ],
 )

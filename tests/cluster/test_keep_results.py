@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -118,6 +119,87 @@ def test_a_copy_that_is_cut_short_names_what_is_there(s3, old, tmp_path, monkeyp
     assert checkpoints(storage.sizes(s3)) == sorted(
         [f"{RUN}/checkpoint_1/{CHECKPOINT}", f"first/trials/0001/checkpoint_0/{CHECKPOINT}"]
     )
+
+
+def test_a_restore_that_is_cut_short_is_taken_up_where_it_ended(s3, old, tmp_path, monkeypatch):
+    """The head may die at every file; the next one brings what is missing of a run, and does not take it for whole."""
+    reach(old / RUN, "checkpoint_0")
+    save(old, s3)
+    real, left, new, tries = storage.download, [0], tmp_path / "new", 0
+
+    def counted(url, file):
+        left[0] -= 1
+        if left[0] < 0:
+            raise storage.StorageError("the head is gone")
+        return real(url, file)
+
+    monkeypatch.setattr(storage, "download", counted)
+    while not (new / RUN / "config.json").exists():
+        left[0], tries = 1, tries + 1
+        assert tries < 20
+        with contextlib.suppress(storage.StorageError):
+            restore(new, s3)
+        if (new / RUN / LIST).exists():
+            assert checkpoints(local(new)), "what a list names is there"
+    assert tries > 3
+    assert local(new / RUN) == sorted(["config.json", LIST, f"checkpoint_0/{CHECKPOINT}"])
+
+
+def test_what_has_changed_is_not_called_whole_before_it_is(s3, old, monkeypatch):
+    best = old / "first" / "best"
+    best.mkdir()
+    for name in (CHECKPOINT, "README.md"):
+        (best / name).write_text("one")
+    save(old, s3)
+    assert "first/best/README.md" in storage.sizes(s3)
+    (best / CHECKPOINT).write_text("another")
+
+    def gone(file, url):
+        raise storage.StorageError("the head is gone")
+
+    monkeypatch.setattr(storage, "upload", gone)
+    with pytest.raises(storage.StorageError):
+        save(old, s3)
+    assert "first/best/README.md" not in storage.sizes(s3)
+
+
+def test_a_trial_that_begins_meanwhile_comes_with_the_next_copy(s3, old, monkeypatch):
+    """The study that is copied does not know it yet."""
+    real = keep_results._back_up_studies
+
+    def back_up(folder):
+        real(folder)
+        if not (folder / "first/trials/0001").exists():
+            reach(folder / "first/trials/0001", "checkpoint_0")
+
+    monkeypatch.setattr(keep_results, "_back_up_studies", back_up)
+    save(old, s3)
+    assert not [name for name in storage.sizes(s3) if "0001" in name]
+    save(old, s3)
+    assert checkpoints(storage.sizes(s3)) == [f"first/trials/0001/checkpoint_0/{CHECKPOINT}"]
+
+
+def test_what_a_sweep_is_and_what_it_knows_go_up_before_all_else(s3, old, monkeypatch):
+    (old / "first" / "a.log").touch()
+    names, real = [], storage.upload
+    monkeypatch.setattr(storage, "upload", lambda file, url: names.append(url[len(s3) + 1 :]) or real(file, url))
+    save(old, s3)
+    assert names == ["first/sweep.json", f"first/{SAVED}", "first/a.log"]
+
+
+def test_what_is_written_while_it_is_copied_comes_with_the_next_copy(s3, old, monkeypatch):
+    curves, real = old / "first" / "events", storage.upload
+    curves.write_text("a")
+
+    def upload(file, url):
+        real(file, url)
+        if url.endswith("events") and curves.read_text() == "a":
+            curves.write_text("ab")
+
+    monkeypatch.setattr(storage, "upload", upload)
+    for expected in (b"a", b"ab"):
+        save(old, s3)
+        assert storage.read(f"{s3}/first/events") == expected
 
 
 def test_a_list_that_names_what_is_not_there_falls_back(s3, old, tmp_path, capsys):

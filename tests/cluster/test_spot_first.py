@@ -24,7 +24,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked.append(node_config)
         if "InstanceMarketOptions" in node_config or tags.get("always"):
             raise NodeLaunchException(tags["refusal"], "refused", None)
-        return {"i-1": {}}
+        return {f"i-{number}": {} for number in range(count)}
 
     monkeypatch.setattr(AWSNodeProvider, "create_node", create)
     return asked
@@ -37,7 +37,7 @@ def provider() -> SpotFirst:
 @pytest.mark.parametrize("code", NO_SPOT)
 def test_without_spot_capacity_the_same_type_is_taken_on_demand(requests: list[dict[str, Any]], code: str) -> None:
     wanted = copy.deepcopy(SPOT)
-    assert provider().create_node(wanted, {"refusal": code}, 2) == {"i-1": {}}
+    assert provider().create_node(wanted, {"refusal": code}, 2) == {"i-0": {}, "i-1": {}}
     assert requests == [SPOT, ON_DEMAND] and wanted == SPOT
 
 

@@ -13,6 +13,7 @@ from typing import IO
 
 import pytest
 
+from pgpc.runtime import files
 from pgpc.runtime.files import remove_unfinished, scratch_folder, sha256, write_file
 
 
@@ -52,6 +53,59 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_checksums_are_those_of_the_contents(tmp_path: Path, size: int) -> None:
     (tmp_path / "a").write_bytes(b"x" * size)
     assert sha256(tmp_path / "a") == hashlib.sha256(b"x" * size).hexdigest()
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loses its power between the two would have an empty file of that name."""
+    steps: list[tuple[str, bytes]] = []
+    sync, replace, path = os.fsync, os.replace, tmp_path / "c.bin"
+
+    def watched_sync(number: int) -> None:
+        sync(number)
+        steps.append(("sync", next(tmp_path.glob("c.bin.*.tmp")).read_bytes()))
+
+    def watched_replace(old: Path, new: Path) -> None:
+        steps.append((new.name, Path(old).read_bytes()))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    write_file(path, lambda file: file.write(b"whole"))
+    assert steps == [("sync", b"whole"), ("c.bin", b"whole")]
+
+
+def test_a_file_that_was_taken_for_abandoned_before_it_was_locked_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, path = files.try_lock, tmp_path / "c.bin"
+
+    def late(file: IO[bytes]) -> bool:
+        if Path(file.name) == first[0]:
+            first[0].unlink()
+        return lock(file)
+
+    first = [tmp_path / "c.bin.00000001.tmp"]
+    names = iter(["00000001", "00000002"])
+    monkeypatch.setattr(files.secrets, "token_hex", lambda size: next(names))
+    monkeypatch.setattr(files, "try_lock", late)
+    write_file(path, lambda file: file.write(b"whole"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.bin"] and path.read_bytes() == b"whole"
+
+
+def test_what_has_taken_the_place_of_an_abandoned_file_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, lock = tmp_path / "c.bin.0a.tmp", files.try_lock
+    left.write_bytes(b"abandoned")
+
+    def late(file: IO[bytes]) -> bool:
+        left.unlink()
+        left.write_bytes(b"of another process")
+        return lock(file)
+
+    monkeypatch.setattr(files, "try_lock", late)
+    remove_unfinished(tmp_path / "c.bin")
+    assert left.read_bytes() == b"of another process"
 
 
 def test_what_is_replaced_may_keep_another_name(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def test_a_second_process_is_refused_as_long_as_the_first_lives(s3: str, tmp_pat
             leased(s3, tmp_path / "b").__enter__()
         mine.check()
     assert LEASE not in storage.sizes(s3), "it is given back"
+    assert list(tmp_path.iterdir()) == [], "so that nobody has to be known dead"
     with leased(s3, tmp_path / "b"):
         pass
 
@@ -52,9 +53,18 @@ def test_one_that_was_not_heard_of_stops_when_another_has_begun(s3: str) -> None
     with pytest.raises(FolderInUseError, match="has begun to while this one was not heard of"):
         first.check()
     first.release()
+    assert LEASE in storage.sizes(s3), "that of the second"
     second.renew()
     second.check()
-    assert LEASE in storage.sizes(s3), "that of the second"
+
+
+def test_of_two_that_begin_together_one_goes_on(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has found nobody; the one whose note is overwritten sees it before it writes anything else."""
+    first, second = Lease(s3), Lease(s3)
+    monkeypatch.setattr(lease.time, "sleep", lambda seconds: second.renew())
+    with pytest.raises(FolderInUseError, match="has begun to"):
+        first.take("")
+    second.check()
 
 
 def test_without_s3_a_warning_says_what_is_missing(

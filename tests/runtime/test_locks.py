@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from pgpc.runtime import locks
 from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import LOCK_FILE, FolderInUseError, sole_writer
 
@@ -46,6 +48,12 @@ def test_a_second_process_is_refused_and_told_who_the_first_is(
     with pytest.raises(FolderInUseError, match=rf"but process {holder.pid} on .* writes into") as refusal:
         sole_writer(tmp_path).__enter__()
     assert "torchrun" not in str(refusal.value)
+    with pytest.raises(FolderInUseError, match=rf"but process {holder.pid} on "):  # the note is still there
+        sole_writer(tmp_path, patience=0.1).__enter__()
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    with pytest.raises(FolderInUseError) as refusal:
+        sole_writer(tmp_path).__enter__()
+    assert "torchrun" not in str(refusal.value), "a task that is alone has no sisters"
     monkeypatch.setenv("SLURM_NTASKS", "4")
     with pytest.raises(FolderInUseError, match=r"SLURM_NTASKS is 4: .* srun --ntasks-per-node=1 torchrun"):
         sole_writer(tmp_path).__enter__()
@@ -62,6 +70,38 @@ def test_nothing_is_left_in_the_folder_and_it_can_be_taken_again(tmp_path: Path)
         with sole_writer(tmp_path / "new"):
             assert (tmp_path / "new" / LOCK_FILE).is_file()
         assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_lock_of_a_file_that_is_gone_is_no_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process before removes its file on its way out, while another one has it open to wait for it."""
+    lock, calls = locks.try_lock, list[bool]()
+
+    def late(file: IO[str]) -> bool:
+        calls.append(True)
+        if len(calls) == 1:
+            (tmp_path / LOCK_FILE).unlink()
+        return lock(file)
+
+    monkeypatch.setattr(locks, "try_lock", late)
+    with sole_writer(tmp_path):
+        assert len(calls) == 2 and (tmp_path / LOCK_FILE).is_file()
+        with pytest.raises(FolderInUseError):
+            sole_writer(tmp_path).__enter__()
+
+
+def test_the_file_is_removed_before_the_right_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it might be that of the next process, and a third one would have the right, too."""
+    unlink, held = Path.unlink, list[bool]()
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        with path.open() as file:
+            held.append(not locks.try_lock(file))
+        unlink(path, missing_ok=missing_ok)
+
+    with sole_writer(tmp_path):
+        monkeypatch.setattr(Path, "unlink", watched)
+    monkeypatch.undo()
+    assert held == [True]
 
 
 def _has_lock(folder: Path, answer: multiprocessing.Queue[bool]) -> None:

@@ -112,7 +112,7 @@ def test_the_cache_downloads_once_and_checks(s3: str, tmp_path: Path, monkeypatc
 def test_sync_up(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names, upload = [], storage.upload
     monkeypatch.setattr(storage, "upload", lambda file, url: names.append(url[len(s3) + 1 :]) or upload(file, url))
-    for name in ("checkpoint.pt", "events/a", "zeta.json", "checkpoint.pt.7.tmp", ".hidden", ".git/a"):
+    for name in ("checkpoint.pt", "events/a", "zeta.json", "checkpoint.pt.7.tmp", ".hidden", ".git/a", "events/.a"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     storage.sync_up(tmp_path, s3)

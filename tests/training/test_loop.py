@@ -162,6 +162,16 @@ def test_a_non_finite_loss_ends_the_run_by_name_and_saves_nothing(tmp_path, tiny
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+@pytest.mark.parametrize("iterations", [1, 4], ids=["at a report", "between two"])
+def test_weights_that_the_last_step_has_ruined_are_not_saved(tmp_path, tiny, iterations):
+    """The losses of that step are finite, since they are of the weights before it."""
+    changes = {"optimizer.weight_decay": 1e300, "optimizer.warmup": 0, "training.iterations": iterations}
+    config = tiny("streets/daformer", changes)
+    with pytest.raises(pgpc.NonFiniteLoss, match=r"weights became infinite or NaN before iteration 1\. Lower"):
+        pgpc.train(config, out=tmp_path, callbacks=Callbacks(should_checkpoint=lambda: True))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 @pytest.mark.slow
 def test_labels_of_the_targets_train_split_play_no_part(tmp_path, tiny, monkeypatch):
     """Reading one is made an error; a run with it ends as ever."""

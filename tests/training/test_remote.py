@@ -10,6 +10,8 @@ from pgpc.data.domains import open_shards
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import storage
+from pgpc.runtime.lease import Lease
+from pgpc.runtime.locks import FolderInUseError
 from pgpc.training import Resume, loop, remote
 
 
@@ -74,3 +76,43 @@ def test_a_failed_copy_stops_only_the_end_of_a_run(tiny, s3, monkeypatch, caplog
 def test_nothing_to_go_on_from(tiny, s3):
     with pytest.raises(FileNotFoundError, match="No checkpoint.pt at"):
         pgpc.train(tiny(), out=s3, begin=Resume(s3))
+
+
+def test_the_same_address_has_the_same_folder():
+    assert remote.working_folder("s3://bucket/run/") == remote.working_folder("s3://bucket/run")
+    assert remote.working_folder("s3://bucket/run") != remote.working_folder("s3://bucket/ruin")
+
+
+def test_the_right_to_write_outlives_the_emptying_of_the_folder(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr("pgpc.runtime.lease._SETTLE", 0.0)
+    folder = tmp_path / "run"
+    with remote.sole_writer(folder, s3, 0.0):
+        remote.clear(folder)
+        with pytest.raises(FolderInUseError, match="writes into"):
+            remote.sole_writer(folder, s3, 0.0).__enter__()
+
+
+def test_who_has_lost_the_right_copies_nothing(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr("pgpc.runtime.lease._SETTLE", 0.0)
+    first, second = Lease(s3), Lease(s3)
+    first.take("")
+    second.take(first.holder)
+    first.renew()
+    (tmp_path / "checkpoint.pt").touch()
+    for last in (False, True):
+        with pytest.raises(FolderInUseError, match="has begun to while this one was not heard of"):
+            remote.copy_up(tmp_path, s3, first, last=last)
+    assert "checkpoint.pt" not in storage.sizes(s3)
+    remote.copy_up(tmp_path, s3, second, last=True)
+    assert "checkpoint.pt" in storage.sizes(s3)
+
+
+def test_a_copy_that_fails_is_a_warning_as_long_as_there_is_another_to_come(tmp_path, monkeypatch, caplog):
+    def fail(folder, url):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "sync_up", fail)
+    remote.copy_up(tmp_path, "s3://bucket/run", None, last=False)
+    assert "Training goes on; the next report is copied" in caplog.text
+    with pytest.raises(OSError, match="The run is complete in"):
+        remote.copy_up(tmp_path, "s3://bucket/run", None, last=True)

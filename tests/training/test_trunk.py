@@ -12,7 +12,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import pgpc
+from pgpc.bases import TrainingState, make_base
 from pgpc.config import flatten, to_dict
+from pgpc.data.domains import open_shards
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.training import Callbacks, ForkTrunk, Resume, trunk
 
@@ -293,7 +295,6 @@ def test_what_influences_the_beginning_depends_on_the_base(tiny):
 
 def test_contents_count_and_places_do_not(tmp_path, tiny):
     """Data and pretrained weights under another path are the same; others under the same path are not."""
-    from pgpc.data.domains import open_shards
 
     def packed(changes):
         return open_shards("streets:source", tiny(changes=changes).data, "train").folder
@@ -318,3 +319,41 @@ def test_the_record_is_readable(trained):
     _, folder = trained
     record = json.loads((folder / trunk.FILE).read_text())
     assert record["influences"]["seed"] == 0 and "torch" in record["influences"]["versions"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"reports": []}', '{"influences": {}, "reports": [], "of": 1}'])
+def test_a_damaged_record_is_a_sentence(tmp_path, text):
+    (tmp_path / trunk.FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"warm_up.json is damaged: .*Train the trunk again"):
+        trunk.read_record(tmp_path)
+
+
+@pytest.mark.parametrize(("start", "fill", "expected"), [(4, 1, 3), (2, 5, 0), (99, 1, 6), (7, 1, 6)])
+def test_a_trunk_ends_where_the_bank_begins_to_fill_or_the_run_ends(tiny, start, fill, expected):
+    changes = {"contrast.start": start, "contrast.fill": fill, "training.iterations": 6}
+    assert trunk.length(tiny("streets/daformer", changes)) == expected  # the reference, which may never come to it
+
+
+def test_a_trunk_that_is_resumed_has_the_reports_up_to_there(tiny, tmp_path):
+    config = tiny(changes=CHANGES)
+    base = make_base(config)
+    state = TrainingState(config, torch.device("cpu"))
+    reports = [{"iteration": step} for step in (1, 2, 3)]
+    trunk.TrunkRecord({}, reports, iterations=3, progress={"seconds": 1.0}).write(tmp_path)
+    for step, expected in ((3, 3), (2, 2), (0, 0)):
+        state.step = step
+        record = trunk.begin_record(tmp_path, state, base)
+        assert record.reports == reports[:expected]
+        assert (record.iterations, record.progress) == ((3, {"seconds": 1.0}) if step == 3 else (0, None))
+
+
+def test_what_is_scored_on_counts_though_nothing_is_learned_from_it(tmp_path, tiny):
+    """A trunk has reports, too."""
+    found = []
+    for number in (1, 2):
+        shards = open_shards("streets:target", tiny(changes={"data.streets.num_val": number}).data, "val")
+        shutil.rmtree(tmp_path / "target", ignore_errors=True)
+        shutil.copytree(shards.folder, tmp_path / "target")
+        config = tiny(changes={"data.target": str(tmp_path / "target")})
+        found.append(trunk.influences(config, processes=1, device="cpu", threads=1))
+    assert {key for key, value in found[0].items() if value != found[1][key]} == {"scored"}

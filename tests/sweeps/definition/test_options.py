@@ -162,6 +162,11 @@ def test_a_resumed_sweep_keeps_what_identifies_it(name: str) -> None:
     assert DEFAULTS.resumed({name: getattr(DEFAULTS, name)}) == DEFAULTS
 
 
+def test_a_resumed_sweep_keeps_it_also_where_a_program_gives_none() -> None:
+    with pytest.raises(ValueError, match="keeps its --report-split, which was 0.5, but got None"):
+        SweepOptions(report_split=0.5).resumed({"report_split": None})
+
+
 def test_other_options_may_be_given_anew_or_hold_for_one_driver() -> None:
     first = SweepOptions(trials=9, concurrency=2, time_budget=60.0, enqueue=("a=1",), warm_start="x", json=True)
     second = first.resumed({"trials": 12, "resume": "first"})

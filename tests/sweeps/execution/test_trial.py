@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +17,7 @@ from pgpc.training import ForkParent, ForkTrunk, Fresh, Resume
 from sweeps.common import faults
 from sweeps.common.private_ray import WorkerGroupError
 from sweeps.execution import trial
-from sweeps.execution.trial import describe, preemption_watcher
+from sweeps.execution.trial import FailFast, describe, preemption_watcher
 from sweeps.results.forks import TrunkFork, read_fork
 from sweeps.search.trial_spec import TrialSpec, Workers
 
@@ -52,6 +55,30 @@ def test_a_run_begins_where_it_has_come_farthest(tmp_path: Path, monkeypatch: py
     assert read_fork(run) is None, "nothing of the trunk is in it"
     assert trial._begin(spec(run, trunk=trunk), None) == ForkTrunk(trunk)
     assert read_fork(run) == TrunkFork(trunk="trunk", iterations=4, seconds=2.0)
+    accepting = dataclasses.replace(spec(run, parent=parent), accept_changed_data=True)
+    assert trial._begin(accepting, None) == ForkParent(parent, accept_changed_data=True)
+    assert trial._begin(accepting, own) == Resume(own, accept_changed_data=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "comes_again"),
+    [
+        (ValueError("data.crop must be smaller"), True),
+        (pgpc.NonFiniteLoss("loss/source became infinite or NaN"), True),
+        (RuntimeError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (OSError(28, os.strerror(28)), True),
+        (RuntimeError("connection closed by peer"), False),
+        (ray.exceptions.OutOfMemoryError("the machine was out of memory"), False),
+        (ray.exceptions.ActorDiedError(), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_that_would_come_again_ends_a_run_and_a_lost_process_does_not(
+    error: Exception, comes_again: bool
+) -> None:
+    with pytest.raises(type(error)) if comes_again else contextlib.nullcontext():
+        FailFast().after_exception(None, {0: RuntimeError("connection closed by peer"), 1: error})
 
 
 def test_each_machine_that_is_taken_away_asks_for_one_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

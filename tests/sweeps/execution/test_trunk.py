@@ -167,6 +167,22 @@ def test_two_sweeps_at_the_same_time_train_one(sweep: Sweep, tmp_path: Path, mon
         assert give(sweep, unwanted) == ["trunk  another sweep is training the shared trunk; waiting for it"]
 
 
+def test_a_trunk_that_appears_before_the_lock_is_had_is_not_trained_again(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = TrunkStore.lock
+
+    def late(store: TrunkStore, address: str) -> Any:
+        held = lock(store, address)
+        (store.folder / address).mkdir()
+        for name in ("checkpoint.pt", trunk.FILE):
+            (store.folder / address / name).touch()
+        return held
+
+    monkeypatch.setattr(TrunkStore, "lock", late)
+    assert give(sweep, unwanted) == []
+
+
 def test_what_a_killed_driver_was_publishing_is_removed_unless_another_is_at_it(sweep: Sweep, tmp_path: Path) -> None:
     store = TrunkStore(tmp_path / "warmups", WORKERS)
     for name in ("a-new", "b-new", "a-partial"):
@@ -183,12 +199,13 @@ def test_a_trunk_whose_copy_was_cut_short_is_none(sweep: Sweep, tmp_path: Path) 
     (store.folder / address).mkdir(parents=True)
     (store.folder / address / "checkpoint.pt").touch()
     assert store.find(sweep.config) is None and address in store.missing([sweep.config, sweep.config])
-    reached = store.partial(address) / "checkpoint_000"
-    reached.mkdir(parents=True)
-    (reached / "checkpoint.pt").touch()
+    for name in ("checkpoint_000", "checkpoint_001"):
+        (store.partial(address) / name).mkdir(parents=True)
+        (store.partial(address) / name / "checkpoint.pt").write_text(name)
     (store.partial(address) / trunk.FILE).touch()
     store.publish(address, sweep.folder)
     assert store.find(sweep.config) == store.folder / address, "the whole one takes its place"
+    assert (store.folder / address / "checkpoint.pt").read_text() == "checkpoint_001", "as it was at its end"
 
 
 def test_a_file_system_without_locks_is_no_other_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import json
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from pgpc.config import parse_settings
+import pgpc
+from pgpc.config import parse_settings, to_dict
 from pgpc.recipes.recipe import from_preset
-from sweeps.common.names import Status
-from sweeps.reporting.data import read
-from sweeps.results.rows import read_parquet, write_parquet
+from sweeps.common.names import Kind, Status
+from sweeps.reporting.data import _reports, read
+from sweeps.reporting.study import Importances, StudyData
+from sweeps.results.rows import Row, read_parquet, write_parquet
 from tests.helpers.reports import COMPLETE, TYPICAL, Make, Write
 
 
@@ -86,4 +89,33 @@ def test_rows_of_several_tables_are_one_run(make: Make) -> None:
 def test_a_sweep_without_results_is_read(make: Make) -> None:
     report = read(make())
     assert report.rows == () and report.best is None and report.params == [] and report.curves == {}
-    assert len(read(make(TYPICAL[:1], name="one")).params) == 5
+    one = read(make(TYPICAL[:1], name="one"))
+    assert len(one.params) == 5 and one.best is not None and one.worst is None, "the only one is not the worst, too"
+
+
+def test_what_a_run_was_trained_with_is_found_where_the_folder_is_now(make: Make) -> None:
+    folder = make(TYPICAL[:1])
+    config = pgpc.override(read(folder).config(read(folder).runs[0]), {"optimizer.lr": 0.25})
+    (folder / "trials" / "0000").mkdir(parents=True)
+    (folder / "trials" / "0000" / "config.json").write_text(json.dumps(to_dict(config)))
+    moved = read(folder.rename(folder.with_name("moved")))
+    assert moved.config(moved.runs[0]) == config and "optimizer.lr=0.25" in moved.commands["0000"]
+
+
+def test_a_curve_goes_as_far_as_the_first_seed_has_come() -> None:
+    """An old study has means over seeds at later iterations."""
+    rows = [
+        Row(
+            label=f"0000-s{seed}",
+            trial="0000",
+            kind=Kind.SEARCH,
+            status=Status.COMPLETE,
+            outcome=Status.RUNNING,
+            iterations=iterations,
+            seed=seed,
+        )
+        for seed, iterations in ((0, 100), (1, 50))
+    ]
+    curve = {200: {"mIoU": 3.0}, 50: {"mIoU": 1.0}, 100: {"mIoU": 2.0}}
+    study = StudyData(reports={"0000": curve, "0001": curve}, importances=Importances())
+    assert _reports(rows, study) == {"0000": {50: {"mIoU": 1.0}, 100: {"mIoU": 2.0}}}

@@ -87,6 +87,11 @@ def test_what_a_complete_child_goes_on_from_is_not_wasted() -> None:
     assert cost(alone)[0].wasted == cost(alone)[0].used == 160
 
 
+def test_a_complete_parent_has_served_itself_whatever_its_children_took() -> None:
+    rows = [run("0000", "complete", 100), run("0001", "complete", 100, **child_of("0000", 40))]
+    assert cost(rows)[0].wasted == cost(rows[::-1])[0].wasted == 0
+
+
 def told(rows: list[Row], workers: int = 1) -> str:
     return costs.summary(*cost(rows), workers, [row.outcome for row in rows])
 

@@ -220,8 +220,11 @@ def test_keys_without_a_dot_are_parameters_too(tmp_path: Path) -> None:
         status=Status.COMPLETE,
         outcome=Status.COMPLETE,
         params={"base": "proca", "contrast.r": 3},
-        metrics={"mIoU16": 1.0},
+        metrics={"mIoU16": 1.0, "IoU/traffic.light": 2.0},
     )
     write_parquet([row], tmp_path / "results.parquet")
     (again,) = read_parquet(tmp_path / "results.parquet")
-    assert (again.params, again.metrics) == ({"base": "proca", "contrast.r": 3}, {"mIoU16": 1.0})
+    assert (again.params, again.metrics) == (
+        {"base": "proca", "contrast.r": 3},
+        {"mIoU16": 1.0, "IoU/traffic.light": 2.0},
+    )

@@ -47,6 +47,15 @@ def test_summaries_have_means_and_paired_differences(seeded: list[Row]) -> None:
     assert [trial.difference.family for trial in (first, second, third) if trial.difference] == [3, 3, 3]
     assert [second.status, third.status] == ["pruned", "failed"]
     assert first.is_ranked and not base.is_ranked and not second.is_ranked
+    assert third.means == {"mIoU": 60.0, "seconds": 2.0}, "of the run that is complete alone"
+
+
+def test_the_error_of_a_trial_is_that_of_its_first_run_that_failed(seeded: list[Row]) -> None:
+    failed = [
+        dataclasses.replace(row, status=Status.FAILED, error=error)
+        for row, error in zip(seeded[-2:], ("first", "second"))
+    ]
+    assert summaries([*seeded[:-2], *failed])[-1].error == "first"
 
 
 def test_a_run_of_several_tables_counts_once(seeded: list[Row]) -> None:

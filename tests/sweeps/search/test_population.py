@@ -261,6 +261,17 @@ def test_a_trial_that_fails_gives_its_place_to_a_new_one(tmp_path: Path) -> None
     assert bench.states == [RUNNING, FAIL, RUNNING]
 
 
+def test_a_run_that_fails_when_it_is_to_wait_has_failed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, 2, 3, {})
+    searcher, scheduler = bench.driver()
+    searcher.suggest("a")
+    assert report(scheduler, "a", {"iteration": 20, "mIoU": 30.0, "seconds": 1.0}) == "STOP", (
+        "another has to come first"
+    )
+    searcher.on_trial_complete("a", {FAILURE: "out of memory"})
+    assert bench.states == [FAIL] and bench.events[-1] == ("failed", "0000")
+
+
 def test_a_parent_without_a_checkpoint_in_mid_training_has_no_children(tmp_path: Path) -> None:
     bench = Bench(tmp_path, 2, 3, {0: 30.0, 1: 10.0})
     searcher, scheduler = bench.driver()
@@ -304,8 +315,12 @@ def test_what_a_child_has_from_its_parent_does_not_count_as_its_own(tmp_path: Pa
     add(30.0)
     assert bench.members().replace(first, 20) is None, "the best, 0003, has no checkpoint"
     shutil.copytree(tmp_path / "0001", tmp_path / "0003")
+    newer = tmp_path / "0003" / "checkpoint_040"
+    newer.mkdir()
+    torch.save({"metrics": {"iteration": 40, "mIoU": 20.0, "seconds": 4.0}}, newer / "checkpoint.pt")
     child = bench.members().replace(first, 40)
     assert child is not None and replicates.parent_of(child) == "0003"
+    assert child.user_attrs["parent_iteration"] == 40, "of two checkpoints it is the newest"
     assert (tmp_path / "0004" / "parent" / "checkpoint.pt").is_file()
 
 

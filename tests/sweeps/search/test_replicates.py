@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from optuna.trial import create_trial
 
-from sweeps.search.replicates import can_catch_up, spread_between_seeds, suffix
+from sweeps.search.replicates import can_catch_up, curves, is_of_failure, spread_between_seeds, suffix
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,27 @@ def test_spread_is_the_widest_range_within_a_trial() -> None:
 
 def test_suffix_is_empty_for_a_single_seed() -> None:
     assert [suffix(1, [0, 1]), suffix(7, [7])] == ["-s1", ""]
+
+
+def test_a_curve_has_what_an_older_version_knew_before_its_own_first_report() -> None:
+    """At 200 the intermediate values hold the mean over two seeds, which is no report."""
+    trial = create_trial(
+        value=9.0,
+        intermediate_values={20: 1.0, 40: 2.0, 200: 9.0},
+        user_attrs={"curves": {"40": {"criteria/snd": 3.0}}},
+    )
+    assert curves(trial) == {20: {"mIoU": 1.0}, 40: {"criteria/snd": 3.0}}
+    old = create_trial(values=[1.0, 2.0], user_attrs={"curve": {"20": 1.0}})
+    assert curves(old) == {20: {"mIoU": 1.0}}
+
+
+def test_another_attempt_makes_void_what_is_about_the_failure_alone() -> None:
+    attrs = {
+        "status-s0": "complete",
+        "status-s1": "failed",
+        "error-s1": "x",
+        "error": "x",
+        "diverged": True,
+        "metrics": {},
+    }
+    assert [key for key, value in attrs.items() if not is_of_failure(key, value)] == ["status-s0", "metrics"]

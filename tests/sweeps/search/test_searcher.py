@@ -175,6 +175,41 @@ def test_next_driver_hands_out_what_the_last_one_left() -> None:
     assert len(bench.reference.trials) == 1
 
 
+def test_what_was_interrupted_goes_on_in_order_and_what_was_not_begun_does_not_count() -> None:
+    bench = Bench()
+    bench.driver(num_trials=2)  # killed when it had enqueued the preset's own values
+    searcher, scheduler = bench.driver(num_trials=2)
+    run_reference(searcher, scheduler)
+    assert [searcher.suggest(trial_id)["label"] for trial_id in "ab"] == ["0000", "0001"]
+    searcher, _ = bench.driver(num_trials=3)
+    assert [searcher.suggest(trial_id)["label"] for trial_id in "xyz"] == ["0000", "0001", "0002"]
+
+
+def test_a_process_that_is_started_again_is_told_and_reports_what_it_has_reported() -> None:
+    bench = Bench()
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    searcher.suggest("a")
+    report(scheduler, "a", 40, 20.0)
+    searcher.note_error("a", "its process was lost", final=False)
+    report(scheduler, "a", 40, 20.0)
+    report(scheduler, "a", 60, 20.0)
+    searcher.note_error("a", "its process was lost", final=True)
+    told = [event for event, label in bench.events if label == "0000"]
+    assert told == ["started", "reported", "restarted", "resumed", "reported"]
+
+
+def test_a_run_that_fails_while_it_is_stopped_has_failed() -> None:
+    bench = Bench("asha")
+    searcher, scheduler = bench.driver()
+    run_reference(searcher, scheduler)
+    for trial_id, value in (("good", 30.0), ("bad", 1.0)):
+        searcher.suggest(trial_id)
+        report(scheduler, trial_id, 40, value)
+    searcher.on_trial_complete("bad", {FAILURE: "loss/source became NaN"})
+    assert bench.states() == [TrialState.RUNNING, TrialState.FAIL]
+
+
 def test_interrupted_reference_goes_on_too() -> None:
     bench = Bench()
     bench.driver()[0].suggest("a")
@@ -299,6 +334,18 @@ def test_trial_that_cannot_catch_up_gets_no_more_seeds() -> None:
     assert pruned.state == TrialState.PRUNED
     assert pruned.intermediate_values == {100: 28.5, 200: 28.25}
     assert ("outpaced", "0001-s1") in bench.events
+
+
+def test_it_is_the_best_that_a_trial_must_be_able_to_catch_up_with() -> None:
+    bench = Bench(seeds=(0, 1))
+    searcher, scheduler = with_reference(bench, 10.0, 12.0)
+    for trial_id, value in (("a", 30.0), ("b", 32.0), ("c", 30.0), ("d", 10.0)):
+        searcher.suggest(trial_id)
+        finish(searcher, scheduler, trial_id, value)
+    assert [trial.value for trial in bench.study.trials] == [31.0, 20.0]
+    searcher.suggest("e")
+    finish(searcher, scheduler, "e", 15.0)  # (15 + 15 + 20) / 2 = 25, since seeds differ by 20 at most
+    assert bench.events[-1] == ("outpaced", "0002-s0")
 
 
 def test_search_waits_for_a_trial_that_may_get_more_seeds() -> None:

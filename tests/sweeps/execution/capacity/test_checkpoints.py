@@ -60,6 +60,17 @@ def test_runs_that_were_stopped_lose_theirs_when_their_workers_have_ended(tmp_pa
     assert left(tmp_path) == {"0001", "0003"}
 
 
+def test_a_run_that_is_started_again_keeps_its_checkpoint(tmp_path: Path) -> None:
+    now = 0.0
+    keeper = Keeper("complete", tmp_path, clock=lambda: now)
+    run: Any = SimpleNamespace(label=train(tmp_path / "0000").name, error=NAN)
+    for event in (Event.FAILED, Event.STARTED):
+        keeper.note(event, run)
+    now = 31.0
+    keeper.note(Event.REPORTED, run)
+    assert left(tmp_path) == {"0000"}
+
+
 def test_all_are_kept_if_that_is_asked_for(tmp_path: Path) -> None:
     now = 0.0
     keeper = Keeper("all", tmp_path, clock=lambda: now)

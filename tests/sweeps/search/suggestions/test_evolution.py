@@ -11,10 +11,11 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import CmaEsSampler
+from optuna.trial import create_trial
 
 from sweeps.common.private_optuna import UnitCube, set_system_attr
 from sweeps.search.samplers import make_sampler
-from sweeps.search.suggestions.evolution import told_optimizer
+from sweeps.search.suggestions.evolution import GENERATION, told_optimizer
 
 pytest.importorskip("cmaes")
 SPACE = {"x": FloatDistribution(0, 1), "y": IntDistribution(64, 1024, log=True)}
@@ -64,6 +65,17 @@ def test_it_has_learned_what_optunas_own_has() -> None:
     # What was complete when theirs was kept: the last generation may be complete since.
     before = told_optimizer(study.trials[:-1], UnitCube({**SPACE}), study.direction, seed=1)
     assert any(o.generation == theirs.generation and np.allclose(o.mean, theirs.mean) for o in (ours, before))
+
+
+def test_of_trials_side_by_side_the_first_make_a_generation() -> None:
+    """Six of two parameters; what was asked for beside them plays no part, however good."""
+    cube, direction = UnitCube({**SPACE}), optuna.study.StudyDirection.MAXIMIZE
+    trials = [
+        create_trial(value=x, params={"x": x, "y": 64}, distributions=SPACE, system_attrs={GENERATION: 0})
+        for x in (0.3, 0.6, 0.2, 0.5, 0.4, 0.1, 0.9, 1.0)
+    ]
+    six, all_of_them = (told_optimizer(found, cube, direction, seed=1) for found in (trials[:6], trials))
+    assert six.generation == all_of_them.generation == 1 and np.array_equal(six.mean, all_of_them.mean)
 
 
 @pytest.mark.slow

@@ -67,6 +67,14 @@ def test_nobody_is_stopped_between_rungs() -> None:
     assert not bench.stopped(2, 60, mIoU=0.0), "alone at the second"
 
 
+def test_a_trial_is_judged_once_at_a_rung() -> None:
+    bench = halving()
+    assert not bench.stopped(0, 40, mIoU=10.0), "the first to come"
+    assert not bench.stopped(1, 40, mIoU=20.0)
+    assert not bench.stopped(0, 50, mIoU=float("nan")), "its last number is that of 40, where it has been judged"
+    assert not bench.stopped(0, 55, mIoU=10.0)
+
+
 def test_whoever_has_come_as_far_counts_whatever_became_of_it() -> None:
     bench = halving()
     for number, state in enumerate((TrialState.PRUNED, TrialState.FAIL)):
@@ -106,6 +114,7 @@ def test_trials_take_turns_in_brackets_and_compete_within_theirs() -> None:
     assert not bench.stopped(1, 80, mIoU=10.0), "nobody else of its bracket has come as far"
     assert bench.stopped(3, 80, mIoU=9.0)
     assert not bench.stopped(0, 80, mIoU=5.0), "the worst of all, but alone at this rung of its bracket"
+    assert not bench.stopped(5, 40, mIoU=0.5), "the worst of its bracket, but this is no rung of it"
 
 
 def test_decisions_are_those_of_optuna_where_it_has_the_same_rungs() -> None:

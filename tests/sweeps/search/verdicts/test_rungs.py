@@ -35,6 +35,8 @@ def changed(**training: int) -> Config:
         (91, 2, []),
         # Before the contrast: 10, 20, 40, 80 iterations.
         (10, 2, [10, 20, 40, 80]),
+        # At the start of the contrast there have been none with it.
+        (20, 2, [20, 40, 80]),
     ],
 )
 def test_rungs_of_successive_halving(first: int | None, factor: int, expected: list[int]) -> None:
@@ -65,6 +67,8 @@ def test_rungs_of_a_population() -> None:
     assert population_rungs(CONFIG) == [40, 50, 70, 80]
     assert population_rungs(changed(eval_interval=40)) == [40, 80]
     assert population_rungs(changed(eval_interval=100)) == []
+    late = pgpc.override(CONFIG, {"contrast.start": 40, "training.eval_interval": 40})
+    assert population_rungs(late) == [80], "52 is nearest to 40, where nothing tells trials apart"
 
 
 @pytest.mark.parametrize("name", [name for name in preset_names() if pgpc.preset(name).contrast.enabled])
