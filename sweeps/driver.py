@@ -50,10 +50,6 @@ from sweeps.streams.stream import Stream
 
 REPEATED_FAILURES = 4
 """Exit code of a sweep that was stopped because its runs fail alike."""
-NOBODY_READS = (
-    "run_ablation.py: nobody reads the standard output any more. The sweep goes on without it, and writes its results "
-    "into its folder; Ctrl-C ends it."
-)
 _DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
 
 
@@ -66,7 +62,7 @@ def command(given: Mapping[str, Any]) -> int:
     silence()
     with contextlib.ExitStack() as stack:
         errors = cast("TextIO", Outlet(sys.stderr))
-        answer = cast("TextIO", Outlet(sys.stdout, lambda: print(NOBODY_READS, file=errors)))
+        answer = cast("TextIO", Outlet(sys.stdout, lambda: print(_nobody_reads(), file=errors)))
         stack.enter_context(contextlib.redirect_stderr(errors))
         stack.enter_context(contextlib.redirect_stdout(errors if given.get("json") else answer))  # Ray, too, prints
         out = (errors if errors.isatty() else None) if given.get("json") else answer
@@ -134,6 +130,13 @@ def _drive(setup: Setup, out: TextIO | None, answer: TextIO) -> int:
         if not (isinstance(error, StorageFault) or is_fault(error, sweep.folder)):
             raise
         raise StorageFault(remedy(first_line(error), sweep.folder, sweep.resume_command)) from error
+
+
+def _nobody_reads() -> str:
+    return (
+        f"{program(sweep_command())}: nobody reads the standard output any more. The sweep goes on without it, and "
+        "writes its results into its folder; Ctrl-C ends it."
+    )
 
 
 class Driver:

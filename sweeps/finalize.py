@@ -74,12 +74,16 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
     Returns:
         The exit code: 0, 1 if every trial failed, or 128 plus the signal.
     """
-    if SPEED_TABLE in (sweep.options.table or ()) and not signals:
+    # Where something is left to train, the time is up or the user in a hurry: what takes long waits for the rest.
+    is_over = not signals and not is_unfinished(sweep, summaries(rows, sweep.selection))
+    if SPEED_TABLE in (sweep.options.table or ()) and is_over:
         rows = measure_inference(rows)
     write_parquet(rows, sweep.folder / RESULTS_FILE)
-    if not signals:
+    if is_over:
         rows = ensemble.at_the_end(sweep, rows, terminal.write)
         write_parquet(rows, sweep.folder / RESULTS_FILE)
+    elif ensemble.is_possible(sweep, rows):
+        terminal.write(ensemble.put_off(sweep))
     attempt(sweep.report_folder, terminal.say, images=0 if signals else IMAGES)
     best = _keep_best(sweep, rows)
     trials = summaries(rows, sweep.selection)
@@ -94,7 +98,7 @@ def finish(sweep: Sweep, rows: Sequence[Row], signals: Sequence[int], terminal: 
         terminal.write(about_best(best, sweep.selection))
     result = _result(sweep, trials)
     terminal.write("\n".join([*_changes(sweep), result.text]))
-    _remove_checkpoints(sweep, rows, trials, best, is_over=not signals)
+    _remove_checkpoints(sweep, rows, best, is_over=is_over)
     spent = _costs(sweep, rows)
     terminal.write(costs.summary(*spent, sweep.num_workers, [trial.status for trial in trials]))
     if sweep.options.json:
@@ -161,12 +165,10 @@ def _keep_best(sweep: Sweep, rows: Sequence[Row]) -> Summary | None:
     return best
 
 
-def _remove_checkpoints(
-    sweep: Sweep, rows: Sequence[Row], trials: Sequence[Summary], best: Summary | None, *, is_over: bool
-) -> None:
+def _remove_checkpoints(sweep: Sweep, rows: Sequence[Row], best: Summary | None, *, is_over: bool) -> None:
     """Remove the checkpoints that the sweep does not keep, those of trials that have ended well at its very end."""
     keep, kept = sweep.options.keep, None
-    if best is not None and is_over and not is_unfinished(sweep, trials):
+    if best is not None and is_over:
         kept = kept_at_end(keep, best.label, rows)
     remove_at_end(rows, keep, kept)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgpc.runtime.checks import refuse_empty
 from pgpc.runtime.display import printable
-from sweeps.common.commands import program, report_command
+from sweeps.common.commands import program, report_command, sweep_command
 from sweeps.reporting import IMAGES, SECONDS
 
 
@@ -73,9 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--select-by",
         metavar="NAME",
-        help="rank the trials by this criterion, as run_ablation.py --select-by names them, in place of the sweep's "
-        "own choice, which stays what it is; or by ensemble, the agreement with all finished trials together, which is "
-        "computed where it is missing (default: the sweep's own)",
+        help=f"rank the trials by this criterion, as {program(sweep_command())} --select-by names them, in place of "
+        "the sweep's own choice, which stays what it is; or by ensemble, the agreement with all finished trials "
+        "together, which is computed where it is missing (default: the sweep's own)",
     )
     return parser
 

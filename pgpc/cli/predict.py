@@ -30,7 +30,13 @@ def add(commands: Any) -> None:
         "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
     )
     parser.add_argument("--split", help="split of the shards (default: data.eval_split of the config)")
-    parser.add_argument("--out", required=True, type=Path, help="folder for the results; files in it are replaced")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        help="folder for the results, which are of one network: its own are replaced, "
+        "and the folder of another one is refused",
+    )
     parser.add_argument(
         "--format",
         action="append",

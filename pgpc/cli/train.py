@@ -44,17 +44,29 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.runtime import storage
     from pgpc.runtime.locks import PATIENCE
     from pgpc.training import FRESH, Resume, train
+    from pgpc.training.tracking import CURVES
 
     out = arguments.out
     if arguments.accept_changed_data and not arguments.resume:
         raise ValueError("--accept-changed-data goes with --resume, since a new run has no data before. Leave it out.")
-    there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.pt")}
+    there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
+    if not arguments.resume and any(name.startswith(CURVES) for name in there) and _speaks():
+        log.warning(
+            "%s has TensorBoard curves of an earlier run, which has left no checkpoint. TensorBoard shows those of the "
+            "new run in their place. Choose another --out to see both.",
+            out,
+        )
     begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
     # A job that is put back into the queue may start while the one before still ends.
     result = train(config_of(arguments), out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
-    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
+    if _speaks():
         metrics = result.metrics
         score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)
+
+
+def _speaks() -> bool:
+    """Return whether this process says what happens: torchrun numbers its processes, and one of them speaks."""
+    return os.environ.get("RANK", "0") == "0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +22,14 @@ from pgpc.data.picture_names import OTHER_SUFFIXES, READABLE_SUFFIXES
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, Segmented, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel
+from pgpc.evaluation.made_by import Maker
 from pgpc.evaluation.one_picture import segment_picture
 from pgpc.evaluation.overlay import draw_legend
 from pgpc.runtime.checks import PartlyFailed, check
 from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import sole_writer
+
+log = logging.getLogger(__name__)
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of writing that the next picture would meet, too."""
@@ -151,18 +155,20 @@ def write_predictions(
 ) -> None:
     """Segment pictures and write the results to ``out/{format}/{name}``, and their legend to ``out/legend.png``.
 
+    What has made them stands in ``out/made_by.json``; a folder is of one network, and of one way of segmenting.
+
     Args:
         loaded: The network, on the device that is to work.
         pictures: The pictures; one that cannot be read, segmented or written is left out, as are pictures that would
             have the same results, and the others are written.
-        out: A folder; files in it are replaced.
+        out: A folder; results of the same network in it are replaced.
         formats: Names of formats, of :data:`pgpc.evaluation.formats.FORMATS`.
         skip_existing: Whether to leave pictures alone of which all results are there.
         on_progress: Function that is called with the number of pictures done and in all.
 
     Raises:
-        ValueError: A format is unknown or not for these classes, or results would replace a picture. Nothing is written
-            then.
+        ValueError: A format is unknown or not for these classes, results would replace a picture, or the folder has
+            results of another network. Nothing is written then.
         PartlyPredicted: At the end, where pictures were left out.
         PredictionError: All were.
         OSError: The disk is full or cannot be written.
@@ -195,6 +201,18 @@ def _write_all(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     """Segment pictures and write the results; return a line for each that was left out."""
+    maker = Maker.of(loaded)
+    says_so = maker.check(out)
+    is_older = not says_so and any(f.exists() for p in pictures for f in _results(p, out, chosen).values())
+    if is_older and skip_existing:
+        log.warning("Nothing in %s says which network has made the results there. They are kept as they are.", out)
+
+    def say_so() -> None:
+        nonlocal says_so
+        if not says_so:
+            maker.write(out)
+            says_so = True
+
     legend = out / "legend.png" if any(format_.colored for format_ in chosen) else None
     same = _same_results(pictures)
     problems = []
@@ -206,7 +224,7 @@ def _write_all(
                 "differ in more than their suffix; rename one."
             )
         elif not (skip_existing and all(file.exists() for file in results.values())):
-            problem = _predict(loaded, picture, results)
+            problem = _predict(loaded, picture, results, (lambda: None) if is_older else say_so)
             if problem is not None:
                 problems.append(problem)
             elif legend is not None:
@@ -214,14 +232,19 @@ def _write_all(
                 legend = None
         if on_progress is not None:
             on_progress(done, len(pictures))
+    if is_older and not skip_existing and not problems:  # all of them are replaced
+        say_so()
     return problems
 
 
-def _predict(loaded: LoadedModel, picture: Picture, results: Mapping[str, Path]) -> str | None:
+def _predict(
+    loaded: LoadedModel, picture: Picture, results: Mapping[str, Path], before_writing: Callable[[], None]
+) -> str | None:
     """Segment one picture and write its results; return a line that says what is wrong with it, or None."""
     try:
         image = picture.read()
         segmented = segment(loaded, image)
+        before_writing()
         for name, file in results.items():
             _write(file, FORMATS[name].draw(image, segmented, loaded.classes))
     # Whatever is wrong with one picture must not keep the others from being segmented.

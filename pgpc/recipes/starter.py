@@ -9,10 +9,10 @@ from pgpc.config import Config, field_of, flatten, to_dict
 from pgpc.recipes.files import COMMENT
 
 _TOP = (
-    "Train with it: pgpc train --config THIS_FILE --out runs/mine. Search around it: python sweeps/run_ablation.py "
-    "--config THIS_FILE. Names that begin with // are comments. Other keys may be added: `pgpc show NAME` lists all, "
-    "and `pgpc show --explain KEY` says what one means. With another training.iterations the lengths below should "
-    "change, too; --set training.iterations=N changes them in proportion."
+    "Train with it: pgpc train --config THIS_FILE --out runs/mine. Search around it: pgpc-sweep --config THIS_FILE, or "
+    "in a checkout python sweeps/run_ablation.py --config THIS_FILE. Names that begin with // are comments. Other keys "
+    "may be added: `pgpc show NAME` lists all, and `pgpc show --explain KEY` says what one means. With another "
+    "training.iterations the lengths below should change, too; --set training.iterations=N changes them in proportion."
 )
 _KEYS = (
     *("data.source", "data.target", "data.eval_split", "data.source_size", "data.target_size", "data.crop"),

@@ -20,7 +20,7 @@ from pgpc.runtime.files import scratch_folder
 from pgpc.runtime.lease import Lease
 from pgpc.training import remote
 from pgpc.training.averages import Progress
-from pgpc.training.begin import Begin, ForkTrunk
+from pgpc.training.begin import Begin, ForkTrunk, Fresh
 from pgpc.training.callbacks import Callbacks
 from pgpc.training.curves import compared_metrics
 from pgpc.training.tracking import Tracker
@@ -129,9 +129,8 @@ def open_tracker(
     out.mkdir(parents=True, exist_ok=True)
     write_starts(out, state.starts)
     (out / "config.json").write_text(json.dumps(to_dict(state.config), indent=2) + "\n")
-    forked = isinstance(begin, ForkTrunk)
-    # What an earlier try to fork has copied is dropped, too.
-    first = -1 if forked else state.step
+    # Of an earlier try nothing is shown but what the run is resumed from; what a try to fork has copied is not, either.
+    first = -1 if isinstance(begin, Fresh | ForkTrunk) else state.step
     metrics = compared_metrics(
         state.config,
         has_labels=bool(samples),

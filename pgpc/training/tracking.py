@@ -24,6 +24,8 @@ from pgpc.models.student import Student
 from pgpc.training.averages import BANK_FILL
 from pgpc.training.curves import PICTURES, charts, is_curve, tag_of
 
+CURVES = "events.out.tfevents."
+"""How the names of TensorBoard's files begin."""
 _PROJECTED_PIXELS = 50  # of each class, in the embedding projector
 
 

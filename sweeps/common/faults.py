@@ -10,6 +10,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from pgpc.runtime.databases import LOCKED
 from pgpc.runtime.files import write_file
 
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
@@ -22,7 +23,6 @@ _CANNOT_WRITE = (
     "disk I/O error",
     "PytorchStreamWriter failed writing",
 )
-_LOCKED = "database is locked"  # SQLite's words
 _OF_RESULTS, _OF_MACHINE = "The results folder cannot be written from", "Not the results folder but a disk of"
 _PATH = re.compile(r"'(/[^']*)'")  # as an OSError has it at its end, where it knows one
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "can't allocate memory", "not enough memory", "out of memory")
@@ -52,7 +52,7 @@ def is_full(text: str) -> bool:
 
 def is_locked(text: str) -> bool:
     """Return whether an error is that of a database that another program has locked."""
-    return _LOCKED in text
+    return LOCKED in text
 
 
 def located(text: str, folder: Path) -> str:

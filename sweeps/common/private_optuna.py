@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import optuna
 from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
+
+from pgpc.runtime.databases import connect
 
 
 def revive(study: optuna.Study, trial: FrozenTrial) -> optuna.Trial:
@@ -97,7 +98,7 @@ def reopen_failed(
     """
     if not file.is_file():
         return []
-    with contextlib.closing(sqlite3.connect(file, timeout=patience)) as database, database:
+    with contextlib.closing(connect(file, patience)) as database:
         failed = database.execute(
             "SELECT trial_id, number FROM trials JOIN studies USING (study_id) "
             "WHERE study_name = ? AND state = 'FAIL' ORDER BY number",
@@ -113,6 +114,7 @@ def reopen_failed(
             database.execute(
                 "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = ?", (trial_id,)
             )
+        database.commit()
     return [number for _, number in failed]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pgpc.runtime.locks import launcher_advice, try_lock
 from pgpc.runtime.unix import fcntl
+from sweeps.common.commands import sweep_command
 from sweeps.common.faults import probe
 
 SWEEP_FILE = "sweep.json"
@@ -19,7 +20,6 @@ RESULTS_FILE = "results.parquet"
 CONFIRMATION = "confirmation"
 """Name of the folder, in that of a search, of the sweep that confirms its best trials."""
 _LOCK = ".lock"
-_ONE_TASK = "A sweep is one process, which starts its workers itself: srun --ntasks=1 python sweeps/run_ablation.py ..."
 
 log = logging.getLogger(__name__)
 _OF_A_SWEEP = (
@@ -91,14 +91,17 @@ def own_folder(folder: Path) -> Iterator[None]:
                 "%s is on a file system without locks (%s): nothing keeps two drivers apart.", folder, error.strerror
             )
         if not is_free:
-            raise ValueError(
-                f"Another process is running the sweep in {folder}. Wait for it, or end it.{launcher_advice(_ONE_TASK)}"
-            )
+            advice = launcher_advice(_one_task())
+            raise ValueError(f"Another process is running the sweep in {folder}. Wait for it, or end it.{advice}")
         try:
             yield
         finally:
             if made and not (folder / SWEEP_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _one_task() -> str:
+    return f"A sweep is one process, which starts its workers itself: srun --ntasks=1 {sweep_command()} ..."
 
 
 def is_running(folder: Path) -> bool:

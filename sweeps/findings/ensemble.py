@@ -1,8 +1,9 @@
 """The criterion that takes a whole sweep: how far each finished trial agrees with all of them together.
 
 A run cannot report it, since there is none before the trials have finished: so it stops no trial early and drives no
-search. It is computed at the end of a search, and by ``sweeps/report.py RESULTS --select-by ensemble``, and stands
-among the metrics of the rows from then on; a sweep that goes on begins without.
+search. It is computed at the end of a search, when nothing is left to train, and by
+``sweeps/report.py RESULTS --select-by ensemble``, and stands among the metrics of the rows from then on; a sweep that
+goes on begins without.
 
 The base, which has no contrast, is no trial of the search: it does not vote, and so has no score. One that does not
 vote would seem worse than those that do, by nothing but that.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 from pgpc.evaluation.names import CRITERIA_PREFIX, ENSEMBLE
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import scratch_folder
+from sweeps.common.commands import report_command
 from sweeps.common.names import Kind, Status
 from sweeps.common.words import count
 from sweeps.definition.folder import RESULTS_FILE, is_running
@@ -39,6 +42,17 @@ Say = Callable[[str], None]
 """Function that is given a line to be shown."""
 
 
+def is_possible(sweep: Sweep, rows: Sequence[Row]) -> bool:
+    """Return whether the sweep has what the criterion takes: a target that is measured, and two complete trials."""
+    return sweep.is_search and bool(sweep.config.evaluation.criteria_images) and _num_trials(rows) >= 2
+
+
+def put_off(sweep: Sweep) -> str:
+    """Return what to say where a sweep has been stopped: the criterion takes as long as all its networks do."""
+    command = f"{report_command()} {shlex.quote(str(sweep.folder))} --select-by {ENSEMBLE}"
+    return f"the criterion {ENSEMBLE} is computed when all trials have ended; before that, by: {command}"
+
+
 def at_the_end(sweep: Sweep, rows: Sequence[Row], say: Say) -> list[Row]:
     """Return the rows of a search that has ended with the criterion; as they were where it cannot be computed.
 
@@ -48,7 +62,7 @@ def at_the_end(sweep: Sweep, rows: Sequence[Row], say: Say) -> list[Row]:
         say: Is told what is done, and in one line why there is no such criterion.
     """
     every = list(rows)
-    if not sweep.is_search or not sweep.config.evaluation.criteria_images or _num_trials(every) < 2:
+    if not is_possible(sweep, every):
         return every
     try:
         return with_ensemble(sweep, every, say)

@@ -21,6 +21,7 @@ from pgpc.recipes.lengths import ITERATIONS
 from pgpc.recipes.recipe import from_preset
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
+from sweeps.common.commands import program, sweep_command
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
 from sweeps.definition.folder import CONFIRMATION, SWEEP_FILE, trials_folder
@@ -314,7 +315,7 @@ def check_folder(folder: Path) -> Path:
     if not (folder / SWEEP_FILE).is_file():
         raise ValueError(
             f"RESULTS must be the folder of a sweep, with a sweep.json, but got {str(folder)!r}. "
-            "Give results/NAME, as run_ablation.py has printed it."
+            f"Give results/NAME, as {program(sweep_command())} has printed it."
         )
     return folder
 

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 
+from pgpc.runtime.databases import connect, patiently
 from sweeps.common import faults
 from sweeps.common.private_optuna import point_of
 from sweeps.definition.objectives import direction
@@ -52,9 +53,9 @@ def file_url(file: Path) -> str:
 def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Open the database at an address, which is made where it is missing.
 
-    Others may read it meanwhile, such as a dashboard, and lock it for as long; SQLite itself waits 5 s for them.
+    Others may read it meanwhile, such as a dashboard, and lock it for as long.
     """
-    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_PATIENCE}})
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": patiently(LOCK_PATIENCE)})
 
 
 def study_names(results: Path) -> tuple[str, str]:
@@ -90,7 +91,7 @@ def _names(file: Path) -> list[str]:
     """Return the names of the studies in a database, in their order; none where there is no file."""
     if not file.is_file():
         return []
-    with contextlib.closing(sqlite3.connect(file, timeout=LOCK_PATIENCE)) as database:
+    with contextlib.closing(connect(file, LOCK_PATIENCE)) as database:
         return _column(database, "studies", "study_name")
 
 
@@ -204,7 +205,7 @@ def _look_at(file: Path, origin: str) -> int:
         return 0
     num_trials, makers = 0, list[str]()
     try:
-        with contextlib.closing(sqlite3.connect(file, timeout=LOCK_PATIENCE)) as database:
+        with contextlib.closing(connect(file, LOCK_PATIENCE)) as database:
             verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             num_trials = 1 + max(_column(database, "trials", "number"), default=-1)
             makers = _column(database, "study_user_attributes", "value_json", f"key = '{_ORIGIN}'")

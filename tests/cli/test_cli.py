@@ -7,6 +7,7 @@ import pytest
 
 import pgpc
 from pgpc.cli import build_parser, main, show
+from pgpc.runtime.checks import PartlyFailed
 from tests.helpers.cli import fails
 from tests.helpers.pages import written
 
@@ -34,6 +35,26 @@ def test_errors_are_one_message_without_traceback(arguments, message, tmp_path, 
     error = fails(capsys, *(a.format(tmp=tmp_path) for a in arguments))
     assert message in error
     assert "Traceback" not in error
+
+
+def test_empty_arguments_are_refused(tmp_path, capsys):
+    """As of a variable without a value: --out would be the folder that one is in."""
+    error = fails(capsys, "predict", "--checkpoint", tmp_path, "--input", tmp_path, "--out", "")
+    assert "Arguments must not be empty, but got '' after --out" in error
+
+
+def test_train_says_whose_curves_it_replaces(tmp_path, capsys, caplog):
+    """Of a run that was killed before its first checkpoint, which could not be resumed."""
+    command = ["train", "--out", tmp_path, "--set", "data.source=nowhere", "--set", "model.pretrained=none"]
+    fails(capsys, *command)
+    assert "TensorBoard" not in caplog.text
+    (tmp_path / "events.out.tfevents.1.host.2.0").touch()
+    fails(capsys, *command)
+    assert f"{tmp_path} has TensorBoard curves of an earlier run" in caplog.text
+    assert "those of the new run in their place. Choose another --out to see both." in caplog.text
+    caplog.clear()
+    fails(capsys, *command, "--resume")
+    assert "TensorBoard" not in caplog.text
 
 
 def test_the_pages_show_all_commands_and_no_other(capsys):
@@ -65,6 +86,15 @@ def test_interrupted_commands_say_what_is_left(monkeypatch, capsys):
         main(["show"])
     assert stop.value.code == 130
     assert capsys.readouterr().err == "\npgpc show: interrupted.\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [(PartlyFailed("b.jpg"), 1), (ValueError("all"), 2), (OSError("disk"), 2)])
+def test_part_of_the_work_is_told_from_none_of_it(error, code, monkeypatch, capsys):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(show, "run", fail)
+    assert fails(capsys, "show", code=code) == f"pgpc show: error: {error}\n"
 
 
 def test_defects_keep_their_traceback(monkeypatch):

@@ -47,7 +47,9 @@ def test_predict_writes_every_format_at_the_size_of_the_photo(run, loaded, tmp_p
     )
     out, name = tmp_path / "out", "Süd Straße/a b"
     suffixes = {kind: format_.suffix for kind, format_ in FORMATS.items()}
-    assert files_below(out) == sorted(["legend.png", *(f"{kind}/{name}{suffixes[kind]}" for kind in suffixes)])
+    assert files_below(out) == sorted(
+        ["legend.png", "made_by.json", *(f"{kind}/{name}{suffixes[kind]}" for kind in suffixes)]
+    )
     results = {kind: read(out / kind / f"{name}{suffixes[kind]}") for kind in suffixes}
     assert {result.size for result in results.values()} == {(260, 150)}
     modes = {kind: result.mode for kind, result in results.items()}
@@ -91,7 +93,7 @@ def test_predict_takes_one_photo_turned_upright(suffix, run, tmp_path):
     options = {".png": {}, ".webp": {"lossless": True}}.get(suffix, {"quality": 100, "subsampling": 0})
     save(np.rot90(upright).copy(), file, exif=exif, **options)
     main(["predict", "--checkpoint", str(run), "--input", str(file), "--out", str(tmp_path / "out")])
-    assert files_below(tmp_path / "out") == ["legend.png", "overlay/photo.jpg", "train-ids/photo.png"]
+    assert files_below(tmp_path / "out") == ["legend.png", "made_by.json", "overlay/photo.jpg", "train-ids/photo.png"]
     ids = np.array(read(tmp_path / "out" / "train-ids" / "photo.png"))
     expected = segment(load_model(run), upright).ids
     assert ids.shape == (160, 96)
@@ -120,7 +122,7 @@ def test_predict_leaves_out_what_it_cannot_read_and_does_the_others(run, tmp_pat
     assert "6 of 8 pictures were left out, the others are written:" in error
     bad = ("broken.jpg", "huge.png", "narrow.png", "line.png", "twice.png", "twice.jpg")
     assert all(f"\n{photos / name}: " in error for name in bad)
-    assert files_below(out) == ["overlay/old.jpg", "train-ids/a.png", "train-ids/z.png"]
+    assert files_below(out) == ["made_by.json", "overlay/old.jpg", "train-ids/a.png", "train-ids/z.png"]
     assert "1 of 1 pictures were left out, and nothing was written" in fails(capsys, *command, photos / "broken.jpg")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -67,12 +67,12 @@ def test_items_are_shared_where_that_works(warnings):
     assert [item.name for item in items] == [str(index) for index in range(1, 8)] and not warnings()
 
 
-def no_large_files():
+def no_large_files(where):
     """Let this process make no file of 1 MB, nor one in /dev/shm."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
 
 
-def no_more_files():
+def no_more_files(where):
     """Have this process open all files that it may."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
     with contextlib.suppress(OSError):
@@ -80,10 +80,10 @@ def no_more_files():
             os.open(os.devnull, os.O_RDONLY)
 
 
-def long_temporary_folder():
+def long_temporary_folder(where):
     """Give this process a folder for temporary files in which sockets cannot have an address."""
     multiprocessing.current_process()._config.pop("tempdir", None)
-    folder = Path("/tmp") / ("pgpc-test-" + "x" * 100)
+    folder = where / ("x" * 100)
     folder.mkdir(exist_ok=True)
     tempfile.tempdir = str(folder)
 
@@ -96,9 +96,10 @@ def long_temporary_folder():
         (long_temporary_folder, r"AF_UNIX path too long.*Set TMPDIR to"),
     ],
 )
-def test_items_arrive_where_nothing_can_be_shared_and_one_line_says_so(first, message, warnings):
-    check_all(in_order(Items(first), range(8), 2))
-    check_all(in_order(Items(first), range(8), 2))  # as in the next evaluation
+def test_items_arrive_where_nothing_can_be_shared_and_one_line_says_so(first, message, warnings, tmp_path):
+    items = Items(functools.partial(first, tmp_path))
+    check_all(in_order(items, range(8), 2))
+    check_all(in_order(items, range(8), 2))  # as in the next evaluation
     (line,) = warnings()
     assert "come through pipes instead" in line
     assert re.search(message, line)

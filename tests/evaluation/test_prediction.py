@@ -73,7 +73,7 @@ def test_a_result_is_written_whole_or_not_at_all(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         write_predictions(loaded, photos, tmp_path / "out", ["train-ids"])
-    assert files_below(tmp_path / "out") == []
+    assert files_below(tmp_path / "out") == ["made_by.json"]
 
 
 def test_what_goes_wrong_with_one_picture_keeps_no_other_from_being_written(loaded, tmp_path):
@@ -84,7 +84,7 @@ def test_what_goes_wrong_with_one_picture_keeps_no_other_from_being_written(load
     (photo,) = find_photos(tmp_path / "photos", tmp_path / "out")
     with pytest.raises(PartlyPredicted, match=r"the others are written:\na.raw: MemoryError"):
         write_predictions(loaded, [Picture("a", "a.raw", fail), photo], tmp_path / "out", ["train-ids"])
-    assert files_below(tmp_path / "out") == ["train-ids/b.png"]
+    assert files_below(tmp_path / "out") == ["made_by.json", "train-ids/b.png"]
     (tmp_path / "out" / "train-ids" / "b.png").unlink()
     (tmp_path / "out" / "train-ids" / "b.png").mkdir()  # which cannot be replaced by a file
     with pytest.raises(PredictionError, match="1 of 1 pictures .*nothing was written"):

@@ -68,3 +68,8 @@ def test_importing_it_loads_neither_torch_nor_timm():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[] False"
+
+
+def test_one_class_is_told_what_to_do():
+    with pytest.raises(ValueError, match=r"but got 1\. To find one class, have two: that class and all else\."):
+        ModelConfig(num_classes=1)

@@ -5,7 +5,21 @@ import timm
 import torch
 
 from pgpc.models import Segmenter
+from pgpc.models.encoder import _find_way, _without_trace
 from tests.helpers.networks import build, random_images
+
+
+def test_finding_out_how_an_encoder_is_made_draws_no_numbers():
+    """A network is the same whether or not the process has made one of its kind before."""
+    before = torch.get_rng_state()
+    with _without_trace():
+        torch.rand(3, device="cpu")  # as models do that leave their weights on the device that they name
+        assert torch.empty(3).is_meta
+    assert torch.equal(torch.get_rng_state(), before)
+    _find_way.cache_clear()
+    for encoder in ("test_efficientnet", "test_efficientnet"):
+        _find_way(encoder, (4, 8, 16, 32), 0.0)
+        assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
-from sweeps import run_ablation
+from sweeps import report, run_ablation
 from sweeps.command_line import build_parser, parse
 from sweeps.definition.objectives import OBJECTIVES
 from sweeps.definition.options import SweepOptions
@@ -18,6 +19,18 @@ from sweeps.search.schedulers import SCHEDULERS
 def test_every_flag_is_an_option_and_every_option_has_a_flag() -> None:
     flags = {action.dest for action in build_parser()._actions} - {"help"}
     assert flags == {field.name for field in dataclasses.fields(SweepOptions)}
+
+
+@pytest.mark.parametrize("main", [run_ablation.main, report.main])
+@pytest.mark.parametrize("arguments", [["--name", ""], ["--name="], ["results/a", "--select-by", ""]])
+def test_empty_arguments_are_refused(
+    main: Callable[[list[str]], int], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything else is looked at, as are flags that the other command has."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "error: Arguments must not be empty, but got '' after --" in capsys.readouterr().err
 
 
 def test_flags_that_are_not_given_are_absent() -> None:

@@ -105,6 +105,28 @@ def test_a_sweep_that_was_stopped_says_how_to_resume(tmp_path: Path) -> None:
     assert f"resume  {sweep.resume_command}" in said.splitlines()
 
 
+def test_what_takes_long_is_left_to_the_end_of_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep whose time is up has no more of it for a criterion that takes all its networks."""
+    sweep = make_sweep(tmp_path, trials=3)
+    rows = [with_checkpoint(run(sweep, f"{i:04d}", Status.COMPLETE, 30.0 + i)) for i in range(2)]
+    said = finish(sweep, [*rows, run(sweep, "0002", Status.INTERRUPTED, 10.0)])[1]
+    assert "could not be computed" not in said
+    assert (
+        "the criterion ensemble is computed when all trials have ended; before that, by: python sweeps/report.py "
+        + (f"{sweep.folder} --select-by ensemble\n")
+        in said
+    )
+    assert "the criterion ensemble" not in finish(sweep, [rows[0]])[1], "one trial is no ensemble"
+    said = finish(sweep, [*rows, run(sweep, "0002", Status.PRUNED, 10.0)])[1]
+    assert "the criterion ensemble could not be computed" in said, "it is tried, with networks that are none"
+
+    table, asked = make_sweep(tmp_path / "table", table=(5,)), list[Path]()
+    monkeypatch.setattr(finalize, "inference_rate", lambda checkpoint: asked.append(checkpoint) or 8.0)
+    of_table = with_checkpoint(run(table, "0000", Status.COMPLETE, 30.0, paper=PaperRow(table=5, row="DAFormer")))
+    finish(table, [of_table, run(table, "0001", Status.INTERRUPTED, 1.0)])
+    assert asked == []
+
+
 def test_a_sweep_that_failed_altogether_has_another_exit_code(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path, trials=1)
     rows = [run(sweep, "base", Status.COMPLETE, 30.0), run(sweep, "0000", Status.FAILED, None, error="no")]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from pgpc.data.shards.pack import pack
 from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.definition.sweep import Sweep
-from sweeps.preparation import Setup, _described_sweep, check_data, describe
+from sweeps.preparation import Setup, _described_sweep, _disk, check_data, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
 from tests.helpers.data_sets import pack_own_pair
@@ -98,6 +101,40 @@ def test_the_data_of_all_runs_are_checked_before_a_trial_starts(tmp_path: Path) 
     for name, values in (("source", {"source": 255}), ("val", {"val": 255})):
         with pytest.raises(ValueError, match="must have labeled pixels, but all pixels of their labels are ignored"):
             check_data(sweep_on(name, **values))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_images_that_the_network_cannot_take_are_refused_before_a_trial_starts(split: str, tmp_path: Path) -> None:
+    """Also those of the target that are cropped in training, but that criteria are measured on as a whole."""
+    shards = pack_own_pair(tmp_path / "pair")
+    for file in (tmp_path / "pair" / "target").rglob(f"{split}/*.png"):
+        with Image.open(file) as picture:
+            narrow = picture.resize((256, 16), Image.Resampling.NEAREST)
+        narrow.save(file)
+    pack("folder", tmp_path / "pair" / "target", tmp_path / "narrow", description=tmp_path / "pair" / "classes.json")
+    settings = (
+        *(f"data.source={shards / 'source'}", f"data.target={tmp_path / 'narrow'}", "model.num_classes=3"),
+        *("model.pretrained=none", "contrast.r=1", "data.target_size=128,64", "data.crop=64"),
+        "adaptation.ignore_bottom=4",
+    )
+
+    def check(*more: str) -> list[str]:
+        options = SweepOptions(storage=str(tmp_path), name="a", set=(*settings, *more))
+        return check_data(new_sweep(settle_scheduler(options)))
+
+    with pytest.raises(ValueError, match=rf"into data.target_size, but 'a' \(split '{split}' .* 128 x 8 then"):
+        check()
+    if split == "train":
+        assert check("evaluation.criteria_images=0")
+
+
+def test_a_disk_without_room_is_refused_before_a_trial_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = new_sweep(SweepOptions(storage=str(tmp_path), name="a"))
+    sweep.folder.mkdir()
+    assert _disk(sweep, 1).startswith("up to ")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(ValueError, match="must have room for a checkpoint and the next one, .* Free space there"):
+        _disk(sweep, 1)
 
 
 def test_what_the_disk_must_take_is_said(tmp_path: Path) -> None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import pgpc
+from pgpc.bases.state import TrainingState
 from pgpc.config import Config
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.models.checkpoint import read_checkpoint
+from pgpc.runtime.environment import Environment
 from pgpc.runtime.locks import FolderInUseError, sole_writer
-from pgpc.training import Begin, Callbacks, ForkParent, Resume
-from pgpc.training.provenance import _check_alike, data_of
+from pgpc.training import FRESH, Begin, Callbacks, ForkParent, Resume
+from pgpc.training.provenance import _check_alike, data_of, note_start, places_of
 from tests.helpers.data_sets import TWO_CLASSES, write_two_classes
-from tests.helpers.training import new_state
+from tests.helpers.training import CPU, new_state
 
 WAYS = {"resumed": Resume, "forked": ForkParent}
 
@@ -129,6 +134,61 @@ def test_another_environment_is_told(
         torch.set_num_threads(threads)
     told = next(message for message in caplog.messages if "another environment" in message)
     assert f"threads {threads}, now {threads + 1}; timm 0.1, now" in told and "not bit for bit" in told
+
+
+@pytest.fixture
+def begun(tiny: Callable[..., Config]) -> TrainingState:
+    """The state of a run that was started once."""
+    state = new_state(tiny(changes={"model.encoder": "test_efficientnet"}))
+    note_start(state, FRESH)
+    return state
+
+
+def exchange(state: TrainingState, **digests: str) -> None:
+    """Let the start before have found other contents."""
+    last = state.starts[-1]
+    state.starts = [dataclasses.replace(last, data={**last.data, **digests})]
+
+
+def test_a_start_notes_what_the_run_has(begun: TrainingState) -> None:
+    [start] = begun.starts
+    assert (start.step, start.processes, start.changed) == (0, 1, ())
+    assert start.environment == Environment.here(CPU)
+    assert set(start.data) == {"source", "target", "scored split"} and len(set(start.data.values())) == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("part", ["source", "target", "scored split"])
+def test_each_part_of_the_data_is_compared(part: str, way: str, begun: TrainingState, caplog: Any) -> None:
+    exchange(begun, **{part: "0"})
+    before, place = begun.starts, places_of(begun.config)[part]
+    message = (
+        rf"since a was written the contents of the {part}, {re.escape(str(place))} have changed, .* go on with --acc"
+    )
+    with pytest.raises(ValueError, match=message):
+        note_start(begun, WAYS[way](Path("a")))
+    assert begun.starts == before
+    note_start(begun, WAYS[way](Path("a"), accept_changed_data=True))
+    assert begun.starts[-1].changed == (part,) and len(begun.starts) == 2
+    assert f"The run goes on with other contents of the {part} than before." in caplog.messages
+    note_start(begun, WAYS[way](Path("a")))
+    assert begun.starts[-1].changed == (), "they are what they were the last time"
+
+
+def test_a_run_that_begins_anew_is_compared_with_nothing(begun: TrainingState) -> None:
+    exchange(begun, source="0")
+    note_start(begun, FRESH)
+    assert begun.starts[-1].changed == ()
+
+
+def test_threads_and_versions_are_compared(begun: TrainingState, caplog: Any) -> None:
+    note_start(begun, Resume(Path("a")))
+    assert "another environment" not in caplog.text
+    last = begun.starts[-1]
+    other = dataclasses.replace(last.environment, versions={**last.environment.versions, "timm": "0.1"})
+    begun.starts = [dataclasses.replace(last, environment=other)]
+    note_start(begun, Resume(Path("a")))
+    assert "The run goes on in another environment (timm 0.1, now " in caplog.text and "bit for bit" in caplog.text
 
 
 def test_processes_must_read_the_same_data(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:

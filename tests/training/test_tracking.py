@@ -18,8 +18,10 @@ from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.data.domains import open_shards
 from pgpc.data.loader import evaluation_samples
 from pgpc.recipes.recipe import compose
-from pgpc.training import Callbacks, tracking
+from pgpc.training import FRESH, Callbacks, tracking
+from pgpc.training.outputs import OutputPlace, open_tracker
 from pgpc.training.tracking import Tracker
+from tests.helpers.training import new_state
 
 NUM = 2
 SELECTED = "selected by global entropy, global confidence, class-wise entropy, class-wise confidence"
@@ -44,6 +46,22 @@ def write(folder, state, samples, *steps):
         tracker.pictures(state.student, state.teacher, step)
     tracker.close()
     return EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+
+
+def test_a_new_run_in_the_folder_of_another_shows_none_of_its_curves(tiny, tmp_path):
+    """The one before may have been killed before its first checkpoint."""
+    state, place = new_state(tiny()), OutputPlace(tmp_path, None, None)
+    for value, steps in ((1.0, (0, 10, 20)), (2.0, (0, 10))):
+        tracker = open_tracker(state, place, begin=FRESH, samples=[], compared=None)
+        for step in steps:
+            tracker.scalars({"train/loss/source": value}, step)
+        tracker.close()
+        for file in tmp_path.glob("events.*.*.*.*.*"):  # those of one second need not have names in their order
+            file.rename(tmp_path / f"events.out.tfevents.{value}")
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0, "tensors": 0}).Reload()
+    (tag,) = events.Tags()["scalars"]
+    assert [(point.step, point.value) for point in events.Scalars(tag)] == [(0, 2.0), (10, 2.0)]
+    assert len(events.Tensors("config/text_summary")) == 1
 
 
 def image(events, tag):

@@ -172,6 +172,9 @@ def test_other_options_may_be_given_anew_or_hold_for_one_driver() -> None:
     second = first.resumed({"trials": 12, "resume": "first"})
     assert second == SweepOptions(trials=12, concurrency=2)
     assert first.resumed({"time_budget": 5.0}).time_budget == 5.0
+    without = first.resumed({"share_trunk": False})
+    assert not without.resumed({}).share_trunk, "it holds for the drivers that follow"
+    assert without.resumed({"share_trunk": True}).share_trunk, "and can be undone"
     identity = {f.name for f in dataclasses.fields(SweepOptions) if f.metadata["identifies"]}
     assert identity == set(IDENTITY)
 

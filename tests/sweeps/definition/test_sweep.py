@@ -124,6 +124,38 @@ def test_values_of_a_wrong_type_are_a_sentence(tmp_path: Path) -> None:
     assert refused > 200
 
 
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        *(((part,), 3, f"'{part}' must be an object, but is 3") for part in ("flags", "space", "when", "config")),
+        (("confirms",), [], r"'confirms' must be an object, but is \[\]"),
+        (("runs",), {}, "'runs' must be a list, but is {}"),
+        (("space", "contrast.eta"), [3], r"'space' must hold objects, but 'contrast.eta' is \[3\]"),
+        (("when", "contrast.eta"), [3], r"'when' must hold objects, but 'contrast.eta' is \[3\]"),
+        (("when", "contrast.eta"), {"contrast.r": "3"}, "'when' must hold lists of values, but has '3'"),
+        (("confirms", "0000"), "x", "'confirms' must hold objects, but '0000' is 'x'"),
+        (("runs", 0), "x", "'runs' must hold command, time and versions of each driver, but has 'x'"),
+        (("runs", 0, "command"), 3, "'runs' must hold command, time and versions"),
+        (("runs", 0, "started"), None, "'runs' must hold command, time and versions"),
+        (("runs", 0, "versions"), [], "'runs' must hold command, time and versions"),
+        ((), [], r"it must be an object, but is \[\]"),
+    ],
+)
+def test_each_part_is_told_by_its_name(
+    where: tuple[str | int, ...], value: object, message: str, tmp_path: Path
+) -> None:
+    sweep = saved(tmp_path)
+    stored = {"": {"confirms": {}, **json.loads(sweep.file.read_text())}}
+    *before, last = ("", *where)
+    part = stored
+    for key in before:
+        part = part[key]
+    part[last] = value
+    sweep.file.write_text(json.dumps(stored[""]))
+    with pytest.raises(ValueError, match=f"it is damaged: {message}"):
+        Sweep.load(sweep.folder)
+
+
 @pytest.mark.parametrize("text", [b"\xff\xfe", b"[" * 100_000, b"null", b"3", b'{"runs": 3}'])
 def test_what_is_no_json_of_a_sweep_is_damaged(text: bytes, tmp_path: Path) -> None:
     sweep = saved(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,6 +33,21 @@ def test_a_short_folder_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, folder in (("TMPDIR", "/tmp/" + "x" * 40), ("RAY_TMPDIR", "/tmp")):  # the second counts
         monkeypatch.setenv(name, folder)
     resources._check_temporary_folder()
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_processes_of_ray_have_sessions_of_their_own_and_others_have_not(starting: bool) -> None:
+    """So that a signal to the driver's group does not reach Ray."""
+    with resources._sessions_of_their_own() if starting else contextlib.nullcontext():
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write, str(os.getsid(0)).encode())
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(read, 100)) == (child if starting else os.getsid(0))
+    os.close(read)
+    os.close(write)
 
 
 @pytest.fixture(scope="module")

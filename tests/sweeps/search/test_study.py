@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 import pgpc
+from pgpc.runtime import databases
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import own_values, search_space
@@ -169,11 +171,18 @@ def test_any_name_is_that_of_a_folder_and_nothing_else(name: str, tmp_path: Path
     assert open_earlier(study_url(folder)).study_name == name
 
 
-def test_who_has_locked_the_study_is_waited_for(tmp_path: Path) -> None:
+def test_who_has_locked_the_study_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LOCK_PATIENCE == 60
+    monkeypatch.setattr(databases, "_MOMENT", 0.05)
     bench = Bench(tmp_path)
     bench.driver()
-    with bench.study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]  # see private_optuna
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1000 * LOCK_PATIENCE
+    with contextlib.closing(sqlite3.connect(study_file(tmp_path), check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        end = threading.Timer(0.4, other.rollback)
+        end.start()
+        bench.study.set_user_attr("a", 1)
+        end.join()
+    assert bench.study.user_attrs["a"] == 1
 
 
 def test_a_study_that_is_locked_is_not_called_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
