@@ -26,7 +26,8 @@ def connect(file: Path, patience: float) -> sqlite3.Connection:
         file: Its file.
         patience: Seconds that each statement waits for a program that has locked it.
     """
-    return sqlite3.connect(file, **patiently(patience))
+    connection: sqlite3.Connection = sqlite3.connect(file, **patiently(patience))
+    return connection
 
 
 def patiently(patience: float) -> dict[str, Any]:

@@ -328,9 +328,9 @@ def test_a_damaged_record_is_a_sentence(tmp_path, text):
         trunk.read_record(tmp_path)
 
 
-@pytest.mark.parametrize(("start", "fill", "expected"), [(4, 1, 3), (2, 5, 0), (99, 1, 6), (7, 1, 6)])
-def test_a_trunk_ends_where_the_bank_begins_to_fill_or_the_run_ends(tiny, start, fill, expected):
-    changes = {"contrast.start": start, "contrast.fill": fill, "training.iterations": 6}
+@pytest.mark.parametrize(("begin", "fill", "expected"), [(4, 1, 3), (2, 5, 0), (99, 1, 6), (7, 1, 6)])
+def test_a_trunk_ends_where_the_bank_begins_to_fill_or_the_run_ends(tiny, begin, fill, expected):
+    changes = {"contrast.start": begin, "contrast.fill": fill, "training.iterations": 6}
     assert trunk.length(tiny("streets/daformer", changes)) == expected  # the reference, which may never come to it
 
 
