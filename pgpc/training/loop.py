@@ -31,13 +31,15 @@ from pgpc.training.metrics import (
     bank_fill,
     check_losses,
     check_parameters,
+    check_scale,
     curve_point,
     measure_criteria,
     report,
+    scalars_of,
     score,
 )
 from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
-from pgpc.training.provenance import note_start
+from pgpc.training.provenance import check_same_run, note_start
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,7 @@ def train(
     if device.type == "cpu":
         keep_freed_memory()
     with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
+        check_same_run(config, str(out), device)
         domains = _open_domains(config)
         state = base.new_state(device, domains.source.classes)
         progress = Progress(state.classes.names)
@@ -106,6 +109,7 @@ def train(
         batches = base.batches(
             domains.source,
             domains.target,
+            domains.labeled,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             start_step=state.step,
@@ -209,11 +213,12 @@ def _run(
     while state.step < end:
         base.prepare(state, domains.source, domains.target)
         began = time.perf_counter()
-        progress.add(base.step(state, next(batches).to(state.device)))
+        progress.add(scalars_of(state, base.step(state, next(batches).to(state.device))))
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
         point_due = report_due or state.step % training.log_interval == 0
         if point_due or state.step == end:
             check_losses(progress.curve, state.step)
+            check_scale(state)
         if report_due or state.step == end:
             check_parameters(state)
         progress.took(time.perf_counter() - began)
