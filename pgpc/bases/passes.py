@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 WHOLE = Part(slice(None))
 """All images of a step at a time."""
 
-Tensors = TypeVar("Tensors", bound="tuple[Tensor | None, ...]")
+Tensors = TypeVar("Tensors", bound="tuple[Any, ...]")
 
 
 class Pass(NamedTuple):
@@ -98,7 +98,9 @@ def take(fields: Tensors, part: Part) -> Tensors:
     """
     if part.total == 1:
         return fields
-    return type(fields)(*(None if field is None else field[part.images] for field in fields))
+    kept: Any = type(fields)
+    taken: Tensors = kept(*(None if field is None else field[part.images] for field in fields))
+    return taken
 
 
 def mean_over_parts(logs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
