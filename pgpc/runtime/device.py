@@ -39,7 +39,7 @@ def local_device() -> torch.device:
 def choose_device(wanted: str, *, gpus: int, mps: bool, local_rank: int, on_cpu: bool) -> torch.device:
     """Return the device of a process.
 
-    A Mac's GPU (mps) is taken only where it is asked for: it lacks double precision, see :func:`refuse_mps`.
+    A Mac's GPU (mps) is taken only where it is asked for: it lacks double precision, see :func:`check_trainable`.
 
     Args:
         wanted: The kind of device that was asked for, one of `KINDS`; empty for the best that is tried and known.
@@ -59,3 +59,18 @@ def choose_device(wanted: str, *, gpus: int, mps: bool, local_rank: int, on_cpu:
     if wanted == "cpu" or on_cpu or not gpus:
         return torch.device("cpu")
     return torch.device("cuda", local_rank % gpus)
+
+
+def check_trainable(device: torch.device) -> None:
+    """Refuse a device that a training cannot be computed on, before anything is made.
+
+    Raises:
+        ValueError: It is a Mac's GPU: it has no double precision, in which pseudo-label weights, prototypes of the
+            memory bank and the means of curves are summed.
+    """
+    check(
+        device.type != "mps",
+        "Training needs a device with double precision, in which pseudo-labels, memory bank and curves are summed",
+        device.type,
+        f"Set {VARIABLE}=cpu; a Mac's GPU is for networks that are trained.",
+    )

@@ -20,6 +20,7 @@ from pgpc.models import shortest_side
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
+from pgpc.runtime.device import check_trainable
 from pgpc.runtime.malloc import keep_freed_memory
 from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
@@ -98,6 +99,7 @@ def train(
         check(url is None, "out must be a folder of this machine when until is given", url)
     folder = Path(out) if url is None else remote.working_folder(url)
     device = distributed.local_device()
+    check_trainable(device)
     if device.type == "cpu":
         keep_freed_memory()
     with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:

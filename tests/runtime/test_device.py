@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from pgpc.runtime.device import choose_device, local_device
+from pgpc.runtime.device import check_trainable, choose_device, local_device
 
 MACHINE = {"gpus": 0, "mps": False, "local_rank": 0, "on_cpu": False}
 
@@ -45,3 +46,10 @@ def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PGPC_DEVICE", "tpu")
     with pytest.raises(ValueError, match="PGPC_DEVICE"):
         local_device()
+
+
+def test_what_lacks_double_precision_is_not_trained_on() -> None:
+    check_trainable(torch.device("cpu"))
+    check_trainable(torch.device("cuda", 0))
+    with pytest.raises(ValueError, match="double precision, .* but got 'mps'. Set PGPC_DEVICE=cpu"):
+        check_trainable(torch.device("mps"))
