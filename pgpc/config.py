@@ -91,9 +91,19 @@ class TrainingConfig:
         phase=Phase.NEVER,
         reported=True,
     )
-    precision: Literal["float32", "bfloat16"] = key(
+    accumulate: int = key(
+        1,
+        doc="Parts that each process computes its images of a step in, one after the other, with the memory of one "
+        "part: their gradients add up to those of `batch_size` images. Pseudo-labels, draws and means are those of "
+        "all images; batch norm normalizes each part by its own statistics, and dropout is drawn for each.",
+        low=1,
+        unit="parts",
+        phase=Phase.START,
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = key(
         "float32",
-        doc="Type of the networks' activations; losses are always float32.",
+        doc='Type of the networks\' activations; losses are always float32. "float16" is for GPUs without bfloat16: '
+        "losses are scaled, and a step whose gradients overflow is skipped.",
         phase=Phase.START,
     )
     merge_passes: bool = key(
@@ -111,7 +121,13 @@ class TrainingConfig:
 
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "training")
+        if not check_fields(self, "training"):
+            return
+        check(
+            self.batch_size % self.accumulate == 0,
+            f"training.accumulate must divide training.batch_size ({self.batch_size}), for parts of one size",
+            self.accumulate,
+        )
 
 
 @documented
@@ -202,6 +218,13 @@ class Config:
             self.evaluation.report_share == 0 or self.data.eval_split is not None,
             "evaluation.report_share must be 0 where no split is scored (data.eval_split=none)",
             self.evaluation.report_share,
+        )
+        check(
+            self.training.accumulate == 1 or not contrast.enabled or contrast.source_from == "teacher",
+            "training.accumulate must be 1 with contrast.source_from='student', since the memory bank takes in all "
+            "source pixels of a step before any loss is taken",
+            self.training.accumulate,
+            "Set contrast.source_from=teacher.",
         )
         self._check_detail_crop()
         self._check_proca()

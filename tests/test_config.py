@@ -224,7 +224,7 @@ def test_the_lists_of_keys():
         "training.log_interval",
     )
     assert unreported_keys() == ("name", "data.loader_workers")
-    assert place_keys() == ("data.source", "data.target", "model.pretrained")
+    assert place_keys() == ("data.source", "data.target", "data.target_labels", "model.pretrained")
     assert adjustable_keys() == (
         "contrast.r",
         "contrast.eta",

@@ -33,20 +33,30 @@ def downscale_labels(labels: Tensor, factor: int, share: float, num_classes: int
 
 
 def feature_distance(
-    features: Tensor, initial: Tensor, labels: Tensor, *, things: Sequence[int], share: float, num_classes: int
+    features: Tensor,
+    initial: Tensor,
+    labels: Tensor,
+    *,
+    things: Sequence[int],
+    share: float,
+    num_classes: int,
+    first_image: int = 0,
 ) -> Tensor:
     """Compute the mean Euclidean distance of the encoder's last features from the initial ones, on thing-class cells.
 
     The mean runs over the cells of all processes; each returns its part times their number, so that averaging
-    gradients over processes gives the gradient of that mean.
+    gradients over processes gives the gradient of that mean. So does the mean over parts, where a process takes its
+    images in several.
 
     Args:
-        features: Features ``(B, D, h, w)`` of the student's encoder, with gradient.
-        initial: Features ``(B, D, h, w)`` of the frozen encoder, on the same source images.
+        features: Features ``(b, D, h, w)`` of the student's encoder, with gradient: of all B images, or of one of B / b
+            parts of them.
+        initial: Features ``(b, D, h, w)`` of the frozen encoder, on the same source images.
         labels: Labels ``(B, H, W)`` of the source, where W = w * factor.
         things: Train ids of the thing classes.
         share: Least share of a cell that a class covers, see :func:`downscale_labels`.
         num_classes: C, the number of classes.
+        first_image: Number of the first image that the features are of.
 
     Returns:
         A scalar; exactly 0, connected to the graph, where no cell qualifies.
@@ -54,11 +64,12 @@ def feature_distance(
     coarse = downscale_labels(labels, labels.shape[-1] // features.shape[-1], share, num_classes)
     mask = torch.isin(coarse, _ids(tuple(things), coarse.device))
     cells = distributed.all_reduce_sum(mask.sum())
+    mask, num_parts = mask[first_image : first_image + len(features)], len(labels) // len(features)
     squared = (at_least_float32(features) - at_least_float32(initial)).square().sum(dim=1)
     # The gradient of a square root at 0 is infinite: keep cells that do not count, and equal features, away from it.
     counts = mask & (squared > 0)
     distance = torch.where(counts, torch.where(counts, squared, 1.0).sqrt(), 0.0)
-    return distance.sum() / cells.clamp(min=1) * distributed.world_size()
+    return distance.sum() / cells.clamp(min=1) * (distributed.world_size() * num_parts)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from pgpc.data.loader import Batch, BatchPlan, training_batches
 from pgpc.data.shards.reader import Shards
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import learning_rate
+from pgpc.runtime.checks import check
 
 
 class Base(abc.ABC):
@@ -31,8 +32,23 @@ class Base(abc.ABC):
         ValueError: The base cannot be trained with this config.
     """
 
+    takes_target_labels: bool = False
+    """Whether steps learn from ``Batch.require_labeled()``, the images that ``data.target_labels`` names."""
+    accumulates: bool = False
+    """Whether steps take their images in the parts that ``training.accumulate`` asks for."""
+
     def __init__(self, config: Config) -> None:
         self.config = config
+        check(
+            config.data.target_labels is None or self.takes_target_labels,
+            f"data.target_labels must be none with base={config.base}, which has no loss on them",
+            config.data.target_labels,
+        )
+        check(
+            config.training.accumulate == 1 or self.accumulates,
+            f"training.accumulate must be 1 with base={config.base}, which takes all images of a step at a time",
+            config.training.accumulate,
+        )
 
     @abc.abstractmethod
     def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:
@@ -83,6 +99,10 @@ class Base(abc.ABC):
         size = self.config.training.batch_size
         return size, size if self.config.adaptation.enabled else 0
 
+    def labeled_per_step(self) -> int:
+        """Return how many target images with labels a step takes over all processes, beside the others."""
+        return 0 if self.config.data.target_labels is None else self.config.training.batch_size
+
     def plan(self, source: Shards) -> BatchPlan:
         """Return how many images of each domain every step takes and, where the base decides it, which source images.
 
@@ -112,7 +132,14 @@ class Base(abc.ABC):
         return TrainingState(self.config, device, classes, make_part=self.make_part)
 
     def batches(
-        self, source: Shards, target: Shards | None, *, rank: int = 0, world_size: int = 1, start_step: int = 0
+        self,
+        source: Shards,
+        target: Shards | None,
+        labeled: Shards | None = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        start_step: int = 0,
     ) -> Iterator[Batch]:
         """Return the batches of the steps from `start_step` to the end of the run; see :func:`training_batches`."""
         config = self.config
@@ -120,9 +147,11 @@ class Base(abc.ABC):
             config.data,
             source,
             target,
+            labeled,
             plan=self.plan(source),
             seed=config.seed,
             batch_size=config.training.batch_size,
+            accumulate=config.training.accumulate,
             num_classes=config.model.num_classes,
             steps=range(start_step, config.training.iterations),
             rank=rank,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pgpc.bases.passes import WHOLE, Part
 from pgpc.bases.state import TrainingState
 from pgpc.bases.teacher_forward import SourcePixels, TargetPixels, TeacherOutput, source_pixels
 from pgpc.models.student import Student
@@ -64,22 +65,26 @@ def contrast_loss(
     reliable: Tensor,
     draws: torch.Generator,
     log: dict[str, Tensor],
+    part: Part = WHOLE,
 ) -> Tensor:
     """Return the weighted loss of the anchors against the memory bank (Eq. 5), which stays as it is.
 
     Args:
         state: The state, with a contrast.
-        hidden: ``(B, hidden, h, w)`` of the student, with gradient.
-        pixels: The teacher's pseudo-labels.
+        hidden: ``(b, hidden, h, w)`` of the student, with gradient, of the images of `part`.
+        pixels: The teacher's pseudo-labels of all B images.
         reliable: ``(B, h, w)`` bool, the candidates for anchors (Eq. 8).
         draws: Generator of the step's draws, in the same state on all processes.
         log: The step's scalars; ``loss/contrast`` and ``anchors`` are added.
+        part: Which of the step's images `hidden` is of.
 
     Returns:
         Scalar, ``contrast.weight`` times the loss.
     """
-    memory = state.require_contrast()
+    memory, first = state.require_contrast(), part.images.start or 0
+    # Every part draws the same, among the pixels of all images.
+    own_draws = draws if part.total == 1 else draws.clone_state()
     log["loss/contrast"], log["anchors"] = memory.loss(
-        hidden, pixels.labels, reliable, draws, state.student.unit_vectors
+        hidden, pixels.labels, reliable, own_draws, state.student.unit_vectors, first_image=first
     )
     return state.config.contrast.weight * log["loss/contrast"]

@@ -55,7 +55,7 @@ class TrainingState:
         seed_everything(config.seed, "initial weights")
         self.config = config
         self.classes = classes or classes_from_json(None, config.model.num_classes)
-        self.student = make_student(config).to(device)
+        self.student = make_student(config, classes).to(device)
         if config.training.sync_batch_norm:
             synchronize_batch_norm(self.student)  # and so the teacher, its copy
         self.teacher = make_teacher(self.student) if config.adaptation.enabled else None
@@ -73,6 +73,11 @@ class TrainingState:
         self.replica = distributed.replicate(self.student, device)
         """The student as it is called in training; wraps it where there are several processes."""
         self.optimizer = make_optimizer(self.student, config.optimizer)
+        # Of no effect in other precisions, whose range is that of float32.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.training.precision == "float16")
+        """What losses are multiplied by, so that gradients of float16 neither vanish nor overflow."""
+        self.skipped = False
+        """Whether the last step left the weights alone, since gradients of float16 had overflown."""
         self.step = 0
         """Optimizer steps done; the 0-based number of the next one."""
         self.metrics: dict[str, float] = {}
@@ -124,6 +129,7 @@ class TrainingState:
             "contrast": self.contrast.state_dict() if self.contrast is not None else None,
             "base": self.base.state_dict() if self.base is not None else None,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
         write_checkpoint(folder, content, damaged=self._damaged)
         self._damaged = None
@@ -159,12 +165,18 @@ class TrainingState:
         self.load_part(self.contrast, saved["contrast"])
         self.load_part(self.base, saved_base(saved))
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.load_scaler(saved)
 
     @staticmethod
     def load_part(part: nn.Module | None, saved: Mapping[str, Any] | None) -> None:
         """Load a part of the state where the run has it."""
         if part is not None:
             part.load_state_dict(cast("Mapping[str, Any]", saved))
+
+    def load_scaler(self, saved: Mapping[str, Any]) -> None:
+        """Load the scale of losses where the run has one; files of earlier versions have none."""
+        if self.scaler.is_enabled() and saved.get("scaler"):
+            self.scaler.load_state_dict(saved["scaler"])
 
     def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool) -> None:
         ours, theirs = flatten(self.config), flatten(from_text(saved["config"], folder))
@@ -210,14 +222,20 @@ class TrainingState:
             )
 
 
-def make_student(config: Config) -> Student:
-    """Return the network that a run trains, with a projection head where pixels are contrasted."""
+def make_student(config: Config, classes: ClassSet | None = None) -> Student:
+    """Return the network that a run trains, with a projection head where pixels are contrasted.
+
+    Args:
+        config: The config of the run.
+        classes: The classes of the data, where they are known.
+    """
     contrast, training = config.contrast, config.training
     return Student(
         config.model,
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
         merge_passes=training.merge_passes,
         precision=training.precision,
+        classes=None if classes is None else classes.names,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Sequence
 
 from pgpc.config import Config, flatten, override, parse_settings
 from pgpc.evaluation.names import NETWORKS
 from pgpc.recipes.recipe import DEFAULT_PRESET, compose
+from pgpc.runtime.launch import is_first
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def add_set(parser: argparse.ArgumentParser, help_text: str) -> None:
 def config_of(arguments: argparse.Namespace) -> Config:
     """Return the config that the arguments of :func:`add_config` name; say what follows from them."""
     recipe = compose(arguments.preset, arguments.config, parse_settings(arguments.settings))
-    if os.environ.get("RANK", "0") == "0":  # torchrun numbers its processes; one of them speaks
+    if is_first():
         for note in recipe.notes:
             log.info("%s", note)
     return recipe.config

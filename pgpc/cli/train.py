@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from pgpc.cli.arguments import add_config, config_of
+from pgpc.runtime.launch import is_first
 
 SUMMARY = "train one network"
 """What `pgpc --help` says of the command."""
@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         description=run.__doc__,
-        epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a",
+        epilog="Several processes: torchrun --nproc-per-node 2 -m pgpc train --out runs/a; on Slurm srun pgpc train "
+        "--out runs/a, whose tasks are the processes",
     )
     add_config(parser)
     parser.add_argument(
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train one network: in this process, or in all that torchrun starts."""
+    """Train one network: in this process, or in all that torchrun or Slurm's srun start."""
     from pgpc.evaluation.scores import over_classes
     from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
-    if not arguments.resume and any(name.startswith(CURVES) for name in there) and _speaks():
+    if not arguments.resume and any(name.startswith(CURVES) for name in there) and is_first():
         log.warning(
             "%s has TensorBoard curves of an earlier run, which has left no checkpoint. TensorBoard shows those of the "
             "new run in their place. Choose another --out to see both.",
@@ -61,12 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
     # A job that is put back into the queue may start while the one before still ends.
     result = train(config_of(arguments), out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
-    if _speaks():
+    if is_first():
         metrics = result.metrics
         score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)
-
-
-def _speaks() -> bool:
-    """Return whether this process says what happens: torchrun numbers its processes, and one of them speaks."""
-    return os.environ.get("RANK", "0") == "0"

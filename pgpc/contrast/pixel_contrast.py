@@ -112,6 +112,8 @@ class PixelContrast(nn.Module):
         reliable: Tensor,
         generator: torch.Generator,
         project: Projection | None = None,
+        *,
+        first_image: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Compute InfoNCE of reliable target pixels against the memory bank (Eq. 5), which stays as it is.
 
@@ -120,20 +122,26 @@ class PixelContrast(nn.Module):
 
         The mean runs over the classes that have anchors, positives and negatives. Each process computes the terms of
         the anchors that it holds, times the number of processes, so that averaging gradients over processes gives the
-        gradient of the mean.
+        gradient of the mean. The images of a process may come in parts, each with a call of its own and a generator in
+        the same state: what holds of processes then holds of parts.
 
         Args:
-            features: Features ``(B, D, h, w)`` of the student, with gradient.
+            features: Features ``(b, D, h, w)`` of the student, with gradient: of all B images, or of one of B / b
+                parts of them.
             labels: Pseudo-labels ``(B, h, w)``.
             reliable: Mask ``(B, h, w)``, bool: the candidates for anchors (Eq. 8).
             generator: Generator of all draws, in the same state on all processes.
             project: Projection of the student, see the class.
+            first_image: Number of the first image that `features` are of.
 
         Returns:
             The loss, a scalar connected to the graph, exactly 0 where no class qualifies; and how many candidates for
             anchors each class has over all processes, ``(C,)``.
         """
         draw = draw_with_replacement(self._by_class(labels, reliable), self.config.anchors, generator)
+        if len(features) < len(labels):
+            per_image = labels[0].numel()
+            draw = draw.among(first_image * per_image, len(features) * per_image)
         anchors = take_pixels(features, draw.pixel, project)  # (C, M, D), Eq. 8
         bank = self._bank_of_positives()
         if self.config.family == "pixel_to_prototype":
@@ -144,7 +152,7 @@ class PixelContrast(nn.Module):
         summands = torch.where(draw.mine & counts[:, None], summands, 0.0)  # (C, M)
         divisor = self.num_classes if self.config.average == "all" else counts.sum().clamp(min=1)
         mean = summands.sum() / (self.config.anchors * divisor)
-        return mean * distributed.world_size(), draw.total
+        return mean * (distributed.world_size() * (len(labels) // len(features))), draw.total
 
     def _bank_of_positives(self) -> PrototypeBank:
         bank = self.source if self.target is None else self.target

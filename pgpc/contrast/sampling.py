@@ -38,6 +38,11 @@ class Draw(NamedTuple):
     mine: Tensor
     total: Tensor
 
+    def among(self, first: int, num: int) -> Draw:
+        """Return the draw as it looks to one who holds `num` of this process's pixels, from number `first` on."""
+        pixel = self.pixel - first
+        return Draw(pixel.clamp(0, num - 1), self.mine & (pixel >= 0) & (pixel < num), self.total)
+
 
 def draw_with_replacement(candidates: Tensor, num: int, generator: torch.Generator) -> Draw:
     """Draw `num` candidates per class, uniformly and independently.

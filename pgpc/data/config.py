@@ -11,6 +11,8 @@ from pgpc.runtime.fields import Phase, check_fields, documented, key
 
 STREETS_SOURCE = "streets:source"
 STREETS_TARGET = "streets:target"
+LABELED_SPLIT = "split:"
+"""What a value of ``DataConfig.target_labels`` begins with that names a split of the target."""
 
 
 @documented
@@ -38,6 +40,16 @@ class DataConfig:
         doc="Labeled split of the target that is scored; None scores nothing, for a target without labels.",
         phase=Phase.START,
         acts="from the first evaluation on, in the scores alone; the curve of one run is of one split",
+        hyperparameter=False,
+    )
+    target_labels: str | None = key(
+        None,
+        doc="The few images of the target whose labels are trained on, beside all others without: a file that lists "
+        'images of its train split, one name a line, or "split:train" and the like for all labeled images of a split. '
+        "Each step takes `training.batch_size` of them, and adds their cross-entropy to the source's. None reads no "
+        "label of the target. Images that are scored are refused.",
+        phase=Phase.START,
+        place=True,
         hyperparameter=False,
     )
     holdout: int = key(
@@ -159,6 +171,11 @@ class DataConfig:
             self.crop is not None or self.fit == "exact",
             "data.crop=None needs data.fit='exact', since the whole images of a batch must have one size",
             self.fit,
+        )
+        check(
+            self.target_labels not in ("", LABELED_SPLIT),
+            "data.target_labels must be a file that lists images, split:NAME, or none",
+            self.target_labels,
         )
         top, bottom, left, right = self.target_margins
         check(

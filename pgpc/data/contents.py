@@ -17,10 +17,12 @@ from typing import NamedTuple
 from pgpc.data.config import DataConfig
 from pgpc.data.shards.manifest import Manifest, read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
+from pgpc.data.target_labels import listed_names, split_of
 from pgpc.runtime import storage
 from pgpc.runtime.files import expand_user, sha256
 
 SOURCE, TARGET, SCORED, PRETRAINED = "source", "target", "scored split", "pretrained weights"
+LABELED, LABELED_LIST = "target's labels", "list of the target's labels"
 """What a run takes from outside."""
 
 
@@ -53,6 +55,10 @@ def places(data: DataConfig, *, pretrained: Path | None, adapts: bool, measures:
         found[TARGET] = Place(data.target, "train")
     if data.eval_split is not None:
         found[SCORED] = Place(data.target, data.eval_split)
+    if data.target_labels is not None:
+        found[LABELED] = Place(data.target, split_of(data.target_labels))
+        if listed_names(data.target_labels):
+            found[LABELED_LIST] = Place(data.target_labels, None)
     if pretrained is not None:
         found[PRETRAINED] = Place(str(pretrained), None)
     return found

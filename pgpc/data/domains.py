@@ -20,6 +20,7 @@ from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
 from pgpc.data.streets.config import STREETS_VERSION, StreetsConfig
 from pgpc.data.streets.generator import write_streets
+from pgpc.data.target_labels import check_unscored, choose_labeled, split_of, without_labeled
 from pgpc.data.transforms import box_size
 from pgpc.runtime import distributed, storage
 from pgpc.runtime.files import expand_user
@@ -31,6 +32,7 @@ _CHECKED_BYTES = 2**30
 """Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""
 
 _SOURCE, _HELD_OUT, _SCORED = "Source images", "Source images that are held out", "Scored images"
+_LABELED = "Target images whose labels are trained on"
 
 _STREETS = {STREETS_SOURCE: ("source", "gta5"), STREETS_TARGET: ("target", "cityscapes")}
 
@@ -45,6 +47,7 @@ class Domains(NamedTuple):
         reported: Labeled images of the target that are evaluated, but must not be chosen by; None where there are none.
         measured: The train split of the target, on which criteria are measured without labels; None where none are.
         held_out: Labeled images of the source that are not trained on; None where there are none.
+        labeled: Images of the target that are trained on with their labels; None where there are none.
     """
 
     source: Shards
@@ -53,6 +56,7 @@ class Domains(NamedTuple):
     reported: Shards | None = None
     measured: Shards | None = None
     held_out: Shards | None = None
+    labeled: Shards | None = None
 
 
 def open_shards(where: str, data: DataConfig, split: str) -> Shards:
@@ -112,11 +116,11 @@ def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
             remedy = f"Pack it again; if it is the embedded pair, delete {Path(shards.folder).parent}."
             raise ShardError("\n".join([f"{shards.folder} is damaged. {remedy}", *changed]))
     source, held_out = hold_out(source, data.holdout)
-    reported = None
+    labeled, reported = _open_labeled(data, source, scored), None
     if scored is not None:
         check_classes(source, scored)
         scored, reported = split_report(scored, report_share)
-    domains = Domains(source, target, scored, reported, held_out=held_out)
+    domains = Domains(source, target, scored, reported, held_out=held_out, labeled=labeled)
     _check_coverage(domains)
     return domains
 
@@ -136,17 +140,35 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
     """
     source, held_out = hold_out(open_shards(data.source, data, "train"), data.holdout)
     target = open_shards(data.target, data, "train") if adapts else None
-    scored = reported = None
-    if data.eval_split is not None:
-        scored = open_shards(data.target, data, data.eval_split)
+    scored = None if data.eval_split is None else open_shards(data.target, data, data.eval_split)
+    labeled, reported = _open_labeled(data, source, scored), None
+    if scored is not None:
         check_classes(source, scored)
         scored, reported = split_report(scored, report_share)
     measured = None
     if measures:
         measured = target if target is not None else _open_measured(data)
-    domains = Domains(source, target, scored, reported, measured, held_out)
+        if measured is not None and labeled is not None:  # criteria are about images whose labels nobody knows
+            measured = without_labeled(measured, labeled)
+    domains = Domains(source, target, scored, reported, measured, held_out, labeled)
     _check_coverage(domains)
     return domains
+
+
+def _open_labeled(data: DataConfig, source: Shards, scored: Shards | None) -> Shards | None:
+    """Open the images of the target that are trained on with their labels; None where there are to be none.
+
+    Raises:
+        ValueError: They cannot be opened, lack labels, have other classes than the source, or are scored.
+    """
+    named = data.target_labels
+    if named is None:
+        return None
+    labeled = choose_labeled(open_shards(data.target, data, split_of(named)), named)
+    check_classes(source, labeled)
+    if scored is not None:
+        check_unscored(labeled, scored)
+    return labeled
 
 
 def _check_manifests(data: DataConfig) -> None:
@@ -171,7 +193,12 @@ def _check_coverage(domains: Domains) -> None:
     """
     domains.source.check_labeled()
     Coverage.of_shards(_SOURCE, domains.source).check_several()
-    labeled = ((_HELD_OUT, domains.held_out), (_SCORED, domains.scored), (_SCORED, domains.reported))
+    labeled = (
+        (_HELD_OUT, domains.held_out),
+        (_LABELED, domains.labeled),
+        (_SCORED, domains.scored),
+        (_SCORED, domains.reported),
+    )
     for role, shards in labeled:
         if shards is not None:
             shards.check_labeled()
@@ -215,6 +242,7 @@ def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) ->
         (domains.source, data.source_size, "data.source_size", cropped),
         (domains.held_out, data.source_size, "data.source_size", shortest_side),
         (domains.target, data.target_size, "data.target_size", cropped),
+        (domains.labeled, data.target_size, "data.target_size", cropped),
         (domains.scored, data.target_size, "data.target_size", shortest_side),
         (domains.reported, data.target_size, "data.target_size", shortest_side),
         (domains.measured, data.target_size, "data.target_size", shortest_side),

@@ -22,8 +22,8 @@ from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards.reader import Shards
 from pgpc.data.tiles import Region
 
-# Second word of a sample's seed: the target is drawn independently of how the source is.
-_SOURCE_STREAM, _TARGET_STREAM = 0, 1
+# Second word of a sample's seed: the target is drawn independently of how the source is. ProCA's draws have 2.
+_SOURCE_STREAM, _TARGET_STREAM, _LABELED_STREAM = 0, 1, 3
 
 
 class SourceImages(NamedTuple):
@@ -61,12 +61,16 @@ class Batch(NamedTuple):
         source_labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
         target_images: As the source's.
         target_valid: ``(B, H, W)`` bool, see :class:`TargetImages`.
+        labeled_images: Images of the target that are used with their labels, ``data.target_labels``; as the source's.
+        labeled_labels: As the source's.
     """
 
     source_images: Tensor | None
     source_labels: Tensor | None
     target_images: Tensor | None
     target_valid: Tensor | None
+    labeled_images: Tensor | None = None
+    labeled_labels: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
@@ -81,6 +85,11 @@ class Batch(NamedTuple):
         """Return the unlabeled images of a step that takes some."""
         assert self.target_images is not None and self.target_valid is not None, "the step takes no target image"
         return TargetImages(self.target_images, self.target_valid)
+
+    def require_labeled(self) -> SourceImages:
+        """Return the target images of a step that takes some with labels; they are what the source's are."""
+        assert self.labeled_images is not None and self.labeled_labels is not None, "the step takes no target label"
+        return SourceImages(self.labeled_images, self.labeled_labels)
 
 
 class BatchPlan(NamedTuple):
@@ -125,6 +134,7 @@ class TrainingData(Dataset[Batch]):
         data: DataConfig,
         source: Shards,
         target: Shards | None,
+        labeled: Shards | None = None,
         *,
         plan: BatchPlan,
         seed: int,
@@ -132,12 +142,14 @@ class TrainingData(Dataset[Batch]):
         num_classes: int,
         rank: int,
         world_size: int,
+        accumulate: int = 1,
     ) -> None:
-        if batch_size % world_size:
+        if batch_size % (world_size * accumulate):
+            divisor, times = world_size * accumulate, f" times training.accumulate ({accumulate})"
             raise ValueError(
-                f"training.batch_size must be a multiple of the number of processes ({world_size}), but got "
-                f"{batch_size}. Set training.batch_size={-(-batch_size // world_size) * world_size}, or "
-                "start another number of processes."
+                f"training.batch_size must be a multiple of the number of processes ({world_size})"
+                f"{times if accumulate > 1 else ''}, but got {batch_size}. Set "
+                f"training.batch_size={-(-batch_size // divisor) * divisor}, or start another number of processes."
             )
         if source.num_classes != num_classes:
             raise ValueError(
@@ -147,7 +159,7 @@ class TrainingData(Dataset[Batch]):
         source.check_labeled()
         self._data, self._plan, self._seed = data, plan, seed
         self._rank, self._world_size = rank, world_size
-        self._source, self._target = source, target
+        self._source, self._target, self._labeled, self._batch_size = source, target, labeled, batch_size
         self._rare_classes = None
         if data.rare_class_sampling:
             self._rare_classes = rare_classes(
@@ -166,7 +178,11 @@ class TrainingData(Dataset[Batch]):
         if num_target and self._target is not None:
             target = [self._target_sample(step, i) for i in self._share(num_target)]
             target_images, target_valid = map(torch.stack, zip(*target))
-        return Batch(source_images, source_labels, target_images, target_valid)
+        labeled_images = labeled_labels = None
+        if self._labeled is not None:
+            labeled = [self._labeled_sample(self._labeled, step, i) for i in self._share(self._batch_size)]
+            labeled_images, labeled_labels = map(torch.stack, zip(*labeled))
+        return Batch(source_images, source_labels, target_images, target_valid, labeled_images, labeled_labels)
 
     def _share(self, num: int) -> range:
         """Return this process's places in a global batch of `num` images."""
@@ -226,6 +242,23 @@ class TrainingData(Dataset[Batch]):
             transforms.mask_tensor(valid, flip=flip, side=data.crop),
         )
 
+    def _labeled_sample(self, labeled: Shards, step: int, index: int) -> tuple[Tensor, Tensor]:
+        """Return image and label of a random crop, or whole: cut as target images are, with what the source has."""
+        data, rng = self._data, self._rng(_LABELED_STREAM, step, index)
+        row = int(rng.integers(len(labeled)))
+        native = labeled.size(row)
+        size = width, height = transforms.box_size(*native, data.target_size, data.fit)
+        box, flip = None, False
+        if data.crop is not None:
+            box, flip = transforms.draw_box(rng, height, width, data.crop), transforms.draw_flip(rng)
+        image = read_image(labeled, row, transforms.needed_region(native, size, box, data.interpolation))
+        crop = transforms.resize_crop(image, size, box, data.interpolation)
+        label = transforms.cut(transforms.resize_label(read_label(labeled, row), size), box)
+        return (
+            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.label_tensor(label, flip=flip, side=data.crop),
+        )
+
 
 class _EvaluationData(Dataset[EvaluationSample]):
     def __init__(self, shards: Shards, data: DataConfig, box: tuple[int, int]) -> None:
@@ -242,6 +275,7 @@ def training_batches(
     data: DataConfig,
     source: Shards,
     target: Shards | None,
+    labeled: Shards | None = None,
     *,
     plan: BatchPlan,
     seed: int,
@@ -250,17 +284,19 @@ def training_batches(
     steps: Sequence[int],
     rank: int = 0,
     world_size: int = 1,
+    accumulate: int = 1,
 ) -> Iterator[Batch]:
     """Return the batches of some steps for one process.
 
     Source images are drawn by rare class sampling, as the plan says, or uniformly with replacement; target images
-    uniformly with replacement. Labels of the target are not read. A crop is mirrored with probability 1/2; whole images
-    (``data.crop=None``) never are.
+    uniformly with replacement, and so are those that are used with labels; no other labels of the target are read. A
+    crop is mirrored with probability 1/2; whole images (``data.crop=None``) never are.
 
     Args:
         data: What the images are made into.
         source: Labeled train split.
         target: Train split of the target, or None.
+        labeled: Images of the target whose labels are used, B in each step; None for none.
         plan: How many images of each domain a step takes and, where the base decides it, which source images.
         seed: Seed of all draws, which otherwise depend on the step and the place in the batch only.
         batch_size: B, images per domain and step over all processes.
@@ -268,6 +304,7 @@ def training_batches(
         steps: The steps (0-based), for example those that a resumed run has before it.
         rank: Number of this process, 0 .. world_size - 1.
         world_size: Number of processes that share the global batch.
+        accumulate: Parts that each of them takes its share in.
 
     Raises:
         ValueError: A batch size that the processes cannot share evenly, another number of classes than the
@@ -278,12 +315,14 @@ def training_batches(
         data,
         source,
         target,
+        labeled,
         plan=plan,
         seed=seed,
         batch_size=batch_size,
         num_classes=num_classes,
         rank=rank,
         world_size=world_size,
+        accumulate=accumulate,
     )
     return in_order(samples, steps, data.loader_workers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pgpc.models.config import ModelConfig
@@ -9,20 +10,22 @@ from pgpc.models.daformer import DAFormerHead
 from pgpc.models.deeplab import DILATED_STRIDES, DeepLabHead, DeepLabV2
 from pgpc.models.encoder import build_encoder, check_encoder
 from pgpc.models.hrda import HRDA, HRDAHead
+from pgpc.models.initial_weights import load_initial
 from pgpc.models.pretrained import check_weights, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
-from pgpc.models.weights import load_encoder
 
 
-def build_model(config: ModelConfig) -> Segmenter:
+def build_model(config: ModelConfig, classes: Sequence[str] | None = None) -> Segmenter:
     """Build the network that a configuration describes, in train mode, on the default device.
 
     Initial weights are drawn from torch's global generator, since neither torch's nor timm's layers take
     another: call ``torch.manual_seed`` first for repeatable ones.
-    With `config.pretrained` the encoder's weights come from there, and are fetched where they are not on this machine.
+    With `config.pretrained` the encoder's weights come from there, and are fetched where they are not on this machine;
+    so does the decoder, where there is one that fits, see :mod:`pgpc.models.initial_weights`.
 
     Args:
         config: Configuration of the network.
+        classes: Names of the classes, which decide whether a classifier is that of the network; None for any.
 
     Raises:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
@@ -45,7 +48,7 @@ def build_model(config: ModelConfig) -> Segmenter:
         )
         model = Segmenter(encoder, decoder, encoder_channels=channels)
     if pretrained is not None:
-        load_encoder(model, pretrained)
+        load_initial(model, pretrained, classes)
     return model
 
 

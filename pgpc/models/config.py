@@ -96,9 +96,10 @@ class ModelConfig:
     )
     pretrained: str | None = key(
         None,
-        doc="The encoder's initial weights: \"imagenet\", those that it was published with (NVIDIA's of MiT, timm's of "
-        'other backbones), "hf:owner/name" or "hf:owner/name@revision", a repository on the Hugging Face hub, or a '
-        "file; None for random ones.",
+        doc="The initial weights: \"imagenet\", those that the encoder was published with (NVIDIA's of MiT, timm's of "
+        'other backbones), "hf:owner/name" or "hf:owner/name@revision", a repository on the Hugging Face hub, a file, '
+        "or the folder of a run. What has a decoder that fits gives that too, with its classifier where the classes "
+        "are the same. None for random ones.",
         phase=Phase.START,
         place=True,
     )

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from pgpc.models.checkpoint import CHECKPOINT
 from pgpc.models.config import HUB_PREFIX, IMAGENET, ModelConfig, is_weights_name
 from pgpc.models.hub import HubFile, cached, fetch
 from pgpc.runtime.checks import check
@@ -47,7 +48,7 @@ def weights_file(config: ModelConfig) -> Path | None:
         return None
     if not is_weights_name(config.pretrained):
         check_weights(config)
-        return Path(config.pretrained)
+        return _file(config.pretrained)
     return fetch(*_published(config))
 
 
@@ -63,11 +64,18 @@ def check_weights(config: ModelConfig) -> None:
         _published(config)
         return
     check(
-        Path(config.pretrained).is_file(),
-        "model.pretrained must name a file of encoder weights, imagenet, hf:owner/name, or none for random weights",
+        _file(config.pretrained).is_file(),
+        "model.pretrained must name a file of weights, a run's folder, imagenet, hf:owner/name, or none for random "
+        "weights",
         config.pretrained,
-        "There is no such file.",
+        f"There is no {CHECKPOINT} in it." if Path(config.pretrained).is_dir() else "There is no such file.",
     )
+
+
+def _file(place: str) -> Path:
+    """Return the file at a place: in the folder of a run it is the checkpoint."""
+    path = Path(place)
+    return path / CHECKPOINT if path.is_dir() else path
 
 
 def is_here(config: ModelConfig) -> bool:

@@ -15,6 +15,8 @@ from pgpc.models.projection import ProjectionHead
 from pgpc.models.segmenter import Segmenter
 from pgpc.runtime.checks import check
 
+_LOW_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 class ForwardRequest(NamedTuple):
     """Images, and what is asked for of them.
@@ -66,7 +68,8 @@ class Student(nn.Module):
         model: The segmenter.
         projection: Width of the projection head's hidden layer and length of its unit vectors; None has no head.
         merge_passes: Images of one size go through the encoder as one batch.
-        precision: Type of the activations, "float32" or "bfloat16".
+        precision: Type of the activations, "float32", "bfloat16" or "float16".
+        classes: Names of the classes, see :func:`pgpc.models.build.build_model`.
     """
 
     def __init__(
@@ -76,20 +79,23 @@ class Student(nn.Module):
         projection: tuple[int, int] | None = None,
         merge_passes: bool = False,
         precision: str = "float32",
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        self.segmenter: Segmenter = build_model(model)
+        self.segmenter: Segmenter = build_model(model, classes)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
         self._merges_passes = merge_passes
-        self._low_precision = precision == "bfloat16"
+        self._low_precision = _LOW_PRECISIONS.get(precision)
         self.projection: ProjectionHead | None = None
         if projection is not None:
             self.projection = ProjectionHead(self.segmenter.projected_channels, *projection)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context in which the networks compute in the configured precision."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self._low_precision)
+        return torch.autocast(
+            device.type, self._low_precision or torch.bfloat16, enabled=self._low_precision is not None
+        )
 
     def forward(self, *requests: ForwardRequest) -> list[Outputs]:
         """Compute what is asked for of each request: logits, hidden features of the projection head, or both.

@@ -69,7 +69,7 @@ def load_weights(
     """
     check(network in ("student", "teacher"), "network must be 'student' or 'teacher'", network)
     layout, entries = _read(model, path, network)
-    return _load(model, path, layout, entries, partial=partial)
+    return load_entries(model, path, layout, entries, partial=partial)
 
 
 def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
@@ -84,23 +84,39 @@ def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
         FileNotFoundError: There is no such file.
     """
     layout, entries = _read(model, path, "student")
-    return _load(model, path, layout, {key: entries[key] for key in entries if not _in_head(key)}, partial=False)
+    return load_entries(model, path, layout, {key: entries[key] for key in entries if not in_head(key)}, partial=False)
 
 
 def _read(
     model: nn.Module, path: str | os.PathLike[str], network: Literal["student", "teacher"]
 ) -> tuple[str, dict[str, Tensor]]:
-    encoder = {key.removeprefix("encoder.") for key in model.state_dict() if key.startswith("encoder.")}
-    return translate(read_weight_file(path), network=network, encoder=encoder, path=os.fspath(path))
+    return translate(read_weight_file(path), network=network, encoder=encoder_names(model), path=os.fspath(path))
 
 
-def _load(
+def encoder_names(model: nn.Module) -> set[str]:
+    """Return the names of the entries of a network's encoder, without prefix."""
+    return {key.removeprefix("encoder.") for key in model.state_dict() if key.startswith("encoder.")}
+
+
+def load_entries(
     model: nn.Module, path: str | os.PathLike[str], layout: str, entries: Mapping[str, Tensor], *, partial: bool
 ) -> LoadReport:
-    report = _compare(model.state_dict(), entries, layout)
-    encoder_only = not any(_in_head(key) for key in entries)
+    """Load entries that have the network's names.
+
+    Args:
+        model: The network; entries of an encoder by itself leave its decoder as it is.
+        path: The file that they are from, for messages.
+        layout: Its layout.
+        entries: The entries by name.
+        partial: Whether to load what fits, and only report the rest.
+
+    Raises:
+        ValueError: An entry is missing, unexpected or of another shape, or in case of `partial` none fits.
+    """
+    report = compare(model.state_dict(), entries, layout)
+    encoder_only = not any(in_head(key) for key in entries)
     problems = {
-        "missing": [k for k in report.missing if not (encoder_only and _in_head(k)) and not _is_counter(k)],
+        "missing": [k for k in report.missing if not (encoder_only and in_head(k)) and not is_counter(k)],
         "unexpected": report.unexpected,
         "of another shape": report.mismatched,
     }
@@ -116,7 +132,8 @@ def _load(
     return report
 
 
-def _compare(expected: Mapping[str, Tensor], entries: Mapping[str, Tensor], layout: str) -> LoadReport:
+def compare(expected: Mapping[str, Tensor], entries: Mapping[str, Tensor], layout: str) -> LoadReport:
+    """Return how the entries of a file of some layout compare with those that a network has."""
     common = [key for key in expected if key in entries]
     fits = {key: expected[key].shape == entries[key].shape for key in common}
     return LoadReport(
@@ -132,9 +149,11 @@ def _compare(expected: Mapping[str, Tensor], entries: Mapping[str, Tensor], layo
     )
 
 
-def _in_head(key: str) -> bool:
+def in_head(key: str) -> bool:
+    """Return whether an entry is the decoder's."""
     return key.startswith("decode_head.")
 
 
-def _is_counter(key: str) -> bool:
+def is_counter(key: str) -> bool:
+    """Return whether an entry is a batch norm's counter, which old files lack and nothing reads."""
     return key.endswith(".num_batches_tracked")

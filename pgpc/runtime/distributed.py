@@ -12,7 +12,21 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pgpc.runtime.checks import check
+from pgpc.runtime.device import local_device
+from pgpc.runtime.launch import launched
+
+__all__ = [
+    "all_gather",
+    "all_reduce_sum",
+    "broadcast_buffers",
+    "local_device",
+    "no_sync",
+    "process_group",
+    "rank",
+    "replicate",
+    "shared_buffers",
+    "world_size",
+]
 
 
 @contextlib.contextmanager
@@ -20,7 +34,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     """Join the processes that were started together, and leave them at the end.
 
     A group that exists already (Ray Train makes one) is used and left alone. Otherwise one is made from the
-    environment that torchrun sets; without it there is a single process.
+    environment that torchrun or Slurm sets, see :mod:`pgpc.runtime.launch`; without it there is a single process.
 
     Args:
         device: The device of this process; it decides how the processes talk, by NCCL or by gloo.
@@ -28,42 +42,20 @@ def process_group(device: torch.device) -> Iterator[None]:
     Raises:
         ValueError: The environment says that there are several processes, but not which of them this one is.
     """
-    if dist.is_initialized() or not _was_launched():
+    launch = None if dist.is_initialized() else launched()
+    if launch is None:
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:  # torchrun's agent may keep the store that they meet at
+        dist.init_process_group(backend)
+    else:
+        meeting = f"tcp://{launch.address}:{launch.port}"
+        dist.init_process_group(backend, init_method=meeting, rank=launch.rank, world_size=launch.world_size)
     try:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def _was_launched() -> bool:
-    """Return whether the environment says which of several processes this is.
-
-    A process that is alone needs no more than that: job systems and containers set ``WORLD_SIZE=1`` by itself.
-    """
-    size = os.environ.get("WORLD_SIZE", "1")
-    check(size.isdecimal() and int(size) > 0, "WORLD_SIZE must be a number of processes", size, "Unset it.")
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    check(
-        int(size) == 1 or not missing,
-        f"WORLD_SIZE above 1 needs {', '.join(missing)} too, which torchrun sets",
-        size,
-        "Start the processes with torchrun, or unset WORLD_SIZE to train in one.",
-    )
-    return "WORLD_SIZE" in os.environ and not missing
-
-
-def local_device() -> torch.device:
-    """Return the device of this process: its GPU where there is one, else the CPU."""
-    # A group that exists already, on gloo, was made by somebody who wants the CPU although there may be GPUs.
-    if not torch.cuda.is_available() or (dist.is_initialized() and dist.get_backend() == "gloo"):
-        return torch.device("cpu")
-    # torchrun and Ray Train both tell each process its number on the machine.
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-    torch.cuda.set_device(device)  # or every process would also keep a context on the first GPU
-    return device
 
 
 def rank() -> int:

@@ -52,6 +52,23 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object], *, previous: Pa
         temporary.unlink(missing_ok=True)
 
 
+def read_list(file: Path) -> list[str]:
+    """Return the names that a list of images has, one a line.
+
+    Raises:
+        ValueError: The file names none, or is no text.
+        OSError: It cannot be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"A list of images must be text in UTF-8, but {file} is not: {error.reason}.") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ValueError(f"A list of images must name at least one, but {file} is empty.")
+    return names
+
+
 def expand_user(path: Path | str) -> Path:
     """Return a path in which "~" is the user's home.
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from pgpc.runtime.launch import launched
 from pgpc.runtime.unix import fcntl
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ _PAUSE = 0.2
 _TASKS = ("SLURM_NTASKS", "SLURM_NPROCS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 """Variables that say how many processes a cluster's launcher has started side by side."""
 _TORCHRUN = (
-    "Start one task a machine, and let torchrun start the processes of a training: srun --ntasks-per-node=1 torchrun "
-    "--nproc-per-node N -m pgpc train ..."
+    "Let srun start the processes of a training (srun pgpc train ...), or one task a machine, and torchrun the rest: "
+    "srun --ntasks-per-node=1 torchrun --nproc-per-node N -m pgpc train ..."
 )
 
 
@@ -120,7 +121,7 @@ def _taken(path: Path, folder: Path, patience: float) -> IO[str]:
         if time.monotonic() >= deadline:
             raise FolderInUseError(
                 f"One process at a time may write into a folder, but {holder} writes into {folder}. Wait for it, end "
-                f"it, or choose another folder.{launcher_advice(_TORCHRUN)}"
+                f"it, or choose another folder.{'' if launched() else launcher_advice(_TORCHRUN)}"
             )
         if not told:
             log.info("Waiting for %s, which writes into %s.", holder, folder)

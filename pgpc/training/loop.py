@@ -20,6 +20,7 @@ from pgpc.models import shortest_side
 from pgpc.models.checkpoint import fetched
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
+from pgpc.runtime.device import check_trainable
 from pgpc.runtime.malloc import keep_freed_memory
 from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
@@ -31,13 +32,15 @@ from pgpc.training.metrics import (
     bank_fill,
     check_losses,
     check_parameters,
+    check_scale,
     curve_point,
     measure_criteria,
     report,
+    scalars_of,
     score,
 )
 from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
-from pgpc.training.provenance import note_start
+from pgpc.training.provenance import check_same_run, note_start
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +99,11 @@ def train(
         check(url is None, "out must be a folder of this machine when until is given", url)
     folder = Path(out) if url is None else remote.working_folder(url)
     device = distributed.local_device()
+    check_trainable(device)
     if device.type == "cpu":
         keep_freed_memory()
     with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
+        check_same_run(config, str(out), device)
         domains = _open_domains(config)
         state = base.new_state(device, domains.source.classes)
         progress = Progress(state.classes.names)
@@ -106,6 +111,7 @@ def train(
         batches = base.batches(
             domains.source,
             domains.target,
+            domains.labeled,
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             start_step=state.step,
@@ -209,11 +215,12 @@ def _run(
     while state.step < end:
         base.prepare(state, domains.source, domains.target)
         began = time.perf_counter()
-        progress.add(base.step(state, next(batches).to(state.device)))
+        progress.add(scalars_of(state, base.step(state, next(batches).to(state.device))))
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
         point_due = report_due or state.step % training.log_interval == 0
         if point_due or state.step == end:
             check_losses(progress.curve, state.step)
+            check_scale(state)
         if report_due or state.step == end:
             check_parameters(state)
         progress.took(time.perf_counter() - began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from pgpc.bases.base import Base
 from pgpc.bases.state import TrainingState
@@ -16,6 +17,12 @@ from pgpc.evaluation.scores import Metrics
 from pgpc.evaluation.scoring import evaluate
 from pgpc.runtime import distributed
 from pgpc.training.averages import BANK_FILL, Averages, Progress
+
+_LEAST_SCALE = 1.0
+"""Least factor on losses in float16: of 65,536 that it begins with sixteen skipped steps in a row leave so much."""
+
+SKIPPED = "skipped_steps"
+"""Name of the share of steps that were skipped, in float16."""
 
 
 class NonFiniteLoss(RuntimeError):
@@ -124,6 +131,19 @@ def check_losses(averages: Averages, step: int) -> None:
         )
 
 
+def check_scale(state: TrainingState) -> None:
+    """Refuse to go on where gradients of float16 overflow however small the losses are made.
+
+    Raises:
+        NonFiniteLoss: Each of many steps was skipped, until losses were scaled down.
+    """
+    if state.scaler.is_enabled() and state.scaler.get_scale() < _LEAST_SCALE:
+        raise NonFiniteLoss(
+            f"The gradients of the steps before iteration {state.step} were infinite or NaN in float16 on every scale. "
+            "Lower optimizer.lr, or set training.precision=float32; the last checkpoint is from before."
+        )
+
+
 def check_parameters(state: TrainingState) -> None:
     """Refuse weights that are not finite: what the last step did to the network shows in no loss yet.
 
@@ -135,6 +155,21 @@ def check_parameters(state: TrainingState) -> None:
             f"The network's weights became infinite or NaN before iteration {state.step}. "
             "Lower optimizer.lr; the last checkpoint is from before."
         )
+
+
+def scalars_of(state: TrainingState, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what curves and reports take in of the step that was done.
+
+    Of a step that was skipped for an overflow in float16 that is not its losses, which may have overflown too: nothing
+    was learned from them, and the run has not diverged.
+
+    Args:
+        state: The state after the step.
+        values: The step's scalars.
+    """
+    if not state.scaler.is_enabled():
+        return values
+    return {**({} if state.skipped else values), SKIPPED: torch.tensor(float(state.skipped), device=state.device)}
 
 
 def gauges(state: TrainingState) -> dict[str, float]:
@@ -164,7 +199,7 @@ def _data_changes(state: TrainingState) -> dict[str, float]:
 
 def _images_per_second(averages: Averages, state: TrainingState, base: Base) -> float:
     """Return the source and target images that the training steps of all processes took in, per second."""
-    images = sum(base.images_per_step(state.step - 1))
+    images = sum(base.images_per_step(state.step - 1)) + base.labeled_per_step()
     return images * averages.steps / max(averages.seconds, 1e-9)
 
 

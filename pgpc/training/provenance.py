@@ -6,12 +6,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from pgpc.bases.starts import Start
 from pgpc.bases.state import TrainingState
-from pgpc.config import Config
+from pgpc.config import Config, to_dict
 from pgpc.data.contents import TARGET, Place, changed, contents, places
 from pgpc.models.pretrained import weights_file
 from pgpc.runtime import distributed
@@ -68,17 +69,41 @@ def note_start(state: TrainingState, begin: Begin) -> None:
     state.starts = [*state.starts, start]
 
 
+def check_same_run(config: Config, out: str, device: torch.device) -> None:
+    """Refuse processes that were started together and are not told the same; all processes call this.
+
+    Args:
+        config: The config of this process.
+        out: Where its results are to go.
+        device: Its device.
+
+    Raises:
+        ValueError: Another process has another config, or another place for results.
+    """
+    strange = _strangers([to_dict(config), out], device)
+    if strange:
+        raise ValueError(
+            "All processes that are started together train one network, so that they must have the same config and "
+            f"--out, but processes {', '.join(map(str, strange))} have others than process 0. Give all the same, or "
+            "WORLD_SIZE=1 in the environment of each that is to train by itself."
+        )
+
+
 def _check_alike(state: TrainingState, data: Mapping[str, str]) -> None:
     """Refuse processes that read different data under the same names, each on its own machine."""
-    text = json.dumps([dict(data), list(state.classes.names)], sort_keys=True)
-    number = int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
-    numbers = distributed.all_gather(torch.tensor(number, device=state.device)).tolist()
-    strange = [rank for rank, other in enumerate(numbers) if other != numbers[0]]
+    strange = _strangers([dict(data), list(state.classes.names)], state.device)
     if strange:
         raise ValueError(
             f"All processes must read the same data, but processes {', '.join(map(str, strange))} find other contents "
             f"than process 0 at {_listed(places_of(state.config), data)}. Copy the same files to all machines."
         )
+
+
+def _strangers(told: Any, device: torch.device) -> list[int]:
+    """Return the numbers of the processes that were told something else than process 0; plain data."""
+    number = int(hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:15], 16)
+    numbers = distributed.all_gather(torch.tensor(number, device=device)).tolist()
+    return [rank for rank, other in enumerate(numbers) if other != numbers[0]]
 
 
 def _changed_data(state: TrainingState, data: Mapping[str, str], begin: Begin) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from pgpc.config import Config, contrast_phase_keys, field_of, flatten, place_ke
 from pgpc.data.contents import Place, split_files
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
+from pgpc.data.target_labels import listed_names, split_of
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.models.pretrained import weights_file
 from pgpc.runtime import distributed
@@ -43,7 +44,7 @@ FILE = "warm_up.json"
 """Name of the record in a trunk's folder; it is older than the word trunk."""
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
-_CODE, _THREADS = "code", "threads"
+_CODE, _THREADS, _LABELED = "code", "threads", "labels of the target"
 
 
 def length(config: Config) -> int:
@@ -111,6 +112,8 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         _CODE: _code(base),
     }
+    if (named := config.data.target_labels) is not None:
+        found[_LABELED] = [_contents(config.data.target, split_of(named)), sorted(listed_names(named))]
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
@@ -251,6 +254,7 @@ def fork(state: TrainingState, base: Base, folder: Path) -> TrunkRecord:
         _load_all_but_head(state.teacher, saved["teacher"])
     state.load_part(state.base, saved_base(saved))
     _load_optimizer(state.optimizer, saved["optimizer"])
+    state.load_scaler(saved)
     state.step = saved["step"]
     state.starts = starts_of(saved)
     return record

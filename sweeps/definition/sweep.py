@@ -19,6 +19,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 
 import pgpc
 from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_dict
+from pgpc.data.config import LABELED_SPLIT
 from pgpc.models.config import is_weights_name
 from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
@@ -310,7 +311,7 @@ def absolute(config: Config) -> Config:
 
 def holds_anywhere(place: str) -> bool:
     """Return whether what a config names is not a path."""
-    return place.startswith("streets:") or is_url(place) or is_weights_name(place)
+    return place.startswith(("streets:", LABELED_SPLIT)) or is_url(place) or is_weights_name(place)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def prepare_self_training(state: TrainingState, target: Shards) -> None:
     network.train()
     seed_everything(config.seed, "initial weights")  # as for the state itself
     # In place, because the wrapper that averages gradients and the optimizer hold these very parameters.
-    network.load_state_dict(make_student(config).state_dict())
+    network.load_state_dict(make_student(config, state.classes).state_dict())
     state.optimizer.state.clear()
 
 

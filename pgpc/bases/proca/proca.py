@@ -7,7 +7,7 @@ import dataclasses
 from torch import Tensor
 
 from pgpc.bases.base import Base
-from pgpc.bases.passes import begin_step, end_step
+from pgpc.bases.passes import backward_of, begin_step, end_step
 from pgpc.bases.proca.class_balance import ClassBalancedDraws
 from pgpc.bases.proca.losses import stage_loss
 from pgpc.bases.proca.preparation import prepare_adapt, prepare_self_training
@@ -59,7 +59,7 @@ class ProCA(Base):
         """
         log: dict[str, Tensor] = {}
         begin_step(state, self.learning_rate(state.step))
-        stage_loss(state, batch, log).backward()
+        backward_of(state, stage_loss(state, batch, log))
         end_step(state, projected="loss/contrast" in log)
         return {name: value.detach() for name, value in log.items()}
 

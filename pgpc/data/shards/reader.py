@@ -121,6 +121,12 @@ class Shards:
         return len(self) - unlabeled
 
     @property
+    def labeled_rows(self) -> list[int]:
+        """Numbers of the rows with a label, ascending."""
+        rows: list[int] = np.flatnonzero(self._table["label"].is_valid().to_numpy()).tolist()
+        return rows
+
+    @property
     def num_classes(self) -> int:
         """C, the number of classes that labels may have."""
         return len(self.classes.names)

@@ -24,6 +24,7 @@ from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import VERSION, SkippedImage
 from pgpc.data.tiles import encode_tiles
 from pgpc.data.transforms import count_ids
+from pgpc.runtime.files import read_list
 
 LabelsLie = Literal["upright", "stored"]
 """How the labels of photos lie that EXIF says to turn: as the photo is shown, or as its pixels are stored."""
@@ -77,7 +78,7 @@ class PackSource:
                     "Lists of the images of splits are for layout 'folder', and are given instead of splits, but got "
                     f"layout {layout.name!r} and the splits {', '.join(splits or ()) or 'that are there'}."
                 )
-            names = {split: _read_list(file) for split, file in lists.items()}
+            names = {split: read_list(file) for split, file in lists.items()}
             return cls(layout, root, layout.scan_listed(root, names), labels_lie, is_listed=True)
         if splits is not None:
             splits = tuple(dict.fromkeys(splits))
@@ -262,15 +263,3 @@ def _endings_beside(name: str, names: Collection[str]) -> Iterator[str]:
     for place, letter in enumerate(name):
         if letter in "_-." and name[:place] in names:
             yield name[place:]
-
-
-def _read_list(file: Path) -> list[str]:
-    """Return the names that a list of images has, one a line."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"A list of images must be text in UTF-8, but {file} is not: {error.reason}.") from error
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise ValueError(f"A list of images must name at least one, but {file} is empty.")
-    return names

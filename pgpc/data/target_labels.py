@@ -1,0 +1,95 @@
+"""The few images of the target whose labels are trained on: which they are, and that none of them is scored.
+
+Semi-supervised adaptation: ``data.target_labels`` names a split of the target, or a file that lists images of its train
+split. No other label of the target is read in training.
+"""
+
+from __future__ import annotations
+
+from pgpc.data.config import LABELED_SPLIT
+from pgpc.data.shards.manifest import ShardError
+from pgpc.data.shards.reader import Shards
+from pgpc.runtime.files import expand_user, read_list
+
+
+def split_of(named: str) -> str:
+    """Return the split of the target that has the images which ``data.target_labels`` names."""
+    return named.removeprefix(LABELED_SPLIT) if named.startswith(LABELED_SPLIT) else "train"
+
+
+def listed_names(named: str) -> list[str]:
+    """Return the names of images that a file lists; none where a split is named.
+
+    Raises:
+        ValueError: The file lists none, or cannot be read.
+    """
+    if named.startswith(LABELED_SPLIT):
+        return []
+    try:
+        return read_list(expand_user(named))
+    except OSError as error:
+        raise ValueError(
+            f"data.target_labels must be {LABELED_SPLIT}NAME or a file that lists images, but {named!r} cannot be read "
+            f"({error.strerror}). For all labeled images of the train split set {LABELED_SPLIT}train."
+        ) from error
+
+
+def choose_labeled(split: Shards, named: str) -> Shards:
+    """Return the images whose labels are used.
+
+    Args:
+        split: The split that :func:`split_of` names.
+        named: The value of ``data.target_labels``. Of a split that is named all images with labels are taken; of images
+            that are listed each must have one.
+
+    Raises:
+        ValueError: No image of the split has a label, or one that is listed has none or is none.
+    """
+    listed = set(listed_names(named))
+    if not listed:
+        if not split.num_labeled:
+            raise ShardError(
+                f"data.target_labels must name images with labels, but none of split {split.split!r} of {split.folder} "
+                "has any. Pack the labels too, or set data.target_labels=none."
+            )
+        return split.take(split.labeled_rows)
+    unknown = sorted(listed - set(split.names))
+    if unknown:
+        raise ShardError(
+            f"{named} must list images of split {split.split!r} of {split.folder} by their names there, such as "
+            f"{split.names[0]!r}, but {len(unknown)} of its {len(listed)} names are none: {unknown[0]!r} first."
+        )
+    chosen = split.take([row for row, name in enumerate(split.names) if name in listed])
+    chosen.check_labeled()
+    return chosen
+
+
+def check_unscored(labeled: Shards, scored: Shards) -> None:
+    """Refuse to train on labels of images that are scored.
+
+    An image is the same where name and contents are. A copy under another name is not found out.
+
+    Args:
+        labeled: The images whose labels are trained on.
+        scored: The images that are scored, those included that are only reported.
+
+    Raises:
+        ShardError: There is such an image; the message names the first.
+    """
+    rows = {name: row for row, name in enumerate(labeled.names)}
+    for row, name in enumerate(scored.names):
+        if name in rows and bytes(scored.image_bytes(row)) == bytes(labeled.image_bytes(rows[name])):
+            raise ShardError(
+                f"Labels that are trained on must not be scored, but data.target_labels (split {labeled.split!r} of "
+                f"{labeled.folder}) and the scored split {scored.split!r} both have {name!r}: the score would be that "
+                "of images that were learned by heart. Take it out of one of them."
+            )
+
+
+def without_labeled(target: Shards, labeled: Shards) -> Shards | None:
+    """Return the images of the target's train split of which no label is used; None where there is none."""
+    if labeled.split != target.split:
+        return target
+    taken = set(labeled.names)
+    rows = [row for row, name in enumerate(target.names) if name not in taken]
+    return target.take(rows) if rows else None

@@ -1,0 +1,76 @@
+"""The device of a process: which one is taken, and what can be trained on it."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+
+from pgpc.runtime.checks import check
+from pgpc.runtime.launch import local_rank
+
+VARIABLE = "PGPC_DEVICE"
+"""Variable of the environment that names the kind of device: one of `KINDS`."""
+KINDS = ("cpu", "cuda", "mps")
+
+
+def local_device() -> torch.device:
+    """Return the device of this process: its GPU where there is one, else the CPU; or what ``PGPC_DEVICE`` names.
+
+    Raises:
+        ValueError: ``PGPC_DEVICE`` names no kind of device, or one that this machine does not have.
+    """
+    # A group that exists already, on gloo, was made by somebody who wants the CPU although there may be GPUs.
+    on_gloo = dist.is_initialized() and dist.get_backend() == "gloo"
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = choose_device(
+        os.environ.get(VARIABLE, ""),
+        gpus=gpus,
+        mps=torch.backends.mps.is_available(),
+        local_rank=local_rank(),
+        on_cpu=on_gloo,
+    )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # or every process would also keep a context on the first GPU
+    return device
+
+
+def choose_device(wanted: str, *, gpus: int, mps: bool, local_rank: int, on_cpu: bool) -> torch.device:
+    """Return the device of a process.
+
+    A Mac's GPU (mps) is taken only where it is asked for: it lacks double precision, see :func:`check_trainable`.
+
+    Args:
+        wanted: The kind of device that was asked for, one of `KINDS`; empty for the best that is tried and known.
+        gpus: Number of CUDA devices that the process sees.
+        mps: Whether there is a Mac's GPU.
+        local_rank: Number of the process on its machine; processes share GPUs where there are more of them.
+        on_cpu: Whether the processes have joined on CPUs already.
+
+    Raises:
+        ValueError: There is no such kind of device, or this machine has none.
+    """
+    check(wanted in ("", *KINDS), f"{VARIABLE} must be one of {', '.join(KINDS)}", wanted, "Or unset it.")
+    there = {"cpu": True, "cuda": gpus > 0, "mps": mps}
+    check(there.get(wanted, True), f"{VARIABLE} must name a device that this machine has", wanted, "Unset it.")
+    if wanted == "mps":
+        return torch.device("mps")
+    if wanted == "cpu" or on_cpu or not gpus:
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % gpus)
+
+
+def check_trainable(device: torch.device) -> None:
+    """Refuse a device that a training cannot be computed on, before anything is made.
+
+    Raises:
+        ValueError: It is a Mac's GPU: it has no double precision, in which pseudo-label weights, prototypes of the
+            memory bank and the means of curves are summed.
+    """
+    check(
+        device.type != "mps",
+        "Training needs a device with double precision, in which pseudo-labels, memory bank and curves are summed",
+        device.type,
+        f"Set {VARIABLE}=cpu; a Mac's GPU is for networks that are trained.",
+    )
