@@ -23,7 +23,7 @@ apt_install() {  # the package lists of a fresh machine are old, and its own upd
 }
 
 # The token: without it nothing is started, and nobody else on this machine may read it.
-[ -s ~/.ray/auth_token ] || fail "~/.ray/auth_token must hold the cluster's token. Make it as cluster/gpu.yaml says."
+[ -s ~/.ray/auth_token ] || fail "~/.ray/auth_token must hold the cluster's token. cluster/prepare.py makes it, or: ray get-auth-token --generate"
 chmod 700 ~/.ray
 chmod 600 ~/.ray/auth_token
 
@@ -53,7 +53,7 @@ fi
 
 # The results.
 case $results in
-s3://YOUR-BUCKET*) fail "the results need a bucket of yours in place of YOUR-BUCKET. Edit setup_commands in cluster/gpu.yaml." ;;
+s3://YOUR-BUCKET*) fail "the results need a bucket of yours in place of YOUR-BUCKET, which cluster/prepare.py puts there." ;;
 s3://*)
     sudo install -d -o "$(id -un)" /results
     if [ -n "${RAY_HEAD_IP:-}" ]; then

@@ -1,20 +1,14 @@
 """The autoscaler's access to AWS, which takes a node on demand where there is no spot capacity for it.
 
 Ray 2.60's autoscaler does not do that with node types: one that AWS refuses is asked for again and again, and a
-second, on-demand type for the same demand is never tried. Only the head uses this class: ``spot_first.py CONFIG OUT``
-rewrites what the launcher has put there, for ``ray start --autoscaling-config=OUT``.
+second, on-demand type for the same demand is never tried.
 """
 
 from __future__ import annotations
 
-import copy
-import json
 import logging
-import sys
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a file, it only has its own folder there
 from cluster.private_ray import AWSNodeProvider, NodeLaunchException
 
 logger = logging.getLogger(__name__)
@@ -54,20 +48,3 @@ class SpotFirst(AWSNodeProvider):
             logger.warning("%s as spot: %s; on demand instead", node_config["InstanceType"], refusal.category)
         on_demand = {key: value for key, value in node_config.items() if key != "InstanceMarketOptions"}
         return super().create_node(on_demand, tags, count)
-
-
-def use_in(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the launcher's config with this class as its provider."""
-    config = copy.deepcopy(config)
-    config["provider"] |= {"type": "external", "module": f"cluster.spot_first.{SpotFirst.__name__}"}
-    return config
-
-
-def main() -> None:
-    """Rewrite the config that the command line names."""
-    source, target = map(Path, sys.argv[1:])
-    target.write_text(json.dumps(use_in(json.loads(source.read_text()))))
-
-
-if __name__ == "__main__":
-    main()

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.helpers.aws import IMAGE, KNOWN_IMAGE, Market
+
 FOLDER = Path(__file__).parents[2] / "cluster"
-IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 COMMANDS = (
     "initialization_commands",
     "setup_commands",
@@ -67,14 +68,14 @@ def launcher_faults(config: dict[str, Any]) -> Iterator[str]:
         yield "copies other files than the project's"
     if not any("cluster/setup.sh" in command for command in config["setup_commands"]):
         yield "does not run setup.sh"
-    if config["provider"]["type"] == "aws":
+    if config["provider"].get("module") == "cluster.prepared.PreparedAWS":
         yield from _aws_faults(config)
 
 
 def _aws_faults(config: dict[str, Any]) -> Iterator[str]:
     if config["provider"].get("cache_stopped_nodes", True):
         yield "leaves stopped nodes and their disks"
-    if unknown := set(config["provider"]) - {"type", "region", "cache_stopped_nodes", "key_pair", "availability_zone"}:
+    if unknown := set(config["provider"]) - {"type", "module", "cache_stopped_nodes", "key_pair"}:
         yield f"has a provider with {unknown}"  # credentials, or a security group, which Ray would open to the world
     for name, kind in config["available_node_types"].items():
         node, head = kind["node_config"], name == config["head_node_type"]
@@ -185,8 +186,8 @@ def faults():
 
 
 @pytest.fixture
-def aws(_s3_server, monkeypatch, tmp_path):
-    """boto3 for an account that has what account.yaml makes; its endpoint and credentials are in the environment."""
+def empty_account(_s3_server, monkeypatch, tmp_path):
+    """boto3 for an account that has nothing; its endpoint and credentials are in the environment."""
     import boto3
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", _s3_server)
@@ -195,20 +196,33 @@ def aws(_s3_server, monkeypatch, tmp_path):
     for name in ("PROFILE", "SESSION_TOKEN", "REGION"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    boto3.client("ssm").put_parameter(Name="/test/image", Value="ami-12345678", Type="String", Overwrite=True)
-    values = {"MyAddress": "203.0.113.7/32", "Bucket": "bucket", "Image": "/test/image"}
-    stacks = boto3.client("cloudformation")
-    stacks.create_stack(
-        StackName="pgpc",
-        # The real image's parameter exists at AWS only, and the server looks every default up.
-        TemplateBody=(FOLDER / "account.yaml").read_text().replace(IMAGE, "/test/image"),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-    )
+    boto3.client("ssm").put_parameter(Name=KNOWN_IMAGE, Value="ami-12345678", Type="String", Overwrite=True)
     yield boto3
     # The next test has none of this one's instances, nor its key.
     living = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
     ec2 = boto3.resource("ec2", endpoint_url=_s3_server)
     ec2.instances.filter(Filters=living).terminate()
     ec2.KeyPair("pgpc").delete()
-    stacks.delete_stack(StackName="pgpc")
+    boto3.client("cloudformation", endpoint_url=_s3_server).delete_stack(StackName="pgpc")
+
+
+@pytest.fixture
+def market(empty_account, monkeypatch):
+    """A server of the same account whose spot market and quotas the test decides; the environment names it."""
+    with Market().serving() as (market, address):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield market
+
+
+@pytest.fixture
+def aws(empty_account):
+    """boto3 for an account that has what account.yaml makes."""
+    values = {"MyAddress": "203.0.113.7/32", "Bucket": "bucket", "Image": KNOWN_IMAGE}
+    stacks = empty_account.client("cloudformation")
+    stacks.create_stack(
+        StackName="pgpc",
+        TemplateBody=(FOLDER / "account.yaml").read_text().replace(IMAGE, KNOWN_IMAGE),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    return empty_account

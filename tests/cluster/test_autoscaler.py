@@ -6,17 +6,14 @@ The instances are the server's, so that nothing ever runs on them: up to the req
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -29,9 +26,9 @@ from ray.autoscaler.v2.utils import ResourceRequestUtil
 from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
+from cluster.prepared import PreparedAWS, Values, write_values
+
 ROOT = Path(__file__).parents[2]
-NO_CAPACITY = b"""<?xml version="1.0"?><Response><Errors><Error><Code>InsufficientInstanceCapacity</Code>
-<Message>We currently do not have sufficient capacity</Message></Error></Errors><RequestID>1</RequestID></Response>"""
 SWEEP = """
 import sys, ray
 from sweeps.execution import resources as cluster
@@ -44,42 +41,6 @@ bundles = [{"CPU": workers.cpus, "GPU": workers.gpus}] * workers.count
 group = ray.util.placement_group(bundles)  # as Ray Train's
 sys.stdin.read()
 """
-
-
-class Market:
-    """The server's application, with a spot market that can run dry."""
-
-    def __init__(self):
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-        self._aws = DomainDispatcherApplication(create_backend_app)
-        self.has_spot, self.refused = True, 0
-
-    def __call__(self, environ, start_response):
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        if most := re.search(rb"\bMaxCount=(\d+)", body):  # the server would start MinCount only
-            body = re.sub(rb"\bMinCount=\d+", b"MinCount=" + most[1], body)
-        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        if not self.has_spot and b"Action=RunInstances" in body and b"MarketType=spot" in body:
-            self.refused += 1
-            start_response("400 Bad Request", [("Content-Type", "text/xml")])
-            return [NO_CAPACITY]
-        return self._aws(environ, start_response)
-
-
-@pytest.fixture
-def market(aws, monkeypatch):
-    from moto.moto_server.werkzeug_app import MotoRequestHandler
-    from werkzeug.serving import make_server
-
-    market = Market()
-    server = make_server("127.0.0.1", 0, market, threaded=True, request_handler=MotoRequestHandler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    yield market
-    server.shutdown()
-    thread.join()
 
 
 @contextlib.contextmanager
@@ -113,9 +74,9 @@ def started(aws, count):
 def head(aws, market, gpu, tmp_path, monkeypatch):
     """``head(config)`` starts the head of a cluster, with what the launcher would put there, and gives its address and
     environment."""
-    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
-
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    write_values(Values("us-east-1", "bucket", {"gpu_1": 8, "gpu_4": 4, "gpu_8": 0}))
     ssh = tmp_path / "bin" / "ssh"  # nobody answers at the server's instances
     ssh.parent.mkdir()
     ssh.write_text("#!/bin/sh\nexit 1\n")
@@ -125,18 +86,16 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
     token.write_text("0f343b09-3112-6a20-f133-d67c2b018a3b")
     with contextlib.ExitStack() as stack:
 
-        def start(config, *, spot_first=True):
+        def start(config):
             config = prepare_config(config)
-            config = AWSNodeProvider.fillout_available_node_types_resources(config)
-            config = AWSNodeProvider.bootstrap_config(config)
+            config = PreparedAWS.fillout_available_node_types_resources(config)
+            config = PreparedAWS.bootstrap_config(config)
             config["file_mounts"] = {}
             head = config["available_node_types"]["head"]["node_config"]
             tags = {"ray-node-type": "head", "ray-user-node-type": "head", "ray-launch-config": "x"}
-            (instance,) = AWSNodeProvider(config["provider"], "pgpc").create_node(head, tags, 1)
-            launcher, ours = tmp_path / "bootstrap.yaml", tmp_path / "autoscaling.yaml"
+            (instance,) = PreparedAWS(config["provider"], "pgpc").create_node(head, tags, 1)
+            launcher = tmp_path / "bootstrap.yaml"
             launcher.write_text(json.dumps(config))
-            program = [sys.executable, str(ROOT / "cluster" / "spot_first.py"), str(launcher), str(ours)]
-            subprocess.run(program, check=True) if spot_first else ours.write_text(launcher.read_text())
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]
@@ -166,14 +125,14 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
                     "--node-ip-address=127.0.0.1",
                     "--object-store-memory=80000000",
                     f"--temp-dir={sockets}",
-                    f"--autoscaling-config={ours}",
+                    f"--autoscaling-config={launcher}",
                     env=env,
                     stdout=(tmp_path / "head.log").open("w"),
                     stderr=subprocess.STDOUT,
                 )
             )
             address = f"127.0.0.1:{port}"
-            publish = [sys.executable, str(ROOT / "cluster" / "publish_node_types.py"), str(ours)]
+            publish = [sys.executable, str(ROOT / "cluster" / "publish_node_types.py"), str(launcher)]
             while "Ray runtime started" not in (tmp_path / "head.log").read_text():
                 assert process.poll() is None, (tmp_path / "head.log").read_text()
                 time.sleep(0.2)

@@ -7,11 +7,20 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from cluster.prepared import Values, fill
+
 FOLDER = Path(__file__).parents[2] / "cluster"
 
 
 def test_the_launcher_accepts_them(launcher):
-    validate_config(prepare_config(launcher))
+    prepared = prepare_config(launcher)
+    if launcher["provider"]["type"] == "external":
+        prepared = fill(prepared, Values("us-east-1", "my-results", {"gpu_1": 3, "gpu_4": 0, "gpu_8": 1}))
+        kinds = prepared["available_node_types"]
+        assert [kinds[name]["max_workers"] for name in ("gpu_1", "gpu_4", "gpu_8")] == [3, 0, 1]
+        assert prepared["provider"]["region"] == "us-east-1" and "YOUR-BUCKET" not in str(prepared)
+        assert prepared["head_setup_commands"] == ["bash ~/pgpc-code/cluster/setup.sh s3://my-results/pgpc/results"]
+    validate_config(prepared)
 
 
 @pytest.mark.slow
@@ -138,7 +147,7 @@ def test_the_head_trains_nothing_and_workers_come_and_go(gpu):
     head = types.pop(gpu["head_node_type"])
     assert head["resources"] == {"CPU": 0, "GPU": 0}
     assert "InstanceMarketOptions" not in head["node_config"]
-    assert "--num-cpus=0" in gpu["head_start_ray_commands"][2]
+    assert "--num-cpus=0" in gpu["head_start_ray_commands"][1]
     assert {kind["min_workers"] for kind in types.values()} == {0}
     assert {kind["resources"]["GPU"] for kind in types.values()} == {1, 4, 8}
     # publish_node_types.py takes it for granted.

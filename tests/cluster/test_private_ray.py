@@ -53,7 +53,7 @@ def test_another_version_is_refused_with_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["publish_node_types", "spot_first", "spot_notice"])
+@pytest.mark.parametrize("name", ["publish_node_types", "spot_notice"])
 def test_scripts_run_as_files_from_anywhere(name: str, tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     # Without arguments they get as far as their first: all imports have succeeded by then.

@@ -41,12 +41,20 @@ class Laptop:
             file.chmod(0o755)
         # The launcher keeps what it has found out about the account in the temporary folder.
         self._env = {
-            **os.environ,
+            **{key: value for key, value in os.environ.items() if key != "XDG_CONFIG_HOME"},
             "HOME": str(self.home),
             "TMPDIR": str(self.home),
             "RAY_USAGE_STATS_ENABLED": "0",
             "PATH": f"{programs}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
         }
+
+    def prepared(self, region: str = "us-east-1") -> Laptop:
+        """Write the values that the preparation of the account would write."""
+        path = self.home / ".config" / "pgpc" / "cluster.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        most = {"gpu_1": 3, "gpu_4": 0, "gpu_8": 0}
+        path.write_text(json.dumps({"region": region, "bucket": "my-results", "max_workers": most}))
+        return self
 
     def ray(self, *arguments: str) -> tuple[int, str, list[list[str]]]:
         """Exit code, output, and the calls of ssh and rsync that it made."""
@@ -78,8 +86,9 @@ def laptop(tmp_path):
 def test_up_again_exec_and_down(aws, laptop):
     ec2 = aws.client("ec2")
     before = {group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]}
-    code, output, calls = laptop.ray("up", "-y", "cluster/gpu.yaml")
+    code, output, calls = laptop.prepared().ray("up", "-y", "cluster/gpu.yaml")
     assert code == 0, output
+    assert list(laptop.home.glob("ray-config-*")) == []  # the next command asks the preparation again
 
     (head,) = instances(aws)
     assert (head["InstanceType"], head.get("InstanceLifecycle")) == ("m6i.xlarge", None)  # on demand
@@ -109,7 +118,7 @@ def test_up_again_exec_and_down(aws, laptop):
     ran = commands(calls)
     (start,) = [command for command in ran if "ray start" in command]
     assert "RAY_AUTH_MODE=token PYTHONPATH=~/pgpc-code ray start --head" in start
-    order = ["setup.sh s3://", "ray stop", "spot_first.py", "ray start --head", "publish_node_types.py"]
+    order = ["setup.sh s3://my-results/", "ray stop", "ray start --head", "publish_node_types.py"]
     places = [next(i for i, command in enumerate(ran) if part in command) for part in order]
     assert places == sorted(places)
     assert TOKEN not in str(calls) and TOKEN not in output
@@ -133,7 +142,7 @@ def test_up_again_exec_and_down(aws, laptop):
     code, output, again = laptop.ray("up", "-y", "cluster/gpu.yaml")
     assert code == 0, output
     assert [each["InstanceId"] for each in instances(aws)] == [head["InstanceId"]]
-    assert commands(again)[-4:] == ran[-4:]  # Ray is started again
+    assert commands(again)[-3:] == ran[-3:]  # Ray is started again
 
     code, output, calls = laptop.ray("exec", "cluster/gpu.yaml", "save-results")
     assert (code, commands(calls)) == (0, ["save-results"]), output
@@ -149,7 +158,17 @@ def test_without_the_accounts_stack_nothing_is_made(aws, laptop):
     aws.client("cloudformation").delete_stack(StackName="pgpc")
     ec2 = aws.client("ec2")
     groups = ec2.describe_security_groups()["SecurityGroups"]
-    code, output, calls = laptop.ray("up", "-y", "cluster/gpu.yaml")
+    code, output, calls = laptop.prepared().ray("up", "-y", "cluster/gpu.yaml")
     assert code != 0 and "pgpc-" in output
     assert (instances(aws), calls) == ([], [])
     assert ec2.describe_security_groups()["SecurityGroups"] == groups
+
+
+@pytest.mark.slow
+def test_without_the_preparation_one_sentence_names_it(aws, laptop):
+    code, output, calls = laptop.ray("up", "-y", "cluster/gpu.yaml")
+    last = output.strip().splitlines()[-1]
+    assert code == 1 and last == (
+        "error: Nothing is prepared for this cluster yet: run `python cluster/prepare.py --bucket NAME` first."
+    )
+    assert "Traceback" not in output and "WARNING" not in output and (instances(aws), calls) == ([], [])

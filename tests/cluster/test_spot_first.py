@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from typing import Any
 
 import pytest
 
 from cluster.private_ray import AWSNodeProvider, NodeLaunchException
-from cluster.spot_first import NO_SPOT, SpotFirst, use_in
+from cluster.spot_first import NO_SPOT, SpotFirst
 
 SPOT = {"InstanceType": "g5.2xlarge", "InstanceMarketOptions": {"MarketType": "spot"}}
 ON_DEMAND = {"InstanceType": "g5.2xlarge"}
@@ -48,12 +47,3 @@ def test_other_refusals_are_raised(requests: list[dict[str, Any]]) -> None:
     with pytest.raises(NodeLaunchException):
         provider().create_node(ON_DEMAND, {"refusal": NO_SPOT[0], "always": "yes"}, 1)
     assert requests == [SPOT, ON_DEMAND]
-
-
-def test_the_config_names_a_class_that_exists(gpu: dict[str, Any]) -> None:
-    before = copy.deepcopy(gpu)
-    config = use_in(gpu)
-    module, _, name = config["provider"]["module"].rpartition(".")
-    assert getattr(importlib.import_module(module), name).__name__ == "SpotFirst"
-    assert config["provider"]["type"] == "external" and config["provider"]["region"] == before["provider"]["region"]
-    assert gpu == before
