@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pgpc.data.folders import Layout
+from pgpc.data.layouts.layout import Layout
+from pgpc.data.layouts.scan import scan
 from pgpc.data.shards.pack import pack
 from tests.helpers.pngs import palette, png
 
@@ -147,7 +148,7 @@ def touch(root: Path, *names: str) -> None:
 
 def image_names(layout: Layout, root: Path, split: str) -> list[str]:
     """The names of the images that a layout finds."""
-    return [item.name for item in layout.scan(root, split)]
+    return [item.name for item in scan(layout, root, split)]
 
 
 def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:

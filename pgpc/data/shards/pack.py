@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pgpc.data.layouts import find_layout
+from pgpc.data.layouts.known import find_layout
 from pgpc.data.plain_folders import with_folders
 from pgpc.data.shards.manifest import (
     MANIFEST,

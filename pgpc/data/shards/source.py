@@ -15,10 +15,13 @@ from typing import Literal
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX, classes_to_json
-from pgpc.data.folders import Item, Layout, ReadLabel
 from pgpc.data.image_files import UPRIGHT, decode_image, is_lossless, read_file, read_orientation, turn
 from pgpc.data.image_limits import check_ratio
 from pgpc.data.label_ids import LabelForm
+from pgpc.data.layouts.labels import ReadLabel, read_label
+from pgpc.data.layouts.layout import Layout
+from pgpc.data.layouts.leftovers import lonely_labels, unused
+from pgpc.data.layouts.scan import Item, scan, scan_listed
 from pgpc.data.shards import writer
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import VERSION, SkippedImage
@@ -78,16 +81,16 @@ class PackSource:
                     f"layout {layout.name!r} and the splits {', '.join(splits or ()) or 'that are there'}."
                 )
             names = {split: _read_list(file) for split, file in lists.items()}
-            return cls(layout, root, layout.scan_listed(root, names), labels_lie, is_listed=True)
+            return cls(layout, root, scan_listed(layout, root, names), labels_lie, is_listed=True)
         if splits is not None:
             splits = tuple(dict.fromkeys(splits))
             layout.check_splits(splits)
-            return cls(layout, root, {split: layout.scan(root, split) for split in splits}, labels_lie)
+            return cls(layout, root, {split: scan(layout, root, split) for split in splits}, labels_lie)
         items: dict[str, list[Item]] = {}
         missing: list[FileNotFoundError] = []
         for split in layout.splits:
             try:
-                items[split] = layout.scan(root, split)
+                items[split] = scan(layout, root, split)
             except FileNotFoundError as error:
                 missing.append(error)
         if not items:
@@ -103,10 +106,10 @@ class PackSource:
         for split in self.layout.splits:
             if split not in self.items and not self.is_listed:
                 try:
-                    items += self.layout.scan(self.root, split)
+                    items += scan(self.layout, self.root, split)
                 except (FileNotFoundError, ValueError):  # there is no such split
                     continue
-        return self.layout.unused(self.root, items)
+        return unused(self.layout, self.root, items)
 
     def notes(self, unused: Sequence[Path]) -> list[str]:
         """Return a sentence for each thing that the names of a user's own files say otherwise than they are taken.
@@ -125,12 +128,12 @@ class PackSource:
                 if 3 * number >= len(items):
                     notes.append(
                         f"{number} images of split {split!r} are named as another image and {end!r}. If they are its "
-                        f"labels, move them to {layout.label_folder}/, and say how they are named (--label-suffix)."
+                        f"labels, move them to {layout.label_folders[0]}/, and say how they are named (--label-suffix)."
                     )
         if unused and not any(item.label for items in self.items.values() for item in items):
             notes.append(
-                f"No image has a label. Labels are looked for in {layout.label_folder}/, in the folders that images "
-                f"have in {layout.image_folder}/. Are they among the pictures that are not used?"
+                f"No image has a label. Labels are looked for in {layout.label_folders[0]}/, in the folders that "
+                f"images have in {layout.image_folder}/. Are they among the pictures that are not used?"
             )
         return notes
 
@@ -152,7 +155,7 @@ class PackSource:
         """Return the labels whose image is missing."""
         found = []
         for split, items in self.items.items():
-            for file in self.layout.lonely_labels(self.root, split, items):
+            for file in lonely_labels(self.layout, self.root, split, items):
                 name = self._shown(file)
                 found.append(SkippedImage(split=split, name=name, problem=f"{name}: its image is missing"))
         return found
@@ -205,7 +208,7 @@ class PackSource:
                     raise ValueError(f"its label file is missing, which split {split!r} needs")
                 return writer.Row(item.name, image, None, width, height, np.zeros(num_classes, dtype=np.int64))
             file, orientation = item.label, read_orientation(data)
-            read = self._upright(self.layout.read(file), (height, width), orientation)
+            read = self._upright(read_label(self.layout, file), (height, width), orientation)
         # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
         except Exception as error:
             return f"{self._shown(file)}: {error}"
