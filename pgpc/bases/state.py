@@ -218,6 +218,7 @@ def make_student(config: Config) -> Student:
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
         merge_passes=training.merge_passes,
         precision=training.precision,
+        bands=config.data.bands,
     )
 
 

@@ -27,7 +27,9 @@ def add(commands: Any) -> None:
     )
     add_network(parser)
     parser.add_argument(
-        "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
+        "--input",
+        required=True,
+        help="folder of photos (JPEG, PNG, WebP, BMP, TIFF, HEIC), one photo, a video, webcam:0, or a folder of shards",
     )
     parser.add_argument("--split", help="split of the shards (default: data.eval_split of the config)")
     parser.add_argument("--out", required=True, type=Path, help="folder for the results; files in it are replaced")
@@ -79,4 +81,4 @@ def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Pictur
         return shard_pictures(open_shards(where, data, arguments.split or data.eval_split or "train"))
     if arguments.split is not None:
         raise ValueError(f"--split is that of shards, but {where} are none. Leave it out.")
-    return find_photos(Path(where), arguments.out)
+    return find_photos(Path(where), arguments.out, data.pixels)

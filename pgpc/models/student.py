@@ -20,7 +20,7 @@ class ForwardRequest(NamedTuple):
     """Images, and what is asked for of them.
 
     Attributes:
-        images: ``(B, 3, H, W)``, normalized.
+        images: ``(B, bands, H, W)``, normalized.
         decode: Whether logits are asked for.
         project: Whether the projection head's hidden features are asked for.
         box: Top and left of HRDA's high-resolution crop in pixels; None covers the image with overlapping crops.
@@ -67,6 +67,7 @@ class Student(nn.Module):
         projection: Width of the projection head's hidden layer and length of its unit vectors; None has no head.
         merge_passes: Images of one size go through the encoder as one batch.
         precision: Type of the activations, "float32" or "bfloat16".
+        bands: Bands of the images.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Student(nn.Module):
         projection: tuple[int, int] | None = None,
         merge_passes: bool = False,
         precision: str = "float32",
+        bands: int = 3,
     ) -> None:
         super().__init__()
-        self.segmenter: Segmenter = build_model(model)
+        self.segmenter: Segmenter = build_model(model, bands=bands)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
         self._merges_passes = merge_passes

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pgpc.cli import main, pack
 from pgpc.cli.progress import Progress
-from pgpc.data.image_files import decode_label
+from pgpc.data.label_files import decode_label
 from pgpc.data.layouts.known import LAYOUTS
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.shards.reader import Shards

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.image_files import decode_label, decode_label_colors, read_file
+from pgpc.data.image_files import read_file
 from pgpc.data.label_colors import LabelColors, color_codes, color_of
+from pgpc.data.label_files import decode_label, decode_label_colors
 from pgpc.data.label_ids import UNKNOWN, LabelForm, train_id_labels
 from pgpc.data.layouts.layout import Layout
 

@@ -73,7 +73,7 @@ class Attribute:
 
 @functools.lru_cache(maxsize=8)
 def _attributes(file: Path, attribute: str, changed_ns: int) -> dict[str, str]:
-    """Return the value of each image of a list, by its name without suffix; a list is read once while it is the same."""
+    """Return the value of each image of a list, by its name without suffix; a list that is the same is read once."""
     try:
         entries: Sequence[Any] = json.loads(file.read_bytes())
         return {

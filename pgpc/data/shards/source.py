@@ -15,16 +15,18 @@ from typing import Literal
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX, classes_to_json
-from pgpc.data.image_files import UPRIGHT, decode_image, is_lossless, read_file, read_orientation, turn
+from pgpc.data.image_files import UPRIGHT, decode_image, goes_into_tiles, read_file, read_orientation, turn
 from pgpc.data.image_limits import check_ratio
 from pgpc.data.label_ids import LabelForm
 from pgpc.data.layouts.labels import ReadLabel, read_label
 from pgpc.data.layouts.layout import Layout
 from pgpc.data.layouts.leftovers import lonely_labels, unused
 from pgpc.data.layouts.scan import Item, scan, scan_listed
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards import writer
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import VERSION, SkippedImage
+from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.data.tiles import encode_tiles
 from pgpc.data.transforms import count_ids
 
@@ -42,6 +44,7 @@ class PackSource:
         items: Its images, by split.
         labels_lie: How labels lie whose photo EXIF says to turn.
         is_listed: Whether files list the images of each split, rather than folders.
+        pixels: Bands and bits that all images must have.
     """
 
     layout: Layout
@@ -49,6 +52,7 @@ class PackSource:
     items: Mapping[str, Sequence[Item]]
     labels_lie: LabelsLie = "upright"
     is_listed: bool = False
+    pixels: PixelForm = RGB
 
     @classmethod
     def scan(
@@ -59,6 +63,7 @@ class PackSource:
         *,
         labels_lie: LabelsLie = "upright",
         lists: Mapping[str, Path] | None = None,
+        pixels: PixelForm = RGB,
     ) -> PackSource:
         """Find the images of a data set.
 
@@ -68,6 +73,7 @@ class PackSource:
             splits: The splits to look for; None takes all of the layout that exist.
             labels_lie: How labels lie whose photo EXIF says to turn.
             lists: Files that list the images of each split, instead of `splits` and of folders for them.
+            pixels: Bands and bits that all images must have.
 
         Raises:
             ValueError: A split is unknown, or holds no image; or a list is not sound.
@@ -81,11 +87,11 @@ class PackSource:
                     f"layout {layout.name!r} and the splits {', '.join(splits or ()) or 'that are there'}."
                 )
             names = {split: _read_list(file) for split, file in lists.items()}
-            return cls(layout, root, scan_listed(layout, root, names), labels_lie, is_listed=True)
+            return cls(layout, root, scan_listed(layout, root, names), labels_lie, is_listed=True, pixels=pixels)
         if splits is not None:
             splits = tuple(dict.fromkeys(splits))
             layout.check_splits(splits)
-            return cls(layout, root, {split: scan(layout, root, split) for split in splits}, labels_lie)
+            return cls(layout, root, {s: scan(layout, root, s) for s in splits}, labels_lie, pixels=pixels)
         items: dict[str, list[Item]] = {}
         missing: list[FileNotFoundError] = []
         for split in layout.splits:
@@ -95,7 +101,7 @@ class PackSource:
                 missing.append(error)
         if not items:
             raise missing[0]
-        return cls(layout, root, items, labels_lie)
+        return cls(layout, root, items, labels_lie, pixels=pixels)
 
     def unused(self) -> list[Path]:
         """Return the files that look like pictures of the data set, and of which nothing is packed.
@@ -174,6 +180,8 @@ class PackSource:
         parts = [VERSION, bounds, self.layout.name, ids, classes_to_json(self.layout.classes), files]
         if self.labels_lie != "upright":
             parts.append(self.labels_lie)
+        if self.pixels != RGB:
+            parts.append(list(self.pixels))
         colors = self.layout.colors
         # The classes have their colors; so shards of earlier releases, which read no labels in colors, are up to date.
         if colors is not None and (self.layout.label_form is LabelForm.COLORS or IGNORE_INDEX in colors.train_ids):
@@ -198,15 +206,17 @@ class PackSource:
                 others = ", ".join(self._shown(other) for other in same if other != file)
                 raise ValueError(f"its name without its suffix is also that of {others}. Rename or remove one")
             data = image = read_file(file)
-            pixels = decode_image(data)
+            pixels = decode_image(data, form=self.pixels)
             height, width = pixels.shape[:2]
             check_ratio(width, height)
-            if is_lossless(data):
+            if goes_into_tiles(data):
                 image = encode_tiles(pixels)
+            sums = PixelTotals() if self.pixels == RGB else PixelTotals.of(pixels)
             if item.label is None:
                 if self.layout.needs_label(split):
                     raise ValueError(f"its label file is missing, which split {split!r} needs")
-                return writer.Row(item.name, image, None, width, height, np.zeros(num_classes, dtype=np.int64))
+                none = np.zeros(num_classes, dtype=np.int64)
+                return writer.Row(item.name, image, None, width, height, none, pixel_totals=sums)
             file, orientation = item.label, read_orientation(data)
             read = self._upright(read_label(self.layout, file), (height, width), orientation)
         # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
@@ -219,9 +229,8 @@ class PackSource:
             turned_images=int(orientation != UPRIGHT),
             rest=read.rest,
         )
-        return writer.Row(
-            item.name, image, encode_tiles(read.ids, side=max(width, height)), width, height, counts, totals
-        )
+        label = encode_tiles(read.ids, side=max(width, height))
+        return writer.Row(item.name, image, label, width, height, counts, totals, sums)
 
     def _upright(self, label: ReadLabel, shape: tuple[int, int], orientation: int) -> ReadLabel:
         """Turn a label as its photo is turned, where it lies as that is stored; check that both have one size.

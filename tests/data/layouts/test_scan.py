@@ -111,11 +111,11 @@ def test_suffixes_tell_images_from_labels_beside_them(tmp_path: Path) -> None:
 
 
 def test_what_is_not_used_is_found(tmp_path: Path) -> None:
-    touch(tmp_path, "images/train/a.png", "images/train/b.tif", "images/c.jpg", "labels/train/a.png")
+    touch(tmp_path, "images/train/a.png", "images/train/b.jp2", "images/c.jpg", "labels/train/a.png")
     touch(tmp_path, "labels/train/z.png", "masks/a.png", "top.gif", "notes.txt", "masks/.d.png")
     left = unused(FOLDER, tmp_path, scan(FOLDER, tmp_path, "train"))
     assert [file.relative_to(tmp_path).as_posix() for file in left] == [
-        *("images/c.jpg", "images/train/b.tif", "labels/train/z.png", "masks/a.png", "top.gif"),
+        *("images/c.jpg", "images/train/b.jp2", "labels/train/z.png", "masks/a.png", "top.gif"),
     ]
     acdc = tmp_path / "acdc"
     touch(acdc, "rgb_anon/fog/train/a_rgb_anon.png", "rgb_anon/fog/train_ref/a_rgb_ref_anon.png", "gt/a_color.png")

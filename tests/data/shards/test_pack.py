@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.data.shards import parallel, writer
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import ShardError, read_manifest
