@@ -103,7 +103,7 @@ def _folder(where: str) -> Path | str:
 
 
 def with_normalization(data: DataConfig) -> DataConfig:
-    """Return a configuration that says how images are normalized: where it is open, as packing has found for the source.
+    """Return a configuration that says how images are normalized: as packing found for the source, where it is open.
 
     Raises:
         ValueError: The manifest of the source cannot be read, or has other bands or no train split.

@@ -44,8 +44,5 @@ class PixelForm(NamedTuple):
 RGB = PixelForm()
 """Photos."""
 
-FORM_REMEDY = (
-    "`pgpc pack` is told by --bands and --bits what the images of a data set are, and keeps all of their values; a "
-    "trained network takes images of the form that it was trained on."
-)
+FORM_REMEDY = "`pgpc pack` takes images as its --bands and --bits say, and a trained network such as it was trained on."
 """Advice on images of another form, as the end of a message."""

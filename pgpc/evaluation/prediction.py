@@ -226,7 +226,7 @@ def _predict(loaded: LoadedModel, picture: Picture, results: Mapping[str, Path])
         image = picture.read()
         segmented = segment(loaded, image)
         for name, file in results.items():
-            _write(file, FORMATS[name].draw(picture_of(image, loaded.config.data), segmented, loaded.classes))
+            write_picture(file, FORMATS[name].draw(picture_of(image, loaded.config.data), segmented, loaded.classes))
     # Whatever is wrong with one picture must not keep the others from being segmented.
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_ALL:
@@ -259,7 +259,12 @@ def _check_results(pictures: Sequence[Picture], out: Path, formats: Sequence[For
             )
 
 
-def _write(file: Path, drawn: Image.Image) -> None:
+def write_picture(file: Path, drawn: Image.Image) -> None:
+    """Write a drawn result as a JPEG or PNG, as the name of the file ends.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
     if file.suffix == ".jpg":
         write_file(file, lambda opened: drawn.save(opened, "JPEG", quality=92, subsampling=0))
     else:
