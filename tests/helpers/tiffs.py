@@ -16,5 +16,6 @@ def tiff(pixels: np.ndarray, **options: object) -> bytes:
     if pixels.ndim == 3 and not rgb:
         given.setdefault("planarconfig", "contig")
         given.setdefault("extrasamples", ("unspecified",) * (pixels.shape[2] - 1))
-    tifffile.imwrite(file, pixels, **given)
+    separate = given.get("planarconfig") == "separate"
+    tifffile.imwrite(file, np.moveaxis(pixels, 2, 0) if separate else pixels, **given)
     return file.getvalue()
