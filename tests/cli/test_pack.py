@@ -140,5 +140,5 @@ def test_the_help_and_the_page_of_data_sets_name_all_layouts():
     (option,) = (action for action in commands.choices["pack"]._actions if action.dest == "layout")
     names = option.help.partition(": ")[2].replace("; or", ",").split(", ")
     assert names[: len(LAYOUTS)] == list(LAYOUTS)
-    (sentence,) = re.findall(r"^Layouts are (.*?),? your own", page("data.md"), re.M)
-    assert re.findall(r"`(\w+)`", sentence) == list(LAYOUTS)
+    (sentence,) = re.findall(r"^Layouts are (.*?),? your own", page("data.md"), re.M | re.S)
+    assert re.findall(r"`([\w-]+)`", sentence) == list(LAYOUTS)

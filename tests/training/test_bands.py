@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,12 +91,13 @@ def test_an_interrupted_run_goes_on_bit_for_bit(domains: Path, tmp_path: Path) -
     reported: list[float] = []
 
     def stop(metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        assert checkpoint is not None
         reported.append(metrics["iteration"])
-        if len(reported) == 1:
-            raise KeyboardInterrupt
+        shutil.copytree(checkpoint, tmp_path / "kept")
+        raise KeyboardInterrupt
 
     config = override(config, {"training.eval_interval": 2})
     with pytest.raises(KeyboardInterrupt):
         train(config, out=tmp_path / "parts", callbacks=Callbacks(on_report=stop))
-    resumed = train(config, out=tmp_path / "parts", begin=Resume(tmp_path / "parts"))
+    resumed = train(config, out=tmp_path / "parts", begin=Resume(tmp_path / "kept"))
     assert reported == [2] and whole.metrics["mIoU"] == resumed.metrics["mIoU"]
