@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.evaluation.prediction import Picture
 
-SUMMARY = "segment pictures, for which no labels are needed"
+SUMMARY = "segment pictures, videos or what a webcam sees; no labels are needed"
 """What `pgpc --help` says of the command."""
 
 
