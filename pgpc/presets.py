@@ -251,6 +251,33 @@ TASKS: Sequence[Task] = (
         high_resolution=_ADVERSE_HIGH,
         adverse=True,
     ),
+    Task(
+        name="bdd100k-day-night",
+        changes={
+            **_REAL,
+            "data.source": "shards/bdd100k-day",
+            "data.source_size": (910, 512),
+            "data.target": "shards/bdd100k-night",
+            "data.target_size": (910, 512),
+        },
+        # Enlarged from 1280 x 720, as the papers enlarge GTA5, so that crops of 1024 fit.
+        high_resolution={**_CROP_HIGH, "data.source_size": (1820, 1024), "data.target_size": (1820, 1024)},
+        adverse=True,
+    ),
+    Task(
+        name="loveda-rural-urban",
+        changes={
+            **_REAL,
+            **_NO_MARGINS,
+            "model.num_classes": 7,
+            "contrast.r": 1,  # the share of the classes that 4 of 19 are
+            "data.source": "shards/loveda-rural",
+            "data.source_size": (1024, 1024),
+            "data.target": "shards/loveda-urban",
+            "data.target_size": (1024, 1024),
+        },
+        high_resolution=_CROP_HIGH,
+    ),
 )
 
 _SHORT: Changes = {

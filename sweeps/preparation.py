@@ -11,7 +11,7 @@ from typing import Any
 from pgpc.bases import make_base
 from pgpc.bases.checkpoint_size import checkpoint_bytes
 from pgpc.bases.state import check_feature_distance
-from pgpc.data.domains import check_image_sizes, check_pair, label_notes
+from pgpc.data.domains import check_image_sizes, check_pair, label_notes, pixel_notes, with_normalization
 from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
 from sweeps.common.names import REFERENCE_LABEL
@@ -150,6 +150,7 @@ def check_data(sweep: Sweep) -> list[str]:
         measured = domains.target if evaluation.criteria_images else None
         check_image_sizes(domains._replace(measured=measured), data, least)
         notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
+        notes |= dict.fromkeys(pixel_notes(with_normalization(data), jitters=True))
     return list(notes)
 
 
@@ -229,9 +230,9 @@ def _check_configs(sweep: Sweep) -> None:
             make_base(config)
         with noted():
             check_feature_distance(config)
-    for model in {config.model for config in sweep.configs}:
+    for model, bands in {(config.model, config.data.bands) for config in sweep.configs}:
         with noted():
-            check_model(model)
+            check_model(model, bands=bands)
     check_sampler(sweep.options)
 
 

@@ -85,7 +85,7 @@ USED = {
     "pgpc.bases.passes": ("Pass", "backward", "begin_step", "end_step"),
     "pgpc.bases.losses": ("cross_entropy",),
     "pgpc.presets": ("BASES", "BasePreset", "_UNIFORM"),
-    "pgpc.data.layouts": ("LAYOUTS", "Layout", "Split", "Labels", "train_id_labels"),
+    "pgpc.data.layouts.known": ("LAYOUTS", "Layout", "Split", "Labels", "train_id_labels"),
     "pgpc.cli.pack": ("_LAYOUTS",),
     "sweeps.search.samplers": ("Sampler", "BaseSampler"),
     "pgpc.evaluation.scores": ("Metrics.as_dict", "Metrics.pixels", "Metrics.iou", "_percent"),

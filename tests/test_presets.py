@@ -8,7 +8,9 @@ from pgpc.presets import BASES as BASE_PRESETS
 from pgpc.presets import TASKS as TASK_PRESETS
 from pgpc.presets import find, preset_names, task_of
 
-TASKS = ("gta5-cityscapes", "synthia-cityscapes", "cityscapes-darkzurich", "cityscapes-acdc")
+ADVERSE = ("cityscapes-darkzurich", "cityscapes-acdc", "bdd100k-day-night")
+TASKS = ("gta5-cityscapes", "synthia-cityscapes", *ADVERSE, "loveda-rural-urban")
+WITHOUT_MARGINS = ("loveda-rural-urban",)
 BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
 
 
@@ -46,6 +48,10 @@ SIZES = {
     ("synthia-cityscapes", False): ((1280, 760), (1024, 512), 512),
     ("cityscapes-darkzurich", False): ((1024, 512), (960, 540), 512),
     ("cityscapes-acdc", False): ((1024, 512), (960, 540), 512),
+    ("bdd100k-day-night", False): ((910, 512), (910, 512), 512),
+    ("bdd100k-day-night", True): ((1820, 1024), (1820, 1024), 1024),
+    ("loveda-rural-urban", False): ((1024, 1024), (1024, 1024), 512),
+    ("loveda-rural-urban", True): ((1024, 1024), (1024, 1024), 1024),
     ("gta5-cityscapes", True): ((2560, 1440), (2048, 1024), 1024),
     ("synthia-cityscapes", True): ((2560, 1520), (2048, 1024), 1024),
     ("cityscapes-darkzurich", True): ((2048, 1024), (1920, 1080), 1024),
@@ -57,12 +63,12 @@ SIZES = {
 @pytest.mark.parametrize("base", ["daformer", "mic-daformer", "hrda", "mic-hrda"])
 def test_sizes_margins_and_windows(task, base):
     config = pgpc.preset(f"{task}/{base}")
-    high, adverse = "hrda" in base, task.startswith("cityscapes")
+    high, adverse = "hrda" in base, task in ADVERSE
     data = config.data
     assert (data.source_size, data.target_size, data.crop) == SIZES[task, high]
     assert data.rare_class_min_crop_ratio == (2.0 if high else 0.5)
-    assert data.target_margins == ((30, 240, 30, 30) if high and not adverse else (0, 0, 0, 0))
-    no_rows = high or (adverse and base == "mic-daformer")
+    assert data.target_margins == ((30, 240, 30, 30) if high and task.endswith("-cityscapes") else (0, 0, 0, 0))
+    no_rows = high or (adverse and base == "mic-daformer") or task in WITHOUT_MARGINS
     assert (config.adaptation.ignore_top, config.adaptation.ignore_bottom) == ((0, 0) if no_rows else (15, 120))
     evaluation = config.evaluation
     assert (evaluation.window, evaluation.window_stride) == ((1024, 512) if high else (None, 512))
@@ -74,7 +80,7 @@ def test_masks(task):
     for base, block in (("mic-daformer", 32), ("mic-hrda", 64)):
         adaptation = pgpc.preset(f"{task}/{base}").adaptation
         assert (adaptation.masked_weight, adaptation.mask_share, adaptation.mask_block) == (1.0, 0.7, block)
-        assert adaptation.masked_images == ("both" if task.startswith("cityscapes") else "target")
+        assert adaptation.masked_images == ("both" if task in ADVERSE else "target")
     assert pgpc.preset(f"{task}/hrda").adaptation.masked_weight == 0
 
 

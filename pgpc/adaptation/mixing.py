@@ -6,7 +6,6 @@ result does not depend on how many processes share the batch and the device is n
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.transforms import MEAN, STD
+from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
 from pgpc.runtime import distributed
 
 _BLUR_SIGMA = (0.15, 1.15)
@@ -27,7 +26,7 @@ class Mixed(NamedTuple):
     """Mixed images and their targets.
 
     Attributes:
-        images: Normalized images ``(B, 3, H, W)``.
+        images: Normalized images ``(B, bands, H, W)``.
         labels: Train ids ``(B, H, W)``, int64.
         weight: Weight of each pixel in the loss, ``(B, H, W)``.
         pasted: Mask ``(B, H, W)``, bool: True where the pixel comes from the source.
@@ -89,19 +88,28 @@ def class_mix(
     )
 
 
-def perturb(images: Tensor, *, jitter: float, blur: bool, rngs: Sequence[np.random.Generator]) -> Tensor:
+def perturb(
+    images: Tensor,
+    *,
+    jitter: float,
+    blur: bool,
+    rngs: Sequence[np.random.Generator],
+    normalization: Normalization = IMAGENET_PIXELS,
+) -> Tensor:
     """Jitter the colors, then blur, with fresh factors for each image.
 
     Args:
-        images: Normalized images ``(B, 3, H, W)``.
-        jitter: Half-width of the perturbations, in [0, 0.5]; 0 leaves the colors alone.
+        images: Normalized images ``(B, bands, H, W)``.
+        jitter: Half-width of the perturbations, in [0, 0.5]; 0 leaves the colors alone, as it must where
+            images are no RGB of 8 bits.
         blur: Whether to blur, with sigma ~ U(0.15, 1.15) pixels.
         rngs: One generator per image.
+        normalization: How the images were normalized.
 
     Returns:
-        Normalized images ``(B, 3, H, W)``.
+        Normalized images ``(B, bands, H, W)``.
     """
-    mean, std = _mean_and_std(images.device)
+    mean, std = normalization.inverse(images.device)
     out = []
     for image, rng in zip(images, rngs):
         if jitter > 0:
@@ -140,18 +148,13 @@ def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Te
 
 
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur one image ``(3, H, W)`` with reflected borders."""
+    """Blur one image ``(bands, H, W)`` with reflected borders."""
     x = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-(x**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(3, 1, -1)
+    kernel = (kernel / kernel.sum()).expand(len(image), 1, -1)
     padded = F.pad(image[None], [_BLUR_RADIUS] * 4, mode="reflect")
-    return F.conv2d(F.conv2d(padded, kernel[:, :, None, :], groups=3), kernel[:, :, :, None], groups=3)[0]
-
-
-@functools.cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1) for values in (MEAN, STD))
-    return mean, std
+    along_rows = F.conv2d(padded, kernel[:, :, None, :], groups=len(image))
+    return F.conv2d(along_rows, kernel[:, :, :, None], groups=len(image))[0]
 
 
 def _turn_and_stretch(rgb: Tensor, turn: float, stretch: float) -> Tensor:

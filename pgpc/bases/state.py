@@ -236,6 +236,7 @@ def make_student(config: Config, classes: ClassSet | None = None) -> Student:
         merge_passes=training.merge_passes,
         precision=training.precision,
         classes=None if classes is None else classes.names,
+        bands=config.data.bands,
     )
 
 

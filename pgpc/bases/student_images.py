@@ -12,6 +12,7 @@ from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.bases.passes import image_generators
 from pgpc.bases.state import TrainingState
 from pgpc.data.loader import SourceImages, TargetImages
+from pgpc.data.pixel_form import RGB
 from pgpc.runtime import distributed
 from pgpc.runtime.seeding import numpy_generator
 
@@ -57,11 +58,12 @@ def mask_images(state: TrainingState, source: SourceImages, target: TargetImages
 
 def _augment(state: TrainingState, images: Tensor, purpose: str, rngs: list[np.random.Generator]) -> Tensor:
     """Return the images with color jitter and blur, each on or off for the whole batch."""
-    adaptation = state.config.adaptation
+    adaptation, data = state.config.adaptation, state.config.data
     jitter, blur = numpy_generator(state.config.seed, purpose, state.step).random(2)
     return perturb(
         images,
-        jitter=adaptation.jitter_strength if jitter < adaptation.jitter_probability else 0.0,
+        jitter=adaptation.jitter_strength if data.pixels == RGB and jitter < adaptation.jitter_probability else 0.0,
         blur=blur < adaptation.blur_probability,
         rngs=rngs,
+        normalization=data.normalization,
     )

@@ -93,5 +93,6 @@ def segmenting_config(config: Config, settings: Sequence[str]) -> Config:
         for key, value in flatten(config).items()
         if key.startswith(("evaluation.", "data.streets.", "training.precision"))
         or key in ("data.source", "data.source_size", "data.holdout", "data.target", "data.eval_split", *_SETTABLE)
+        or key in ("data.bands", "data.bits", "data.mean", "data.std")
     }
     return override(Config(), {**kept, **changes})

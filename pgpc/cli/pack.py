@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.progress import Progress
+from pgpc.data.pixel_form import RGB
 
 if TYPE_CHECKING:
     from pgpc.data.shards.manifest import Manifest
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 SUMMARY = "pack a data set into shards, or check shards"
 """What `pgpc --help` says of the command."""
 
-# The names of pgpc.data.layouts.LAYOUTS, which takes too long to import for a help text; a test compares them.
-_LAYOUTS = "gta5, synthia, cityscapes, darkzurich, acdc; or folder, your own pictures"
+# The names of pgpc.data.layouts.known.LAYOUTS, which takes too long to import for a help text; a test compares them.
+_LAYOUTS = (
+    "gta5, synthia, cityscapes, darkzurich, acdc, bdd100k, bdd100k-day, bdd100k-night, loveda-rural, loveda-urban, "
+    "potsdam-rgb, potsdam-irrg, potsdam-rgbir, vaihingen; or folder, your own pictures"
+)
 
 
 _OF_PACKING = (
     *("photos", "shards", "labels", "layout", "root", "out", "splits", "classes", "skip_bad"),
-    *("image_suffixes", "label_suffixes", "split_files", "label_orientation"),
+    *("image_suffixes", "label_suffixes", "split_files", "label_orientation", "bands", "bits"),
 )
 
 
@@ -86,7 +90,8 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="image_suffixes",
         metavar="SUFFIX",
-        help="for layout folder: what names of images end with, such as _rgb.png; repeatable (default: .jpg, .png, ..)",
+        help="for layout folder: what names of images end with, such as _rgb.png; repeatable (default: .jpg, .png and "
+        "others)",
     )
     parser.add_argument(
         "--label-suffix",
@@ -95,7 +100,7 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         dest="label_suffixes",
         metavar="SUFFIX",
         help="for layout folder: what names of labels end with in place of that, such as _mask.png; repeatable "
-        "(default: .png)",
+        "(default: .png or .tif)",
     )
     parser.add_argument(
         "--split-file",
@@ -111,6 +116,19 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         choices=("upright", "stored"),
         help="how labels lie whose photo EXIF says to turn: upright, as it is shown (the default), or stored, as its "
         "pixels are",
+    )
+    parser.add_argument(
+        "--bands",
+        type=int,
+        metavar="NUMBER",
+        help="bands that all images have; 3 makes RGB of gray, palettes, ink and alpha (default: that of the layout, "
+        "which is 3 for all but potsdam-rgbir)",
+    )
+    parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 16),
+        help="bits of each band, all of whose values are kept: neither scaled nor clipped (default: 8)",
     )
 
 
@@ -141,6 +159,8 @@ def run(arguments: argparse.Namespace) -> None:
             lists=_lists(arguments.split_files),
             labels=arguments.labels,
             labels_lie=arguments.label_orientation or "upright",
+            bands=arguments.bands,
+            bits=arguments.bits or 8,
             skip_bad=arguments.skip_bad,
             on_progress=progress,
         )
@@ -223,7 +243,8 @@ def _summary(manifest: Manifest) -> str:
         for name, split in manifest.splits.items()
     ]
     left_out = f"; {len(manifest.skipped)} left out, listed in the manifest" if manifest.skipped else ""
-    return f"{', '.join(splits)}; {len(manifest.classes.names)} classes{left_out}"
+    form = "" if manifest.pixels == RGB else f"; {manifest.pixels}"
+    return f"{', '.join(splits)}; {len(manifest.classes.names)} classes{form}{left_out}"
 
 
 def _count(number: int, noun: str) -> str:

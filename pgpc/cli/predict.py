@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.evaluation.prediction import Picture
 
-SUMMARY = "segment pictures, for which no labels are needed"
+SUMMARY = "segment pictures, videos or what a webcam sees; no labels are needed"
 """What `pgpc --help` says of the command."""
 
 
@@ -23,11 +23,14 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "predict",
         description=run.__doc__,
-        epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colors.",
+        epilog="Results lie in OUT/FORMAT, named after their pictures; OUT/legend.png shows the classes' colors. The "
+        "overlay of a video, or of what a webcam sees until Ctrl-C, is a video; other formats are one picture a frame.",
     )
     add_network(parser)
     parser.add_argument(
-        "--input", required=True, help="folder of photos (JPEG, PNG, WebP, BMP), one photo, or a folder of shards"
+        "--input",
+        required=True,
+        help="folder of photos (JPEG, PNG, WebP, BMP, TIFF, HEIC), one photo, a video, webcam:0, or a folder of shards",
     )
     parser.add_argument("--split", help="split of the shards (default: data.eval_split of the config)")
     parser.add_argument(
@@ -54,12 +57,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Segment pictures, for which no labels are needed."""
     from pgpc.evaluation.loaded_model import load_model
     from pgpc.evaluation.prediction import write_predictions
+    from pgpc.evaluation.video.reading import is_video
     from pgpc.runtime.distributed import local_device
 
     if arguments.out.exists() and not arguments.out.is_dir():
         raise ValueError(f"--out must be a folder, but {arguments.out} is a file.")
+    if is_video(arguments.input):
+        _refuse_of_videos(arguments)
     loaded = load_model(arguments.checkpoint, arguments.network)
     loaded = loaded._replace(config=segmenting_config(loaded.config, arguments.settings))
+    if is_video(arguments.input):
+        _predict_video(arguments, loaded)
+        return
     pictures = _pictures(arguments, loaded)
     loaded.student.to(local_device())
     write_predictions(
@@ -71,6 +80,30 @@ def run(arguments: argparse.Namespace) -> None:
         on_progress=Progress("segmented"),
     )
     print(f"{len(pictures)} {'picture' if len(pictures) == 1 else 'pictures'} -> {arguments.out}")
+
+
+def _refuse_of_videos(arguments: argparse.Namespace) -> None:
+    """Refuse flags that are for pictures, and say what is kept at an interruption."""
+    if arguments.skip_existing or arguments.split is not None:
+        raise ValueError(
+            f"--skip-existing and --split are for pictures and shards, but {arguments.input} is a video. Leave them "
+            "out."
+        )
+    arguments.on_interrupt = "; the frames that were done are kept."
+
+
+def _predict_video(arguments: argparse.Namespace, loaded: LoadedModel) -> None:
+    from pgpc.evaluation.video.prediction import predict_video
+    from pgpc.runtime.distributed import local_device
+
+    loaded.student.to(local_device())
+    formats = arguments.formats or DEFAULT_FORMATS
+    progress = Progress("segmented", "frames")
+    try:
+        frames = predict_video(loaded, arguments.input, arguments.out, formats, on_progress=progress)
+    finally:
+        progress.close()
+    print(f"{frames} {'frame' if frames == 1 else 'frames'} -> {arguments.out}")
 
 
 def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Picture]:
@@ -85,4 +118,4 @@ def _pictures(arguments: argparse.Namespace, loaded: LoadedModel) -> list[Pictur
         return shard_pictures(open_shards(where, data, arguments.split or data.eval_split or "train"))
     if arguments.split is not None:
         raise ValueError(f"--split is that of shards, but {where} are none. Leave it out.")
-    return find_photos(Path(where), arguments.out)
+    return find_photos(Path(where), arguments.out, data.pixels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
+from pgpc.data.pixel_form import MAX_BANDS, RGB, PixelForm
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
@@ -63,6 +65,39 @@ class DataConfig:
         hyperparameter=False,
     )
     streets: StreetsConfig = field(default_factory=StreetsConfig)
+    bands: int = key(
+        3,
+        doc="Bands of the images of both domains, as they were packed. Pretrained weights of an encoder are for three: "
+        "those of its first convolution are then repeated in their order for the bands, and scaled by 3 / bands; for "
+        "one band they are summed. Color jitter is for RGB of 8 bits, and off for all else.",
+        low=1,
+        high=MAX_BANDS,
+        unit="bands",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    bits: Literal[8, 16] = key(
+        8,
+        doc="Bits of each band, as they were packed. Values of 16 bits are used as they are in the files: neither "
+        "scaled nor clipped, but normalized by `mean` and `std`.",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    mean: tuple[float, ...] | None = key(
+        None,
+        doc="What is subtracted from each band, in the units of the files, in both domains and in prediction. None "
+        "takes that of ImageNet for RGB of 8 bits; for all else the mean over the source's train split, which packing "
+        "has found and a run writes here.",
+        phase=Phase.START,
+        hyperparameter=False,
+    )
+    std: tuple[float, ...] | None = key(
+        None,
+        doc="What each band is then divided by; None as for `mean`, the standard deviation.",
+        above=0,
+        phase=Phase.START,
+        hyperparameter=False,
+    )
     source_size: tuple[int, int] = key(
         (1280, 720),
         doc="Width and height of the box that source images are resized to; `fit` says how.",
@@ -177,12 +212,36 @@ class DataConfig:
             "data.target_labels must be a file that lists images, split:NAME, or none",
             self.target_labels,
         )
+        check(
+            (self.mean is None) == (self.std is None)
+            and all(len(values) == self.bands for values in (self.mean, self.std) if values is not None),
+            f"data.mean and data.std must both have a number for each of the data.bands ({self.bands}), or be None",
+            (self.mean, self.std),
+        )
         top, bottom, left, right = self.target_margins
         check(
             top + bottom < self.target_size[1] and left + right < self.target_size[0],
             "data.target_margins must be (top, bottom, left, right), and leave pixels of data.target_size",
             self.target_margins,
         )
+
+    @property
+    def pixels(self) -> PixelForm:
+        """The form that all images must have."""
+        return PixelForm(self.bands, self.bits)
+
+    @property
+    def normalization(self) -> Normalization:
+        """How images are normalized; of other than RGB of 8 bits it must have been found, which a run does first."""
+        if self.mean is not None and self.std is not None:
+            return Normalization(self.mean, self.std)
+        check(
+            self.pixels == RGB,
+            f"data.mean and data.std must be given for images of {self.pixels}",
+            self.mean,
+            "A run takes them from its source; set them, or use the config of a run.",
+        )
+        return IMAGENET_PIXELS
 
 
 @documented

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pgpc.data.choices import hold_out, split_report
 from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
 from pgpc.data.label_coverage import Coverage, coverage_notes
+from pgpc.data.pixel_form import RGB
 from pgpc.data.shards.manifest import ShardError, read_manifest
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
@@ -71,9 +72,21 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
         split: The name of the split.
 
     Raises:
-        ValueError: `where` names no side of the embedded pair, shards are missing or damaged, or the cache cannot be
-            written.
+        ValueError: `where` names no side of the embedded pair, shards are missing or damaged, their images have other
+            bands or bits than the config says, or the cache cannot be written.
     """
+    shards = open_any(where, data, split)
+    if shards.pixels != data.pixels:
+        raise ShardError(
+            f"data.bands and data.bits must be those of the images of {where}, {shards.pixels}, but they are "
+            f"{data.pixels}. Set data.bands={shards.pixels.bands} and data.bits={shards.pixels.bits}; both domains of "
+            "a run, and whatever a trained network is shown, must have the same."
+        )
+    return shards
+
+
+def open_any(where: str, data: DataConfig, split: str) -> Shards:
+    """Open one split of a domain, whatever its bands; otherwise as :func:`open_shards`."""
     if not where.startswith("streets:"):
         return Shards.open(_folder(where), split)
     if where not in _STREETS:
@@ -91,6 +104,44 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
 def _folder(where: str) -> Path | str:
     """Return the folder of packed shards that a config names, or its address on S3."""
     return where if storage.is_url(where) else expand_user(where)
+
+
+def with_normalization(data: DataConfig) -> DataConfig:
+    """Return a configuration that says how images are normalized: as packing found for the source, where it is open.
+
+    Raises:
+        ValueError: The manifest of the source cannot be read, or has other bands or no train split.
+        OSError: S3 cannot be reached.
+    """
+    if data.pixels == RGB or data.mean is not None:
+        return data
+    manifest = None if data.source.startswith("streets:") else read_manifest(_folder(data.source))
+    train = None if manifest is None else manifest.splits.get("train")
+    if manifest is None or train is None or train.pixel_totals is None or manifest.pixels != data.pixels:
+        raise ShardError(
+            f"The source must have a train split with images of {data.pixels}, as data.bands and data.bits say, but "
+            f"{data.source} has {'none' if train is None else manifest.pixels if manifest else RGB}. Set "
+            "data.bands and data.bits to what was packed, or name another source."
+        )
+    return dataclasses.replace(data, mean=train.pixel_totals.mean, std=train.pixel_totals.std)
+
+
+def pixel_notes(data: DataConfig, *, jitters: bool) -> list[str]:
+    """Return a sentence for each thing that is done otherwise because images are no RGB of 8 bits.
+
+    Args:
+        data: The configuration of the data.
+        jitters: Whether colors would be jittered.
+    """
+    if data.pixels == RGB:
+        return []
+    notes = [
+        f"Images have {data.pixels}, normalized in both domains by the mean and standard deviation of each band: "
+        f"{', '.join(f'{m:.4g} +- {s:.4g}' for m, s in zip(*data.normalization))}."
+    ]
+    if jitters:
+        notes.append(f"Color jitter is for RGB of 8 bits, and off for images of {data.pixels}; blur is not changed.")
+    return notes
 
 
 def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:

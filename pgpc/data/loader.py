@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.data.parcels import PREFETCHED, Packed, unpacked
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards.reader import Shards
@@ -220,7 +221,7 @@ class TrainingData(Dataset[Batch]):
         image = read_image(self._source, row, transforms.needed_region(native, size, box, data.interpolation))
         crop = transforms.resize_crop(image, size, box, data.interpolation)
         return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
             transforms.label_tensor(transforms.cut(label, box), flip=flip, side=data.crop),
         )
 
@@ -238,7 +239,7 @@ class TrainingData(Dataset[Batch]):
         crop = transforms.resize_crop(image, size, box, data.interpolation)
         valid = transforms.inside_margins(height, width, data.target_margins, box)
         return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
             transforms.mask_tensor(valid, flip=flip, side=data.crop),
         )
 
@@ -267,7 +268,7 @@ class _EvaluationData(Dataset[EvaluationSample]):
     def __getitem__(self, row: int) -> EvaluationSample:
         image, label = read_image(self._shards, row), read_label(self._shards, row)
         data = self._data
-        tensor = transforms.whole_image(image, self._box, data.fit, data.interpolation)
+        tensor = transforms.whole_image(image, self._box, data.fit, data.interpolation, data.normalization)
         return EvaluationSample(tensor, label, self._shards.names[row])
 
 
@@ -379,7 +380,7 @@ def _unchanged(item: Any) -> Any:
 
 
 def read_image(shards: Shards, row: int, region: Region | None = None) -> np.ndarray:
-    """Return the image of a row, ``(H, W, 3)`` uint8.
+    """Return the image of a row, ``(H, W, bands)`` uint8 or uint16.
 
     Args:
         shards: The split.
@@ -390,7 +391,7 @@ def read_image(shards: Shards, row: int, region: Region | None = None) -> np.nda
         SampleError: it cannot be read, or is not of the size that its row says; the message names it.
     """
     try:
-        image = decode_image(shards.image_bytes(row), region)
+        image = decode_image(shards.image_bytes(row), region, shards.pixels)
         width, height = shards.size(row)
         if image.shape[:2] != (height, width):
             raise ValueError(f"it is {image.shape[1]} x {image.shape[0]}, its row says {width} x {height}")

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif")
 """What the name of a picture that can be read may end with, in small or capital letters."""
 
 OTHER_SUFFIXES = (
-    *(".tif", ".tiff", ".gif", ".heic", ".heif", ".avif", ".jp2", ".dng", ".jpe", ".jfif"),
+    *(".gif", ".avif", ".jp2", ".dng", ".jpe", ".jfif"),
     *(".ppm", ".pgm", ".pnm", ".tga", ".exr"),
 )
 """What the names of other pictures end with, which must be converted first."""

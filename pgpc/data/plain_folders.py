@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pgpc.data.folders import Layout
+from pgpc.data.layouts.layout import Layout
 from pgpc.data.picture_names import files_below
 from pgpc.runtime.checks import check
 
@@ -27,7 +27,7 @@ def with_folders(layout: Layout, root: Path, labels: Path | None) -> Layout:
     images = root / layout.image_folder
     plain = layout.own_classes and not images.is_dir() and root.is_dir() and _has_photos(root, layout)
     if labels is None:
-        return replace(layout, image_folder=".", label_folder="labels") if plain else layout
+        return replace(layout, image_folder=".", label_folders=("labels",)) if plain else layout
     check(
         plain,
         "A folder of labels goes with a folder of photos",
@@ -36,7 +36,7 @@ def with_folders(layout: Layout, root: Path, labels: Path | None) -> Layout:
     )
     check(labels.is_dir(), "A folder of labels must be a folder", str(labels))
     # An absolute path takes the place of what it is joined to.
-    return replace(layout, image_folder=".", label_folder=str(labels.absolute()))
+    return replace(layout, image_folder=".", label_folders=(str(labels.absolute()),))
 
 
 def _has_photos(root: Path, layout: Layout) -> bool:

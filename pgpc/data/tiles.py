@@ -9,9 +9,10 @@ have in common is then stored once. A photo takes no more space than as PNG. Eve
 Layout, all numbers 32-bit, little-endian::
 
     magic (8 bytes), checksum of the rest of the head
-    width, height, channels (1 or 3), side of a tile
+    width, height, channels (1 to 64, and 65536 more where values have 16 bits), side of a tile
     for each tile, from left to right and then down: its length in bytes, its checksum
-    the tiles: planes of channels; those at the right and at the bottom may be smaller
+    the tiles: planes of channels; those at the right and at the bottom may be smaller. Of 16 bits the low bytes of all
+    values come before the high bytes, which are much the same throughout a tile
 
 Checksums are CRC-32. They find damage; against intent, sizes are checked before they are believed.
 """
@@ -25,7 +26,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pgpc.data.image_limits import PictureError, check_size
+from pgpc.data.image_limits import MAX_PIXELS, PictureError, check_size
+from pgpc.data.pixel_form import MAX_BANDS
 
 SIDE = 192
 """Side of an image's tiles in pixels. Smaller ones decode less beside a crop, but take more calls and bytes."""
@@ -36,6 +38,7 @@ Region = tuple[int, int, int, int]
 _MAGIC = b"\x89PGPC\r\n1"
 _SIZES = struct.Struct("<4I")
 _TABLE = len(_MAGIC) + 4 + _SIZES.size  # where the table of tiles begins
+_DEEP = 2**16  # added to the number of channels whose values have 16 bits
 _LEVEL = 1  # of Zstandard; higher ones make photos no smaller that are worth the time
 
 
@@ -43,6 +46,7 @@ class _Head(NamedTuple):
     width: int
     height: int
     channels: int
+    dtype: np.dtype
     side: int
     ends: np.ndarray  # (rows, columns) int64, where the data of each tile end
     lengths: np.ndarray  # (rows, columns) int64, bytes
@@ -53,7 +57,7 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
     """Store a picture losslessly as tiles.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)`` uint8.
+        pixels: ``(H, W)`` or ``(H, W, bands)``, uint8 or uint16.
         side: The side of a tile in pixels.
 
     Returns:
@@ -61,7 +65,7 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
     """
     height, width = pixels.shape[:2]
     planes = np.array(pixels.reshape(height, width, -1).transpose(2, 0, 1), order="C")
-    assert planes.dtype == np.uint8 and planes.size and len(planes) in (1, 3), "a picture of one or three channels"
+    assert planes.dtype in (np.uint8, np.uint16) and planes.size and len(planes) <= MAX_BANDS, "a picture with bands"
     if len(planes) == 3:
         planes[::2] -= planes[1]  # modulo 256, as are all differences here
     codec = pa.Codec("zstd", _LEVEL)
@@ -70,10 +74,11 @@ def encode_tiles(pixels: np.ndarray, side: int = SIDE) -> bytes:
         band = planes[:, top : top + side].copy()
         band[:, 1:] -= planes[:, top : top + side][:, :-1]
         tiles += [
-            codec.compress(band[..., left : left + side].tobytes(), asbytes=True) for left in range(0, width, side)
+            codec.compress(_bytes_of(band[..., left : left + side]), asbytes=True) for left in range(0, width, side)
         ]
     table = np.array([(len(tile), zlib.crc32(tile)) for tile in tiles], dtype="<u4")
-    head = _SIZES.pack(width, height, len(planes), side) + table.tobytes()
+    channels = len(planes) + (_DEEP if planes.dtype == np.uint16 else 0)
+    head = _SIZES.pack(width, height, channels, side) + table.tobytes()
     return b"".join([_MAGIC, struct.pack("<I", zlib.crc32(head)), head, *tiles])
 
 
@@ -100,24 +105,25 @@ def decode_tiles(data: bytes | memoryview, region: Region | None = None) -> np.n
         region: The part that is needed; None means all.
 
     Returns:
-        ``(H, W)`` or ``(H, W, 3)`` uint8, the size of the whole picture, with zeros in place of the tiles that the
-        region does not touch. Memory that is only zeros costs nothing until it is read.
+        ``(H, W)`` or ``(H, W, bands)``, uint8 or uint16, the size of the whole picture, with zeros in place of the
+        tiles that the region does not touch. Memory that is only zeros costs nothing until it is read.
 
     Raises:
         PictureError: The head or a tile that is needed is damaged, or there are more than `MAX_PIXELS`.
     """
     head = _read_head(data)
     data, codec = memoryview(data), pa.Codec("zstd")
-    pixels = np.zeros((head.height, head.width, head.channels), dtype=np.uint8)
+    pixels = np.zeros((head.height, head.width, head.channels), dtype=head.dtype)
     side = head.side
     top, left, height, width = region or (0, 0, head.height, head.width)
     begin, end = left // side * side, min(-(-(left + width) // side) * side, head.width)
     for y in range(top // side * side, min(top + height, head.height), side):
         # A band of tiles at a time: small enough for the processor's cache.
-        band = np.empty((head.channels, min(side, head.height - y), max(end - begin, 0)), dtype=np.uint8)
+        band = np.empty((head.channels, min(side, head.height - y), max(end - begin, 0)), dtype=head.dtype)
         for x in range(begin, end, side):
             tile = band[..., x - begin : x - begin + side]
-            tile[:] = _read_tile(data, head, y // side, x // side, codec, tile.size).reshape(tile.shape)
+            encoded = _read_tile(data, head, y // side, x // side, codec, tile.size * head.dtype.itemsize)
+            tile[:] = _values_of(encoded, head.dtype).reshape(tile.shape)
         for row in range(1, band.shape[1]):
             band[:, row] += band[:, row - 1]
         if head.channels == 3:
@@ -125,6 +131,21 @@ def decode_tiles(data: bytes | memoryview, region: Region | None = None) -> np.n
         for channel, plane in enumerate(band):
             pixels[y : y + side, begin:end, channel] = plane
     return pixels[..., 0] if head.channels == 1 else pixels
+
+
+def _bytes_of(values: np.ndarray) -> bytes:
+    """Return the bytes of values, low bytes first where they have two."""
+    if values.dtype == np.uint8:
+        return values.tobytes()
+    return (values & 0xFF).astype(np.uint8).tobytes() + (values >> 8).astype(np.uint8).tobytes()
+
+
+def _values_of(encoded: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the values of bytes: the inverse of :func:`_bytes_of`."""
+    if dtype == np.uint8:
+        return encoded
+    low, high = encoded.reshape(2, -1).astype(np.uint16)
+    return np.asarray(low | high << 8)
 
 
 def _read_tile(data: memoryview, head: _Head, row: int, column: int, codec: pa.Codec, size: int) -> np.ndarray:
@@ -145,11 +166,15 @@ def _read_head(data: bytes | memoryview) -> _Head:
     if len(data) < _TABLE:
         raise PictureError("picture is truncated within its head")
     width, height, channels, side = _SIZES.unpack_from(data, _TABLE - _SIZES.size)
+    dtype = np.dtype(np.uint16 if channels > _DEEP else np.uint8)
+    channels -= _DEEP if channels > _DEEP else 0
     check_size(width, height)
-    if min(width, height, side) < 1 or channels not in (1, 3):
+    if min(width, height, side) < 1 or not 1 <= channels <= MAX_BANDS:
         raise PictureError(
             f"picture is damaged: it has {width} x {height} pixels in tiles of {side} and {channels} channels"
         )
+    if width * height * channels > 8 * MAX_PIXELS:
+        raise PictureError(f"picture is damaged: it has {width} x {height} pixels of {channels} channels")
     grid = -(-height // side), -(-width // side)
     start = _TABLE + 8 * grid[0] * grid[1]
     if len(data) < start:
@@ -161,4 +186,4 @@ def _read_head(data: bytes | memoryview) -> _Head:
     ends = start + np.cumsum(lengths).reshape(grid)
     if ends[-1, -1] != len(data):
         raise PictureError(f"picture is damaged: it must have {ends[-1, -1]} bytes, but has {len(data)}")
-    return _Head(width, height, channels, side, ends, lengths, table[..., 1])
+    return _Head(width, height, channels, dtype, side, ends, lengths, table[..., 1])

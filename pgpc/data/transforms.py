@@ -1,7 +1,7 @@
-"""From encoded images and labels to normalized crops. Pixels stay uint8 until the crop is cut.
+"""From encoded images and labels to normalized crops. Pixels stay whole numbers until the crop is cut.
 
-Shapes: images are ``(H, W, 3)`` uint8 RGB, labels ``(H, W)`` uint8 train ids; sizes are (width, height) as in
-the config; a box is (top, left, side).
+Shapes: images are ``(H, W, C)``, uint8, RGB where C is 3, or uint16, with C bands; labels ``(H, W)`` uint8 train ids;
+sizes are (width, height) as in the config; a box is (top, left, side).
 """
 
 from __future__ import annotations
@@ -16,21 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
+from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
 from pgpc.data.tiles import Region
-
-MEAN = (123.675, 116.28, 103.53)
-"""Mean of ImageNet's RGB pixels, scale 0..255."""
-STD = (58.395, 57.12, 57.375)
-"""Standard deviation of ImageNet's RGB pixels, scale 0..255."""
 
 MAX_REDRAWS = 10
 """Number of times that a crop which misses its rule is drawn anew; the last is taken as it is."""
 
 Box = tuple[int, int, int]
-
-# Normalized as image * scale + shift: one pass less than subtracting and dividing.
-_SCALE = (1 / torch.tensor(STD)).view(3, 1, 1)
-_SHIFT = (-torch.tensor(MEAN) / torch.tensor(STD)).view(3, 1, 1)
 
 
 def box_size(
@@ -58,7 +50,7 @@ def resize_image(
     """Resize an image, with each interpolation as in the methods that use it.
 
     Args:
-        image: ``(H, W, 3)`` uint8.
+        image: ``(H, W, C)`` uint8 or uint16.
         size: The new width and height.
         interpolation: "bilinear" is without anti-aliasing, as OpenCV's INTER_LINEAR, to within one gray level
             (DAFormer); "bicubic" is PIL's, with anti-aliasing (ProCA).
@@ -67,12 +59,25 @@ def resize_image(
     if image.shape[:2] == (height, width):
         return image
     if interpolation == "bicubic":
-        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    planes = torch.from_numpy(image).permute(2, 0, 1)[None]
+        return _bicubic(image, size)
+    # 16 bits are resized as floats, which hold them exactly, and rounded: there is no arithmetic on them.
+    deep = image.dtype != np.uint8
+    planes = torch.from_numpy(image.astype(np.float32) if deep else image).permute(2, 0, 1)[None]
     # On uint8 PyTorch interpolates in fixed point, four times as fast as in float.
     resized = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
     pixels: np.ndarray = resized[0].permute(1, 2, 0).numpy()
-    return pixels
+    return np.rint(pixels).astype(image.dtype) if deep else pixels
+
+
+def _bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[2] == 3 and image.dtype == np.uint8:
+        return np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    bands = [
+        np.array(Image.fromarray(image[..., k].astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
+        for k in range(image.shape[2])
+    ]
+    # It overshoots at edges.
+    return np.rint(np.stack(bands, axis=2)).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -254,20 +259,29 @@ def _draw_varied_box(rng: np.random.Generator, label: np.ndarray, side: int, max
     return box
 
 
-def image_tensor(image: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
+def image_tensor(
+    image: np.ndarray,
+    *,
+    flip: bool = False,
+    side: int | None = None,
+    normalization: Normalization = IMAGENET_PIXELS,
+) -> Tensor:
     """Flip, normalize and pad a crop, or a whole image.
 
     Args:
-        image: ``(h, w, 3)`` uint8.
+        image: ``(h, w, C)`` uint8 or uint16.
         flip: True to mirror it horizontally.
         side: The side of the square to which it is padded with 0 at the bottom and right; None leaves the size.
+        normalization: Mean and standard deviation of each band.
 
     Returns:
-        ``(3, H, W)`` float32.
+        ``(C, H, W)`` float32.
     """
+    scale, shift = normalization.as_tensors()
     # Mirrored and split into planes while pixels are bytes: both are several times slower on floats.
-    planes = torch.from_numpy(np.ascontiguousarray(_mirrored(image, flip).transpose(2, 0, 1)))
-    return _pad(planes.float().mul_(_SCALE).add_(_SHIFT), side, 0.0)
+    pixels = np.ascontiguousarray(_mirrored(image, flip).transpose(2, 0, 1))
+    planes = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
+    return _pad(planes.float().mul_(scale).add_(shift), side, 0.0)
 
 
 def whole_image(
@@ -275,10 +289,11 @@ def whole_image(
     box: tuple[int, int],
     fit: Literal["inside", "exact"],
     interpolation: Literal["bilinear", "bicubic"],
+    normalization: Normalization = IMAGENET_PIXELS,
 ) -> Tensor:
-    """Prepare a whole image as a network sees it in evaluation: resized into its box, ``(1, 3, h, w)`` float32."""
+    """Prepare a whole image as a network sees it in evaluation: resized into its box, ``(1, C, h, w)`` float32."""
     size = box_size(image.shape[1], image.shape[0], box, fit)
-    return image_tensor(resize_image(image, size, interpolation))[None]
+    return image_tensor(resize_image(image, size, interpolation), normalization=normalization)[None]
 
 
 def label_tensor(label: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:

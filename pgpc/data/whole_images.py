@@ -32,7 +32,7 @@ class _WholeImages(Dataset[WholeImage]):
 
     def __getitem__(self, row: int) -> WholeImage:
         data, pixels = self._data, read_image(self._shards, row)
-        image = transforms.whole_image(pixels, self._box, data.fit, data.interpolation)
+        image = transforms.whole_image(pixels, self._box, data.fit, data.interpolation, data.normalization)
         if not self._labeled:
             return WholeImage(image, None)
         size = (image.shape[3], image.shape[2])

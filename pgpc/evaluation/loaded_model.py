@@ -49,7 +49,8 @@ class LoadedModel(NamedTuple):
         config says, and the result has the picture's own size.
 
         Args:
-            image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or, gray, ``(H, W)``, uint8, in RGB.
+            image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or, gray, ``(H, W)``, uint8, in RGB. For a
+                network on other images a file, or an array ``(H, W, bands)`` of their values.
 
         Returns:
             A pair of arrays ``(H, W)``: train ids, uint8, whose names and colors are in `classes`, and the probability
@@ -59,7 +60,7 @@ class LoadedModel(NamedTuple):
             ValueError: `image` is none of these, cannot be read or decoded, or is so narrow that the network cannot
                 take it.
         """
-        return segment_picture(self.student.segmenter, self.config, pixels_of(image))
+        return segment_picture(self.student.segmenter, self.config, pixels_of(image, self.config.data.pixels))
 
 
 def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
@@ -127,6 +128,7 @@ def _empty_student(config: Config) -> Student:
         config.model,
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
         precision=config.training.precision,
+        bands=config.data.bands,
     )
 
 

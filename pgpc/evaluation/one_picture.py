@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from pgpc.config import Config
 from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.image_limits import PictureError
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import Segmented
 from pgpc.evaluation.segmentation import class_planes, logits, most_probable
@@ -23,27 +24,30 @@ AnyPicture: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
 """A file, or its pixels."""
 
 
-def pixels_of(image: AnyPicture) -> np.ndarray:
-    """Return a picture as an array in RGB.
+def pixels_of(image: AnyPicture, form: PixelForm = RGB) -> np.ndarray:
+    """Return a picture as an array.
 
     Args:
-        image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or ``(H, W)``, uint8. The first two are turned
-            upright as their EXIF orientation says.
+        image: A file, a picture of Pillow, or an array ``(H, W, bands)`` or ``(H, W)``, which is taken for gray. The
+            first two are turned upright as their EXIF orientation says.
+        form: The bands and bits that it must have.
 
     Returns:
-        ``(H, W, 3)`` uint8; an array of another form is returned as it is, and refused later.
+        ``(H, W, bands)``; an array of another form is returned as it is, and refused later.
 
     Raises:
         ValueError: The file cannot be read or decoded; the message names it.
     """
     if isinstance(image, (str, os.PathLike)):
         try:
-            return decode_image(read_file(Path(image)))
+            return decode_image(read_file(Path(image)), form=form)
         except PictureError as error:
             raise PictureError(f"{image}: {error}") from error
     if isinstance(image, Image.Image):
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        upright = ImageOps.exif_transpose(image)
+        return np.array(upright.convert("RGB") if form == RGB else upright)
+    gray = image.ndim == 2 and form.bands in (1, 3)
+    return np.repeat(image[..., None], form.bands, axis=2) if gray else image
 
 
 def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segmented:
@@ -52,17 +56,19 @@ def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segm
     Args:
         model: The network, in evaluation mode, on any device.
         config: The config, which says how images of the target are resized and whether there are windows.
-        image: Picture ``(H, W, 3)``, uint8 RGB.
+        image: Picture ``(H, W, bands)``, of the form that the config says.
 
     Raises:
         ValueError: `image` is no such array, or is so narrow that the network cannot take it.
     """
+    data = config.data
+    form = data.pixels
+    kind = "RGB" if form == RGB else "as the images that the network was trained on"
     check(
-        image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8,
-        "image must be (H, W, 3) uint8 RGB",
+        form.fits(image),
+        f"image must be (H, W, {form.bands}) {form.dtype} {kind}",
         (image.shape, str(image.dtype)),
     )
-    data = config.data
     size = box_size(image.shape[1], image.shape[0], data.target_size, data.fit)
     check(
         min(size) >= model.shortest_side,
@@ -70,7 +76,7 @@ def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segm
         size,
         "It is too narrow for data.target_size; cut it into parts.",
     )
-    pixels = whole_image(image, data.target_size, data.fit, data.interpolation)
+    pixels = whole_image(image, data.target_size, data.fit, data.interpolation, data.normalization)
     pixels = pixels.to(next(model.parameters()).device)
     with torch.inference_mode():
         resizing = logits(model, pixels, evaluation=config.evaluation), image.shape[:2], model.align_corners

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.classes import ClassSet, colorize
-from pgpc.data.transforms import MEAN, STD
+from pgpc.data.config import DataConfig
+from pgpc.data.normalization import to_picture
+from pgpc.data.pixel_form import RGB
+from pgpc.data.transforms import image_tensor
 
+_PHOTOS = DataConfig()
 _OPACITY = 0.55
 _BOUNDARY = 255
 _PIXELS_PER_LINE = 1000  # length of the picture's longer side for which boundaries get one more pixel of width
@@ -20,19 +23,36 @@ _FADED = 0.75  # how far the gray of pixels without color is moved towards white
 _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def photo(image: Tensor, size: Sequence[int]) -> np.ndarray:
-    """Turn a normalized image back into a picture.
+def photo(image: Tensor, size: Sequence[int], data: DataConfig = _PHOTOS) -> np.ndarray:
+    """Turn a normalized image back into a picture, see :func:`pgpc.data.normalization.to_picture`.
 
     Args:
-        image: One normalized image ``(1, 3, h, w)``.
+        image: One normalized image ``(1, bands, h, w)``.
         size: Height and width of the result.
+        data: The configuration that it was normalized by.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
     """
     resized = F.interpolate(image.cpu(), tuple(size), mode="bilinear", align_corners=False)[0]
-    planes = resized * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
-    pixels: np.ndarray = planes.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+    pixels: np.ndarray = to_picture(resized, data.normalization, data.pixels).permute(1, 2, 0).numpy()
+    return pixels
+
+
+def picture_of(image: np.ndarray, data: DataConfig) -> np.ndarray:
+    """Return an image as a picture to look at: itself where it is RGB of 8 bits, and else as :func:`photo` shows it.
+
+    Args:
+        image: ``(H, W, bands)``, uint8 or uint16.
+        data: The configuration that it is normalized by.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    if data.pixels == RGB:
+        return image
+    shown = image_tensor(image, normalization=data.normalization)
+    pixels: np.ndarray = to_picture(shown, data.normalization, data.pixels).permute(1, 2, 0).numpy()
     return pixels
 
 

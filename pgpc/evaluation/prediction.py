@@ -19,12 +19,13 @@ from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.image_limits import PictureError
 from pgpc.data.loader import read_image
 from pgpc.data.picture_names import OTHER_SUFFIXES, READABLE_SUFFIXES
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, Segmented, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.evaluation.made_by import Maker
 from pgpc.evaluation.one_picture import segment_picture
-from pgpc.evaluation.overlay import draw_legend
+from pgpc.evaluation.overlay import draw_legend, picture_of
 from pgpc.runtime.checks import PartlyFailed, check
 from pgpc.runtime.files import write_file
 from pgpc.runtime.locks import sole_writer
@@ -49,7 +50,7 @@ class Picture(NamedTuple):
     Attributes:
         name: Where results go below the folder of their format, with "/" between folders and without suffix.
         origin: The file, or the row of the shards, for messages.
-        read: Function that reads the pixels, ``(H, W, 3)`` uint8 RGB.
+        read: Function that reads the pixels, ``(H, W, bands)``, uint8 RGB where the network is for photos.
     """
 
     name: str
@@ -74,19 +75,20 @@ def segment(loaded: LoadedModel, image: np.ndarray) -> Segmented:
     return segment_picture(loaded.student.segmenter, loaded.config, image)
 
 
-def find_photos(where: Path, out: Path) -> list[Picture]:
+def find_photos(where: Path, out: Path, form: PixelForm = RGB) -> list[Picture]:
     """Find the photos of a folder and its sub-folders, or one photo.
 
     Args:
         where: A folder, or a file, which may then have any suffix.
         out: A folder that is not searched.
+        form: The bands and bits that photos must have.
 
     Raises:
         FileNotFoundError: There is nothing at `where`.
         ValueError: There is no photo in it, or it is itself `out`.
     """
     if where.is_file():
-        return [_photo(where, where.parent)]
+        return [_photo(where, where.parent, form)]
     if not where.is_dir():
         raise FileNotFoundError(f"No picture and no folder of pictures at {where}.")
     left_out = out.resolve()
@@ -106,7 +108,7 @@ def find_photos(where: Path, out: Path) -> list[Picture]:
         "Convert pictures of other kinds first.",
     )
     # Pictures of other kinds are tried, and so reported, rather than passed over as a text file is.
-    return [*(_photo(file, where) for file in sorted([*files, *others])), *unreadable]
+    return [*(_photo(file, where, form) for file in sorted([*files, *others])), *unreadable]
 
 
 def _is_new(folder: Path, seen: set[Path], left_out: Path) -> bool:
@@ -128,12 +130,13 @@ def _unreadable(error: OSError) -> Picture:
     return Picture(name, str(error.filename), read)
 
 
-def _photo(file: Path, root: Path) -> Picture:
-    return Picture(file.relative_to(root).with_suffix("").as_posix(), str(file), functools.partial(_read_photo, file))
+def _photo(file: Path, root: Path, form: PixelForm) -> Picture:
+    name = file.relative_to(root).with_suffix("").as_posix()
+    return Picture(name, str(file), functools.partial(_read_photo, file, form))
 
 
-def _read_photo(file: Path) -> np.ndarray:
-    return decode_image(read_file(file))
+def _read_photo(file: Path, form: PixelForm) -> np.ndarray:
+    return decode_image(read_file(file), form=form)
 
 
 def shard_pictures(shards: Shards) -> list[Picture]:
@@ -246,7 +249,7 @@ def _predict(
         segmented = segment(loaded, image)
         before_writing()
         for name, file in results.items():
-            _write(file, FORMATS[name].draw(image, segmented, loaded.classes))
+            write_picture(file, FORMATS[name].draw(picture_of(image, loaded.config.data), segmented, loaded.classes))
     # Whatever is wrong with one picture must not keep the others from being segmented.
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_ALL:
@@ -279,7 +282,12 @@ def _check_results(pictures: Sequence[Picture], out: Path, formats: Sequence[For
             )
 
 
-def _write(file: Path, drawn: Image.Image) -> None:
+def write_picture(file: Path, drawn: Image.Image) -> None:
+    """Write a drawn result as a JPEG or PNG, as the name of the file ends.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
     if file.suffix == ".jpg":
         write_file(file, lambda opened: drawn.save(opened, "JPEG", quality=92, subsampling=0))
     else:

@@ -14,8 +14,9 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from pgpc.data.image_files import decode_label, read_file, read_header
+from pgpc.data.image_files import read_file, read_header
 from pgpc.data.image_limits import PictureError
+from pgpc.data.label_files import decode_label
 from pgpc.data.loader import read_image
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.benchmarks import BENCHMARKS, Benchmark

@@ -160,7 +160,7 @@ def read_sample(shards: Shards, row: int, data: DataConfig) -> Sample:
         SampleError: It cannot be read; the message names it.
     """
     pixels = read_image(shards, row)
-    image = transforms.whole_image(pixels, data.target_size, data.fit, data.interpolation)
+    image = transforms.whole_image(pixels, data.target_size, data.fit, data.interpolation, data.normalization)
     label = read_label(shards, row) if shards.label_bytes(row) is not None else None
     return Sample(image, label, (pixels.shape[0], pixels.shape[1]))
 
@@ -173,7 +173,7 @@ def compare(networks: Sequence[LoadedModel], shards: Shards, row: int) -> Compar
         model, evaluation = loaded.student.segmenter, loaded.config.evaluation
         prediction = predict(model, sample.image.to(distributed.local_device()), sample.size, evaluation=evaluation)
         predictions.append(prediction.byte().cpu().numpy())
-    return Compared(photo(sample.image, sample.size), predictions, sample.label)
+    return Compared(photo(sample.image, sample.size, loaded.config.data), predictions, sample.label)
 
 
 def pixel_features(
@@ -237,4 +237,6 @@ def draw_selection(loaded: LoadedModel, of: Network, shards: Shards, row: int, s
     scores = logits(loaded.student.segmenter, image, evaluation=loaded.config.evaluation)
     height, width = image.shape[2:]
     label = None if sample.label is None else transforms.resize_label(sample.label, (width, height))
-    return selection_figure(photo(image, (height, width)), scores, label, share, loaded.classes, of=of)
+    return selection_figure(
+        photo(image, (height, width), loaded.config.data), scores, label, share, loaded.classes, of=of
+    )

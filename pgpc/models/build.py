@@ -15,7 +15,7 @@ from pgpc.models.pretrained import check_weights, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
 
 
-def build_model(config: ModelConfig, classes: Sequence[str] | None = None) -> Segmenter:
+def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, bands: int = 3) -> Segmenter:
     """Build the network that a configuration describes, in train mode, on the default device.
 
     Initial weights are drawn from torch's global generator, since neither torch's nor timm's layers take
@@ -26,6 +26,8 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None) -> Se
     Args:
         config: Configuration of the network.
         classes: Names of the classes, which decide whether a classifier is that of the network; None for any.
+        bands: Bands of the images, ``data.bands``. Pretrained weights of the first convolution are for three, and are
+            made into others, see :func:`pgpc.models.weights.load_encoder`.
 
     Raises:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
@@ -33,7 +35,7 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None) -> Se
         pgpc.models.hub.HubError: The weights are on the hub, which cannot be reached.
     """
     check_weights(config)
-    encoder, channels = build_encoder(config.encoder, **_encoder_options(config))
+    encoder, channels = build_encoder(config.encoder, **_encoder_options(config), bands=bands)
     pretrained = weights_file(config)
     model: Segmenter
     if config.architecture == "deeplabv2":
@@ -47,6 +49,7 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None) -> Se
             channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
         )
         model = Segmenter(encoder, decoder, encoder_channels=channels)
+    model.bands = bands
     if pretrained is not None:
         load_initial(model, pretrained, classes)
     return model
@@ -57,18 +60,19 @@ def shortest_side(config: ModelConfig) -> int:
     return HRDA.shortest_side if config.architecture == "hrda" else Segmenter.shortest_side
 
 
-def check_model(config: ModelConfig) -> None:
+def check_model(config: ModelConfig, *, bands: int = 3) -> None:
     """Find, without memory for its weights, what would keep a network from being built.
 
     Args:
         config: Configuration of the network.
+        bands: Bands of the images.
 
     Raises:
         ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there are no
             such weights.
     """
     check_weights(config)
-    check_encoder(config.encoder, **_encoder_options(config))
+    check_encoder(config.encoder, **_encoder_options(config), bands=bands)
 
 
 def _encoder_options(config: ModelConfig) -> dict[str, Any]:

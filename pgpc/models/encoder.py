@@ -28,17 +28,19 @@ class _Way(NamedTuple):
     multiple: int
 
 
-def check_encoder(name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool) -> None:
+def check_encoder(
+    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool, bands: int = 3
+) -> None:
     """Find, without memory for its weights, what would keep an encoder from being built.
 
     The arguments and errors are those of :func:`build_encoder`.
     """
     with _without_trace():
-        build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing)
+        build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing, bands=bands)
 
 
 def build_encoder(
-    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool
+    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool, bands: int = 3
 ) -> tuple[nn.Module, list[int]]:
     """Build a network that maps images to its last four feature maps.
 
@@ -52,16 +54,17 @@ def build_encoder(
             stride.
         drop_path: Stochastic depth of the last block, in [0, 1).
         checkpointing: Whether activations are computed again in the backward pass.
+        bands: Bands of the images.
 
     Returns:
-        The network, which maps images ``(B, 3, H, W)`` to a list of maps ``(B, C_i, ceil(H/s), ceil(W/s))``, finest
+        The network, which maps images ``(B, bands, H, W)`` to a list of maps ``(B, C_i, ceil(H/s), ceil(W/s))``, finest
         first; and the channels C_i.
 
     Raises:
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
     """
     _check_name(name)
-    way = _find_way(name, strides, drop_path)
+    way = _find_way(name, strides, drop_path, bands)
     encoder = _create(name, way.options)
     _check_outline(encoder, name, strides)
     pad_images(encoder, way.multiple, strides)
@@ -99,11 +102,13 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 @functools.cache
-def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float) -> _Way:
+def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float, bands: int = 3) -> _Way:
     """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
     import timm
 
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
+    if bands != 3:
+        options["in_chans"] = bands
     if strides[-1] < 32:
         options["output_stride"] = strides[-1]
     pretrained_cfg = timm.get_pretrained_cfg(name)
@@ -115,7 +120,7 @@ def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float) -
             with _without_trace():
                 encoder = _create(name, {**options, **extra})
                 _check_outline(encoder, name, strides)
-                return _Way({**options, **extra}, multiple_of_sides(encoder, strides))
+                return _Way({**options, **extra}, multiple_of_sides(encoder, strides, bands))
         except _FAILURES as error:
             failure = error
     raise ValueError(

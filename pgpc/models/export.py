@@ -61,7 +61,7 @@ def load_exported(path: str | os.PathLike[str]) -> Segmenter:
             f"an exported network must have its config beside its weights, but {os.fspath(path)} does not. Write one "
             "with `pgpc export`; for other files use build_model and load_weights."
         )
-    model = build_model(_model_config(content["config"], path))
+    model = build_model(_model_config(content["config"], path), bands=_bands(content["config"]))
     load_weights(model, path)
     return model.eval()
 
@@ -88,12 +88,18 @@ def _model_config(text: str, path: str | os.PathLike[str]) -> ModelConfig:
     return ModelConfig(**{**described, "pretrained": ""})
 
 
+def _bands(text: str) -> int:
+    """Return the bands of the images that an exported config, which was read before, is for."""
+    data = json.loads(text).get("data", {})
+    return int(data.get("bands", 3)) if isinstance(data, Mapping) else 3
+
+
 def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     """Write a network as a program of ``torch.export`` for images of one size.
 
-    It maps normalized images ``(B, 3, *size)`` to logits ``(B, C, ~H/4, ~W/4)`` as `model` does in evaluation mode, for
-    any B, or for B = 1 if the network's computation depends on B. ``torch.export.load(path).module()`` runs it, without
-    this package. The file is complete or not written at all; one that is there is replaced.
+    It maps normalized images ``(B, bands, *size)`` to logits ``(B, C, ~H/4, ~W/4)`` as `model` does in evaluation mode,
+    for any B, or for B = 1 if the network's computation depends on B. ``torch.export.load(path).module()`` runs it,
+    without this package. The file is complete or not written at all; one that is there is replaced.
 
     Args:
         model: The network; its mode is restored afterwards.
@@ -111,7 +117,7 @@ def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[i
     try:
         with torch.no_grad():
             # Two images, since a program that is traced with one is for one.
-            images = torch.zeros(2, 3, *size, device=device)
+            images = torch.zeros(2, model.bands, *size, device=device)
             program = torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
             if not program.range_constraints:
                 program = torch.export.export(model, (images[:1],))

@@ -44,12 +44,13 @@ class _Padding:
         return [x[:, :, : -(-h // s), : -(-w // s)] for x, s in zip(maps, self._strides, strict=True)]
 
 
-def multiple_of_sides(encoder: nn.Module, strides: Sequence[int]) -> int:
+def multiple_of_sides(encoder: nn.Module, strides: Sequence[int], bands: int = 3) -> int:
     """Return what the sides of images must be multiples of, for an encoder to give maps of ceil(H/s) x ceil(W/s) cells.
 
     Args:
         encoder: A network of timm with `feature_info`, on the meta device, where it costs little: it is tried.
         strides: s, pixels per cell of the maps.
+        bands: Bands of the images that it takes.
 
     Raises:
         MapError: Its maps are elsewhere, even where no cell is left over.
@@ -61,7 +62,7 @@ def multiple_of_sides(encoder: nn.Module, strides: Sequence[int]) -> int:
         try:
             for size in _SIZES:
                 h, w = (-(-extent // multiple) * multiple for extent in size)
-                _check_maps(encoder, (h, w), strides, info.channels())
+                _check_maps(encoder, (bands, h, w), strides, info.channels())
         except Exception:
             if multiple == _MULTIPLES[-1]:
                 raise
@@ -84,11 +85,13 @@ def pad_images(encoder: nn.Module, multiple: int, strides: Sequence[int]) -> Non
         encoder.register_forward_hook(padding.cut)
 
 
-def _check_maps(encoder: nn.Module, size: tuple[int, int], strides: Sequence[int], channels: Sequence[int]) -> None:
-    """Check the maps of an image of one size, on the meta device."""
-    h, w = size
+def _check_maps(
+    encoder: nn.Module, size: tuple[int, int, int], strides: Sequence[int], channels: Sequence[int]
+) -> None:
+    """Check the maps of an image of one size, bands first, on the meta device."""
+    bands, h, w = size
     with torch.no_grad():
-        maps = encoder(torch.zeros(1, 3, h, w, device="meta"))
+        maps = encoder(torch.zeros(1, bands, h, w, device="meta"))
     found = [tuple(x.shape[1:]) for x in maps]
     expected = [(c, -(-h // s), -(-w // s)) for c, s in zip(channels, strides, strict=True)]
     if found != expected:

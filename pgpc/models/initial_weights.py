@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pgpc.classes import classes_from_json
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weight_layouts import listed, translate
-from pgpc.models.weights import compare, encoder_names, in_head, is_counter, load_entries
+from pgpc.models.weights import adapted_to_bands, compare, encoder_names, in_head, is_counter, load_entries
 from pgpc.runtime import distributed
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ _CLASSIFIERS = {"conv_seg", "classifiers"}
 
 def load_initial(model: nn.Module, path: str | os.PathLike[str], classes: Sequence[str] | None = None) -> None:
     """Load what a network starts from, in place, and say what was taken.
+
+    Where it takes other bands than three, see :func:`~pgpc.models.weights.load_encoder`.
 
     Args:
         model: The network, a :class:`~pgpc.models.segmenter.Segmenter`.
@@ -43,7 +45,8 @@ def load_initial(model: nn.Module, path: str | os.PathLike[str], classes: Sequen
     """
     content = read_weight_file(path)
     layout, entries = translate(content, network="student", encoder=encoder_names(model), path=os.fspath(path))
-    load_entries(model, path, layout, {key: value for key, value in entries.items() if not in_head(key)}, partial=False)
+    encoder = {key: value for key, value in entries.items() if not in_head(key)}
+    load_entries(model, path, layout, adapted_to_bands(model, encoder), partial=False)
     head = {key: value for key, value in entries.items() if in_head(key)}
     if not head:
         return

@@ -36,8 +36,10 @@ class Segmenter(nn.Module):
     Attributes:
         align_corners: How logits are to be brought bilinearly to the size of labels.
         shortest_side: Least H and W in pixels.
+        bands: Bands of the images, 3 unless it was built for others.
     """
 
+    bands = 3
     align_corners = False
     shortest_side = STRIDES[-1]
 
@@ -68,10 +70,10 @@ class Segmenter(nn.Module):
         Raises:
             ValueError: `images` is not a batch, or a side is shorter than `shortest_side`.
         """
-        if images.ndim != 4 or min(images.shape[2:]) < self.shortest_side:
+        if images.ndim != 4 or images.shape[1] != self.bands or min(images.shape[2:]) < self.shortest_side:
             raise ValueError(
-                f"images must have shape (B, 3, H, W) with H and W at least {self.shortest_side}, but got "
-                f"{tuple(images.shape)}. Add a batch dimension or pad the images."
+                f"images must have shape (B, {self.bands}, H, W) with H and W at least {self.shortest_side}, but got "
+                f"{tuple(images.shape)}. Add a batch dimension, pad the images, or take those of the right bands."
             )
         maps: list[Tensor] = self.encoder(self.context(images))
         return maps

@@ -22,7 +22,7 @@ class ForwardRequest(NamedTuple):
     """Images, and what is asked for of them.
 
     Attributes:
-        images: ``(B, 3, H, W)``, normalized.
+        images: ``(B, bands, H, W)``, normalized.
         decode: Whether logits are asked for.
         project: Whether the projection head's hidden features are asked for.
         box: Top and left of HRDA's high-resolution crop in pixels; None covers the image with overlapping crops.
@@ -70,6 +70,7 @@ class Student(nn.Module):
         merge_passes: Images of one size go through the encoder as one batch.
         precision: Type of the activations, "float32", "bfloat16" or "float16".
         classes: Names of the classes, see :func:`pgpc.models.build.build_model`.
+        bands: Bands of the images.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class Student(nn.Module):
         merge_passes: bool = False,
         precision: str = "float32",
         classes: Sequence[str] | None = None,
+        bands: int = 3,
     ) -> None:
         super().__init__()
-        self.segmenter: Segmenter = build_model(model, classes)
+        self.segmenter: Segmenter = build_model(model, classes, bands=bands)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
         self._merges_passes = merge_passes

@@ -6,6 +6,7 @@ network in full: no file is loaded in part unless that was asked for.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weight_layouts import listed, translate
 from pgpc.runtime.checks import check
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +78,10 @@ def load_weights(
 def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
     """Load only the encoder's weights, from any file that :func:`load_weights` reads.
 
+    Where the encoder takes other bands than the three of the file, the weights of its first convolution are made into
+    theirs by timm's rule: repeated in their order (red, green, blue, red, ..) and scaled by 3 / bands, so that the sum
+    stays what it was; summed for a single band.
+
     Args:
         model: The network.
         path: The file.
@@ -84,7 +91,35 @@ def load_encoder(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
         FileNotFoundError: There is no such file.
     """
     layout, entries = _read(model, path, "student")
-    return load_entries(model, path, layout, {key: entries[key] for key in entries if not in_head(key)}, partial=False)
+    encoder = {key: entries[key] for key in entries if not in_head(key)}
+    return load_entries(model, path, layout, adapted_to_bands(model, encoder), partial=False)
+
+
+def adapted_to_bands(model: nn.Module, encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return an encoder's entries with a first convolution for the bands of a network, where theirs is for RGB.
+
+    See :func:`load_encoder` for the rule.
+
+    Args:
+        model: The network.
+        encoder: The entries of the encoder by name.
+    """
+    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d) and name.startswith("encoder.")]
+    if not found:
+        return encoder
+    name, bands = f"{found[0][0]}.weight", found[0][1].in_channels
+    weight = encoder.get(name)
+    if weight is None or weight.ndim != 4 or weight.shape[1] != 3 or bands == 3:
+        return encoder
+    from timm.models import adapt_input_conv
+
+    log.info(
+        "The weights of the encoder's first convolution are for RGB, and were made into those of %d band%s: %s.",
+        bands,
+        "" if bands == 1 else "s",
+        "summed" if bands == 1 else f"repeated in their order, and scaled by 3 / {bands}",
+    )
+    return {**encoder, name: adapt_input_conv(bands, weight)}
 
 
 def _read(

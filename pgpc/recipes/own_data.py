@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pgpc.config import Config, DataConfig, field_of, override
-from pgpc.data.domains import open_shards
+from pgpc.data.domains import open_any
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.transforms import box_size
 from pgpc.models.config import IMAGENET
@@ -49,6 +50,7 @@ class Side(NamedTuple):
         class_pixels: Pixels of each class in each, ``(N, C)``.
         classes: Names of the classes.
         scored: The split with labels that can be scored; None where there is none.
+        pixels: Bands and bits of the images.
     """
 
     where: str
@@ -56,6 +58,7 @@ class Side(NamedTuple):
     class_pixels: np.ndarray
     classes: tuple[str, ...]
     scored: str | None
+    pixels: PixelForm = RGB
 
     @property
     def typical(self) -> tuple[int, int]:
@@ -94,6 +97,8 @@ def own_config(name: str, settings: Changes) -> Config:
         "data.source": source.where,
         "data.target": target.where,
         "data.eval_split": target.scored,
+        "data.bands": source.pixels.bands,
+        "data.bits": source.pixels.bits,
         "model.num_classes": len(source.classes),
         "model.pretrained": IMAGENET,
         "contrast.r": rank(len(source.classes)),
@@ -115,7 +120,7 @@ def look_at(where: str) -> Side:
         ValueError: The shards cannot be opened.
         OSError: S3 cannot be reached.
     """
-    shards = open_shards(where, DataConfig(), "train")
+    shards = open_any(where, DataConfig(), "train")
     manifest = read_manifest(shards.folder)
     scored = manifest.splits.get("val")
     return Side(
@@ -124,6 +129,7 @@ def look_at(where: str) -> Side:
         shards.class_pixels,
         shards.classes.names,
         "val" if scored is not None and scored.labeled == scored.count else None,
+        shards.pixels,
     )
 
 

@@ -21,8 +21,9 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        if value in args:
-            return value
+        for choice in args:  # as text too, since choices may be numbers
+            if value == choice or (isinstance(value, str) and value == str(choice)):
+                return choice
         raise ValueError(f"{key} must be one of {', '.join(map(repr, args))}, but got {value!r}.")
     if origin in (typing.Union, types.UnionType):  # only "X | None" is used
         if value is None or (isinstance(value, str) and value.lower() == "none"):

@@ -99,7 +99,9 @@ def _values(info: FieldInfo) -> str:
     """Return the type and the range of a key's values."""
     words = type_in_words(info.kind)
     if info.choices:
-        return ("a list of " if info.length is None and words.startswith("list") else "") + " / ".join(info.choices)
+        return ("a list of " if info.length is None and words.startswith("list") else "") + " / ".join(
+            map(str, info.choices)
+        )
     return f"{words}, {info.range}" if info.range else words
 
 

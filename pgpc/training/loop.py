@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import time
@@ -12,7 +13,14 @@ from pathlib import Path
 
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.config import Config
-from pgpc.data.domains import Domains, check_image_sizes, label_notes, open_domains
+from pgpc.data.domains import (
+    Domains,
+    check_image_sizes,
+    label_notes,
+    open_domains,
+    pixel_notes,
+    with_normalization,
+)
 from pgpc.data.loader import Batch, evaluation_samples
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.evaluation.scores import over_classes
@@ -93,6 +101,7 @@ def train(
         NonFiniteLoss: A loss became infinite or NaN; nothing was saved since the last checkpoint.
     """
     url = str(out) if is_url(out) else None
+    config = dataclasses.replace(config, data=with_normalization(config.data))
     base = make_base(config)
     if until is not None:
         trunk.check_until(base, until)
@@ -140,6 +149,9 @@ def _open_domains(config: Config) -> Domains:
     if distributed.rank() == 0:
         distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
         for note in label_notes(domains, keeps_things=distance):
+            log.warning("%s", note)
+        jitters = config.adaptation.enabled and config.adaptation.jitter_strength > 0
+        for note in pixel_notes(data, jitters=jitters or config.base == "proca"):
             log.warning("%s", note)
     if distributed.rank() == 0 and config.model.pretrained is None and not data.source.startswith("streets:"):
         log.warning(

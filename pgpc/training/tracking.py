@@ -119,7 +119,9 @@ class Tracker:
                 on_device = image.to(next(student.parameters()).device)
                 ids = predict(student.segmenter, on_device, label.shape, evaluation=self._config.evaluation)
             painted = [colorize(shown, self._classes) for shown in (label, ids.cpu().numpy())]
-            self._add_image("input, label, prediction", name, [photo(image, label.shape), *painted], step)
+            self._add_image(
+                "input, label, prediction", name, [photo(image, label.shape, self._config.data), *painted], step
+            )
             if teacher is not None:
                 with evaluating(teacher):
                     scores = logits(teacher.segmenter, on_device, evaluation=self._config.evaluation)
@@ -128,7 +130,7 @@ class Tracker:
             self._embedding(student, step)
 
     def _selected(self, image: Tensor, scores: Tensor) -> list[np.ndarray]:
-        below, ids = photo(image, image.shape[2:]), scores[0].argmax(dim=0).byte().cpu().numpy()
+        below, ids = photo(image, image.shape[2:], self._config.data), scores[0].argmax(dim=0).byte().cpu().numpy()
         masks = selected(scores, self._config.contrast.eta).values()
         return [paint(below, ids, mask, self._classes) for mask in masks]
 

@@ -8,6 +8,7 @@ Runs that differ in these settings only are alike until then. A trunk is the fol
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -27,6 +28,7 @@ from pgpc.bases.state import saved_base
 from pgpc.classes import classes_to_json
 from pgpc.config import Config, contrast_phase_keys, field_of, flatten, place_keys, trunk_length_keys, unreported_keys
 from pgpc.data.contents import Place, split_files
+from pgpc.data.domains import with_normalization
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
 from pgpc.data.target_labels import listed_names, split_of
@@ -93,6 +95,7 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         ValueError: data that is missing or damaged.
         OSError: data or weights that cannot be read.
     """
+    config = dataclasses.replace(config, data=with_normalization(config.data))
     base = make_base(config)
     values = {
         key: value

@@ -30,6 +30,7 @@ from pgpc.classes import CITYSCAPES_TRAIN_IDS, IGNORE_INDEX
 from pgpc.config import Config
 from pgpc.data import transforms
 from pgpc.data.loader import read_image, read_label
+from pgpc.data.normalization import MEAN, STD
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
@@ -134,7 +135,7 @@ class PlainData(Dataset):
 
     @staticmethod
     def normalized(pixels: np.ndarray) -> torch.Tensor:
-        values = (pixels.astype(np.float32) - np.float32(transforms.MEAN)) / np.float32(transforms.STD)
+        values = (pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
         return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
 

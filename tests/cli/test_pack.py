@@ -10,8 +10,8 @@ from PIL import Image
 
 from pgpc.cli import main, pack
 from pgpc.cli.progress import Progress
-from pgpc.data.image_files import decode_label
-from pgpc.data.layouts import LAYOUTS
+from pgpc.data.label_files import decode_label
+from pgpc.data.layouts.known import LAYOUTS
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.shards.reader import Shards
 from pgpc.data.streets.config import StreetsConfig
@@ -85,7 +85,7 @@ def test_pack_tells_of_labels_and_of_files_that_are_not_used(tmp_path, capsys):
     mask = np.full((32, 32), 255, dtype=np.uint8)
     mask[:8] = 0
     save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "raw/images/train/a.png")
-    save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "raw/images/train/b.tif")
+    save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "raw/images/train/b.gif")
     save(mask, tmp_path / "raw/labels/train/a.png")
     classes = [{"name": "bg", "ids": [0]}, {"name": "fg", "ids": [1]}]
     (tmp_path / "c.json").write_text(json.dumps({"classes": classes, "ignore": "rest"}))
@@ -95,7 +95,7 @@ def test_pack_tells_of_labels_and_of_files_that_are_not_used(tmp_path, capsys):
         shown = capsys.readouterr()
         assert [line.split()[0] for line in shown.out.splitlines()[2:]] == ["class", "bg", "fg", "(ignored)"]
         assert "warning: No pixel of split 'train' is of fg." in shown.err
-        assert "255 (75.00 %)" in shown.err and "images/train/: 1 .tif (b.tif)" in shown.err
+        assert "255 (75.00 %)" in shown.err and "images/train/: 1 .gif (b.gif)" in shown.err
     main([*command[:-1], str(tmp_path / "other")])
     assert "Without --classes labels are taken for Cityscapes' train ids" in capsys.readouterr().err
 
@@ -140,5 +140,5 @@ def test_the_help_and_the_page_of_data_sets_name_all_layouts():
     (option,) = (action for action in commands.choices["pack"]._actions if action.dest == "layout")
     names = option.help.partition(": ")[2].replace("; or", ",").split(", ")
     assert names[: len(LAYOUTS)] == list(LAYOUTS)
-    (sentence,) = re.findall(r"^Layouts are (.*?),? your own", page("data.md"), re.M)
-    assert re.findall(r"`(\w+)`", sentence) == list(LAYOUTS)
+    (sentence,) = re.findall(r"^Layouts are (.*?),? your own", page("data.md"), re.M | re.S)
+    assert re.findall(r"`([\w-]+)`", sentence) == list(LAYOUTS)

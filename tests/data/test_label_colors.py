@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgpc.data.folders import Layout
 from pgpc.data.label_colors import color_codes, color_of, label_colors
-from pgpc.data.layouts import find_layout
+from pgpc.data.layouts.known import find_layout
+from pgpc.data.layouts.labels import read_label
+from pgpc.data.layouts.layout import Layout
 
 SKY, SEA, GRAY, OTHER = (10, 20, 200), (0, 90, 30), (7, 7, 7), (1, 2, 3)
 CLASSES = [{"name": "sky", "ids": [7], "color": SKY}, {"name": "sea", "ids": [9], "colour": SEA}]
@@ -41,31 +42,31 @@ def test_colors_by_hand() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_a_picture_of_colors_is_read_by_the_colors_of_the_classes(tmp_path: Path, mode: str) -> None:
     own = layout(tmp_path, ignore=[[1, 2, 3], 0])
-    assert own.read_label(painted(tmp_path, SKY, SEA, OTHER, mode=mode)).tolist() == [[0, 1, 255]]
+    assert read_label(own, painted(tmp_path, SKY, SEA, OTHER, mode=mode)).ids.tolist() == [[0, 1, 255]]
     gray = tmp_path / "gray.png"
     Image.fromarray(np.array([[7, 9, 0]], dtype=np.uint8)).save(gray)
-    assert own.read_label(gray).tolist() == [[0, 1, 255]], "files of ids are read by ids beside them"
+    assert read_label(own, gray).ids.tolist() == [[0, 1, 255]], "files of ids are read by ids beside them"
     with pytest.raises(ValueError, match=r"colors that no class has: \[0, 0, 0\] \(1 pixels\)\. Give them to classes"):
-        own.read_label(painted(tmp_path, SKY, (0, 0, 0)))
+        read_label(own, painted(tmp_path, SKY, (0, 0, 0)))
 
 
 def test_the_rest_is_counted(tmp_path: Path) -> None:
-    read = layout(tmp_path, ignore="rest").read(painted(tmp_path, SKY, OTHER, OTHER, (0, 0, 0)))
+    read = read_label(layout(tmp_path, ignore="rest"), painted(tmp_path, SKY, OTHER, OTHER, (0, 0, 0)))
     assert read.ids.tolist() == [[0, 255, 255, 255]] and read.rest == {"[1, 2, 3]": 2, "[0, 0, 0]": 1}
     many = [(k, 0, 0) for k in range(30)]
-    rest = layout(tmp_path, ignore="rest").read(painted(tmp_path, SKY, *many)).rest
+    rest = read_label(layout(tmp_path, ignore="rest"), painted(tmp_path, SKY, *many)).rest
     assert len(rest) == 21 and rest["others"] == 10
 
 
 def test_gray_in_rgb_may_be_ids_or_colors(tmp_path: Path) -> None:
     own = layout(tmp_path, classes=[{"name": "sky", "ids": [7]}, {"name": "sea", "color": GRAY, "ids": [9]}])
     with pytest.raises(ValueError, match='may be ids as well as the colors .* add "labels": "ids" or'):
-        own.read_label(painted(tmp_path, GRAY))
-    assert own.read_label(painted(tmp_path, (9, 9, 9))).tolist() == [[1]], "this is no color of a class"
+        read_label(own, painted(tmp_path, GRAY))
+    assert read_label(own, painted(tmp_path, (9, 9, 9))).ids.tolist() == [[1]], "this is no color of a class"
     as_ids = layout(tmp_path, classes=[{"name": "sky", "ids": [7]}, {"name": "sea", "color": GRAY}], labels="ids")
-    assert as_ids.read_label(painted(tmp_path, GRAY)).tolist() == [[0]]
+    assert read_label(as_ids, painted(tmp_path, GRAY)).ids.tolist() == [[0]]
     as_colors = layout(tmp_path, classes=[{"name": "sky", "ids": [7]}, {"name": "sea", "color": GRAY}], labels="colors")
-    assert as_colors.read_label(painted(tmp_path, GRAY)).tolist() == [[1]]
+    assert read_label(as_colors, painted(tmp_path, GRAY)).ids.tolist() == [[1]]
 
 
 def test_a_palette_holds_ids_unless_its_colors_are_meant(tmp_path: Path) -> None:
@@ -73,19 +74,19 @@ def test_a_palette_holds_ids_unless_its_colors_are_meant(tmp_path: Path) -> None
     image = Image.fromarray(np.array([[7, 9]], dtype=np.uint8), "P")
     image.putpalette([*[0] * 21, *SEA, *[0] * 3, *SKY])
     image.save(file)
-    assert layout(tmp_path).read_label(file).tolist() == [[0, 1]]
-    assert layout(tmp_path, labels="colors").read_label(file).tolist() == [[1, 0]]
+    assert read_label(layout(tmp_path), file).ids.tolist() == [[0, 1]]
+    assert read_label(layout(tmp_path, labels="colors"), file).ids.tolist() == [[1, 0]]
     Image.fromarray(np.array([[7]], dtype=np.uint8)).save(file)
     with pytest.raises(ValueError, match='since "labels" are "colors", but it is gray'):
-        layout(tmp_path, labels="colors").read_label(file)
+        read_label(layout(tmp_path, labels="colors"), file)
 
 
 def test_colors_that_tell_nothing_apart_and_labels_without(tmp_path: Path) -> None:
     same = layout(tmp_path, classes=[{"name": n, "color": SKY} for n in "ab"])
     with pytest.raises(ValueError, match=r"tell the classes apart\. The color \[10, 20, 200\] is listed by class 'a'"):
-        same.read_label(painted(tmp_path, SKY))
+        read_label(same, painted(tmp_path, SKY))
     none = layout(tmp_path, classes=[{"name": n} for n in "ab"])
     with pytest.raises(ValueError, match=r"a picture of colors. .* the color of each class \(--classes\)"):
-        none.read_label(painted(tmp_path, SKY))
+        read_label(none, painted(tmp_path, SKY))
     with pytest.raises(ValueError, match="must be opaque"):
-        layout(tmp_path).read_label(painted(tmp_path, (*SKY, 100), mode="RGBA"))
+        read_label(layout(tmp_path), painted(tmp_path, (*SKY, 100), mode="RGBA"))

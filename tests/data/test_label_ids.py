@@ -10,7 +10,8 @@ import pytest
 
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.data.label_ids import UNKNOWN, raw_id_table, read_description, train_id_labels
-from pgpc.data.layouts import FOLDER, find_layout
+from pgpc.data.layouts.known import FOLDER, find_layout
+from pgpc.data.layouts.labels import read_label
 
 
 def _describe(folder: Path, description: object) -> Path:
@@ -36,15 +37,15 @@ def test_a_description_gives_classes_and_ids(data_set, png) -> None:
     assert own.classes.names == ("sky", "boat", "water")
     assert own.classes.colors[0] == (1, 2, 3) and own.classes.things == (1,)
     file = made.put("labels/a.png", png(np.array([[300, 7, 1, 0, 255]]), depth=16))
-    assert own.read_label(file).tolist() == [[0, 0, 1, 255, 255]]
+    assert read_label(own, file).ids.tolist() == [[0, 0, 1, 255, 255]]
     made.put("labels/a.png", png(np.array([[300, 2, 65535]]), depth=16))
     with pytest.raises(ValueError, match=r"layout 'folder' does not define: \[2, 65535\]\. Describe"):
-        own.read_label(file)
+        read_label(own, file)
     rest = find_layout(
         "folder", _describe(made.root, {"classes": [{"name": "sky", "ids": [300]}, {"name": "sea"}], "ignore": "rest"})
     )
-    assert rest.read_label(file).tolist() == [[0, 255, 255]]
-    assert rest.read(file).rest == {"2": 1, "65535": 1}, "what is ignored unseen is counted"
+    assert read_label(rest, file).ids.tolist() == [[0, 255, 255]]
+    assert read_label(rest, file).rest == {"2": 1, "65535": 1}, "what is ignored unseen is counted"
     assert FOLDER.classes == CITYSCAPES
 
 

@@ -23,12 +23,12 @@ from pgpc.data.loader import (
     read_image,
     read_label,
 )
+from pgpc.data.normalization import MEAN, STD
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.data.streets.generator import write_streets
 from pgpc.data.tiles import Region, encode_tiles
-from pgpc.data.transforms import MEAN, STD
 from tests.helpers.training import training_batches, training_data
 
 STREETS = StreetsConfig(num_source=6, num_target=5, num_val=5, height=64, width=128, seed=1)

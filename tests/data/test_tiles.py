@@ -115,7 +115,10 @@ def test_a_photo_takes_no_more_space_than_as_png() -> None:
         ((2**32 - 1, 2**32 - 1, 3, 2**32 - 1), "at most 134217728 pixels"),
         ((0, 4, 3, 4), "damaged: it has 0 x 4"),
         ((4, 4, 3, 0), "tiles of 0"),
-        ((4, 4, 2, 4), "2 channels"),
+        ((4, 4, 65, 4), "65 channels"),
+        ((4, 4, 0, 4), "0 channels"),
+        ((4, 4, 2**17, 4), "channels"),
+        ((2**13, 2**13, 64, 4), "64 channels"),
         ((8, 8, 3, 1), "truncated within its table"),
         ((5, 4, 3, 4), "picture"),  # two tiles
         ((4, 3, 3, 4), "tile 0, 0 cannot be decompressed"),  # more bytes than pixels

@@ -8,6 +8,7 @@ import torch
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.data import transforms
+from pgpc.data.normalization import MEAN, STD
 
 
 def _bilinear(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -316,7 +317,7 @@ def test_image_tensor_by_hand() -> None:
     image = np.array([[[0, 100, 255], [10, 20, 30]]], dtype=np.uint8)
     tensor = transforms.image_tensor(image, flip=True, side=3)
     assert tensor.shape == (3, 3, 3) and tensor.dtype == torch.float32
-    expected = (np.array([[10, 20, 30], [0, 100, 255]]) - transforms.MEAN) / transforms.STD  # mirrored
+    expected = (np.array([[10, 20, 30], [0, 100, 255]]) - MEAN) / STD  # mirrored
     np.testing.assert_allclose(tensor[:, 0, :2].T, expected, atol=1e-5)
     assert tensor[:, 1:].abs().max() == 0 and tensor[:, :, 2].abs().max() == 0
 

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pgpc.data.folders import Layout
+from pgpc.data.layouts.aerial import ISPRS_CLASSES
+from pgpc.data.layouts.layout import Layout
+from pgpc.data.layouts.scan import scan
 from pgpc.data.shards.pack import pack
 from tests.helpers.pngs import palette, png
+from tests.helpers.tiffs import tiff
 
 WIDTH, HEIGHT = 16, 12
 
@@ -103,12 +106,74 @@ def _acdc(made: DataSet) -> None:
                 made.put(f"{label}_invIds.png")
 
 
+def _bdd100k(made: DataSet) -> None:
+    """Day and night by the lists of the boxes; one image has no list, and one was taken at dusk."""
+    times = {"train": ("daytime", "night", "dawn/dusk", None), "val": ("daytime", "night")}
+    for split, found in times.items():
+        entries = []
+        for number, time in enumerate(found):
+            name = f"{split}{number}"
+            made.image(f"images/10k/{split}/{name}.jpg")
+            made.label(f"labels/sem_seg/masks/{split}/{name}.png", split, f"10k/{name}", [*range(19), 255])
+            made.put(f"labels/sem_seg/colormaps/{split}/{name}.png")
+            if time is not None:
+                entries.append({"name": f"{name}.jpg", "attributes": {"weather": "clear", "timeofday": time}})
+        for number, time in enumerate(("daytime", "night")):
+            made.image(f"images/100k/{split}/other{number}.jpg")
+            entries.append({"name": f"other{number}.jpg", "attributes": {"timeofday": time}, "labels": []})
+        made.put(f"labels/det_20/det_{split}.json", json.dumps(entries).encode())
+    made.image("images/10k/test/test0.jpg")
+
+
+def _loveda(made: DataSet) -> None:
+    for split in ("Train", "Val", "Test"):
+        for number, scene in enumerate(("Rural", "Urban")):
+            made.image(f"{split}/{scene}/images_png/{number}.png")
+            if split != "Test":
+                name = f"{scene}/{number}"
+                made.label(f"{split}/{scene}/masks_png/{number}.png", split.lower(), name, range(8))
+
+
+def _isprs_label(made: DataSet, file: str, split: str, name: str, *, bounded: bool) -> None:
+    """Write a label of colors; its ids are kept as raw ids, 255 for boundaries, which are black."""
+    rng = np.random.default_rng(zlib.crc32(file.encode()))
+    ids = rng.choice([*range(6), *([] if bounded else [255])], (HEIGHT, WIDTH))
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[:6] = ISPRS_CLASSES.colors
+    made.raw[split, name] = ids
+    made.put(file, tiff(palette[ids], compression="lzw"))
+
+
+def _potsdam(made: DataSet) -> None:
+    for split, place in (("train", "2_10"), ("train", "7_12"), ("val", "2_13")):
+        rng, stem = np.random.default_rng(zlib.crc32(place.encode())), f"top_potsdam_{place}"
+        for folder, bands in (("2_Ortho_RGB", "RGB"), ("3_Ortho_IRRG", "IRRG"), ("4_Ortho_RGBIR", "RGBIR")):
+            channels = 4 if bands == "RGBIR" else 3
+            pixels = rng.integers(0, 256, (HEIGHT, WIDTH, channels), dtype=np.uint8)
+            made.put(f"{folder}/{stem}_{bands}.tif", tiff(pixels))
+            made.put(f"{folder}/{stem}_{bands}.tfw")
+        _isprs_label(made, f"5_Labels_all/{stem}_label.tif", split, stem, bounded=True)
+
+
+def _vaihingen(made: DataSet) -> None:
+    for split, area in (("train", 1), ("train", 37), ("val", 2)):
+        stem = f"top_mosaic_09cm_area{area}"
+        pixels = np.random.default_rng(area).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        made.put(f"top/{stem}.tif", tiff(pixels))
+        folder = "ISPRS_semantic_labeling_Vaihingen_ground_truth_eroded_COMPLETE"
+        _isprs_label(made, f"{folder}/{stem}_noBoundary.tif", split, stem, bounded=False)
+
+
 WRITERS = {
     "gta5": _gta5,
     "synthia": _synthia,
     "cityscapes": _cityscapes,
     "darkzurich": _dark_zurich,
     "acdc": _acdc,
+    **dict.fromkeys(("bdd100k", "bdd100k-day", "bdd100k-night"), _bdd100k),
+    **dict.fromkeys(("loveda-rural", "loveda-urban"), _loveda),
+    **dict.fromkeys(("potsdam-rgb", "potsdam-irrg", "potsdam-rgbir"), _potsdam),
+    "vaihingen": _vaihingen,
     "folder": lambda made: None,
 }
 
@@ -147,7 +212,7 @@ def touch(root: Path, *names: str) -> None:
 
 def image_names(layout: Layout, root: Path, split: str) -> list[str]:
     """The names of the images that a layout finds."""
-    return [item.name for item in layout.scan(root, split)]
+    return [item.name for item in scan(layout, root, split)]
 
 
 def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:

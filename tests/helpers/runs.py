@@ -46,7 +46,8 @@ def untrained_run(
     """
     torch.manual_seed(config.seed)
     contrast = config.contrast
-    student = Student(config.model, projection=(contrast.hidden, contrast.dim) if contrast.enabled else None)
+    projection = (contrast.hidden, contrast.dim) if contrast.enabled else None
+    student = Student(config.model, projection=projection, bands=config.data.bands)
     networks = {"student": student, "teacher": make_teacher(student) if config.adaptation.enabled else None}
     with torch.no_grad():
         for name, network in networks.items():

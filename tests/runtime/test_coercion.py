@@ -22,6 +22,8 @@ from pgpc.runtime.coercion import as_setting, coerce
         (None, int | None, None),
         ("7", int | None, 7),
         ("a", Literal["a", "b"], "a"),
+        ("16", Literal[8, 16], 16),
+        (8, Literal[8, 16], 8),
         ("960, 540", tuple[int, int], (960, 540)),
         ([1, 2], tuple[int, int], (1, 2)),
         ("a", tuple[Literal["a", "b"], ...], ("a",)),

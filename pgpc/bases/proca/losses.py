@@ -64,14 +64,14 @@ def _adaptation_loss(
 ) -> Tensor:
     """Return the loss of stage "adapt": labeled images in other colors, unlabeled ones as they are, both prototypes."""
     contrast, proca, step = state.config.contrast, state.config.proca, state.step
-    part = part_of(state)
+    data, part = state.config.data, part_of(state)
     draws = torch_generator(target.images.device, state.config.seed, "contrast", step)
     seen = _ask_teacher(state, source, target, draws, log) if contrast.enabled else None
 
     # The prototypes take in both domains before a loss is taken, so both passes come first and one backward pass last.
     rngs = image_generators(state, "proca", len(source.images))
     on_source, on_target = state.replica(
-        ForwardRequest(augment_colors(source.images, rngs)),
+        ForwardRequest(augment_colors(source.images, rngs, data.normalization, data.pixels)),
         ForwardRequest(target.images, project=contrast.enabled and step >= contrast.start),
     )
     if seen is not None and seen.target is not None and takes_source_from(state, "student"):
@@ -141,7 +141,8 @@ def _self_training_loss(state: TrainingState, target: TargetImages, log: dict[st
             scale_crop_flip(image, label, rng) for image, label, rng in zip(target.images, labels, rngs, strict=True)
         ]
         images, labels = map(torch.stack, zip(*changed, strict=True))
-        images = augment_colors(images, rngs)
+        data = state.config.data
+        images = augment_colors(images, rngs, data.normalization, data.pixels)
     (output,) = state.replica(ForwardRequest(images))
     log["loss/target"] = mean_cross_entropy(_upsample(state, output, labels), labels)
     return log["loss/target"]

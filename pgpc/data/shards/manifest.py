@@ -15,7 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from pgpc.classes import ClassSet, classes_from_json, classes_to_json
+from pgpc.data.pixel_form import BITS, MAX_BANDS, RGB, PixelForm
 from pgpc.data.shards.label_totals import LabelTotals
+from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.runtime import storage
 
 VERSION = 3
@@ -124,6 +126,7 @@ class SplitManifest:
         class_images: Number of images that show each of the C classes; None where an earlier release did not count.
         files: Its shard files, in the order of the rows.
         totals: What else was counted of the labels; None where an earlier release did not.
+        pixel_totals: Sums over the pixels of the images; None for RGB of 8 bits, where nothing depends on them.
     """
 
     count: int
@@ -132,9 +135,10 @@ class SplitManifest:
     class_images: tuple[int, ...] | None
     files: tuple[FileEntry, ...]
     totals: LabelTotals | None = None
+    pixel_totals: PixelTotals | None = None
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any], num_classes: int) -> SplitManifest:
+    def from_json(cls, entry: Mapping[str, Any], num_classes: int, pixels: PixelForm = RGB) -> SplitManifest:
         """Return the split that a JSON object describes.
 
         Raises:
@@ -151,7 +155,10 @@ class SplitManifest:
             class_images=None if class_images is None else tuple(class_images),
             files=files,
             totals=None if entry.get("labels") is None else LabelTotals.from_json(entry["labels"]),
+            pixel_totals=None if entry.get("pixels") is None else PixelTotals.from_json(entry["pixels"]),
         )
+        if pixels != RGB and (split.pixel_totals is None or len(split.pixel_totals.sums) != pixels.bands):
+            raise ValueError("its sums of pixels are not those of its bands")
         numbers = (split.count, split.labeled, *split.class_pixels, *(split.class_images or ()))
         sound = all(type(number) is int for number in numbers) and len(split.class_pixels) == num_classes
         if not files or not sound or split.count != sum(file.rows for file in files):
@@ -166,6 +173,7 @@ class SplitManifest:
             "class_pixels": list(self.class_pixels),
             **({} if self.class_images is None else {"class_images": list(self.class_images)}),
             **({} if self.totals is None else {"labels": self.totals.to_json()}),
+            **({} if self.pixel_totals is None else {"pixels": self.pixel_totals.to_json()}),
             "files": [file.to_json() for file in self.files],
         }
 
@@ -180,6 +188,7 @@ class Manifest:
         fingerprint: Checksum of everything that was packed; None where it is not known.
         skipped: Images that were left out; None where that is not known.
         splits: The splits by name.
+        pixels: Bands and bits of the images.
     """
 
     layout: str | None
@@ -187,6 +196,7 @@ class Manifest:
     fingerprint: str | None
     skipped: tuple[SkippedImage, ...] | None
     splits: Mapping[str, SplitManifest]
+    pixels: PixelForm = RGB
 
     @classmethod
     def from_json(cls, manifest: Mapping[str, Any]) -> Manifest:
@@ -198,15 +208,17 @@ class Manifest:
             TypeError: Such a value is of another type.
             AttributeError: A list stands in the place of an object.
         """
-        classes = classes_from_json(manifest["classes"])
+        classes, pixels = classes_from_json(manifest["classes"]), _pixels_from_json(manifest.get("pixels"))
         return cls(
             layout=manifest.get("layout"),
             classes=classes,
             fingerprint=manifest.get("fingerprint"),
             skipped=_skipped_from_json(manifest.get("skipped")),
             splits={
-                name: SplitManifest.from_json(split, len(classes.names)) for name, split in manifest["splits"].items()
+                name: SplitManifest.from_json(split, len(classes.names), pixels)
+                for name, split in manifest["splits"].items()
             },
+            pixels=pixels,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -215,6 +227,7 @@ class Manifest:
             "version": VERSION,
             "layout": self.layout,
             "classes": classes_to_json(self.classes),
+            **({} if self.pixels == RGB else {"pixels": self.pixels._asdict()}),
             "fingerprint": self.fingerprint,
             "skipped": [image.to_json() for image in self.skipped or ()],
             "splits": {name: split.to_json() for name, split in self.splits.items()},
@@ -223,6 +236,16 @@ class Manifest:
     def files(self) -> list[FileEntry]:
         """Return the entries of the files of all splits."""
         return [file for split in self.splits.values() for file in split.files]
+
+
+def _pixels_from_json(entry: Any) -> PixelForm:
+    """Return the bands and bits that a JSON object describes; those of photos where there is none."""
+    if entry is None:
+        return RGB
+    pixels = PixelForm(bands=entry["bands"], bits=entry["bits"])
+    if type(pixels.bands) is not int or not 1 <= pixels.bands <= MAX_BANDS or pixels.bits not in BITS:
+        raise ValueError(f"its images have {pixels}")
+    return pixels
 
 
 def _skipped_from_json(entries: Any) -> tuple[SkippedImage, ...] | None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pgpc.data.layouts import find_layout
+from pgpc.data.layouts.known import find_layout
+from pgpc.data.pixel_form import BITS, MAX_BANDS, PixelForm
 from pgpc.data.plain_folders import with_folders
 from pgpc.data.shards.manifest import (
     MANIFEST,
@@ -23,6 +24,7 @@ from pgpc.data.shards.partial import PackSettings, Partial, file_sizes, open_par
 from pgpc.data.shards.source import LabelsLie, PackSource
 from pgpc.data.shards.writer import Row, SplitWriter
 from pgpc.runtime import storage
+from pgpc.runtime.checks import check
 from pgpc.runtime.lease import LEASE
 from pgpc.runtime.locks import FolderInUseError
 
@@ -59,15 +61,18 @@ def pack(
     lists: Mapping[str, Path] | None = None,
     labels: Path | None = None,
     labels_lie: LabelsLie = "upright",
+    bands: int | None = None,
+    bits: int = 8,
     skip_bad: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
     """Check a data set and write it as shards.
 
-    Images that are PNG or BMP files are stored losslessly as tiles, pixel for pixel the same (see ``pgpc.data.tiles``):
-    training then decodes only the part that a crop needs. Those of lossy formats (JPEG, WebP) are stored as they are on
-    disk, for their pixels would take many times the space in any lossless form. Labels are train ids, in one tile each,
-    since they are always read as a whole.
+    Images are stored losslessly as tiles, pixel for pixel the same (see ``pgpc.data.tiles``): training then decodes
+    only the part that a crop needs. JPEG and WebP files are stored as they are on disk, for their pixels would take
+    many times the space in any lossless form. Values are neither scaled nor clipped, whatever the bits; of all but RGB
+    of 8 bits the mean and the standard deviation of each band are kept, by which images are normalized. Labels are
+    train ids, in one tile each, since they are always read as a whole.
 
     The shards appear when all is written; until then, and after an error, `out` is as it was. Shards of the same,
     unchanged files are left alone. A run that is interrupted keeps the shard files that it finished in
@@ -84,18 +89,24 @@ def pack(
         lists: Files that list the images of each split of layout "folder", instead of `splits`.
         labels: The folder of labels of layout "folder", where `root` is a folder of photos itself.
         labels_lie: How labels lie whose photo EXIF says to turn: as the photo is shown, or as its pixels are stored.
+        bands: The number of bands that all images must have; None takes that of the layout, which is 3 for most.
+        bits: The bits that each band must have, 8 or 16.
         skip_bad: True to leave out images that cannot be packed; the manifest lists them.
         on_progress: A function that is called with (images done, images in all) after each image.
 
     Raises:
-        ValueError: The layout or a split is unknown, `out` holds other files, or another process packs into it.
+        ValueError: The layout or a split is unknown, `bands` or `bits` are none that images have, `out` holds other
+            files, or another process packs into it.
         FileNotFoundError: A folder is missing.
         PackError: Images or labels cannot be packed, or `out` cannot be written.
         OSError: S3 cannot be reached.
     """
     known = find_layout(layout, description, image_suffixes=image_suffixes, label_suffixes=label_suffixes)
     known = with_folders(known, Path(root), labels)
-    source = PackSource.scan(known, Path(root), splits, labels_lie=labels_lie, lists=lists)
+    pixels = PixelForm(known.bands if bands is None else bands, bits)
+    check(1 <= pixels.bands <= MAX_BANDS, f"bands must lie in [1, {MAX_BANDS}]", bands)
+    check(bits in BITS, "bits must be 8 or 16", bits)
+    source = PackSource.scan(known, Path(root), splits, labels_lie=labels_lie, lists=lists, pixels=pixels)
     out = out.rstrip("/") if storage.is_url(out) else Path(out).resolve()
     old = _check_replaceable(out)
     if old is not None and old.layout != layout:
@@ -165,6 +176,7 @@ class _Work:
             fingerprint=fingerprint,
             skipped=tuple(self._skipped),
             splits=splits,
+            pixels=self._source.pixels,
         )
 
     def _write_rows(self, partial: Partial, split: str) -> SplitWriter:

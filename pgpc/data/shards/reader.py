@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pgpc.classes import ClassSet
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards.manifest import REMEDY, FileEntry, ShardError, read_manifest, schema
 from pgpc.runtime import storage
 
@@ -34,6 +35,7 @@ class Shards:
         classes: The classes, by train id.
         tables: The contents of its files, of at least one.
         rows: The rows of the split that `tables` hold, ascending; None for all.
+        pixels: Bands and bits of the images.
     """
 
     def __init__(
@@ -43,10 +45,13 @@ class Shards:
         classes: ClassSet,
         tables: Sequence[pa.Table],
         rows: np.ndarray | None = None,
+        *,
+        pixels: PixelForm = RGB,
     ) -> None:
         self.folder = folder
         self.split = split
         self.classes = classes
+        self.pixels = pixels
         self._rows = rows
         # Concatenating tables makes a list of their chunks; the rows stay where they are.
         self._table = pa.concat_tables(tables)
@@ -78,7 +83,7 @@ class Shards:
             open_table(_local(folder, file), storage.join(folder, file.name), file, len(manifest.classes.names))
             for file in manifest.splits[split].files
         ]
-        return cls(folder, split, manifest.classes, tables)
+        return cls(folder, split, manifest.classes, tables, pixels=manifest.pixels)
 
     def __reduce__(self) -> tuple[Callable[..., Shards], tuple[Path | str, str, np.ndarray | None]]:
         return _reopened, (self.folder, self.split, self._rows)
@@ -94,9 +99,8 @@ class Shards:
         # Slices lie where the rows do, so rows that follow one another are one slice.
         ends = np.flatnonzero(np.diff(numbers) > 1) + 1
         slices = [self._table.slice(int(run[0]), len(run)) for run in np.split(numbers, ends)]
-        return Shards(
-            self.folder, self.split, self.classes, slices, numbers if self._rows is None else self._rows[numbers]
-        )
+        rows_of_split = numbers if self._rows is None else self._rows[numbers]
+        return Shards(self.folder, self.split, self.classes, slices, rows_of_split, pixels=self.pixels)
 
     def __len__(self) -> int:
         rows: int = self._table.num_rows

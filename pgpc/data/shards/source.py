@@ -15,13 +15,18 @@ from typing import Literal
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX, classes_to_json
-from pgpc.data.folders import Item, Layout, ReadLabel
-from pgpc.data.image_files import UPRIGHT, decode_image, is_lossless, read_file, read_orientation, turn
+from pgpc.data.image_files import UPRIGHT, decode_image, goes_into_tiles, read_file, read_orientation, turn
 from pgpc.data.image_limits import check_ratio
 from pgpc.data.label_ids import LabelForm
+from pgpc.data.layouts.labels import ReadLabel, read_label
+from pgpc.data.layouts.layout import Layout
+from pgpc.data.layouts.leftovers import lonely_labels, unused
+from pgpc.data.layouts.scan import Item, scan, scan_listed
+from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards import writer
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import VERSION, SkippedImage
+from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.data.tiles import encode_tiles
 from pgpc.data.transforms import count_ids
 from pgpc.runtime.files import read_list
@@ -40,6 +45,7 @@ class PackSource:
         items: Its images, by split.
         labels_lie: How labels lie whose photo EXIF says to turn.
         is_listed: Whether files list the images of each split, rather than folders.
+        pixels: Bands and bits that all images must have.
     """
 
     layout: Layout
@@ -47,6 +53,7 @@ class PackSource:
     items: Mapping[str, Sequence[Item]]
     labels_lie: LabelsLie = "upright"
     is_listed: bool = False
+    pixels: PixelForm = RGB
 
     @classmethod
     def scan(
@@ -57,6 +64,7 @@ class PackSource:
         *,
         labels_lie: LabelsLie = "upright",
         lists: Mapping[str, Path] | None = None,
+        pixels: PixelForm = RGB,
     ) -> PackSource:
         """Find the images of a data set.
 
@@ -66,6 +74,7 @@ class PackSource:
             splits: The splits to look for; None takes all of the layout that exist.
             labels_lie: How labels lie whose photo EXIF says to turn.
             lists: Files that list the images of each split, instead of `splits` and of folders for them.
+            pixels: Bands and bits that all images must have.
 
         Raises:
             ValueError: A split is unknown, or holds no image; or a list is not sound.
@@ -79,21 +88,21 @@ class PackSource:
                     f"layout {layout.name!r} and the splits {', '.join(splits or ()) or 'that are there'}."
                 )
             names = {split: read_list(file) for split, file in lists.items()}
-            return cls(layout, root, layout.scan_listed(root, names), labels_lie, is_listed=True)
+            return cls(layout, root, scan_listed(layout, root, names), labels_lie, is_listed=True, pixels=pixels)
         if splits is not None:
             splits = tuple(dict.fromkeys(splits))
             layout.check_splits(splits)
-            return cls(layout, root, {split: layout.scan(root, split) for split in splits}, labels_lie)
+            return cls(layout, root, {s: scan(layout, root, s) for s in splits}, labels_lie, pixels=pixels)
         items: dict[str, list[Item]] = {}
         missing: list[FileNotFoundError] = []
         for split in layout.splits:
             try:
-                items[split] = layout.scan(root, split)
+                items[split] = scan(layout, root, split)
             except FileNotFoundError as error:
                 missing.append(error)
         if not items:
             raise missing[0]
-        return cls(layout, root, items, labels_lie)
+        return cls(layout, root, items, labels_lie, pixels=pixels)
 
     def unused(self) -> list[Path]:
         """Return the files that look like pictures of the data set, and of which nothing is packed.
@@ -104,10 +113,10 @@ class PackSource:
         for split in self.layout.splits:
             if split not in self.items and not self.is_listed:
                 try:
-                    items += self.layout.scan(self.root, split)
+                    items += scan(self.layout, self.root, split)
                 except (FileNotFoundError, ValueError):  # there is no such split
                     continue
-        return self.layout.unused(self.root, items)
+        return unused(self.layout, self.root, items)
 
     def notes(self, unused: Sequence[Path]) -> list[str]:
         """Return a sentence for each thing that the names of a user's own files say otherwise than they are taken.
@@ -126,12 +135,12 @@ class PackSource:
                 if 3 * number >= len(items):
                     notes.append(
                         f"{number} images of split {split!r} are named as another image and {end!r}. If they are its "
-                        f"labels, move them to {layout.label_folder}/, and say how they are named (--label-suffix)."
+                        f"labels, move them to {layout.label_folders[0]}/, and say how they are named (--label-suffix)."
                     )
         if unused and not any(item.label for items in self.items.values() for item in items):
             notes.append(
-                f"No image has a label. Labels are looked for in {layout.label_folder}/, in the folders that images "
-                f"have in {layout.image_folder}/. Are they among the pictures that are not used?"
+                f"No image has a label. Labels are looked for in {layout.label_folders[0]}/, in the folders that "
+                f"images have in {layout.image_folder}/. Are they among the pictures that are not used?"
             )
         return notes
 
@@ -153,7 +162,7 @@ class PackSource:
         """Return the labels whose image is missing."""
         found = []
         for split, items in self.items.items():
-            for file in self.layout.lonely_labels(self.root, split, items):
+            for file in lonely_labels(self.layout, self.root, split, items):
                 name = self._shown(file)
                 found.append(SkippedImage(split=split, name=name, problem=f"{name}: its image is missing"))
         return found
@@ -172,6 +181,8 @@ class PackSource:
         parts = [VERSION, bounds, self.layout.name, ids, classes_to_json(self.layout.classes), files]
         if self.labels_lie != "upright":
             parts.append(self.labels_lie)
+        if self.pixels != RGB:
+            parts.append(list(self.pixels))
         colors = self.layout.colors
         # The classes have their colors; so shards of earlier releases, which read no labels in colors, are up to date.
         if colors is not None and (self.layout.label_form is LabelForm.COLORS or IGNORE_INDEX in colors.train_ids):
@@ -196,17 +207,19 @@ class PackSource:
                 others = ", ".join(self._shown(other) for other in same if other != file)
                 raise ValueError(f"its name without its suffix is also that of {others}. Rename or remove one")
             data = image = read_file(file)
-            pixels = decode_image(data)
+            pixels = decode_image(data, form=self.pixels)
             height, width = pixels.shape[:2]
             check_ratio(width, height)
-            if is_lossless(data):
+            if goes_into_tiles(data):
                 image = encode_tiles(pixels)
+            sums = PixelTotals() if self.pixels == RGB else PixelTotals.of(pixels)
             if item.label is None:
                 if self.layout.needs_label(split):
                     raise ValueError(f"its label file is missing, which split {split!r} needs")
-                return writer.Row(item.name, image, None, width, height, np.zeros(num_classes, dtype=np.int64))
+                none = np.zeros(num_classes, dtype=np.int64)
+                return writer.Row(item.name, image, None, width, height, none, pixel_totals=sums)
             file, orientation = item.label, read_orientation(data)
-            read = self._upright(self.layout.read(file), (height, width), orientation)
+            read = self._upright(read_label(self.layout, file), (height, width), orientation)
         # Decoders fail in many ways on damaged files: OSError, SyntaxError, struct.error, zlib.error, ...
         except Exception as error:
             return f"{self._shown(file)}: {error}"
@@ -217,9 +230,8 @@ class PackSource:
             turned_images=int(orientation != UPRIGHT),
             rest=read.rest,
         )
-        return writer.Row(
-            item.name, image, encode_tiles(read.ids, side=max(width, height)), width, height, counts, totals
-        )
+        label = encode_tiles(read.ids, side=max(width, height))
+        return writer.Row(item.name, image, label, width, height, counts, totals, sums)
 
     def _upright(self, label: ReadLabel, shape: tuple[int, int], orientation: int) -> ReadLabel:
         """Turn a label as its photo is turned, where it lies as that is stored; check that both have one size.

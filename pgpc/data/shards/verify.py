@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.data.shards.manifest import MANIFEST, REMEDY, FileEntry, ShardError, SplitManifest, read_manifest
 from pgpc.data.shards.parallel import in_parallel
 from pgpc.data.shards.reader import Shards, open_table
@@ -48,7 +49,7 @@ def verify(folder: Path | str, on_progress: Callable[[int, int], None] | None = 
             except ShardError as error:
                 problems.append(str(error))
                 continue
-            shards = Shards(folder, name, manifest.classes, tables[-1:])
+            shards = Shards(folder, name, manifest.classes, tables[-1:], pixels=manifest.pixels)
             for problem in in_parallel(functools.partial(_row_problem, shards), range(len(shards))):
                 problems += problem
                 done += 1
@@ -123,8 +124,8 @@ def _miscounted(shards: Shards, split: SplitManifest) -> list[str]:
 
 def _check_row(shards: Shards, row: int) -> None:
     width, height = shards.sizes[row]
-    shape = decode_image(shards.image_bytes(row)).shape
-    if shape != (height, width, 3):
+    shape = decode_image(shards.image_bytes(row), form=shards.pixels).shape
+    if shape[:2] != (height, width):
         raise ValueError(f"image is {shape[1]} x {shape[0]}, its row says {width} x {height}")
     encoded = shards.label_bytes(row)
     if encoded is None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import FileEntry, SkippedImage, SplitManifest, schema
+from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.runtime.files import sha256
 
 MAX_FILE_BYTES = 128 * 2**20
@@ -23,7 +24,7 @@ BATCH_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a shard; its fields but the last are the columns.
+    """One row of a shard; its fields but the last two are the columns.
 
     Attributes:
         name: Name of the image.
@@ -33,6 +34,7 @@ class Row:
         height: Its height in pixels.
         class_pixels: ``(C,)`` int64, pixels of each class.
         totals: What else is counted of its label.
+        pixel_totals: Sums over its pixels; none of RGB of 8 bits.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Row:
     height: int
     class_pixels: np.ndarray
     totals: LabelTotals = field(default_factory=LabelTotals)
+    pixel_totals: PixelTotals = field(default_factory=PixelTotals)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +60,7 @@ class FinishedFile:
         class_images: Number of its images that show each of the C classes.
         skipped: Images that were left out since the file before it.
         totals: What else is counted of the labels of its rows.
+        pixel_totals: Sums over the pixels of its images; none of RGB of 8 bits.
     """
 
     split: str
@@ -67,6 +71,7 @@ class FinishedFile:
     class_images: tuple[int, ...]
     skipped: tuple[SkippedImage, ...]
     totals: LabelTotals = field(default_factory=LabelTotals)
+    pixel_totals: PixelTotals = field(default_factory=PixelTotals)
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> FinishedFile:
@@ -86,6 +91,7 @@ class FinishedFile:
             class_images=tuple(entry["class_images"]),
             skipped=tuple(SkippedImage.from_json(image) for image in entry["skipped"]),
             totals=LabelTotals.from_json(entry["labels"]),
+            pixel_totals=PixelTotals.from_json(entry["pixels"]) if "pixels" in entry else PixelTotals(),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -99,6 +105,7 @@ class FinishedFile:
             "class_images": list(self.class_images),
             "skipped": [image.to_json() for image in self.skipped],
             "labels": self.totals.to_json(),
+            **({"pixels": self.pixel_totals.to_json()} if self.pixel_totals.sums else {}),
         }
 
 
@@ -140,6 +147,7 @@ class SplitWriter:
         self._class_pixels += row.class_pixels
         self._class_images += row.class_pixels > 0
         self._totals += row.totals
+        self._pixel_totals += row.pixel_totals
         self._rows.append(row)
         self._rows_bytes += size
         if self._rows_bytes >= BATCH_BYTES:
@@ -158,6 +166,7 @@ class SplitWriter:
         """
         self._end_file()
         entries = self._finished
+        pixel_totals = sum((entry.pixel_totals for entry in entries), PixelTotals())
         split = SplitManifest(
             count=sum(entry.file.rows for entry in entries),
             labeled=sum(entry.labeled for entry in entries),
@@ -165,6 +174,7 @@ class SplitWriter:
             class_images=self._sum([entry.class_images for entry in entries]),
             files=tuple(entry.file for entry in entries),
             totals=sum((entry.totals for entry in entries), LabelTotals()),
+            pixel_totals=pixel_totals if pixel_totals.sums else None,
         )
         return split, [image for entry in entries for image in entry.skipped] + self._skipped
 
@@ -179,7 +189,7 @@ class SplitWriter:
         self._class_pixels = np.zeros(self._num_classes, dtype=np.int64)
         self._class_images = np.zeros(self._num_classes, dtype=np.int64)
         self._skipped: list[SkippedImage] = []
-        self._totals = LabelTotals()
+        self._totals, self._pixel_totals = LabelTotals(), PixelTotals()
 
     def _write_batch(self) -> None:
         if not self._rows:
@@ -214,6 +224,7 @@ class SplitWriter:
             class_images=tuple(self._class_images.tolist()),
             skipped=tuple(self._skipped),
             totals=self._totals,
+            pixel_totals=self._pixel_totals,
         )
         self._finished.append(self._on_file(self._path, finished))
         self._begin_file()

@@ -14,6 +14,7 @@ from pgpc.adaptation.mixing import perturb
 from pgpc.classes import ClassSet
 from pgpc.data.choices import choose_rows, image_generator
 from pgpc.data.config import DataConfig, EvaluationConfig
+from pgpc.data.pixel_form import RGB
 from pgpc.data.shards.reader import Shards
 from pgpc.data.whole_images import whole_images
 from pgpc.evaluation.criteria.agreement import Agreement
@@ -28,6 +29,8 @@ JITTER = 0.2
 """Strength of the color jitter of the copy that augmentation_agreement looks at, as
 :func:`pgpc.adaptation.mixing.color_jitter` takes it. Not the run's own ``adaptation.jitter_strength``: all runs are to
 be measured in one way."""
+
+_PHOTOS = DataConfig()
 
 
 class Networks(NamedTuple):
@@ -96,7 +99,7 @@ def target_criteria(
             if network is not None:
                 stack.enter_context(distributed.shared_buffers(network))
                 stack.enter_context(evaluating(network))
-        meters = TargetMeters(networks, classes, evaluation)
+        meters = TargetMeters(networks, classes, evaluation, data)
         for place, image in zip(own, measured_images(target, data, own), strict=True):
             meters.add(image, place)
         return meters.values()
@@ -111,8 +114,12 @@ def measured_images(target: Shards, data: DataConfig, own: Sequence[Place]) -> I
 class TargetMeters:
     """What is counted and summed while images of the target go by; see :func:`target_criteria` for the arguments."""
 
-    def __init__(self, networks: Networks, classes: ClassSet, evaluation: EvaluationConfig) -> None:
-        self._networks, self._evaluation = networks, evaluation
+    def __init__(
+        self, networks: Networks, classes: ClassSet, evaluation: EvaluationConfig, data: DataConfig = _PHOTOS
+    ) -> None:
+        self._networks, self._evaluation, self._normalization = networks, evaluation, data.normalization
+        # Colors are those of photos: other images are compared with copies that are blurred and mirrored alone.
+        self._jitter = JITTER if data.pixels == RGB else 0.0
         device, num_classes = next(networks.student.parameters()).device, len(classes.names)
         self._device = device
         self._certainty = Certainty(num_classes, device)
@@ -135,7 +142,8 @@ class TargetMeters:
         ids = found.argmax(dim=0)
         self._certainty.add(found)
         self._neighborhoods.add(found, image_generator("criteria pixels", place.row))
-        copy = perturb(image, jitter=JITTER, blur=True, rngs=[image_generator("criteria copies", place.row)])
+        rngs = [image_generator("criteria copies", place.row)]
+        copy = perturb(image, jitter=self._jitter, blur=True, rngs=rngs, normalization=self._normalization)
         self._with_copy.add(ids, self._logits(self._networks.student, copy.flip(3)).flip(2).argmax(dim=0))
         if self._networks.teacher is not None:
             self._with_teacher.add(ids, self._logits(self._networks.teacher, image).argmax(dim=0))

@@ -17,7 +17,7 @@ from pgpc.bases.proca.prototypes import (
     prototypes_loss,
     target_labels,
 )
-from pgpc.data.transforms import MEAN, STD
+from pgpc.data.normalization import MEAN, STD
 
 IGNORE = 255
 

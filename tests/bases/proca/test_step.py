@@ -10,7 +10,8 @@ import torch
 import pgpc
 from pgpc.bases import make_base
 from pgpc.data import transforms
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.models.student import ForwardRequest
 from pgpc.training import Callbacks, Resume
 from tests.helpers.states import equal

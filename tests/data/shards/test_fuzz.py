@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import verify

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
-from pgpc.data.image_files import decode_image, decode_label
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
 from pgpc.data.shards import parallel, writer
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import ShardError, read_manifest
@@ -197,14 +198,14 @@ def test_what_labels_hold_is_counted_and_what_is_not_used_is_told(tmp_path: Path
     for name, label in (("a", mask), ("b", np.full_like(mask, 255))):
         Image.new("RGB", (40, 32)).save(tmp_path / f"raw/images/train/{name}.png")
         Image.fromarray(label).save(tmp_path / f"raw/labels/train/{name}.png")
-    Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/train/c.tif")
+    Image.new("RGB", (40, 32)).save(tmp_path / "raw/images/train/c.gif")
     text = {"classes": [{"name": "bg", "ids": [0]}, {"name": "fg", "ids": [1]}], "ignore": "rest"}
     (tmp_path / "classes.json").write_text(json.dumps(text))
     packed = pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "classes.json")
     split = read_manifest(tmp_path / "out").splits["train"]
     assert (split.class_pixels, split.class_images) == ((24 * 40, 0), (1, 0))
     assert split.totals == LabelTotals(pixels=2 * 32 * 40, blank_images=1, rest={"255": 40 * 40})
-    assert [file.name for file in packed.unused] == ["c.tif"]
+    assert [file.name for file in packed.unused] == ["c.gif"]
     again = pack("folder", tmp_path / "raw", tmp_path / "out", description=tmp_path / "classes.json")
     assert again.up_to_date and again.unused == packed.unused
 

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from pgpc.classes import CITYSCAPES_TRAIN_IDS
-from pgpc.data.image_files import decode_image, decode_label
-from pgpc.data.layouts import CITYSCAPES, FOLDER, GTA5, find_layout
+from pgpc.data.image_files import decode_image
+from pgpc.data.label_files import decode_label
+from pgpc.data.layouts.driving import CITYSCAPES, GTA5
+from pgpc.data.layouts.known import FOLDER, find_layout
 from pgpc.data.shards import writer
 from pgpc.data.shards.source import PackSource
 from pgpc.data.shards.writer import Row

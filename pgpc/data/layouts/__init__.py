@@ -1,0 +1,1 @@
+"""Layouts: where the files of data sets lie, which of them belong to a split, and what their labels mean."""

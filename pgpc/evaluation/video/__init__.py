@@ -1,0 +1,1 @@
+"""Videos and webcams: read frame by frame, segmented in order, and written as a video or as pictures."""
