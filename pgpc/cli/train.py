@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpc.cli.arguments import add_config, config_of
+from pgpc.config import Config, from_text
 
 SUMMARY = "train one network"
 """What `pgpc --help` says of the command."""
@@ -27,7 +28,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
     )
-    parser.add_argument("--resume", action="store_true", help="resume the run in --out from its last checkpoint")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="resume the run in --out from its last checkpoint; with --set training.iterations=MORE make it longer, "
+        "which takes a learning rate that does not depend on the length (optimizer.power=0)",
+    )
     parser.add_argument(
         "--accept-changed-data",
         action="store_true",
@@ -40,7 +46,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun starts."""
     from pgpc.evaluation.scores import over_classes
-    from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
+    from pgpc.models.checkpoint import BEST, CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
     from pgpc.runtime.locks import PATIENCE
     from pgpc.training import FRESH, Resume, train
@@ -60,11 +66,32 @@ def run(arguments: argparse.Namespace) -> None:
         )
     begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
     # A job that is put back into the queue may start while the one before still ends.
-    result = train(config_of(arguments), out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
+    config = config_of(arguments, resumed=_config_of_run(out) if arguments.resume else None)
+    result = train(config, out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
     if _speaks():
         metrics = result.metrics
         score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)
+        if result.best is not None:
+            name, value, iteration = result.best
+            log.info(
+                "best of all evaluations: %s %.4g at iteration %d  ->  %s",
+                name,
+                value,
+                iteration,
+                storage.join(result.out, BEST),
+            )
+
+
+def _config_of_run(out: str) -> Config | None:
+    """Return the config in the checkpoint of a run; None where there is none that can be read, which is said later."""
+    from pgpc.models.checkpoint import fetched, read_config_text
+
+    try:
+        with fetched(out) as folder:
+            return from_text(read_config_text(folder), out)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _speaks() -> bool:
