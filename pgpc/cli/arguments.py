@@ -65,7 +65,9 @@ def config_of(arguments: argparse.Namespace, *, resumed: Config | None = None) -
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add which network of which checkpoint."""
-    parser.add_argument("--checkpoint", required=True, help="run folder, its checkpoint.pt, or an exported network")
+    parser.add_argument(
+        "--checkpoint", required=True, help="run folder, its checkpoint.pt or best.pt, or an exported network"
+    )
     parser.add_argument(
         "--network", default="student", choices=NETWORKS, help="which network of the checkpoint (default: %(default)s)"
     )

@@ -73,19 +73,15 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.data.choices import split_report
     from pgpc.evaluation.calibration import Calibration
     from pgpc.evaluation.loaded_model import load_model
-    from pgpc.figures.canvas import check_picture_file, save
+    from pgpc.figures.canvas import save
     from pgpc.figures.reliability import draw_reliability
     from pgpc.runtime import distributed
 
-    _check_files(arguments.out)
-    if arguments.calibration is not None:
-        check_picture_file(arguments.calibration, "--calibration")
+    _check_files(arguments)
     loaded = load_model(arguments.checkpoint, arguments.network)
     config = segmenting_config(loaded.config, arguments.settings)
     where = arguments.data or config.data.target
     scored = _open_scored(arguments, config, where)
-    if scored is None and arguments.calibration is not None:
-        raise ValueError("--calibration needs a labeled split, but none is scored. Name one with --split.")
     share, reported = 0.0, None
     if scored is not None:
         _check_classes(loaded, scored)
@@ -94,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     measured = _open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
     loaded.student.segmenter.to(device)
+    bins = None if arguments.calibration is None else Calibration(device)
     figures = {
         "checkpoint": str(loaded.file),
         "network": arguments.network,
@@ -104,7 +101,6 @@ def run(arguments: argparse.Namespace) -> None:
     with distributed.process_group(device):
         if scored is not None:
             figures |= {"split": scored.split, "images": len(scored), "report_share": share}
-            bins = None if arguments.calibration is None else Calibration(device)
             figures |= _figures(_score(loaded, config, scored, bins))
         if reported is not None:
             figures |= {"report_images": len(reported), **_report_figures(_score(loaded, config, reported))}
@@ -144,6 +140,8 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
         scored = None
         if distributed.rank() == 0:
             print(f"There are criteria only, no scores: {error}", file=sys.stderr)
+    if scored is None and arguments.calibration is not None:
+        raise ValueError("--calibration needs a labeled split, but none is scored. Name one with --split.")
     if scored is None and any(file.suffix.lower() == ".csv" for file in arguments.out):
         raise ValueError(
             "--out must be a .json file where no split is scored, since a .csv file has scores per class only, but got "
@@ -253,9 +251,13 @@ def _open_held_out(config: Config) -> Shards | None:
         return None
 
 
-def _check_files(files: Iterable[Path]) -> None:
+def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be written before anything is computed."""
-    for file in files:
+    from pgpc.figures.canvas import check_picture_file
+
+    if arguments.calibration is not None:
+        check_picture_file(arguments.calibration, "--calibration")
+    for file in arguments.out:
         if file.suffix.lower() not in WRITERS or file.is_dir():
             raise ValueError(f"--out must be a file that ends in {' or '.join(WRITERS)}, but got {str(file)!r}.")
 

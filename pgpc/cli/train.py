@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.accept_changed_data and not arguments.resume:
         raise ValueError("--accept-changed-data goes with --resume, since a new run has no data before. Leave it out.")
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
-    if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
+    if not arguments.resume and there & {CHECKPOINT, PREVIOUS, BEST}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
     if not arguments.resume and any(name.startswith(CURVES) for name in there) and _speaks():
         log.warning(
