@@ -218,12 +218,15 @@ def test_the_lists_of_keys():
         "evaluation.window",
         "evaluation.window_stride",
         "evaluation.window_batch",
+        "evaluation.scales",
+        "evaluation.flip",
         "evaluation.criteria_images",
         "model.checkpointing",
         "training.eval_interval",
         "training.log_interval",
+        "training.keep_best",
     )
-    assert unreported_keys() == ("name", "data.loader_workers")
+    assert unreported_keys() == ("name", "data.loader_workers", "training.keep_best")
     assert place_keys() == ("data.source", "data.target", "model.pretrained")
     assert adjustable_keys() == (
         "contrast.r",
