@@ -78,9 +78,9 @@ def test_refused_with_the_reason(power, iterations, message, tiny, tmp_path):
 
 @pytest.mark.slow
 def test_a_lengthened_run_learns_what_the_longer_one_does_bit_for_bit(tiny, tmp_path):
-    changes = {**CONSTANT, "training.iterations": 3, "training.eval_interval": 2, "contrast.start": 1}
-    short = tiny(changes=changes)
-    longer = pgpc.override(short, {"training.iterations": 5})
+    lengths = {"training.iterations": 2, "training.eval_interval": 99, "contrast.start": 1}
+    short = tiny(changes={**CONSTANT, **lengths, "evaluation.criteria_images": 0})
+    longer = pgpc.override(short, {"training.iterations": 3})
     pgpc.train(short, out=tmp_path / "a")
     pgpc.train(longer, out=tmp_path / "a", begin=Resume(tmp_path / "a"))
     pgpc.train(longer, out=tmp_path / "b")

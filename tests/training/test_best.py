@@ -109,15 +109,20 @@ def test_a_score_that_the_run_has_not_is_refused(changes, message, tiny):
 @pytest.mark.slow
 def test_a_run_keeps_it_beside_its_checkpoint_and_learns_the_same(tiny, tmp_path):
     changes = {"training.iterations": 2, "training.eval_interval": 1, "contrast.start": 1}
-    runs = {name: tiny(changes={**changes, "training.keep_best": name}) for name in ("bnm", None)}
-    seen = []
-    keep = Callbacks(on_report=lambda metrics, folder: seen.append(metrics))
-    pgpc.train(runs["bnm"], out=tmp_path / "with callback", callbacks=keep)
-    results = {name: pgpc.train(config, out=tmp_path / str(name)) for name, config in runs.items()}
-    best, last = (torch.load(tmp_path / "bnm" / name) for name in (BEST, CHECKPOINT))
-    scores = [metrics["criteria/bnm"] for metrics in seen]
-    assert results["bnm"].best == Best("bnm", max(scores), 1 + scores.index(max(scores)))
-    assert best["metrics"]["criteria/bnm"] == max(scores)
-    assert json.loads(best["config"])["training"]["keep_best"] == "bnm"
-    assert results[None].best is None and not (tmp_path / "None" / BEST).exists()
-    assert equal(last["student"], torch.load(tmp_path / "None" / CHECKPOINT)["student"])
+    seen, learned = [], []
+
+    def on_report(metrics, folder):
+        seen.append(metrics["mIoU"])
+        learned.append(torch.load(folder / CHECKPOINT)["student"])
+
+    without = tiny(changes={**changes, "evaluation.criteria_images": 0})
+    assert pgpc.train(without, out=tmp_path / "a", callbacks=Callbacks(on_report=on_report)).best is None
+    assert not (tmp_path / "a" / BEST).exists()
+    config = pgpc.override(without, {"training.keep_best": "mIoU"})
+    result = pgpc.train(config, out=tmp_path / "b")
+    best, last = (torch.load(tmp_path / "b" / name) for name in (BEST, CHECKPOINT))
+    at = seen.index(max(seen))
+    assert result.best == Best("mIoU", seen[at], 1 + at)
+    assert best["metrics"]["mIoU"] == seen[at]
+    assert json.loads(best["config"])["training"]["keep_best"] == "mIoU"
+    assert equal(best["student"], learned[at]) and equal(last["student"], learned[-1])
