@@ -123,7 +123,6 @@ def _converted(model: nn.Module) -> Any:
             "which is for images of one size."
         ) from error
     assert converted is not None, "the exporter gives a model"
-    converted.optimize()
     return converted.model_proto
 
 

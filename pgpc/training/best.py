@@ -12,7 +12,8 @@ import torch
 
 from pgpc.bases.state import TrainingState
 from pgpc.classes import classes_to_json
-from pgpc.config import to_dict
+from pgpc.config import from_text, to_dict
+from pgpc.data.config import EvaluationConfig
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models.checkpoint import BEST
 from pgpc.models.weight_files import check_archive
@@ -39,13 +40,18 @@ class Best(NamedTuple):
 
 def read_best(folder: Path) -> Best | None:
     """Return what is known of the network in ``folder/best.pt``; None where there is none that can be read."""
-    path = folder / BEST
+    return _read(folder / BEST)[0]
+
+
+def _read(path: Path) -> tuple[Best | None, EvaluationConfig | None]:
+    """Return what is known of the network in a file, and how its score was measured; twice None for no such file."""
     try:
         check_archive(path)
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["best"]
-        return Best(str(found["chosen_by"]), float(found["score"]), int(found["iteration"]))
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found, config = content["best"], from_text(content["config"], path)
+        return Best(str(found["chosen_by"]), float(found["score"]), int(found["iteration"])), config.evaluation
     except Exception:  # half a dozen types for a file that is cut short; the next best network replaces it
-        return None
+        return None, None
 
 
 class BestKeeper:
@@ -75,9 +81,7 @@ class BestKeeper:
         elif self._chosen_by is not None:
             if url is not None:
                 storage.download(str(storage.join(url, BEST)), path)
-            self._resume(read_best(folder))
-            if state.metrics.get("iteration") == state.step:
-                self.consider(state)  # the run may not have kept any until now
+            self._resume(state)
 
     def consider(self, state: TrainingState) -> None:
         """Write the networks of a state that has just been reported, if its score is better than all before.
@@ -95,16 +99,25 @@ class BestKeeper:
         content = _content(state, self.best)
         write_file(self._folder / BEST, lambda file: torch.save(content, file))
 
-    def _resume(self, before: Best | None) -> None:
-        if before is not None and before.chosen_by == self._chosen_by:
-            self.best = before
-        elif before is not None:
+    def _resume(self, state: TrainingState) -> None:
+        """Take over the best network of the run, if its score can be compared with those to come."""
+        best, evaluation = _read(self._folder / BEST)
+        since = state.step if best is None else best.iteration
+        other_data = any(start.changed and start.step >= since for start in state.starts)
+        other_way = best is not None and (best.chosen_by, evaluation) != (self._chosen_by, state.config.evaluation)
+        if best is not None and not other_data and not other_way:
+            self.best = best
+        elif best is not None:
             log.warning(
-                "%s was chosen by %s until now, and is by %s from here on: earlier evaluations are not compared.",
+                "%s is of iteration %d, chosen by %s, which was measured otherwise or on other data than %s is from here "
+                "on; the next evaluation replaces it.",
                 self._folder / BEST,
-                before.chosen_by,
+                best.iteration,
+                best.chosen_by,
                 self._chosen_by,
             )
+        if best is None and not other_data and state.metrics.get("iteration") == state.step:
+            self.consider(state)  # the run has kept none until now
 
 
 def _content(state: TrainingState, best: Best) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -69,8 +70,21 @@ def test_another_score_begins_anew(state, tmp_path, caplog):
     torch.save({**content, "best": {**content["best"], "chosen_by": "mIoU", "score": 60.0}}, tmp_path / BEST)
     with caplog.at_level(logging.WARNING):
         keeper = BestKeeper(tmp_path, None, Resume(tmp_path), reported(state, 4, **{"criteria/bnm": 0.1}))
-    assert "was chosen by mIoU until now, and is by bnm from here on" in caplog.text
-    assert keeper.best == Best("bnm", 0.1, 4)
+    assert "of iteration 2, chosen by mIoU, which was measured otherwise or on other data than bnm is" in caplog.text
+    assert keeper.best is None
+    keeper.consider(reported(state, 6, **{"criteria/bnm": 0.1}))
+    assert read_best(tmp_path) == Best("bnm", 0.1, 6)
+
+
+def test_scores_on_other_data_or_of_other_windows_are_not_compared(state, tmp_path, tiny):
+    BestKeeper(tmp_path, None, FRESH, state).consider(reported(state, 4, **{"criteria/bnm": 0.5}))
+    start = SimpleNamespace(step=4, changed=("scored images",))
+    changed = SimpleNamespace(config=state.config, starts=[start], metrics=state.metrics, step=4)
+    assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
+    start.step = 2  # before it was chosen
+    assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best == Best("bnm", 0.5, 4)
+    changed.config = tiny(changes={"training.keep_best": "bnm", "evaluation.flip": True})
+    assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
 
 
 def test_a_new_run_has_none_and_a_damaged_one_is_replaced(state, tmp_path):
