@@ -109,8 +109,8 @@ class BestKeeper:
             self.best = best
         elif best is not None:
             log.warning(
-                "%s is of iteration %d, chosen by %s, which was measured otherwise or on other data than %s is from here "
-                "on; the next evaluation replaces it.",
+                "%s is of iteration %d, chosen by %s, which was measured otherwise or on other data than %s is from "
+                "here on; the next evaluation replaces it.",
                 self._folder / BEST,
                 best.iteration,
                 best.chosen_by,
