@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _HEIGHT = 1.25  # of the width
 _LEFT, _BREADTH = 0.14, 0.82
-_RIGHT, _GAP, _SHARE = "#3b6ea5", "#d97f6b", "#8a8a8a"
+_RIGHT, _SHARE = "#3b6ea5", "#8a8a8a"
+_GAP: dict[str, Any] = {"facecolor": "none", "edgecolor": "#d97f6b", "hatch": "/////", "linewidth": 0.6}
 
 
 def draw_reliability(calibration: Calibration, title: str) -> Figure:
@@ -28,6 +29,8 @@ def draw_reliability(calibration: Calibration, title: str) -> Figure:
         calibration: The counts; bins without pixels are left empty.
         title: What was measured.
     """
+    from matplotlib.patches import Patch
+
     figure = empty_figure(COLUMN, COLUMN * _HEIGHT, dpi=300)
     above = figure.add_axes((_LEFT, 0.39, _BREADTH, 0.53))
     below = figure.add_axes((_LEFT, 0.15, _BREADTH, 0.19), sharex=above)
@@ -35,19 +38,9 @@ def draw_reliability(calibration: Calibration, title: str) -> Figure:
     width = 1 / len(pixels)
     centers = (np.arange(len(pixels)) + 0.5) * width
     filled = pixels > 0
-    right = above.bar(centers[filled], accuracy[filled], width * 0.92, color=_RIGHT, label="share that is right")
+    above.bar(centers[filled], accuracy[filled], width * 0.92, color=_RIGHT)
     gap = (confidence - accuracy)[filled]
-    gaps = above.bar(
-        centers[filled],
-        gap,
-        width * 0.92,
-        bottom=accuracy[filled],
-        facecolor="none",
-        edgecolor=_GAP,
-        hatch="/////",
-        linewidth=0.6,
-        label="from there to the mean confidence",
-    )
+    above.bar(centers[filled], gap, width * 0.92, bottom=accuracy[filled], **_GAP)
     above.plot([0, 1], [0, 1], color="black", linewidth=0.7, linestyle="--")
     ece = calibration.ece
     above.set_ylabel("share that is right", fontsize=POINTS)
@@ -58,7 +51,11 @@ def draw_reliability(calibration: Calibration, title: str) -> Figure:
     for axes in (above, below):
         _plain(axes)
     above.tick_params(labelbottom=False)
-    add_legend(figure, [right, gaps], 2)
+    handles = [
+        Patch(facecolor=_RIGHT, label="share that is right"),
+        Patch(**_GAP, label="from there to the mean confidence"),
+    ]
+    add_legend(figure, handles, 2)
     write_title(above, f"{title}\n{'no labeled pixel' if np.isnan(ece) else f'ECE {ece:.2f} %'}", COLUMN * _BREADTH)
     return figure
 
