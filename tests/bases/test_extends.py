@@ -32,6 +32,10 @@ def test_stages_of_proca_that_end_with_the_run_are_compared(tiny):
         "streets/proca",
         {
             **CONSTANT,
+            "proca.adapt_lr": pgpc.preset(
+                "streets/proca"
+            ).optimizer.lr,  # so that only the numbers of images tell stages apart
+            "optimizer.warmup": 0,
             "model.encoder": "test_resnet",
             "training.iterations": 4,
             "proca.source_iterations": 1,

@@ -14,7 +14,6 @@ from pgpc.bases.proca.preparation import prepare_adapt, prepare_self_training
 from pgpc.bases.proca.prototypes import ProCAState
 from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
-from pgpc.config import Config
 from pgpc.data.loader import Batch, BatchPlan
 from pgpc.data.shards.reader import Shards
 from pgpc.models.student import Student
@@ -75,11 +74,6 @@ class ProCA(Base):
             return learning_rate(since, schedule, proca.self_training_iterations)
         length = first_step("self_training", config) - first_step("adapt", config)
         return learning_rate(since, dataclasses.replace(schedule, lr=proca.adapt_lr), length)
-
-    def extends(self, shorter: Config, step: int) -> bool:
-        """Return whether the steps so far of a shorter run are those of this one: also their stages are compared."""
-        same_stages = all(stage_of(t, self.config) == stage_of(t, shorter) for t in range(step))
-        return same_stages and super().extends(shorter, step)
 
     def images_per_step(self, step: int) -> tuple[int, int]:
         """Return how many source and target images a step (0-based) takes over all processes.
