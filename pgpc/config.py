@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
 from pgpc.contrast.config import ContrastConfig
@@ -56,6 +56,21 @@ __all__ = [
 ]
 
 
+KeepBest: TypeAlias = Literal[
+    "mIoU",
+    "source_mIoU",
+    "entropy",
+    "infomax",
+    "corrc",
+    "snd",
+    "bnm",
+    "teacher_agreement",
+    "augmentation_agreement",
+    "mixval",
+]
+"""What the best network of a run can be chosen by: mIoU, or a criterion of :mod:`pgpc.evaluation.criteria`."""
+
+
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
@@ -63,7 +78,8 @@ class TrainingConfig:
 
     iterations: int = key(
         40_000,
-        doc="T, the number of optimizer steps; also the horizon of the learning rate.",
+        doc="T, the number of optimizer steps; also the horizon of the learning rate. A run that is resumed may get "
+        "more where its rate does not depend on T (optimizer.power=0).",
         low=1,
         unit="iterations",
         phase=Phase.START,
@@ -99,6 +115,14 @@ class TrainingConfig:
         low=1,
         unit="parts",
         phase=Phase.START,
+    )
+    keep_best: KeepBest | None = key(
+        None,
+        doc="Score by which the best network of all evaluations is kept in best.pt, beside checkpoint.pt: mIoU, which "
+        "needs labels of the target, or a criterion that needs none, such as bnm. Higher is better; of equals the "
+        "first is kept, and None keeps none.",
+        phase=Phase.NEVER,
+        hyperparameter=False,
     )
     precision: Literal["float32", "bfloat16", "float16"] = key(
         "float32",
@@ -226,8 +250,28 @@ class Config:
             self.training.accumulate,
             "Set contrast.source_from=teacher.",
         )
+        self._check_keep_best()
         self._check_detail_crop()
         self._check_proca()
+
+    def _check_keep_best(self) -> None:
+        """Refuse a score that no evaluation of the run has."""
+        needs = {
+            "mIoU": (self.data.eval_split is not None, "data.eval_split, the labeled split that is scored"),
+            "source_mIoU": (self.data.holdout > 0, "data.holdout, the source images that it is measured on"),
+            "teacher_agreement": (self.adaptation.enabled, "adaptation.enabled, for a teacher"),
+        }
+        name = self.training.keep_best
+        if name is None:
+            return
+        measured = self.evaluation.criteria_images > 0
+        fits, what = needs.get(name, (measured, "evaluation.criteria_images, the images that it is measured on"))
+        check(fits, f"training.keep_best={name} needs {what}", "none", "Set that, or choose by another score.")
+        check(
+            measured or name in ("mIoU", "source_mIoU"),
+            f"training.keep_best={name} needs evaluation.criteria_images to be at least 1",
+            self.evaluation.criteria_images,
+        )
 
     def _check_detail_crop(self) -> None:
         crop, detail = self.data.crop, self.model.detail_crop

@@ -226,6 +226,12 @@ def _check_configs(sweep: Sweep) -> None:
             sweep.options.workers,
             "Change --workers or --set training.batch_size=...",
         )
+        check(
+            config.training.keep_best is None,
+            "training.keep_best must be none in a sweep, which keeps the checkpoints of its best trials by itself",
+            config.training.keep_best,
+            "Set training.keep_best=none.",
+        )
         with noted():
             make_base(config)
         with noted():

@@ -218,12 +218,15 @@ def test_the_lists_of_keys():
         "evaluation.window",
         "evaluation.window_stride",
         "evaluation.window_batch",
+        "evaluation.scales",
+        "evaluation.flip",
         "evaluation.criteria_images",
         "model.checkpointing",
         "training.eval_interval",
         "training.log_interval",
+        "training.keep_best",
     )
-    assert unreported_keys() == ("name", "data.loader_workers")
+    assert unreported_keys() == ("name", "data.loader_workers", "training.keep_best")
     assert place_keys() == ("data.source", "data.target", "data.target_labels", "model.pretrained")
     assert adjustable_keys() == (
         "contrast.r",
@@ -265,7 +268,8 @@ def test_the_lists_of_keys():
     assert conditional == ["contrast.enabled", "contrast.anchor_view"]
     assert all(field_of(key).acts for key in conditional)
     groups = ("contrast.", "adaptation.", "optimizer.", "training.", "model.", "seed")
-    assert hyperparameter_keys() == tuple(key for key in flatten(Config()) if key.startswith(groups))
+    found = [key for key in flatten(Config()) if key.startswith(groups)]
+    assert hyperparameter_keys() == tuple(key for key in found if key != "training.keep_best")
 
 
 def test_what_a_running_trial_may_change_acts_with_the_contrast():

@@ -88,7 +88,7 @@ USED = {
     "pgpc.data.layouts.known": ("LAYOUTS", "Layout", "Split", "Labels", "train_id_labels"),
     "pgpc.cli.pack": ("_LAYOUTS",),
     "sweeps.search.samplers": ("Sampler", "BaseSampler"),
-    "pgpc.evaluation.scores": ("Metrics.as_dict", "Metrics.pixels", "Metrics.iou", "_percent"),
+    "pgpc.evaluation.scores": ("Metrics.overall", "Metrics.pixels", "Metrics.iou", "_percent"),
     "sweeps.reporting.tables": ("ranked", "Column"),
     "sweeps.reporting.data": ("SweepReport.metric",),
 }

@@ -122,6 +122,22 @@ class Base(abc.ABC):
         # Without a loss on mixed images they are made for their anchors, from the first iteration on.
         return key == "contrast.anchor_view" and self.config.adaptation.target_weight == 0
 
+    def extends(self, shorter: Config, step: int) -> bool:
+        """Return whether the steps so far of a shorter run are those of this one, so that it can be lengthened.
+
+        Here the learning rates and the numbers of images are compared; all else that a step does depends on the number
+        of the step alone. A base in which more depends on the length of the run compares that, too.
+
+        Args:
+            shorter: Config of the run before; it differs in ``training.iterations`` alone.
+            step: Number of steps done.
+        """
+        before = type(self)(shorter)
+        return all(
+            self.learning_rate(t) == before.learning_rate(t) and self.images_per_step(t) == before.images_per_step(t)
+            for t in range(step)
+        )
+
     def new_state(self, device: torch.device, classes: ClassSet | None = None) -> TrainingState:
         """Return the state before the first step.
 

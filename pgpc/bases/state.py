@@ -17,13 +17,19 @@ from pgpc.classes import ClassSet, classes_from_json, classes_to_json
 from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from_text, place_keys, to_dict
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
-from pgpc.models.checkpoint import current_names, read_newest, write_checkpoint
+from pgpc.models.checkpoint import BEST, CHECKPOINT, current_names, read_newest, write_checkpoint
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import make_optimizer
 from pgpc.runtime import distributed
 from pgpc.runtime.seeding import seed_everything
 
 log = logging.getLogger(__name__)
+
+LENGTH = "training.iterations"
+"""Key of the length of a run."""
+
+Extends = Callable[[Config, int], bool]
+"""What tells whether a run may be longer than it was; see :meth:`pgpc.bases.base.Base.extends`."""
 
 MakePart = Callable[[Student], "nn.Module | None"]
 """What makes a base's own part of the state, beside a student; see :meth:`pgpc.bases.base.Base.make_part`."""
@@ -134,13 +140,15 @@ class TrainingState:
         write_checkpoint(folder, content, damaged=self._damaged)
         self._damaged = None
 
-    def load(self, folder: Path, *, adjust: bool = False) -> None:
+    def load(self, folder: Path, *, adjust: bool = False, extends: Extends | None = None) -> None:
         """Resume from ``checkpoint.pt``, or with a warning from ``previous.pt`` where that is missing or damaged.
 
         Args:
             folder: The folder that holds it.
             adjust: It may be the checkpoint of another run, a parent, which differs in settings that a running trial
                 may change (:func:`pgpc.config.adjustable_keys`).
+            extends: Whether the run may be longer than it was, see :meth:`pgpc.bases.base.Base.extends`; None refuses
+                that.
 
         Raises:
             FileNotFoundError: There is neither in `folder`.
@@ -149,11 +157,16 @@ class TrainingState:
         """
         newest = read_newest(Path(folder))
         saved = newest.content
+        if "optimizer" not in saved:
+            raise ValueError(
+                f"A run can only be resumed from what training has saved, but {newest.file} has no optimizer: it is a "
+                f"copy of a {BEST}, which is for evaluation. Put back the run's own {CHECKPOINT}."
+            )
         if newest.problem:
             self._damaged = (Path(folder) / "checkpoint.pt").resolve()
             if distributed.rank() == 0:
                 log.warning("%s Resuming from %s, iteration %d.", newest.problem, newest.file, saved["step"])
-        self._check_config(folder, saved, adjust=adjust)
+        self._check_config(folder, saved, adjust=adjust, extends=extends)
         self._check_classes(folder, saved)
         self._check_processes(folder, saved)
         self.step = saved["step"]
@@ -178,10 +191,22 @@ class TrainingState:
         if self.scaler.is_enabled() and saved.get("scaler"):
             self.scaler.load_state_dict(saved["scaler"])
 
-    def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool) -> None:
-        ours, theirs = flatten(self.config), flatten(from_text(saved["config"], folder))
+    def _check_config(self, folder: Path, saved: Mapping[str, Any], *, adjust: bool, extends: Extends | None) -> None:
+        before = from_text(saved["config"], folder)
+        ours, theirs = flatten(self.config), flatten(before)
         may_differ = (*bookkeeping_keys(), *place_keys(), *(adjustable_keys() if adjust else ()))
         differ = [k for k in ours if ours[k] != theirs[k] and k not in may_differ]
+        if differ == [LENGTH] and extends is not None and ours[LENGTH] > theirs[LENGTH]:
+            if not extends(before, saved["step"]):
+                raise ValueError(
+                    f"A run can only be lengthened where its iterations so far do not depend on {LENGTH}, but in "
+                    f"{folder} {saved['step']} are done whose learning rate or stages are those of a run that ends at "
+                    f"iteration {theirs[LENGTH]}. Train afresh with {LENGTH}={ours[LENGTH]} in another folder; with "
+                    "optimizer.power=0, a constant rate, a run can be lengthened later."
+                )
+            differ = []
+            if distributed.rank() == 0:
+                log.info("The run is lengthened from %d to %d iterations.", theirs[LENGTH], ours[LENGTH])
         if differ:
             listing = "; ".join(f"{k}: {theirs[k]!r} there, {ours[k]!r} here" for k in differ)
             raise ValueError(

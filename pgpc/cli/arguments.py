@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pgpc.config import Config, flatten, override, parse_settings
 from pgpc.evaluation.names import NETWORKS
+from pgpc.recipes.lengths import ITERATIONS, lengths_of
 from pgpc.recipes.recipe import DEFAULT_PRESET, compose
 from pgpc.runtime.launch import is_first
 
@@ -44,9 +45,18 @@ def add_set(parser: argparse.ArgumentParser, help_text: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=help_text)
 
 
-def config_of(arguments: argparse.Namespace) -> Config:
-    """Return the config that the arguments of :func:`add_config` name; say what follows from them."""
-    recipe = compose(arguments.preset, arguments.config, parse_settings(arguments.settings))
+def config_of(arguments: argparse.Namespace, *, resumed: Config | None = None) -> Config:
+    """Return the config that the arguments of :func:`add_config` name; say what follows from them.
+
+    Args:
+        arguments: The arguments.
+        resumed: Config of the run that is to be resumed. Where the number of iterations is set, all other lengths that
+            are not are those of the run.
+    """
+    settings = parse_settings(arguments.settings)
+    if resumed is not None and ITERATIONS in settings:
+        settings = {**lengths_of(resumed), **settings}
+    recipe = compose(arguments.preset, arguments.config, settings)
     if is_first():
         for note in recipe.notes:
             log.info("%s", note)
@@ -55,7 +65,9 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Add which network of which checkpoint."""
-    parser.add_argument("--checkpoint", required=True, help="run folder, its checkpoint.pt, or an exported network")
+    parser.add_argument(
+        "--checkpoint", required=True, help="run folder, its checkpoint.pt or best.pt, or an exported network"
+    )
     parser.add_argument(
         "--network", default="student", choices=NETWORKS, help="which network of the checkpoint (default: %(default)s)"
     )

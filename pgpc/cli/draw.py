@@ -82,7 +82,10 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", required=True, type=Path, help="run folder, its checkpoint.pt, or an exported network"
+        "--checkpoint",
+        required=True,
+        type=Path,
+        help="run folder, its checkpoint.pt or best.pt, or an exported network",
     )
     _add_data(parser)
     parser.add_argument(
@@ -101,7 +104,7 @@ def _add_checkpoints(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         dest="checkpoints",
-        help="run folder, its checkpoint.pt, or an exported network; repeatable",
+        help="run folder, its checkpoint.pt or best.pt, or an exported network; repeatable",
     )
     parser.add_argument(
         "--label",

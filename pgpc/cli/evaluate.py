@@ -18,6 +18,7 @@ from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
     from pgpc.data.shards.reader import Shards
+    from pgpc.evaluation.calibration import Calibration
     from pgpc.evaluation.loaded_model import LoadedModel
     from pgpc.evaluation.scores import Metrics
 
@@ -45,6 +46,13 @@ def add(commands: Any) -> None:
         help="also measure the criteria for choosing without labels, on images of the train split of the data; needs "
         "no labeled split",
     )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="also measure how far the network's confidence is from the share of pixels that are right (ECE), and draw "
+        "both to this file (.pdf, .png, .svg ..)",
+    )
     parser.add_argument("--json", action="store_true", help="print all scores as JSON in place of the table")
     parser.add_argument(
         "--out",
@@ -63,10 +71,13 @@ def run(arguments: argparse.Namespace) -> None:
     With --criteria also measure how good it seems without labels; where the config has no split to score, only that.
     """
     from pgpc.data.choices import split_report
+    from pgpc.evaluation.calibration import Calibration
     from pgpc.evaluation.loaded_model import load_model
+    from pgpc.figures.canvas import save
+    from pgpc.figures.reliability import draw_reliability
     from pgpc.runtime import distributed
 
-    _check_files(arguments.out)
+    _check_files(arguments)
     loaded = load_model(arguments.checkpoint, arguments.network)
     config = segmenting_config(loaded.config, arguments.settings)
     where = arguments.data or config.data.target
@@ -79,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     measured = _open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
     loaded.student.segmenter.to(device)
+    bins = None if arguments.calibration is None else Calibration(device)
     figures = {
         "checkpoint": str(loaded.file),
         "network": arguments.network,
@@ -89,13 +101,16 @@ def run(arguments: argparse.Namespace) -> None:
     with distributed.process_group(device):
         if scored is not None:
             figures |= {"split": scored.split, "images": len(scored), "report_share": share}
-            figures |= _figures(_score(loaded, config, scored))
+            figures |= _figures(_score(loaded, config, scored, bins))
         if reported is not None:
             figures |= {"report_images": len(reported), **_report_figures(_score(loaded, config, reported))}
         if measured is not None:
             figures |= _criteria(arguments, loaded, config, measured)
         if distributed.rank() != 0:
             return
+    if bins is not None:
+        figures["calibration"] = bins.as_dict()
+        save(draw_reliability(bins, f"{arguments.network} of {loaded.file}"), arguments.calibration)
     for file in arguments.out:
         _write(file, WRITERS[file.suffix.lower()](figures))
     print(as_json(figures) if arguments.json else as_text(figures), end="")
@@ -125,6 +140,8 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
         scored = None
         if distributed.rank() == 0:
             print(f"There are criteria only, no scores: {error}", file=sys.stderr)
+    if scored is None and arguments.calibration is not None:
+        raise ValueError("--calibration needs a labeled split, but none is scored. Name one with --split.")
     if scored is None and any(file.suffix.lower() == ".csv" for file in arguments.out):
         raise ValueError(
             "--out must be a .json file where no split is scored, since a .csv file has scores per class only, but got "
@@ -164,7 +181,7 @@ def _place(where: str) -> str:
     )
 
 
-def _score(loaded: LoadedModel, config: Config, scored: Shards) -> Metrics:
+def _score(loaded: LoadedModel, config: Config, scored: Shards, calibration: Calibration | None = None) -> Metrics:
     """Score the network on the images of all processes."""
     from pgpc.data.loader import evaluation_samples
     from pgpc.evaluation.scoring import evaluate
@@ -174,7 +191,9 @@ def _score(loaded: LoadedModel, config: Config, scored: Shards) -> Metrics:
     samples: Iterator[Any] = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
     if rank == 0:
         samples = _with_progress(samples, len(scored), world_size)
-    return evaluate(loaded.student.segmenter, samples, loaded.classes, evaluation=config.evaluation)
+    return evaluate(
+        loaded.student.segmenter, samples, loaded.classes, evaluation=config.evaluation, calibration=calibration
+    )
 
 
 def _open_measured(loaded: LoadedModel, config: Config, where: str) -> Shards:
@@ -232,9 +251,13 @@ def _open_held_out(config: Config) -> Shards | None:
         return None
 
 
-def _check_files(files: Iterable[Path]) -> None:
+def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be written before anything is computed."""
-    for file in files:
+    from pgpc.figures.canvas import check_picture_file
+
+    if arguments.calibration is not None:
+        check_picture_file(arguments.calibration, "--calibration")
+    for file in arguments.out:
         if file.suffix.lower() not in WRITERS or file.is_dir():
             raise ValueError(f"--out must be a file that ends in {' or '.join(WRITERS)}, but got {str(file)!r}.")
 
@@ -265,7 +288,8 @@ def _protocol(config: Config) -> dict[str, Any]:
     """Return the keys and values that say how images were segmented."""
     values = flatten(config)
     window = ("evaluation.window", "evaluation.window_stride")[: 1 if config.evaluation.window is None else 2]
-    return {key.partition(".")[2]: values[key] for key in (*PROTOCOL, *window)}
+    augmented = ("evaluation.scales", "evaluation.flip") if config.evaluation.augments else ()
+    return {key.partition(".")[2]: values[key] for key in (*PROTOCOL, *window, *augmented)}
 
 
 def _figures(metrics: Metrics) -> dict[str, Any]:
@@ -276,9 +300,12 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
 
     return {
         **{name: _number(value) for name, value in metrics.means.items()},
-        "pixel_accuracy": _number(metrics.pixel_accuracy),
+        **{name: _number(value) for name, value in metrics.overall.items()},
         "IoU": by_class(metrics.iou),
-        "accuracy": by_class(metrics.accuracy),
+        "precision": by_class(metrics.precision),
+        "recall": by_class(metrics.recall),
+        "F1": by_class(metrics.f1),
+        "accuracy": by_class(metrics.recall),  # as earlier versions call it
         "pixels": by_class(metrics.pixels.tolist()),
         "confusion": metrics.confusion.tolist(),
     }

@@ -42,9 +42,16 @@ def _write_program(loaded: LoadedModel, out: Path, size: tuple[int, int]) -> Non
     export_program(loaded.student.segmenter, out, size)
 
 
+def _write_onnx(loaded: LoadedModel, out: Path, size: tuple[int, int]) -> None:
+    from pgpc.models.onnx_file import export_onnx
+
+    export_onnx(loaded.student.segmenter, loaded.config.data, out, loaded.classes)
+
+
 FORMATS = {
     "weights": _Format("the weights with their config, for pgpc.load_exported", _write_weights),
     "program": _Format("a program for torch.export.load, which runs without pgpc", _write_program),
+    "onnx": _Format("an ONNX file for images of any size, compared with the network by onnxruntime", _write_onnx),
 }
 """All kinds of files by name; the first is the default."""
 

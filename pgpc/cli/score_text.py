@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pgpc.evaluation.names import REPORT_PREFIX
 from pgpc.runtime.display import csv_cell
+
+_WIDTHS = (8, 11, 8, 8, 17)
+"""Letters of the columns of a table behind the name: IoU, precision, recall, F1, and the share of pixels."""
 
 
 def _means(figures: Mapping[str, Any]) -> dict[str, float | None]:
@@ -25,11 +28,12 @@ def as_csv(figures: Mapping[str, Any]) -> str:
     """Write one row per class, then one per mean; empty where there is no score."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "IoU", "accuracy", "pixels"])
-    for name, iou in figures["IoU"].items():
-        writer.writerow([csv_cell(name), iou, figures["accuracy"][name], figures["pixels"][name]])
+    columns = ("IoU", "accuracy", "pixels", "precision", "recall", "F1")
+    writer.writerow(["class", *columns])
+    for name in figures["IoU"]:
+        writer.writerow([csv_cell(name), *(figures[column][name] for column in columns)])
     for name, mean in _means(figures).items():
-        writer.writerow([name, mean, None, None])
+        writer.writerow([name, mean, *[None] * (len(columns) - 1)])
     return text.getvalue()
 
 
@@ -44,7 +48,7 @@ def as_text(figures: Mapping[str, Any]) -> str:
     width, height = protocol["target_size"]
     fit = {"inside": "resized to fit", "exact": "resized to"}[protocol["fit"]]
     how = "whole" if protocol["window"] is None else "in windows of {window} every {window_stride}".format(**protocol)
-    how = f"{fit} {width} x {height}, {how}"
+    how = f"{fit} {width} x {height}, {how}{_augmentation(protocol)}"
     lines = [f"{figures['network']} of {figures['checkpoint']}, {iteration}"]
     if "IoU" in figures:
         lines += [f"{figures['data']}, {figures['split']}: {_images(figures)}, {how}", "", *_table(figures)]
@@ -53,6 +57,13 @@ def as_text(figures: Mapping[str, Any]) -> str:
         lines += [""] if "IoU" in figures else []
         lines += [f"{figures['data']}, train: {images} images without labels, {how}", "", *_criteria_table(figures)]
     return "\n".join(lines) + "\n"
+
+
+def _augmentation(protocol: Mapping[str, Any]) -> str:
+    """Return in which forms an image is segmented beside as it is, for the end of a line."""
+    scales = ", ".join(f"{scale:g}" for scale in protocol.get("scales", (1.0,)))
+    at_scales = "" if scales == "1" else f", at {'scale' if ',' not in scales else 'scales'} {scales}"
+    return at_scales + (", also mirrored" if protocol.get("flip") else "")
 
 
 def _images(figures: Mapping[str, Any]) -> str:
@@ -75,29 +86,47 @@ def _criteria_table(figures: Mapping[str, Any]) -> list[str]:
 def _table(figures: Mapping[str, Any]) -> list[str]:
     """Return a line per class and mean."""
     total = sum(figures["pixels"].values())
-    rows = [
-        (name, _percent(iou), _percent(figures["accuracy"][name]), _percent(100 * pixels / total if total else None))
-        for (name, iou), pixels in zip(figures["IoU"].items(), figures["pixels"].values(), strict=True)
-    ]
+    scores = ("IoU", "precision", "recall", "F1")
+    shares = {name: 100 * pixels / total if total else None for name, pixels in figures["pixels"].items()}
+    rows = [(name, *(figures[score][name] for score in scores), share) for name, share in shares.items()]
     scored = sum(iou is not None for iou in figures["IoU"].values())
     names = {"mIoU": f"mIoU ({len(rows)})" if scored == len(rows) else f"mIoU ({scored}/{len(rows)})"}
-    means = [(names.get(name, name), _percent(mean)) for name, mean in _means(figures).items()]
-    column = max(len(row[0]) for row in [*rows, *means])
+    means: list[tuple[Any, ...]] = [(names.get(name, name), mean) for name, mean in _means(figures).items()]
+    means[0] += tuple(figures[f"mean_{score}"] for score in scores[1:])
+    below = [("pixel accuracy", figures["pixel_accuracy"])]
+    if "calibration" in figures:
+        below.append(("calibration error", figures["calibration"]["ECE"]))
+    column = max(len(row[0]) for row in [*rows, *means, *below])
+    heads = [f"{head:>{width}}" for head, width in zip((*scores, "share of pixels"), _WIDTHS, strict=True)]
     lines = [
-        f"{'%':{column}}     IoU  accuracy  share of pixels",
-        *(f"{name:{column}}  {iou:>6}  {accuracy:>8}  {share:>15}" for name, iou, accuracy, share in rows),
+        f"{'%':{column}}{''.join(heads)}",
+        *(_row(row, column) for row in rows),
         "",
-        *(f"{name:{column}}  {mean:>6}" for name, mean in means),
-        f"{'all pixels':{column}}  {'':6}  {_percent(figures['pixel_accuracy']):>8}",
+        *(_row(row, column) for row in [*means, *below]),
     ]
     if None in figures["IoU"].values():
         lines.append("A class that is neither labeled nor predicted has no IoU and is left out of the means.")
+    if "calibration" in figures:
+        lines.append(_of_calibration(figures["calibration"]))
     if "report_images" in figures:
         lines.append(
             f"What begins with {REPORT_PREFIX} is over the other images ({figures['report_images']}), which the run "
             "keeps out of choices; --set evaluation.report_share=0 scores all as one."
         )
     return lines
+
+
+def _row(cells: Sequence[Any], column: int) -> str:
+    """Return a line of a name and numbers, under the heads of the table."""
+    name, *numbers = cells
+    return f"{name:{column}}" + "".join(f"{_percent(n):>{width}}" for n, width in zip(numbers, _WIDTHS, strict=False))
+
+
+def _of_calibration(calibration: Mapping[str, Any]) -> str:
+    """Return what the calibration error is made of."""
+    mean, accuracy = (_percent(calibration[name]) for name in ("mean_confidence", "accuracy"))
+    bins = len(calibration["bins"])
+    return f"The calibration error is ECE over {bins} bins; mean confidence {mean} %, right {accuracy} % of the pixels."
 
 
 def _percent(value: float | None) -> str:

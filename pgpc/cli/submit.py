@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("submit", description=run.__doc__)
     made_by = parser.add_mutually_exclusive_group(required=True)
     made_by.add_argument(
-        "--checkpoint", help="run folder, its checkpoint.pt, or an exported network, which segments --data"
+        "--checkpoint", help="run folder, its checkpoint.pt or best.pt, or an exported network, which segments --data"
     )
     made_by.add_argument(
         "--predictions",

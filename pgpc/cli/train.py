@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpc.cli.arguments import add_config, config_of
+from pgpc.config import Config, from_text
 from pgpc.runtime.launch import is_first
 
 SUMMARY = "train one network"
@@ -28,7 +29,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for checkpoint, config and TensorBoard, or its address on S3"
     )
-    parser.add_argument("--resume", action="store_true", help="resume the run in --out from its last checkpoint")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="resume the run in --out from its last checkpoint; with --set training.iterations=MORE make it longer, "
+        "which takes a learning rate that does not depend on the length (optimizer.power=0)",
+    )
     parser.add_argument(
         "--accept-changed-data",
         action="store_true",
@@ -41,7 +47,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun or Slurm's srun start."""
     from pgpc.evaluation.scores import over_classes
-    from pgpc.models.checkpoint import CHECKPOINT, PREVIOUS
+    from pgpc.models.checkpoint import BEST, CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
     from pgpc.runtime.locks import PATIENCE
     from pgpc.training import FRESH, Resume, train
@@ -51,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.accept_changed_data and not arguments.resume:
         raise ValueError("--accept-changed-data goes with --resume, since a new run has no data before. Leave it out.")
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
-    if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
+    if not arguments.resume and there & {CHECKPOINT, PREVIOUS, BEST}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
     if not arguments.resume and any(name.startswith(CURVES) for name in there) and is_first():
         log.warning(
@@ -61,8 +67,29 @@ def run(arguments: argparse.Namespace) -> None:
         )
     begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
     # A job that is put back into the queue may start while the one before still ends.
-    result = train(config_of(arguments), out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
+    config = config_of(arguments, resumed=_config_of_run(out) if arguments.resume else None)
+    result = train(config, out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
     if is_first():
         metrics = result.metrics
         score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
         log.info("%s->  %s", score, result.out)
+        if result.best is not None:
+            name, value, iteration = result.best
+            log.info(
+                "best of all evaluations: %s %.4g at iteration %d  ->  %s",
+                name,
+                value,
+                iteration,
+                storage.join(result.out, BEST),
+            )
+
+
+def _config_of_run(out: str) -> Config | None:
+    """Return the config in the checkpoint of a run; None where there is none that can be read, which is said later."""
+    from pgpc.models.checkpoint import fetched, read_config_text
+
+    try:
+        with fetched(out) as folder:
+            return from_text(read_config_text(folder), out)
+    except (FileNotFoundError, ValueError):
+        return None

@@ -278,6 +278,24 @@ class EvaluationConfig:
         reported=True,
         hyperparameter=False,
     )
+    scales: tuple[float, ...] = key(
+        (1.0,),
+        doc="Sizes that an image is segmented at, as multiples of its own after resizing; with several, and with "
+        "`flip`, the class probabilities are averaged (test-time augmentation). Criteria are measured without.",
+        low=0.25,
+        high=4,
+        phase=Phase.NEVER,
+        reported=True,
+        hyperparameter=False,
+        source="Chen et al., TPAMI 2018 (DeepLab), multi-scale inputs",
+    )
+    flip: bool = key(
+        False,
+        doc="Whether an image is also segmented mirrored, at every scale; see `scales`.",
+        phase=Phase.NEVER,
+        reported=True,
+        hyperparameter=False,
+    )
     criteria_images: int = key(
         16,
         doc="Images of the target's train split that the criteria are measured on at every evaluation, without their "
@@ -309,3 +327,14 @@ class EvaluationConfig:
             f"evaluation.window_stride must lie in [1, evaluation.window] ({self.window}), or pixels are left out",
             self.window_stride,
         )
+        check(
+            len(self.scales) == len({*self.scales}) > 0,
+            "evaluation.scales must be one number or several different ones",
+            self.scales,
+            "1 is the image's own size.",
+        )
+
+    @property
+    def augments(self) -> bool:
+        """Whether an image is segmented in more forms than as it is."""
+        return self.flip or self.scales != (1.0,)

@@ -77,7 +77,8 @@ def _bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         for k in range(image.shape[2])
     ]
     # It overshoots at edges.
-    return np.rint(np.stack(bands, axis=2)).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
+    limited: np.ndarray = np.rint(np.stack(bands, axis=2)).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
+    return limited
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from pgpc.config import Config, from_text, override
 from pgpc.evaluation.formats import Segmented
 from pgpc.evaluation.names import Network
 from pgpc.evaluation.one_picture import AnyPicture, pixels_of, segment_picture
-from pgpc.models.checkpoint import CHECKPOINT, fetched, read_checkpoint
+from pgpc.models.checkpoint import BEST, CHECKPOINT, fetched, fetched_file, read_checkpoint
 from pgpc.models.student import Student
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
@@ -42,7 +42,9 @@ class LoadedModel(NamedTuple):
     file: Path
     has_teacher: bool = False
 
-    def predict(self, image: AnyPicture) -> Segmented:
+    def predict(
+        self, image: AnyPicture, *, scales: Sequence[float] | None = None, flip: bool | None = None
+    ) -> Segmented:
         """Segment one picture of any size, on the device of the network.
 
         It is resized as images of the target are in training, goes through the network whole or in windows as the
@@ -51,6 +53,9 @@ class LoadedModel(NamedTuple):
         Args:
             image: A file, a picture of Pillow, or an array ``(H, W, 3)`` or, gray, ``(H, W)``, uint8, in RGB. For a
                 network on other images a file, or an array ``(H, W, bands)`` of their values.
+            scales: Sizes that it is segmented at, as multiples of its own after resizing; the class probabilities are
+                averaged. None takes ``evaluation.scales`` of the config.
+            flip: Whether it is also segmented mirrored; None takes ``evaluation.flip``.
 
         Returns:
             A pair of arrays ``(H, W)``: train ids, uint8, whose names and colors are in `classes`, and the probability
@@ -58,23 +63,29 @@ class LoadedModel(NamedTuple):
 
         Raises:
             ValueError: `image` is none of these, cannot be read or decoded, or is so narrow that the network cannot
-                take it.
+                take it; or a scale is out of range.
         """
-        return segment_picture(self.student.segmenter, self.config, pixels_of(image, self.config.data.pixels))
+        said = {"evaluation.scales": None if scales is None else tuple(scales), "evaluation.flip": flip}
+        changes = {key: value for key, value in said.items() if value is not None}
+        config = override(self.config, changes) if changes else self.config
+        return segment_picture(self.student.segmenter, config, pixels_of(image, self.config.data.pixels))
 
 
 def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
     """Read a network from a run, a checkpoint or an export.
 
     Args:
-        path: A run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name; or a file
-            that ``pgpc export`` wrote.
+        path: A run's folder, which holds ``checkpoint.pt``, or its address on S3; a checkpoint of any name, such as a
+            run's ``best.pt``; or a file that ``pgpc export`` wrote.
         network: Which of a checkpoint's two networks.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.
         ValueError: It holds no network of pgpc, or is damaged, or has no such network.
     """
+    if is_url(path) and path.endswith(f"/{BEST}"):
+        with fetched_file(path) as file:
+            return load_model(file, network)
     if is_url(path):
         with fetched(path) as folder:
             return load_model(folder, network)

@@ -16,7 +16,7 @@ from pgpc.data.image_limits import PictureError
 from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.transforms import box_size, whole_image
 from pgpc.evaluation.formats import Segmented
-from pgpc.evaluation.segmentation import class_planes, logits, most_probable
+from pgpc.evaluation.segmentation import class_and_probability, logits
 from pgpc.models.segmenter import Segmenter
 from pgpc.runtime.checks import check
 
@@ -55,7 +55,8 @@ def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segm
 
     Args:
         model: The network, in evaluation mode, on any device.
-        config: The config, which says how images of the target are resized and whether there are windows.
+        config: The config, which says how images of the target are resized and whether there are
+            windows, scales and a mirrored copy.
         image: Picture ``(H, W, bands)``, of the form that the config says.
 
     Raises:
@@ -79,10 +80,6 @@ def segment_picture(model: Segmenter, config: Config, image: np.ndarray) -> Segm
     pixels = whole_image(image, data.target_size, data.fit, data.interpolation, data.normalization)
     pixels = pixels.to(next(model.parameters()).device)
     with torch.inference_mode():
-        resizing = logits(model, pixels, evaluation=config.evaluation), image.shape[:2], model.align_corners
-        ids, highest = most_probable(*resizing)
-        total = torch.zeros_like(highest)
-        for plane in class_planes(*resizing):
-            total += torch.exp(plane - highest)
-        confidence = 1 / total
-    return Segmented(ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+        scores = logits(model, pixels, evaluation=config.evaluation)
+        ids, probability = class_and_probability(scores, image.shape[:2], model.align_corners)
+    return Segmented(ids.to(torch.uint8).cpu().numpy(), probability.cpu().numpy())

@@ -1,4 +1,4 @@
-"""Scores from a confusion matrix: IoU and accuracy per class, and their means over the published sets of classes."""
+"""Scores from a confusion matrix: IoU, precision, recall and F1 per class, and their means."""
 
 from __future__ import annotations
 
@@ -49,9 +49,28 @@ class Metrics:
         return self.miou_of(range(len(self.classes.names)))
 
     @property
-    def accuracy(self) -> np.ndarray:
-        """Share of a class's labeled pixels that are predicted as it, in percent, ``(C,)``; NaN where it has none."""
+    def recall(self) -> np.ndarray:
+        """Share of a class's labeled pixels that are predicted as it, in percent, ``(C,)``; NaN where it has none.
+
+        Papers on segmentation also call it the accuracy of a class.
+        """
         return _percent(self._correct, self.pixels)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of the pixels predicted as a class that are labeled so, in percent, ``(C,)``; NaN where there are none.
+
+        Pixels without a label are not counted.
+        """
+        return _percent(self._correct, self.confusion.sum(0))
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Harmonic mean of precision and recall in percent, ``(C,)``: the Dice coefficient, 2 IoU / (1 + IoU).
+
+        NaN for a class in neither labels nor predictions, as its IoU.
+        """
+        return _percent(2 * self._correct, self.confusion.sum(0) + self.pixels)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -72,9 +91,7 @@ class Metrics:
         Returns:
             A number in percent; NaN if none of the classes has an IoU.
         """
-        iou = self.iou[list(ids)]
-        scored = iou[~np.isnan(iou)]
-        return float(scored.mean()) if len(scored) else float("nan")
+        return _mean(self.iou[list(ids)])
 
     @property
     def means(self) -> dict[str, float]:
@@ -90,15 +107,38 @@ class Metrics:
             means |= {"mIoU16": self.miou_of(SYNTHIA_16), "mIoU13": self.miou_of(SYNTHIA_13)}
         return means
 
+    @property
+    def overall(self) -> dict[str, float]:
+        """What sums all classes up beside the mean IoU, in percent; NaN where nothing is labeled.
+
+        Means are over the classes that have an IoU. A class that is never predicted has no precision and counts as 0
+        there, as it does in the other means; so does one that is never labeled, for the recall.
+        """
+        scored = ~np.isnan(self.iou)
+        per_class = {"mean_precision": self.precision, "mean_recall": self.recall, "mean_F1": self.f1}
+        means = {name: _mean(np.nan_to_num(values[scored])) for name, values in per_class.items()}
+        return {"pixel_accuracy": self.pixel_accuracy, **means}
+
     def as_dict(self) -> dict[str, float]:
-        """Return :attr:`means` and ``"IoU/road": .., ...`` in percent; classes without a score are left out."""
+        """Return :attr:`means`, :attr:`overall` and ``"IoU/road": .., ...`` in percent; what has no score is left out.
+
+        Only the mean IoU is there also where it is NaN. Precision, recall and F1 of single classes are for
+        ``pgpc evaluate`` alone: F1 follows from the IoU, and curves of all would drown the others.
+        """
         named = zip(self.classes.names, self.iou, strict=True)
         scores = {f"{CLASS_PREFIX}{name}": float(iou) for name, iou in named if not np.isnan(iou)}
-        return {**self.means, **scores}
+        overall = {name: value for name, value in self.overall.items() if not np.isnan(value)}
+        return {**self.means, **overall, **scores}
 
     @property
     def _correct(self) -> np.ndarray:
         return np.diag(self.confusion)
+
+
+def _mean(scores: np.ndarray) -> float:
+    """Return the mean of those that are not NaN; NaN if there are none."""
+    scored = scores[~np.isnan(scores)]
+    return float(scored.mean()) if len(scored) else float("nan")
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

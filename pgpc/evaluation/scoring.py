@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from pgpc.classes import CITYSCAPES, IGNORE_INDEX, ClassSet
 from pgpc.data.config import EvaluationConfig
+from pgpc.evaluation.calibration import Calibration
 from pgpc.evaluation.scores import Metrics
-from pgpc.evaluation.segmentation import WHOLE, predict
+from pgpc.evaluation.segmentation import WHOLE, class_and_probability, logits, most_probable
 from pgpc.runtime import distributed
 
 
@@ -22,6 +23,7 @@ def evaluate(
     classes: ClassSet = CITYSCAPES,
     *,
     evaluation: EvaluationConfig = WHOLE,
+    calibration: Calibration | None = None,
 ) -> Metrics:
     """Score a model in evaluation mode, at the native size of the labels.
 
@@ -33,7 +35,8 @@ def evaluate(
             :func:`pgpc.evaluation.segmentation.predict` takes it; its mode is restored afterwards.
         samples: One image ``(1, 3, h, w)``, its label ``(H, W)`` of train ids and its name at a time.
         classes: The C classes of the labels.
-        evaluation: Whether images are segmented in windows, and in which.
+        evaluation: Whether images are segmented in windows, at several scales and mirrored, and how.
+        calibration: Counts that the labeled pixels are added to, those of all processes; None counts none.
 
     Raises:
         ValueError: A label or a prediction is none of the classes.
@@ -44,10 +47,21 @@ def evaluate(
     model.eval()
     try:
         for image, label, name in samples:
-            predicted = predict(model, image.to(device), label.shape, evaluation=evaluation)
-            confusion += _count(torch.from_numpy(label).to(device).long(), predicted, num_classes, name)
+            scores = logits(model, image.to(device), evaluation=evaluation)
+            on_device = torch.from_numpy(label).to(device).long()
+            if calibration is None:
+                predicted = most_probable(scores, label.shape, bool(model.align_corners))[0]
+            else:
+                predicted, probability = class_and_probability(scores, label.shape, bool(model.align_corners))
+            confusion += _count(on_device, predicted, num_classes, name)
+            if calibration is not None:
+                calibration.add(
+                    probability[on_device != IGNORE_INDEX], (predicted == on_device)[on_device != IGNORE_INDEX]
+                )
     finally:
         model.train(was_training)
+    if calibration is not None:
+        calibration.gather()
     return Metrics(distributed.all_reduce_sum(confusion).cpu().numpy(), classes)
 
 

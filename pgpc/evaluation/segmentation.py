@@ -1,4 +1,4 @@
-"""Segmenting an image with a network: as a whole, or in windows whose logits are averaged."""
+"""Segmenting an image with a network: as a whole or in windows, once or in several forms that are averaged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pgpc.data.config import EvaluationConfig
 from pgpc.models.hrda import HRDA
+from pgpc.runtime.checks import check
 from pgpc.runtime.precision import at_least_float32
 
 WHOLE = EvaluationConfig()
@@ -19,7 +20,7 @@ WHOLE = EvaluationConfig()
 
 @torch.inference_mode()
 def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluation: EvaluationConfig = WHOLE) -> Tensor:
-    """Segment one image, as a whole or in windows.
+    """Segment one image as the configuration says.
 
     Logits are brought to the size of the image, or of its windows, and then to the size of the result.
 
@@ -28,7 +29,7 @@ def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluatio
             :class:`pgpc.models.segmenter.Segmenter`; its ``align_corners`` tells how logits are resized.
         image: One normalized image ``(1, 3, h, w)``, on the model's device.
         size: Height and width of the result.
-        evaluation: Whether there are windows, and which.
+        evaluation: Whether there are windows, scales and a mirrored copy, and which.
 
     Returns:
         ``(height, width)`` int64 train ids.
@@ -38,7 +39,42 @@ def predict(model: nn.Module, image: Tensor, size: tuple[int, int], *, evaluatio
 
 @torch.inference_mode()
 def logits(model: nn.Module, image: Tensor, *, evaluation: EvaluationConfig = WHOLE) -> Tensor:
-    """Compute the logits of one image, as a whole or in windows, at its own size.
+    """Compute the logits of one image as the configuration says, at its own size.
+
+    With several scales or a mirrored copy (test-time augmentation) these are logarithms of the mean of the class
+    probabilities, the softmax of which is that mean. Every form has the same weight.
+
+    Args:
+        model: A network as :func:`predict` takes it.
+        image: One normalized image ``(1, 3, h, w)``, on the model's device.
+        evaluation: Whether there are windows, scales and a mirrored copy, and which. Windows have the same side at
+            every scale.
+
+    Returns:
+        ``(1, C, h, w)``, at least float32.
+
+    Raises:
+        ValueError: The network cannot take the image at one of the scales.
+    """
+    if not evaluation.augments:
+        return plain_logits(model, image, evaluation=evaluation)
+    size, align_corners = image.shape[2:], _align_corners(model)
+    total: Tensor | None = None
+    for scale in evaluation.scales:
+        scaled = _scaled(image, scale, getattr(model, "shortest_side", 1))
+        for mirrored in (False, True) if evaluation.flip else (False,):
+            part = plain_logits(model, scaled.flip(3) if mirrored else scaled, evaluation=evaluation)
+            part = _resized(part.flip(3) if mirrored else part, size, align_corners).softmax(dim=1)
+            total = part if total is None else total.add_(part)
+    assert total is not None, "there is at least one scale"
+    # The smallest number keeps the logarithm finite where a probability is 0.
+    forms = len(evaluation.scales) * (2 if evaluation.flip else 1)
+    return total.div_(forms).clamp_(min=torch.finfo(total.dtype).tiny).log_()
+
+
+@torch.inference_mode()
+def plain_logits(model: nn.Module, image: Tensor, *, evaluation: EvaluationConfig = WHOLE) -> Tensor:
+    """Compute the logits of one image as it is, as a whole or in windows, at its own size.
 
     Args:
         model: A network as :func:`predict` takes it.
@@ -87,6 +123,24 @@ def most_probable(logits: Tensor, size: tuple[int, int], align_corners: bool) ->
     return winner, highest
 
 
+def class_and_probability(logits: Tensor, size: tuple[int, int], align_corners: bool) -> tuple[Tensor, Tensor]:
+    """Find the class with the highest logit, the first of equals, and its probability.
+
+    Args:
+        logits: Logits ``(1, C, h, w)``.
+        size: Height and width of the result.
+        align_corners: How logits are resized.
+
+    Returns:
+        ``(height, width)`` int64 train ids and ``(height, width)`` probabilities, above 0 and at most 1.
+    """
+    ids, highest = most_probable(logits, size, align_corners)
+    total = torch.zeros_like(highest)
+    for plane in class_planes(logits, size, align_corners):
+        total += torch.exp(plane - highest)
+    return ids, 1 / total
+
+
 def class_planes(logits: Tensor, size: tuple[int, int], align_corners: bool) -> Iterator[Tensor]:
     """Bring logits to another size, one class after the other.
 
@@ -104,6 +158,21 @@ def class_planes(logits: Tensor, size: tuple[int, int], align_corners: bool) -> 
         if plane.shape[2:] != size:
             plane = F.interpolate(plane, size, mode="bilinear", align_corners=align_corners)
         yield plane[0, 0]
+
+
+def _scaled(image: Tensor, scale: float, shortest_side: int) -> Tensor:
+    """Return an image at a multiple of its size, which the network must be able to take."""
+    if scale == 1:
+        return image
+    size = [int(side * scale + 0.5) for side in image.shape[2:]]
+    check(
+        min(size) >= shortest_side,
+        f"evaluation.scales must leave at least {shortest_side} pixels of the sides {tuple(image.shape[2:])}",
+        scale,
+        "Leave out the smallest.",
+    )
+    # Averaging over pixels that fall together, which plain bilinear resizing would pass over.
+    return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=scale < 1)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

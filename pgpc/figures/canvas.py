@@ -202,8 +202,12 @@ def _literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def check_picture_file(path: Path) -> None:
+def check_picture_file(path: Path, option: str = "--out") -> None:
     """Refuse, before anything is computed, a file that no figure can be written to.
+
+    Args:
+        path: The file.
+        option: The option that names it, for the message.
 
     Raises:
         ValueError: It is a folder, or its suffix names no format of pictures.
@@ -211,8 +215,10 @@ def check_picture_file(path: Path) -> None:
     from matplotlib.backend_bases import FigureCanvasBase
 
     formats = sorted(set(FigureCanvasBase.get_supported_filetypes()) - set(_NOT_OFFERED))
-    check(not path.is_dir(), "--out must be a file", str(path), "That is a folder; name a file in it.")
-    check(_format(path) in formats, f"--out must end in one of .{', .'.join(formats)}", str(path), "Papers want .pdf.")
+    check(not path.is_dir(), f"{option} must be a file", str(path), "That is a folder; name a file in it.")
+    check(
+        _format(path) in formats, f"{option} must end in one of .{', .'.join(formats)}", str(path), "Papers want .pdf."
+    )
 
 
 def save(figure: Figure, path: Path) -> None:

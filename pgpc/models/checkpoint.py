@@ -20,6 +20,9 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "previous.pt"
 """Name that a checkpoint gets when the next one is written."""
 
+BEST = "best.pt"
+"""Name of the file that holds the best networks of a run, without what only resuming needs."""
+
 SCRATCH = "pgpc-checkpoint-"
 """Beginning of the names of folders, among the system's temporary files, that hold a checkpoint for a while."""
 
@@ -113,10 +116,28 @@ def read_metrics(folder: Path) -> dict[str, float]:
         FileNotFoundError: There is no checkpoint in `folder`.
         ValueError: It is cut short, or not a checkpoint of this program.
     """
-    path = Path(folder) / CHECKPOINT
+    return current_names(_read_entry(Path(folder) / CHECKPOINT, "metrics"))
+
+
+def read_config_text(folder: Path) -> str:
+    """Return the config in the newest checkpoint of a folder, as JSON, without reading what was learned.
+
+    Args:
+        folder: The folder that holds ``checkpoint.pt`` or ``previous.pt``.
+
+    Raises:
+        FileNotFoundError: There is neither in `folder`.
+        ValueError: It is cut short, or not a checkpoint of this program.
+    """
+    newest = folder / CHECKPOINT
+    return str(_read_entry(newest if newest.is_file() else folder / PREVIOUS, "config"))
+
+
+def _read_entry(path: Path, name: str) -> Any:
+    """Return one entry of a checkpoint; its tensors are not read."""
     try:
         check_archive(path)
-        return current_names(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["metrics"])
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)[name]
     except FileNotFoundError:
         raise
     except Exception as error:  # see `_read`
@@ -155,6 +176,24 @@ def fetched(where: Path | str) -> Iterator[Path]:
         if not any([storage.download(str(storage.join(where, name)), folder / name) for name in names]):
             raise FileNotFoundError(f"No {CHECKPOINT} at {where}.")
         yield folder
+
+
+@contextlib.contextmanager
+def fetched_file(url: str) -> Iterator[Path]:
+    """Give a file of this machine with what is at an address on S3, such as that of a run's ``best.pt``.
+
+    Args:
+        url: The address.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        OSError: S3 cannot be reached, or refuses.
+    """
+    with scratch_folder(SCRATCH) as folder:
+        file = folder / url.rpartition("/")[2]
+        if not storage.download(url, file):
+            raise FileNotFoundError(f"Nothing at {url}.")
+        yield file
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -69,5 +69,6 @@ class DeepLabV2(Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits ``(B, C, ~H/4, ~W/4)`` of images ``(B, 3, H, W)``, as every :class:`Segmenter` does."""
-        size = [-(-extent // STRIDES[0]) for extent in images.shape[2:]]
+        # Rounded up without a negative number, which ONNX divides otherwise than Python.
+        size = [(extent + STRIDES[0] - 1) // STRIDES[0] for extent in images.shape[2:]]
         return F.interpolate(self.segment(images), size=size, mode="bilinear", align_corners=True)

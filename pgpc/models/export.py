@@ -39,7 +39,7 @@ def export_weights(
     Raises:
         ValueError: `path` is a folder.
     """
-    _check_file(path)
+    check_export_file(path)
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
     content = {"config": json.dumps(config), "classes": classes_to_json(classes), "state_dict": weights}
     write_file(Path(path), lambda file: torch.save(content, file))
@@ -109,7 +109,7 @@ def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[i
     Raises:
         ValueError: The images are too small for the network, or `path` is a folder.
     """
-    _check_file(path)
+    check_export_file(path)
     check(min(size) >= model.shortest_side, f"height and width must be at least {model.shortest_side}", size)
     device = next(model.parameters()).device
     was_training = model.training
@@ -126,5 +126,6 @@ def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[i
     write_file(Path(path), lambda file: torch.export.save(program, file))
 
 
-def _check_file(path: str | os.PathLike[str]) -> None:
+def check_export_file(path: str | os.PathLike[str]) -> None:
+    """Refuse, before anything is computed, to write an export where there is a folder."""
     check(not os.path.isdir(path), "an export must be written to a file", str(path), "That is a folder.")

@@ -13,7 +13,7 @@ from pgpc.runtime.fields import Phase, check_fields, documented, key
 @documented
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW or SGD, and a learning rate that warms up linearly and decays to zero."""
+    """AdamW or SGD, and a learning rate that warms up linearly and decays to zero, unless it stays constant."""
 
     algorithm: Literal["adamw", "sgd"] = key(
         "adamw",
@@ -72,8 +72,10 @@ class OptimizerConfig:
     )
     power: float = key(
         1.0,
-        doc="Exponent of the polynomial decay (1 - t/T)^power.",
-        above=0,
+        doc="Exponent of the polynomial decay (1 - t/T)^power. 0 keeps the rate constant, so that a run that is "
+        "resumed may be made longer.",
+        low=0,
+        below=math.inf,
         phase=Phase.START,
     )
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from pgpc.config import Config, field_of, flatten
+from pgpc.runtime.coercion import as_setting
 from pgpc.runtime.fields import Phase
 
 ITERATIONS = "training.iterations"
@@ -39,6 +40,12 @@ def scaled_lengths(config: Config, iterations: int, given: Collection[str] = ())
         if length != value:
             found[key] = length
     return found
+
+
+def lengths_of(config: Config) -> dict[str, str]:
+    """Return all lengths of a config but the number of iterations, as settings by dotted key."""
+    lengths = {key: value for key, value in flatten(config).items() if field_of(key).unit == "iterations"}
+    return {key: as_setting(value) for key, value in lengths.items() if key != ITERATIONS}
 
 
 def in_words(config: Config, lengths: Mapping[str, int], iterations: int) -> str:

@@ -34,6 +34,7 @@ from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
 from pgpc.training.averages import BANK_FILL, Progress
 from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Resume
+from pgpc.training.best import Best, BestKeeper
 from pgpc.training.callbacks import NO_CALLBACKS, Callbacks, OnReport
 from pgpc.training.curves import COSTS
 from pgpc.training.metrics import (
@@ -62,10 +63,12 @@ class Result:
     Attributes:
         metrics: The last report, as given to ``on_report``.
         out: The run's folder, or its address on S3.
+        best: What is known of the network in ``best.pt``, on process 0; None where ``training.keep_best`` keeps none.
     """
 
     metrics: Mapping[str, float]
     out: Path | str
+    best: Best | None = None
 
 
 def train(
@@ -131,9 +134,10 @@ def train(
             _run(state, base, progress, batches, domains, outputs, end)
             if outputs.tracker is not None and until is None:
                 outputs.tracker.succeeded()
+            best = outputs.best.best if outputs.best is not None else None
         if url is not None and distributed.rank() == 0:
             remote.copy_up(folder, url, lease, last=True)
-    return Result(state.metrics, folder if url is None else url)
+    return Result(state.metrics, folder if url is None else url, best)
 
 
 def _open_domains(config: Config) -> Domains:
@@ -165,7 +169,10 @@ def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, o
     """Bring the state to where the run begins, and give again what was reported up to there."""
     if isinstance(begin, Resume | ForkParent):
         with fetched(begin.folder) as folder:
-            state.load(folder, adjust=isinstance(begin, ForkParent))
+            if isinstance(begin, Resume):
+                state.load(folder, extends=base.extends)
+            else:
+                state.load(folder, adjust=True)
         note_start(state, begin)
         if state.progress is not None:
             progress.load_state_dict(state.progress, state.device)
@@ -200,14 +207,15 @@ def _open_outputs(
     trains_trunk: bool,
 ) -> Iterator[RunOutputs]:
     """Open all that a run writes to; close it at the end."""
-    tracker = None
+    tracker, best = None, None
     if distributed.rank() == 0:
         samples = evaluation_samples(domains.scored, state.config.data) if domains.scored is not None else iter(())
         pictured = list(itertools.islice(samples, NUM_PICTURES))
         tracker = open_tracker(state, place, begin=begin, samples=pictured, compared=callbacks.compared)
+        best = BestKeeper(place.folder, place.url, begin, state)
     try:
         record = trunk.begin_record(place.folder, state, base) if trains_trunk else None
-        yield RunOutputs(place=place, tracker=tracker, callbacks=callbacks, record=record)
+        yield RunOutputs(place=place, tracker=tracker, callbacks=callbacks, record=record, best=best)
     finally:
         if tracker is not None:
             tracker.close()
@@ -278,6 +286,7 @@ def _report(state: TrainingState, base: Base, progress: Progress, domains: Domai
             outputs.tracker.pictures(state.student, state.teacher, state.step)
         _log_report(state, scores, criteria)
     outputs.keep_report(state)
+    outputs.keep_best(state)  # before the checkpoint, with which it is copied to S3
     outputs.hand_over(state, state.metrics)
 
 

@@ -21,6 +21,7 @@ from pgpc.runtime.lease import Lease
 from pgpc.training import remote
 from pgpc.training.averages import Progress
 from pgpc.training.begin import Begin, ForkTrunk, Fresh
+from pgpc.training.best import BestKeeper
 from pgpc.training.callbacks import Callbacks
 from pgpc.training.curves import compared_metrics
 from pgpc.training.tracking import Tracker
@@ -50,12 +51,14 @@ class RunOutputs:
         tracker: The TensorBoard files of process 0; None on the others.
         callbacks: The caller's.
         record: The record of a trunk that is being trained; None for any other run.
+        best: What keeps the best network, of process 0; None on the others.
     """
 
     place: OutputPlace
     tracker: Tracker | None
     callbacks: Callbacks
     record: TrunkRecord | None
+    best: BestKeeper | None
 
     def hand_over(self, state: TrainingState, metrics: Mapping[str, float], progress: Progress | None = None) -> None:
         """Save the state, bring the curves up to it, and give the metrics to the caller.
@@ -92,6 +95,11 @@ class RunOutputs:
         if self.record is not None:
             self.record.reports.append(state.metrics)
             self.write_record()
+
+    def keep_best(self, state: TrainingState) -> None:
+        """Keep the networks that were just reported where they are the best so far."""
+        if self.best is not None:
+            self.best.consider(state)
 
     def end_trunk(self, state: TrainingState, progress: Progress) -> None:
         """Complete the record of a trunk: all that a run needs which is forked from its end."""

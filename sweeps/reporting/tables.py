@@ -23,6 +23,10 @@ _FULL_TINT = 5.0  # points of IoU at which a cell has its full color
 _FEW = 20  # complete trials; importances of fewer are a matter of chance
 
 
+_OVERALL = ("mean_F1", "pixel_accuracy")
+"""Scores beside the mean IoU that the table of classes has; reports of earlier versions lack them."""
+
+
 def all_tables(report: SweepReport) -> list[Table]:
     """Return the tables of the report, in its order, without those that have nothing to say."""
     found = [
@@ -145,12 +149,21 @@ def per_class(report: SweepReport) -> Table | None:
         other = report.class_iou(base, name) if base else None
         return Column(name, lambda trial: _tinted(report.class_iou(trial, name), other, ".1f"))
 
+    def overall(name: str) -> Column[Summary]:
+        other = report.metric(base, name) if base else None
+        title = name.replace("_", " ")
+        return Column(title, lambda trial: _tinted(report.metric(trial, name), other, ".2f"))
+
+    there = [name for name in _OVERALL if any(report.metric(trial, name) is not None for trial in trials)]
     columns = [
         Column[Summary]("trial", lambda trial: tables.word(trial.label, strong=trial is base), left=True),
         Column(METRIC, lambda trial: _tinted(trial.miou, base.miou if base else None, ".2f")),
+        *map(overall, there),
         *map(of_class, report.classes),
     ]
     caption = "IoU per class in percent, complete trials, best first."
+    if there:
+        caption += " Mean F1 is over the classes, pixel accuracy over all pixels."
     if base and len(report.sweep.seeds) == 1:
         caption += f" {evidence.ONE_SEED}"
     colors = f"Blue is above the base, orange below; full color at {_FULL_TINT:g} points." if base else ""

@@ -119,6 +119,9 @@ def test_files_hold_what_is_printed(run, shards, tmp_path, capsys):
             got["IoU"][name] == 0 == float(rows[name]["IoU"])
         )
         assert int(rows[name]["pixels"]) == got["pixels"][name]
+        assert float(rows[name]["F1"] or "nan") == pytest.approx(
+            np.nan if got["F1"][name] is None else got["F1"][name], nan_ok=True
+        )
     assert float(rows["mIoU16"]["IoU"]) == got["mIoU16"]
     assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(["b.csv", "größe 1.json", "new"])
 
@@ -138,12 +141,35 @@ def test_the_table_has_a_line_per_class_and_mean(run, capsys):
 
     for name in CITYSCAPES.names:
         share = 100 * got["pixels"][name] / sum(got["pixels"].values())
-        assert cells[name] == [percent(v) for v in (got["IoU"][name], got["accuracy"][name], share)]
+        scores = [got[score][name] for score in ("IoU", "precision", "recall", "F1")]
+        assert cells[name] == [percent(v) for v in (*scores, share)]
+        assert got["recall"][name] == got["accuracy"][name], "its name until now"
     scored = sum(iou is not None for iou in got["IoU"].values())
     over = "mIoU (19)" if scored == 19 else f"mIoU ({scored}/19)"
     means = [cells[name] for name in (over, "mIoU16", "mIoU13")]
-    assert means == [[percent(got[name])] for name in ("mIoU", "mIoU16", "mIoU13")]
+    of_all = [percent(got[f"mean_{score}"]) for score in ("precision", "recall", "F1")]
+    assert means == [[percent(got["mIoU"]), *of_all], *([percent(got[name])] for name in ("mIoU16", "mIoU13"))]
+    assert cells["pixel accuracy"] == [percent(got["pixel_accuracy"])]
     assert len({len(line) for line in lines[4:23]}) == 1
+
+
+def test_calibration_is_measured_and_drawn(run, tmp_path, capsys):
+    got = figures(capsys, "--checkpoint", run, "--calibration", tmp_path / "cal.png")
+    assert (tmp_path / "cal.png").read_bytes().startswith(b"\x89PNG")
+    found = got["calibration"]
+    assert sum(bin_["pixels"] for bin_ in found["bins"]) == np.sum(got["confusion"])
+    assert found["accuracy"] == pytest.approx(got["pixel_accuracy"])
+    main(["evaluate", "--checkpoint", str(run), "--calibration", str(tmp_path / "cal.pdf")])
+    assert re.search(rf"calibration error +{found['ECE']:.2f}\n", capsys.readouterr().out)
+
+
+def test_augmentation_is_said_and_changes_the_scores(run, capsys):
+    given = ["--set", "evaluation.scales=0.75,1", "--set", "evaluation.flip=true"]
+    plain, got = figures(capsys, "--checkpoint", run), figures(capsys, "--checkpoint", run, *given)
+    assert (got["protocol"]["scales"], got["protocol"]["flip"]) == ([0.75, 1.0], True)
+    assert "scales" not in plain["protocol"] and got["confusion"] != plain["confusion"]
+    main(["evaluate", "--checkpoint", str(run), *given])
+    assert capsys.readouterr().out.splitlines()[1].endswith("whole, at scales 0.75, 1, also mirrored")
 
 
 def other_classes(shards, folder):
@@ -161,6 +187,8 @@ def other_classes(shards, folder):
     ("arguments", "message"),
     [
         (["--out", "{tmp}/a.png"], "--out must be a file that ends in .json or .csv, but got"),
+        (["--calibration", "{tmp}/a.txt"], "--calibration must end in one of ."),
+        (["--set", "evaluation.scales=1,1"], "evaluation.scales must be one number or several different ones"),
         (["--out", "{tmp}/folder.json"], "--out must be a file that ends in .json or .csv, but got"),
         (["--set", "contrast.eta=0.4"], "--set must change how images are segmented (evaluation.*, data.target_size,"),
         (["--set", "evaluation.windows=64"], "Unknown config key 'evaluation.windows'. Did you mean"),
@@ -171,7 +199,7 @@ def other_classes(shards, folder):
     ],
 )
 def test_refuses_before_anything_is_segmented(arguments, message, run, shards, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pgpc.evaluation.scoring.predict", None)
+    monkeypatch.setattr("pgpc.evaluation.scoring.logits", None)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "other").mkdir()
     other = other_classes(shards, tmp_path / "other")

@@ -50,3 +50,16 @@ def test_arrays_of_another_form_are_refused(loaded, wrong):
 def test_a_file_that_is_missing_is_said(loaded, tmp_path):
     with pytest.raises(ValueError, match=r"gone.png: the file cannot be read"):
         loaded.predict(tmp_path / "gone.png")
+
+
+def test_scales_and_a_mirrored_copy_are_options(loaded):
+    image = noise(60, 90)
+    plain, augmented = loaded.predict(image), loaded.predict(image, scales=[0.75, 1], flip=True)
+    assert (loaded.predict(image, scales=[1], flip=False).confidence == plain.confidence).all()
+    assert (augmented.confidence != plain.confidence).any()
+    changed = loaded._replace(
+        config=pgpc.override(loaded.config, {"evaluation.scales": "0.75,1", "evaluation.flip": "true"})
+    )
+    assert (changed.predict(image).confidence == augmented.confidence).all()
+    with pytest.raises(ValueError, match=r"evaluation.scales must"):
+        loaded.predict(image, scales=[0.01])

@@ -46,15 +46,23 @@ def test_other_classes_have_one_mean():
     assert Metrics(np.eye(3, dtype=np.int64), THREE).means == {"mIoU": 100.0}
 
 
-def test_accuracy_by_hand():
+def test_precision_recall_and_f1_by_hand():
+    """Of 4 pixels of class 0 and 6 of class 1, 3 and 2 are right; 4, 3 and 3 are predicted as 0, 1 and 2."""
     metrics = Metrics(np.array([[3, 1, 0], [1, 2, 3], [0, 0, 0]]), THREE)
-    assert metrics.accuracy[:2].tolist() == pytest.approx([75.0, 100 / 3])
-    assert np.isnan(metrics.accuracy[2])
+    assert metrics.recall[:2].tolist() == pytest.approx([75.0, 100 / 3])
+    assert np.isnan(metrics.recall[2])
+    assert metrics.precision.tolist() == pytest.approx([75.0, 200 / 3, 0.0])
+    assert metrics.f1.tolist() == pytest.approx([75.0, 400 / 9, 0.0])
+    overall = {"mean_precision": 425 / 9, "mean_recall": 325 / 9, "mean_F1": 1075 / 27, "pixel_accuracy": 50.0}
+    assert metrics.overall == pytest.approx(overall)
+    iou = metrics.iou / 100
+    assert metrics.f1.tolist() == pytest.approx((200 * iou / (1 + iou)).tolist())
     assert metrics.pixel_accuracy == pytest.approx(50.0)
     assert metrics.pixels.tolist() == [4, 6, 0]
 
 
 def test_nothing_labeled_has_no_score(recwarn):
     metrics = Metrics(np.zeros((3, 3), dtype=np.int64), THREE)
-    assert all(map(np.isnan, (metrics.miou, metrics.pixel_accuracy, *metrics.accuracy)))
+    assert all(map(np.isnan, (metrics.miou, metrics.pixel_accuracy, *metrics.recall, *metrics.overall.values())))
+    assert list(metrics.as_dict()) == ["mIoU"]
     assert not recwarn.list

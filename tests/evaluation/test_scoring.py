@@ -47,7 +47,7 @@ def test_equals_a_plain_mean_of_iou_at_native_size(window):
     labels = [label for _, label, _ in samples]
     iou, accuracy = plain_scores(labels, predictions, 5)
     np.testing.assert_allclose(metrics.iou, iou, rtol=1e-12)
-    np.testing.assert_allclose(metrics.accuracy, accuracy, rtol=1e-12)
+    np.testing.assert_allclose(metrics.recall, accuracy, rtol=1e-12)
     assert metrics.miou == pytest.approx(np.nanmean(iou), rel=1e-12)
     assert metrics.confusion.sum() == sum((label != IGNORE_INDEX).sum() for label in labels)
     assert iou[3] == 0 and np.isnan(iou[4])

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from pgpc.data.config import EvaluationConfig
-from pgpc.evaluation.segmentation import predict, window_starts
+from pgpc.evaluation.segmentation import logits, plain_logits, predict, window_starts
 from pgpc.models import ModelConfig, build_model
-from tests.helpers.models import Counts, Identity, Paints, windows
+from tests.helpers.models import Colors, Counts, Identity, Paints, windows
 
 
 @pytest.mark.parametrize("num_classes", [2, 5, 19])
@@ -133,3 +133,45 @@ def test_logits_are_resized_as_the_model_says(evaluation):
         predictions.append(predict(Paints(aligned), image, (90, 150), evaluation=evaluation))
         assert torch.equal(predictions[-1], logits[0].argmax(0))
     assert not torch.equal(*predictions)
+
+
+def probabilities(model, image, **options):
+    return logits(model, image, evaluation=EvaluationConfig(**options)).softmax(dim=1)
+
+
+@pytest.mark.parametrize("model", [Colors(), Paints()])
+def test_probabilities_of_a_mirrored_copy_are_averaged(model):
+    """As done by hand; a network that looks to one side finds others in the copy."""
+    image = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    plain, mirrored = (plain_logits(model, i).softmax(dim=1) for i in (image, image.flip(3)))
+    found = probabilities(model, image, flip=True)
+    torch.testing.assert_close(found, (plain + mirrored.flip(3)) / 2)
+    assert not torch.allclose(found, plain)
+    torch.testing.assert_close(found, probabilities(model, image.flip(3), flip=True).flip(3))
+
+
+def test_probabilities_of_scales_are_averaged():
+    model, image = Colors(), torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    larger = nn.functional.interpolate(image, (48, 96), mode="bilinear")
+    resized = nn.functional.interpolate(plain_logits(model, larger), (32, 64), mode="bilinear").softmax(dim=1)
+    expected = (plain_logits(model, image).softmax(dim=1) + resized) / 2
+    torch.testing.assert_close(probabilities(model, image, scales=(1.0, 1.5)), expected)
+
+
+@pytest.mark.parametrize("evaluation", [EvaluationConfig(scales=(1.0,)), windows(32, 24)])
+def test_the_own_size_alone_is_no_augmentation_to_the_last_bit(evaluation):
+    model, image = Colors(), torch.randn(1, 3, 64, 64)
+    assert not evaluation.augments
+    assert torch.equal(logits(model, image, evaluation=evaluation), plain_logits(model, image, evaluation=evaluation))
+
+
+def test_certainty_keeps_logarithms_finite():
+    image = 500 * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = logits(Paints(), image, evaluation=EvaluationConfig(flip=True))
+    assert found.isfinite().all()
+
+
+def test_a_scale_that_the_network_cannot_take_is_refused():
+    model = build_model(ModelConfig(encoder="mit_b0", head_channels=8)).eval()
+    with pytest.raises(ValueError, match=r"evaluation.scales must leave at least 32 pixels of the sides \(64, 128\)"):
+        predict(model, torch.zeros(1, 3, 64, 128), (64, 128), evaluation=EvaluationConfig(scales=(0.25, 1.0)))

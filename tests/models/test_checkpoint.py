@@ -10,6 +10,7 @@ from pgpc.models.checkpoint import (
     PREVIOUS,
     fetched,
     read_checkpoint,
+    read_config_text,
     read_metrics,
     read_newest,
     write_checkpoint,
@@ -47,6 +48,9 @@ def test_the_one_before_is_kept(tmp_path):
     assert read["step"] == 3 and read["student"]["w"].unique().tolist() == [3]
     assert torch.load(folder / PREVIOUS)["step"] == 2
     assert read_metrics(folder) == {"mIoU": 3}
+    assert read_config_text(folder) == "{}"
+    (folder / CHECKPOINT).unlink()
+    assert read_config_text(folder) == "{}", "of the previous one"
 
 
 def test_the_newest_that_can_be_read_is_taken(tmp_path):
@@ -83,7 +87,7 @@ def test_what_is_half_written_is_no_checkpoint(tmp_path, monkeypatch):
     assert read_checkpoint(tmp_path)["step"] == 1
 
 
-@pytest.mark.parametrize("read", [read_checkpoint, read_newest, read_metrics])
+@pytest.mark.parametrize("read", [read_checkpoint, read_newest, read_metrics, read_config_text])
 def test_nothing_there_and_files_of_others(read, tmp_path):
     with pytest.raises(FileNotFoundError):
         read(tmp_path)

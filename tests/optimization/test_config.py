@@ -17,7 +17,7 @@ from pgpc.optimization.config import OptimizerConfig
         ({"momentum": 1.0}, "optimizer.momentum must lie in [0, 1), but got 1.0."),
         ({"warmup": -1}, "optimizer.warmup must be >= 0, but got -1."),
         ({"warmup_ratio": 0.0}, "optimizer.warmup_ratio must lie in (0, 1], but got 0.0."),
-        ({"power": 0.0}, "optimizer.power must be > 0, but got 0.0."),
+        ({"power": -1.0}, "optimizer.power must be finite and >= 0, but got -1.0."),
     ],
 )
 def test_bad_values_are_refused(values, message):

@@ -52,3 +52,10 @@ def test_the_projection_head_starts_slowly_if_asked_to():
     factors = [projection_factor(step, start=400, head_warmup=4) for step in (0, 399, 400, 401, 403, 404, 1000)]
     assert factors == [0.25, 0.25, 0.25, 0.5, 1.0, 1.0, 1.0]
     assert projection_factor(400, start=400, head_warmup=0) == 1.0
+
+
+def test_without_decay_the_rate_depends_on_no_length():
+    config = OptimizerConfig(lr=0.3, warmup=4, power=0)
+    for step in (0, 3, 4, 9):
+        assert learning_rate(step, config, 10) == learning_rate(step, config, 99)
+    assert learning_rate(4, config, 10) == learning_rate(9, config, 10) == 0.3

@@ -4,7 +4,7 @@ import pytest
 
 import pgpc
 from pgpc.config import flatten, override
-from pgpc.recipes.lengths import in_words, scaled_lengths
+from pgpc.recipes.lengths import in_words, lengths_of, scaled_lengths
 
 
 def test_start_fill_warm_up_and_intervals_keep_their_shares():
@@ -18,6 +18,14 @@ def test_start_fill_warm_up_and_intervals_keep_their_shares():
     }
     assert scaled_lengths(config, 80_000)["contrast.start"] == 40_000
     assert scaled_lengths(config, 40_000) == {}
+
+
+def test_all_lengths_as_settings_make_another_config_as_long():
+    config = pgpc.preset("gta5-cityscapes/proca+pgpc")
+    lengths = lengths_of(config)
+    assert "contrast.start" in lengths and "training.iterations" not in lengths
+    assert flatten(override(scaled := override(config, {"training.log_interval": 7}), lengths)) == flatten(config)
+    assert scaled != config
 
 
 def test_a_length_that_is_given_stays_and_the_others_change():

@@ -26,7 +26,8 @@ def content(folder):
 
 @pytest.mark.slow
 def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, s3, tmp_path, monkeypatch):
-    on_disk = pgpc.train(tiny(), out=tmp_path / "run")
+    config = tiny(changes={"training.keep_best": "mIoU"})
+    on_disk = pgpc.train(config, out=tmp_path / "run")
     score = loop.score
 
     def stop(state, scored):
@@ -36,11 +37,13 @@ def test_a_run_on_s3_interrupted_and_resumed_elsewhere_equals_one_on_disk(tiny, 
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
         patched.setattr(loop, "score", stop)
-        pgpc.train(tiny(), out=s3)
+        pgpc.train(config, out=s3)
     assert content(s3)["step"] == 2
     remote.clear(remote.working_folder(s3))  # another machine has nothing of it
-    result = pgpc.train(tiny(), out=s3, begin=Resume(s3))
+    result = pgpc.train(config, out=s3, begin=Resume(s3))
     assert result.out == s3
+    assert result.best == on_disk.best
+    assert load_model(f"{s3}/best.pt").iteration == result.best.iteration
     assert result.metrics["mIoU"] == on_disk.metrics["mIoU"]
     ours, theirs = content(s3)["student"], content(tmp_path / "run")["student"]
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pgpc.data.config import EvaluationConfig
-from pgpc.evaluation.segmentation import logits
+from pgpc.evaluation.segmentation import plain_logits
 from pgpc.models.segmenter import STRIDES
 from pgpc.runtime.precision import at_least_float32
 
 
 def stride_logits(model: nn.Module, image: Tensor, evaluation: EvaluationConfig) -> Tensor:
-    """Compute the logits of one image at the stride of the output.
+    """Compute the logits of one image at the stride of the output, without test-time augmentation.
 
     Args:
         model: A network as :func:`pgpc.evaluation.segmentation.predict` takes it.
@@ -29,5 +29,5 @@ def stride_logits(model: nn.Module, image: Tensor, evaluation: EvaluationConfig)
         segment: Callable[[Tensor], Tensor] = getattr(model, "segment", model)  # not yet resized, see DeepLabV2
         return at_least_float32(segment(image))[0]
     size = [-(-extent // STRIDES[0]) for extent in image.shape[2:]]
-    whole = logits(model, image, evaluation=evaluation)
+    whole = plain_logits(model, image, evaluation=evaluation)
     return F.interpolate(whole, size, mode="bilinear", align_corners=bool(model.align_corners))[0]

@@ -37,6 +37,16 @@ def test_classes_are_painted_by_their_difference_to_the_base(typical: Path) -> N
     assert all(cell.tint == 0 for cell in base[1:])
 
 
+def test_scores_over_all_classes_stand_beside_the_mean_iou(typical: Path) -> None:
+    """Where the trainings report them; those of earlier versions did not."""
+    report = read(typical)
+    for row in report.rows:
+        row.metrics["pixel_accuracy"] = 80.0  # type: ignore[index]
+    table = tables.per_class(report)
+    assert table is not None and list(table.head) == ["trial", "mIoU", "pixel accuracy", "road", "car"]
+    assert [row[2].text for row in table.rows] == ["80.00"] * 3
+
+
 def test_cost_counts_a_trunk_once_and_what_stopping_early_saves(make: Make, write: Write) -> None:
     folder = make(TYPICAL[:3], {0: [10, 20, 29, 30]}, workers=2)
     for label in ("base", "0000", "0001"):
