@@ -14,21 +14,24 @@ from pgpc.runtime import distributed
 from pgpc.runtime.precision import at_least_float32
 
 
-def downscale_labels(labels: Tensor, factor: int, share: float, num_classes: int) -> Tensor:
+def downscale_labels(labels: Tensor, cells: tuple[int, int], share: float, num_classes: int) -> Tensor:
     """Label coarse cells: with the class that covers at least `share` of a cell, else with "ignore".
 
     Args:
-        labels: Train ids ``(B, H, W)``; H and W are multiples of `factor`.
-        factor: Side of a cell in pixels.
+        labels: Train ids ``(B, H, W)``.
+        cells: h and w, the numbers of cells; where they do not divide H and W, pixels at edges count on both sides.
         share: Least share of the winning class, in (0.5, 1].
         num_classes: C, the number of classes.
 
     Returns:
-        ``(B, H / factor, W / factor)`` int64.
+        ``(B, h, w)`` int64.
     """
     index = torch.where(labels == IGNORE_INDEX, num_classes, labels)
     one_hot = F.one_hot(index, num_classes + 1).permute(0, 3, 1, 2).float()
-    best, winner = F.avg_pool2d(one_hot, factor).max(dim=1)
+    pooled = F.avg_pool2d(one_hot, labels.shape[-1] // cells[1])
+    if tuple(pooled.shape[2:]) != cells:  # patches that the image was stretched for
+        pooled = F.adaptive_avg_pool2d(one_hot, cells)
+    best, winner = pooled.max(dim=1)
     return torch.where((winner == num_classes) | (best < share), IGNORE_INDEX, winner)
 
 
@@ -52,7 +55,7 @@ def feature_distance(
         features: Features ``(b, D, h, w)`` of the student's encoder, with gradient: of all B images, or of one of B / b
             parts of them.
         initial: Features ``(b, D, h, w)`` of the frozen encoder, on the same source images.
-        labels: Labels ``(B, H, W)`` of the source, where W = w * factor.
+        labels: Labels ``(B, H, W)`` of the source.
         things: Train ids of the thing classes.
         share: Least share of a cell that a class covers, see :func:`downscale_labels`.
         num_classes: C, the number of classes.
@@ -61,7 +64,7 @@ def feature_distance(
     Returns:
         A scalar; exactly 0, connected to the graph, where no cell qualifies.
     """
-    coarse = downscale_labels(labels, labels.shape[-1] // features.shape[-1], share, num_classes)
+    coarse = downscale_labels(labels, (features.shape[2], features.shape[3]), share, num_classes)
     mask = torch.isin(coarse, _ids(tuple(things), coarse.device))
     cells = distributed.all_reduce_sum(mask.sum())
     mask, num_parts = mask[first_image : first_image + len(features)], len(labels) // len(features)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pgpc.classes import IGNORE_INDEX
 from pgpc.models.config import ModelConfig
+from pgpc.models.segmenter import STRIDES
 from pgpc.models.student import Outputs
 from pgpc.runtime.precision import at_least_float32
 
 Box = tuple[int, int]
+
+_FINE = 8
+"""Pixels per cell up to which it makes little difference which of them stands for the cell."""
 
 
 def segmentation_loss(
@@ -70,9 +75,39 @@ def upsample(logits: Tensor, size: tuple[int, ...], align_corners: bool) -> Tens
 
 
 def at_stride_of(map_: Tensor, x: Tensor) -> Tensor:
-    """Return every k-th row and column of `x`, ``(B, ..., H, W)``, so that it fits `map_`, which is coarser."""
+    """Return every k-th row and column of `x`, ``(B, ..., H, W)``, so that it fits `map_`, which is coarser.
+
+    So the first pixel of a cell stands for it. Of cells that are no stride of an encoder apart, as those of patches of
+    14 pixels, the middle one does, see :func:`at_cells_of`.
+    """
     k = round(x.shape[-1] / map_.shape[-1])
-    return x[..., ::k, ::k]
+    taken = x[..., ::k, ::k]
+    if taken.shape[-2:] == map_.shape[-2:] and (k <= _FINE or k in STRIDES):
+        return taken
+    return _middles(map_, x)
+
+
+def at_cells_of(map_: Tensor, x: Tensor, width: int) -> Tensor:
+    """Return the rows and columns of `x` that stand for the cells of a map whose pixels are contrasted.
+
+    Where a cell has at most 8 pixels a side, its first one stands for it, as in :func:`at_stride_of`. In a cell of a
+    vision transformer that is up to 11 pixels from its middle, which therefore stands for such a cell.
+
+    Args:
+        map_: ``(B, D, h, w)``.
+        x: ``(B, ..., H, W)`` of the same images, at a finer resolution or the same.
+        width: Width of the images in pixels.
+    """
+    return at_stride_of(map_, x) if round(width / map_.shape[-1]) <= _FINE else _middles(map_, x)
+
+
+def _middles(map_: Tensor, x: Tensor) -> Tensor:
+    """Return the middle pixels of the cells of `map_`, which divide `x` evenly."""
+    rows, columns = (
+        (2 * torch.arange(cells, device=x.device) + 1) * extent // (2 * cells)
+        for extent, cells in zip(x.shape[-2:], map_.shape[-2:], strict=True)
+    )
+    return x[..., rows[:, None], columns]
 
 
 def _crop(x: Tensor, box: Box, side: int) -> Tensor:

@@ -15,7 +15,7 @@ from pgpc.adaptation.masking import Masked
 from pgpc.adaptation.mixing import Mixed
 from pgpc.adaptation.teacher import update_teacher
 from pgpc.bases.base import Base
-from pgpc.bases.losses import Box, at_stride_of, segmentation_loss
+from pgpc.bases.losses import Box, at_cells_of, segmentation_loss
 from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_source_from, update_memory_bank
 from pgpc.bases.passes import Part, Pass, backward, begin_step, end_step, mean_over_parts, parts, take
 from pgpc.bases.state import TrainingState
@@ -207,7 +207,7 @@ def _mixed_pass(
         if pixels is None:
             return on_labels
         hidden = output.require_hidden()
-        anchors = pixels.reliable & ~at_stride_of(hidden, mixed.pasted)
+        anchors = pixels.reliable & ~at_cells_of(hidden, mixed.pasted, mixed.pasted.shape[-1])
         return on_labels + contrast_loss(state, hidden, pixels, anchors, draws, log, part)
 
     return Pass(ForwardRequest(images, project=pixels is not None, box=box), loss)

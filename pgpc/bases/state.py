@@ -18,6 +18,7 @@ from pgpc.config import Config, adjustable_keys, bookkeeping_keys, flatten, from
 from pgpc.contrast import PixelContrast
 from pgpc.models.batch_norm import synchronize_batch_norm
 from pgpc.models.checkpoint import BEST, CHECKPOINT, current_names, read_newest, write_checkpoint
+from pgpc.models.normalization import see_alike
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import make_optimizer
 from pgpc.runtime import distributed
@@ -174,6 +175,8 @@ class TrainingState:
         self.progress = saved.get("progress")
         self.starts = starts_of(saved)
         self.student.load_state_dict(saved["student"])
+        if self.initial_encoder is not None:  # runs of earlier versions showed images as they come
+            see_alike(self.initial_encoder, self.student.segmenter.encoder)
         self.load_part(self.teacher, saved["teacher"])
         self.load_part(self.contrast, saved["contrast"])
         self.load_part(self.base, saved_base(saved))
@@ -258,6 +261,7 @@ def make_student(config: Config, classes: ClassSet | None = None) -> Student:
     return Student(
         config.model,
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
+        project_last=contrast.maps == "last",
         merge_passes=training.merge_passes,
         precision=training.precision,
         classes=None if classes is None else classes.names,

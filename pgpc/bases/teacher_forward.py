@@ -10,7 +10,7 @@ from torch import Tensor
 from pgpc.adaptation.config import AdaptationConfig
 from pgpc.adaptation.pseudo_labels import PseudoLabels, pseudo_labels
 from pgpc.adaptation.teacher import teacher_mode
-from pgpc.bases.losses import at_stride_of, upsample
+from pgpc.bases.losses import at_cells_of, upsample
 from pgpc.contrast import reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.data.loader import SourceImages, TargetImages
@@ -97,7 +97,7 @@ def teacher_forward(
     sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
     hidden = output.require_hidden()
     maps = (output.require_logits(), pseudo.labels, pseudo.usable, sure)
-    pixels = TargetPixels(hidden, *(at_stride_of(hidden, x) for x in maps))
+    pixels = TargetPixels(hidden, *(at_cells_of(hidden, x, target.images.shape[-1]) for x in maps))
     if source is None:
         return TeacherOutput(pseudo, pixels, None)
     return TeacherOutput(pseudo, pixels, source_pixels(others[0].require_hidden(), source.labels))
@@ -105,4 +105,4 @@ def teacher_forward(
 
 def source_pixels(hidden: Tensor, labels: Tensor) -> SourcePixels:
     """Return hidden features ``(B, hidden, h, w)`` with the labels ``(B, H, W)`` brought to their stride."""
-    return SourcePixels(hidden, at_stride_of(hidden, labels))
+    return SourcePixels(hidden, at_cells_of(hidden, labels, labels.shape[-1]))

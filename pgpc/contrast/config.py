@@ -105,6 +105,13 @@ class ContrastConfig:
         unit="channels",
         phase=Phase.CONTRAST,
     )
+    maps: Literal["all", "last"] = key(
+        "all",
+        doc='Of which maps of the encoder pixels are projected, and so where anchors and negatives lie: "all", brought '
+        'to the size of the finest, at stride 4, or "last", that of the last block by itself, at stride 14 or 16 of a '
+        "plain vision transformer, 32 of a hierarchical encoder.",
+        phase=Phase.CONTRAST,
+    )
     bank_size: int = key(
         4096,
         doc="Rows that the memory bank keeps per class; the oldest are overwritten.",

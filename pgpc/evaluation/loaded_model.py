@@ -138,6 +138,7 @@ def _empty_student(config: Config) -> Student:
     return Student(
         config.model,
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
+        project_last=contrast.maps == "last",
         precision=config.training.precision,
         bands=config.data.bands,
     )

@@ -11,8 +11,11 @@ from pgpc.models.deeplab import DILATED_STRIDES, DeepLabHead, DeepLabV2
 from pgpc.models.encoder import build_encoder, check_encoder
 from pgpc.models.hrda import HRDA, HRDAHead
 from pgpc.models.initial_weights import load_initial
-from pgpc.models.pretrained import check_weights, weights_file
+from pgpc.models.normalization import normalize_images
+from pgpc.models.pretrained import check_weights, image_statistics, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
+from pgpc.models.timm_names import check_name
+from pgpc.models.vit.light import LightHead, LightSegmenter
 
 
 def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, bands: int = 3) -> Segmenter:
@@ -22,6 +25,8 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, ba
     another: call ``torch.manual_seed`` first for repeatable ones.
     With `config.pretrained` the encoder's weights come from there, and are fetched where they are not on this machine;
     so does the decoder, where there is one that fits, see :mod:`pgpc.models.initial_weights`.
+    Whatever the encoder, the network takes images normalized by ImageNet's statistics, see
+    :mod:`pgpc.models.normalization`; of other bands than three as they come.
 
     Args:
         config: Configuration of the network.
@@ -31,12 +36,16 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, ba
 
     Raises:
         ValueError: timm has no such encoder, or it gives other feature maps than the architecture needs (four at
-            strides 4, 8, 16, 32; for "deeplabv2" at 4, 8, 8, 8); or the file of weights does not fit it.
+            strides 4, 8, 16, 32, or the one of a plain vision transformer, of which these are made; for "deeplabv2" at
+            4, 8, 8, 8; for "vit_light" that of a plain vision transformer); or the file of weights does not fit it.
         pgpc.models.hub.HubError: The weights are on the hub, which cannot be reached.
     """
+    check_name(config.encoder)
     check_weights(config)
     encoder, channels = build_encoder(config.encoder, **_encoder_options(config), bands=bands)
     pretrained = weights_file(config)
+    if bands == 3:
+        normalize_images(encoder, image_statistics(config))
     model: Segmenter
     if config.architecture == "deeplabv2":
         model = DeepLabV2(encoder, DeepLabHead(channels[-1], config.num_classes), encoder_channels=channels)
@@ -44,6 +53,8 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, ba
         assert config.detail_crop is not None, "the configuration has checked it"
         head = HRDAHead(channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout)
         model = HRDA(encoder, head, encoder_channels=channels, detail_crop=config.detail_crop)
+    elif config.architecture == "vit_light":
+        model = LightSegmenter(encoder, LightHead(channels[-1], config.num_classes), encoder_channels=channels)
     else:
         decoder = DAFormerHead(
             channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
@@ -71,14 +82,16 @@ def check_model(config: ModelConfig, *, bands: int = 3) -> None:
         ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there are no
             such weights.
     """
+    check_name(config.encoder)
     check_weights(config)
     check_encoder(config.encoder, **_encoder_options(config), bands=bands)
 
 
 def _encoder_options(config: ModelConfig) -> dict[str, Any]:
     """Return how the encoder is built, as :func:`build_encoder` takes it."""
+    strides = {"deeplabv2": DILATED_STRIDES, "vit_light": None}
     return {
-        "strides": DILATED_STRIDES if config.architecture == "deeplabv2" else STRIDES,
+        "strides": strides.get(config.architecture, STRIDES),
         "drop_path": config.drop_path,
         "checkpointing": config.checkpointing,
     }

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
-Architecture = Literal["daformer", "hrda", "deeplabv2"]
+Architecture = Literal["daformer", "hrda", "deeplabv2", "vit_light"]
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 """Known values of ``ModelConfig.architecture``."""
@@ -30,13 +30,14 @@ class ModelConfig:
 
     architecture: Architecture = key(
         "daformer",
-        doc="Decoder family.",
+        doc='Decoder family; "vit_light" is that of VFM-UDA, for plain vision transformers.',
         phase=Phase.START,
     )
     encoder: str = key(
         "mit_b5",
-        doc='Name of a timm backbone with feature maps at strides 4, 8, 16, 32; "mit_b0".."mit_b5" included. For '
-        '"deeplabv2" one that can be dilated to stride 8, such as "resnet101". Checked when the network is built.',
+        doc='Name of a timm backbone with feature maps at strides 4, 8, 16, 32; "mit_b0".."mit_b5" included, or of '
+        'a plain vision transformer, such as "vit_base_patch14_dinov2"; the tag of its weights may stand behind a dot. '
+        'For "deeplabv2" one that can be dilated to stride 8, such as "resnet101". Checked when the network is built.',
         phase=Phase.START,
     )
     num_classes: int = key(

@@ -1,9 +1,11 @@
-"""Encoders: any of timm's backbones that gives four feature maps at the strides that a decoder needs."""
+"""Encoders: any of timm's backbones that gives four feature maps at the strides that a decoder needs.
+
+A plain vision transformer, whose blocks all have one stride, gets a pyramid for that.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,9 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pgpc.models.feature_maps import multiple_of_sides, pad_images
+from pgpc.models.feature_maps import SIZES, check_maps, multiple_of_sides, pad_images
+from pgpc.models.timm_names import check_name, pretrained_config
+from pgpc.models.vit.plain import SIZES_AT_WILL, PlainEncoder, is_plain
 
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
+
+Strides = tuple[int, int, int, int]
 
 
 class _Way(NamedTuple):
@@ -22,15 +28,15 @@ class _Way(NamedTuple):
     Attributes:
         options: Options of timm's `create_model`.
         multiple: What the sides of images are padded to multiples of.
+        plain: Whether it is a plain vision transformer.
     """
 
     options: Mapping[str, Any]
     multiple: int
+    plain: bool = False
 
 
-def check_encoder(
-    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool, bands: int = 3
-) -> None:
+def check_encoder(name: str, *, strides: Strides | None, drop_path: float, checkpointing: bool, bands: int = 3) -> None:
     """Find, without memory for its weights, what would keep an encoder from being built.
 
     The arguments and errors are those of :func:`build_encoder`.
@@ -40,7 +46,7 @@ def check_encoder(
 
 
 def build_encoder(
-    name: str, *, strides: tuple[int, int, int, int], drop_path: float, checkpointing: bool, bands: int = 3
+    name: str, *, strides: Strides | None, drop_path: float, checkpointing: bool, bands: int = 3
 ) -> tuple[nn.Module, list[int]]:
     """Build a network that maps images to its last four feature maps.
 
@@ -51,7 +57,7 @@ def build_encoder(
     Args:
         name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
         strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
-            stride.
+            stride. None takes the last block's map alone, which only a plain vision transformer gives.
         drop_path: Stochastic depth of the last block, in [0, 1).
         checkpointing: Whether activations are computed again in the backward pass.
         bands: Bands of the images.
@@ -63,8 +69,14 @@ def build_encoder(
     Raises:
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
     """
-    _check_name(name)
+    check_name(name)
     way = _find_way(name, strides, drop_path, bands)
+    if way.plain:
+        plain = _create_plain(name, way.options, strides)
+        if checkpointing:
+            _checkpoint(plain.vit, name)
+        return plain, list(plain.channels)
+    assert strides is not None, "only a plain vision transformer has a way without"
     encoder = _create(name, way.options)
     _check_outline(encoder, name, strides)
     pad_images(encoder, way.multiple, strides)
@@ -72,18 +84,6 @@ def build_encoder(
         _checkpoint(encoder, name)
     info: Any = encoder.feature_info
     return encoder, info.channels()
-
-
-def _check_name(name: str) -> None:
-    # Here and not above: timm takes seconds to import, which only building a network is worth.
-    import timm
-
-    import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
-
-    if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5)
-        hint = f"Did you mean {', '.join(near)}?" if near else "timm.list_models() lists the known ones."
-        raise ValueError(f"model.encoder must be the name of a timm model, but got {name!r}. {hint}")
 
 
 @contextlib.contextmanager
@@ -98,20 +98,28 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
 
     # The last four maps: convolutional networks often have one more at stride 2.
     encoder: nn.Module = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options)
+    if name.startswith("hiera"):
+        from pgpc.models.vit.hiera import take_any_size
+
+        take_any_size(encoder)
     return encoder
 
 
-@functools.cache
-def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float, bands: int = 3) -> _Way:
-    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
+def _create_plain(name: str, options: Mapping[str, Any], strides: Strides | None) -> PlainEncoder:
     import timm
 
+    return PlainEncoder(timm.create_model(name, **options), pyramid=strides is not None)
+
+
+@functools.cache
+def _find_way(name: str, strides: Strides | None, drop_path: float, bands: int = 3) -> _Way:
+    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     if bands != 3:
         options["in_chans"] = bands
-    if strides[-1] < 32:
+    if strides is not None and strides[-1] < 32:
         options["output_stride"] = strides[-1]
-    pretrained_cfg = timm.get_pretrained_cfg(name)
+    pretrained_cfg = pretrained_config(name)
     fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
     # How a model whose weights came with one size is told to take others, by family.
     ways: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}, {}] if fixed_size else [{}]
@@ -119,25 +127,51 @@ def _find_way(name: str, strides: tuple[int, int, int, int], drop_path: float, b
         try:
             with _without_trace():
                 encoder = _create(name, {**options, **extra})
+                if is_plain(_reduction(encoder)):
+                    return _plain_way(name, options, strides, bands)
+                if strides is None:
+                    raise ValueError(
+                        "model.encoder must be a plain vision transformer for model.architecture=vit_light, but timm's "
+                        f"{name!r} is none. Choose for example 'vit_base_patch14_dinov2', or another architecture."
+                    )
                 _check_outline(encoder, name, strides)
                 return _Way({**options, **extra}, multiple_of_sides(encoder, strides, bands))
         except _FAILURES as error:
             failure = error
     raise ValueError(
-        f"model.encoder must give four feature maps of images of any size, but timm's {name!r} does not with "
+        f"model.encoder must give {'four feature maps' if strides else 'a map'} of images of any size, but timm's "
+        f"{name!r} does not with "
         f"options {options}: {str(failure).rstrip('.') or type(failure).__name__}. Choose another, "
         f"for example {_example(strides)}"
         + (", or set model.drop_path=0 if it has no such option." if "drop_path_rate" in options else ".")
     ) from failure
 
 
+def _plain_way(name: str, options: Mapping[str, Any], strides: Strides | None, bands: int) -> _Way:
+    """Find out how a plain vision transformer is made such that it takes images of any size, on the meta device."""
+    for extra in SIZES_AT_WILL:
+        try:
+            encoder = _create_plain(name, {**options, **extra}, strides).eval()
+            patch = encoder.patch
+            check_maps(encoder, SIZES, strides or (patch,), encoder.channels, bands)
+            return _Way({**options, **extra}, 1, plain=True)
+        except _FAILURES as error:
+            failure = error
+    raise failure
+
+
+def _reduction(encoder: nn.Module) -> tuple[int, ...]:
+    """Return pixels per cell of the maps, as a model says."""
+    info: Any = encoder.feature_info
+    return tuple(info.reduction())
+
+
 def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> None:
     """Check what a model says of its maps, and have it give them channels first."""
-    info: Any = encoder.feature_info
-    if tuple(info.reduction()) != strides:
+    if _reduction(encoder) != strides:
         raise ValueError(
             f"model.encoder must give feature maps at strides {strides}, but {name!r} gives "
-            f"{tuple(info.reduction())}. Choose a hierarchical backbone, for example {_example(strides)}."
+            f"{_reduction(encoder)}. Choose a hierarchical backbone, for example {_example(strides)}."
         )
     layout = str(getattr(encoder, "output_fmt", "NCHW")).removeprefix("Format.")
     if layout == "NHWC":
@@ -150,7 +184,9 @@ def _check_outline(encoder: nn.Module, name: str, strides: Sequence[int]) -> Non
         )
 
 
-def _example(strides: Sequence[int]) -> str:
+def _example(strides: Sequence[int] | None) -> str:
+    if strides is None:
+        return "'vit_base_patch14_dinov2'"
     return "'mit_b5' or 'resnet50'" if strides[-1] == 32 else "'resnet101'"
 
 

@@ -97,9 +97,10 @@ def _bands(text: str) -> int:
 def export_program(model: Segmenter, path: str | os.PathLike[str], size: tuple[int, int]) -> None:
     """Write a network as a program of ``torch.export`` for images of one size.
 
-    It maps normalized images ``(B, bands, *size)`` to logits ``(B, C, ~H/4, ~W/4)`` as `model` does in evaluation mode,
-    for any B, or for B = 1 if the network's computation depends on B. ``torch.export.load(path).module()`` runs it,
-    without this package. The file is complete or not written at all; one that is there is replaced.
+    It maps images ``(B, bands, *size)``, in RGB normalized by ImageNet's statistics whatever the encoder, to logits
+    ``(B, C, ~H/4, ~W/4)`` as `model` does in evaluation mode, for any B, or for B = 1 if the network's computation
+    depends on B. ``torch.export.load(path).module()`` runs it, without this package. The file is complete or not
+    written at all; one that is there is replaced.
 
     Args:
         model: The network; its mode is restored afterwards.

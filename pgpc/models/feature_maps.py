@@ -12,7 +12,7 @@ from torch import Tensor, nn
 _MULTIPLES = (1, 2, 4, 8, 16, 32)
 """What sides are padded to multiples of; the first with which an encoder is right is taken."""
 
-_SIZES = ((32, 64), (65, 97))
+SIZES = ((32, 64), (65, 97))
 """Heights and widths that an encoder is tried on: nothing is left over, and one pixel is at every stride."""
 
 
@@ -60,9 +60,8 @@ def multiple_of_sides(encoder: nn.Module, strides: Sequence[int], bands: int = 3
     encoder.eval()
     for multiple in _MULTIPLES:
         try:
-            for size in _SIZES:
-                h, w = (-(-extent // multiple) * multiple for extent in size)
-                _check_maps(encoder, (bands, h, w), strides, info.channels())
+            sizes = [tuple(-(-extent // multiple) * multiple for extent in size) for size in SIZES]
+            check_maps(encoder, sizes, strides, info.channels(), bands)
         except Exception:
             if multiple == _MULTIPLES[-1]:
                 raise
@@ -85,16 +84,31 @@ def pad_images(encoder: nn.Module, multiple: int, strides: Sequence[int]) -> Non
         encoder.register_forward_hook(padding.cut)
 
 
-def _check_maps(
-    encoder: nn.Module, size: tuple[int, int, int], strides: Sequence[int], channels: Sequence[int]
+def check_maps(
+    encoder: nn.Module,
+    sizes: Sequence[tuple[int, ...]],
+    strides: Sequence[int],
+    channels: Sequence[int],
+    bands: int,
 ) -> None:
-    """Check the maps of an image of one size, bands first, on the meta device."""
-    bands, h, w = size
-    with torch.no_grad():
-        maps = encoder(torch.zeros(1, bands, h, w, device="meta"))
-    found = [tuple(x.shape[1:]) for x in maps]
-    expected = [(c, -(-h // s), -(-w // s)) for c, s in zip(channels, strides, strict=True)]
-    if found != expected:
-        raise MapError(
-            f"of an image of {h} x {w} pixels its maps have (channels, height, width) {found}, and not {expected}"
-        )
+    """Check the maps of images of some sizes, on the meta device.
+
+    Args:
+        encoder: A network that maps images to a list of maps.
+        sizes: Heights and widths.
+        strides: s, pixels per cell of the maps.
+        channels: Channels of the maps.
+        bands: Bands of the images.
+
+    Raises:
+        MapError: There are not ceil(H/s) x ceil(W/s) cells, or other channels.
+    """
+    for h, w in sizes:
+        with torch.no_grad():
+            maps = encoder(torch.zeros(1, bands, h, w, device="meta"))
+        found = [tuple(x.shape[1:]) for x in maps]
+        expected = [(c, -(-h // s), -(-w // s)) for c, s in zip(channels, strides, strict=True)]
+        if found != expected:
+            raise MapError(
+                f"of an image of {h} x {w} pixels its maps have (channels, height, width) {found}, and not {expected}"
+            )

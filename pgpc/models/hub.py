@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 USUAL_FILES = ("model.safetensors", "pytorch_model.bin")
 """What files of weights are called on the hub, in the order in which they are preferred."""
+DESCRIPTIONS = ("config.json", "preprocessor_config.json")
+"""Files that are fetched beside weights where there are some: they say how images are normalized."""
 _SECONDS = 10
 """How long the hub may take to answer the first question; without a network that is when one hears of it."""
 
@@ -80,7 +82,7 @@ def fetch(wanted: HubFile, notice: str = "") -> Path:
 
     Args:
         wanted: The file.
-        notice: What is said where it is fetched.
+        notice: What is said where it is fetched, or cannot be: the license.
 
     Raises:
         HubError: It is not in the cache, and the hub cannot be reached or does not give it.
@@ -93,15 +95,20 @@ def fetch(wanted: HubFile, notice: str = "") -> Path:
     return file
 
 
+def snapshot_of(wanted: HubFile) -> Path:
+    """Return the folder of the cache with the files of a revision, which may not be there yet."""
+    reference = wanted.folder / "refs" / wanted.revision
+    commit = reference.read_text().strip() if reference.is_file() else wanted.revision
+    return wanted.folder / "snapshots" / commit
+
+
 def cached(wanted: HubFile) -> Path | None:
     """Return a file of the hub where it is in the cache; None where it is not.
 
     Raises:
         ValueError: The cache has several files of weights of the repository, none of which has a usual name.
     """
-    reference = wanted.folder / "refs" / wanted.revision
-    commit = reference.read_text().strip() if reference.is_file() else wanted.revision
-    snapshot = wanted.folder / "snapshots" / commit
+    snapshot = snapshot_of(wanted)
     if wanted.name is not None:
         file = snapshot / wanted.name
         return file if file.is_file() else None
@@ -115,7 +122,7 @@ def _download(wanted: HubFile, notice: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if constants.HF_HUB_OFFLINE:
-        raise _unreachable(wanted, "HF_HUB_OFFLINE forbids to ask for it")
+        raise _unreachable(wanted, "HF_HUB_OFFLINE forbids to ask for it", notice)
     for library in ("httpx", "httpx2"):  # a line for every request, by which library the client has
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
@@ -124,30 +131,35 @@ def _download(wanted: HubFile, notice: str) -> Path:
     except GatedRepoError as error:
         raise ValueError(
             f"{_page(wanted)} gives its files only to who has accepted its terms there: accept them, and log in with "
-            "`hf auth login`."
+            f"`hf auth login`.{_behind(notice)}"
         ) from error
     except RepositoryNotFoundError as error:
         raise ValueError(
             f"There is no repository {wanted.repository!r} at {constants.ENDPOINT}, or it is private: check its name, "
-            "or log in with `hf auth login`."
+            f"or log in with `hf auth login`.{_behind(notice)}"
         ) from error
     except RevisionNotFoundError as error:
         raise ValueError(
             f"{_page(wanted)} has no branch, tag or commit {wanted.revision!r}. Check the name behind the @."
         ) from error
     except Exception as error:  # which library asks, and so what it raises, is another in each release of the client
-        raise _unreachable(wanted, _first_line(error)) from error
+        raise _unreachable(wanted, _first_line(error), notice) from error
     name = wanted.name if wanted.name in names else None if wanted.name else _choose(wanted, names)
     if name is None:
         raise ValueError(
             f"{_page(wanted)} must have {wanted.name or 'a file of weights'}, but it has "
             f"{', '.join(names[:20]) or 'no file'}. Name one of them: hf:{wanted.repository}/FILE."
         )
-    log.info("Fetching %s of %s into %s.%s", name, _page(wanted), wanted.folder.parent, f" {notice}" if notice else "")
+    log.info("Fetching %s of %s into %s.%s", name, _page(wanted), wanted.folder.parent, _behind(notice))
     try:
-        return Path(hf_hub_download(wanted.repository, name, revision=wanted.revision, endpoint=constants.ENDPOINT))
+        # The weights last: where they are in the cache, so is what describes them.
+        for wanted_name in [*(file for file in DESCRIPTIONS if file in names), name]:
+            file = hf_hub_download(
+                wanted.repository, wanted_name, revision=wanted.revision, endpoint=constants.ENDPOINT
+            )
+        return Path(file)
     except Exception as error:  # as above
-        raise _unreachable(wanted._replace(name=name), _first_line(error)) from error
+        raise _unreachable(wanted._replace(name=name), _first_line(error), notice) from error
 
 
 def _choose(wanted: HubFile, names: Sequence[str]) -> str | None:
@@ -191,12 +203,17 @@ def _page(wanted: HubFile) -> str:
     return f"{constants.ENDPOINT}/{wanted.repository}"
 
 
-def _unreachable(wanted: HubFile, reason: str) -> HubError:
+def _behind(notice: str) -> str:
+    """Return what is said behind a sentence."""
+    return f" {notice}" if notice else ""
+
+
+def _unreachable(wanted: HubFile, reason: str, notice: str) -> HubError:
     return HubError(
         f"The weights must come from {_page(wanted)} ({wanted.expected}), which cannot be reached ({reason}): download "
         "that file where there is a network and name it with --set model.pretrained=FILE, or copy the folder "
         f"{wanted.folder} from a machine that has it to the same place here; model.pretrained=none starts from random "
-        "weights."
+        f"weights.{_behind(notice)}"
     )
 
 

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from pgpc.classes import classes_from_json
 from pgpc.models.weight_files import read_weight_file
-from pgpc.models.weight_layouts import listed, translate
-from pgpc.models.weights import adapted_to_bands, compare, encoder_names, in_head, is_counter, load_entries
+from pgpc.models.weight_layouts import listed
+from pgpc.models.weights import adapted_to_bands, compare, in_head, is_counter, load_entries, translated
 from pgpc.runtime import distributed
 
 log = logging.getLogger(__name__)
 
-_CLASSIFIERS = {"conv_seg", "classifiers"}
+_CLASSIFIERS = {"conv_seg", "classifiers", "out"}
 """Modules whose output channels are the classes, wherever they stand in a decoder."""
 
 
@@ -44,7 +44,7 @@ def load_initial(model: nn.Module, path: str | os.PathLike[str], classes: Sequen
         FileNotFoundError: There is no such file.
     """
     content = read_weight_file(path)
-    layout, entries = translate(content, network="student", encoder=encoder_names(model), path=os.fspath(path))
+    layout, entries = translated(model, content, "student", path)
     encoder = {key: value for key, value in entries.items() if not in_head(key)}
     load_entries(model, path, layout, adapted_to_bands(model, encoder), partial=False)
     head = {key: value for key, value in entries.items() if in_head(key)}

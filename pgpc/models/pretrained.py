@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from pgpc.models.checkpoint import CHECKPOINT
 from pgpc.models.config import HUB_PREFIX, IMAGENET, ModelConfig, is_weights_name
-from pgpc.models.hub import HubFile, cached, fetch
+from pgpc.models.hub import HubFile, cached, fetch, snapshot_of
+from pgpc.models.normalization import Statistics, published_statistics
+from pgpc.models.timm_names import pretrained_config
 from pgpc.runtime.checks import check
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,13 @@ _NVIDIA = (
     "NVIDIA's license allows research and evaluation only, no commercial use: "
     "https://github.com/NVlabs/SegFormer/blob/master/LICENSE"
 )
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What images are normalized by here, as nearly all encoders were trained."""
+_RESTRICTED = {
+    "dinov3-license": "Meta's DINOv3 License, no open-source license: commercial use on its terms, which go with the "
+    "weights and with what is made of them: https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
+    "cc-by-nc-4.0": "cc-by-nc-4.0, no commercial use",
+    "fair-noncommercial-research-license": "fair-noncommercial-research-license, research only, no commercial use",
+}
+"""What licenses of timm's weights forbid, in words."""
 
 
 class _Published(NamedTuple):
@@ -50,6 +57,21 @@ def weights_file(config: ModelConfig) -> Path | None:
         check_weights(config)
         return _file(config.pretrained)
     return fetch(*_published(config))
+
+
+def image_statistics(config: ModelConfig) -> Statistics:
+    """Return what images are to be normalized by for the encoder, as its pretrained configuration says.
+
+    Args:
+        config: The configuration of the network; its weights, if it names any, have been fetched.
+
+    Raises:
+        ValueError: The repository of the weights says something else than means and deviations.
+    """
+    folder = None
+    if config.pretrained is not None and config.pretrained.startswith(HUB_PREFIX):
+        folder = snapshot_of(_published(config).file)
+    return published_statistics(config.encoder, folder)
 
 
 def check_weights(config: ModelConfig) -> None:
@@ -88,16 +110,16 @@ def is_here(config: ModelConfig) -> bool:
 def _published(config: ModelConfig) -> _Published:
     assert config.pretrained is not None, "random weights are nowhere"
     if config.pretrained.startswith(HUB_PREFIX):
-        return _Published(HubFile.parse(config.pretrained.removeprefix(HUB_PREFIX)), "Its page says the license.")
+        file = HubFile.parse(config.pretrained.removeprefix(HUB_PREFIX))
+        license_ = f"License: {_RESTRICTED['dinov3-license']}." if "dinov3" in file.repository.lower() else ""
+        return _Published(file, license_ or "Its page says the license.")
     if size := re.fullmatch("mit_(b[0-5])", config.encoder):
         return _Published(HubFile(f"nvidia/mit-{size[1]}"), _NVIDIA)
     return _of_timm(config.encoder)
 
 
 def _of_timm(encoder: str) -> _Published:
-    import timm
-
-    known = timm.get_pretrained_cfg(encoder)
+    known = pretrained_config(encoder)
     check(
         known is not None and bool(known.hf_hub_id),
         f"model.pretrained={IMAGENET} needs an encoder whose weights timm knows on the hub",
@@ -105,8 +127,6 @@ def _of_timm(encoder: str) -> _Published:
         "Name a file or hf:owner/name, take none for random weights, or choose another model.encoder.",
     )
     assert known is not None and known.hf_hub_id is not None, "it was checked"
-    normalized = ""
-    if (known.mean, known.std) != (_MEAN, _STD):
-        normalized = f" It was trained on images normalized by {known.mean} and {known.std}, other than here."
-    notice = f"License: {known.license or 'see its page'}.{normalized}"
+    license_ = known.license or "see its page"
+    notice = f"License: {_RESTRICTED.get(license_, license_)}."
     return _Published(HubFile(known.hf_hub_id, name=known.hf_hub_filename), notice)

@@ -50,6 +50,11 @@ class Segmenter(nn.Module):
         self.encoder_channels = tuple(encoder_channels)
 
     @property
+    def last_block(self) -> int:
+        """Number of the map of :meth:`encode` that the encoder's last block gives."""
+        return int(getattr(self.encoder, "last_block", -1))
+
+    @property
     def projected_channels(self) -> tuple[int, ...]:
         """Channels of the maps that :meth:`projected` gives."""
         return self.encoder_channels

@@ -67,6 +67,7 @@ class Student(nn.Module):
     Args:
         model: The segmenter.
         projection: Width of the projection head's hidden layer and length of its unit vectors; None has no head.
+        project_last: Only the map of the encoder's last block is projected, not all.
         merge_passes: Images of one size go through the encoder as one batch.
         precision: Type of the activations, "float32", "bfloat16" or "float16".
         classes: Names of the classes, see :func:`pgpc.models.build.build_model`.
@@ -78,6 +79,7 @@ class Student(nn.Module):
         model: ModelConfig,
         *,
         projection: tuple[int, int] | None = None,
+        project_last: bool = False,
         merge_passes: bool = False,
         precision: str = "float32",
         classes: Sequence[str] | None = None,
@@ -89,9 +91,10 @@ class Student(nn.Module):
             _check_merging(self.segmenter.encoder, model.encoder)
         self._merges_passes = merge_passes
         self._low_precision = _LOW_PRECISIONS.get(precision)
+        self._projects_last = project_last
         self.projection: ProjectionHead | None = None
         if projection is not None:
-            self.projection = ProjectionHead(self.segmenter.projected_channels, *projection)
+            self.projection = ProjectionHead(self._projected_channels, *projection)
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context in which the networks compute in the configured precision."""
@@ -131,13 +134,25 @@ class Student(nn.Module):
         logits, detail = segmenter.decode(features, request.images, request.box) if request.decode else (None, None)
         hidden = None
         if request.project:
-            hidden = self.require_projection().hidden(segmenter.projected(features))
+            hidden = self.require_projection().hidden(self._projected(features))
         return Outputs(features, logits, detail, hidden)
+
+    @property
+    def _projected_channels(self) -> Sequence[int]:
+        segmenter = self.segmenter
+        return (
+            (segmenter.encoder_channels[segmenter.last_block],) if self._projects_last else segmenter.projected_channels
+        )
+
+    def _projected(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return, of an encoder's maps, those that the projection head reads."""
+        segmenter = self.segmenter
+        return (features[segmenter.last_block],) if self._projects_last else segmenter.projected(features)
 
     def hidden_of(self, features: Sequence[Tensor]) -> Tensor:
         """Return what the projection head makes of an encoder's maps, ``(B, hidden, h, w)``."""
         with self.autocast(features[0].device):
-            return self.require_projection().hidden(self.segmenter.projected(features))
+            return self.require_projection().hidden(self._projected(features))
 
     def unit_vectors(self, hidden: Tensor) -> Tensor:
         """Return projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalized."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,8 +12,14 @@ from torch import Tensor
 _NETWORKS = {"student": "model.", "teacher": "ema_model."}
 """Prefixes in a checkpoint of DAFormer, HRDA or MIC. It also holds a frozen ImageNet encoder, ``imnet_model.*``."""
 
-_AFTER_ENCODER = ("head", "head_dist", "fc", "classifier", "norm", "conv_head", "bn2", "final_conv")
-"""Modules of timm's classifiers behind the last feature map, which an encoder lacks."""
+_AFTER_ENCODER = (
+    *("head", "head_dist", "fc", "classifier", "norm", "conv_head", "bn2", "final_conv"),
+    *("attn_pool", "fc_norm", "mask_token", "blocks_token_only"),  # of vision transformers
+)
+"""Modules of timm's classifiers behind the last feature map, or for pretraining, which an encoder lacks."""
+
+_WHOLE_MODELS = ("vit.", "model.")
+"""Beginnings of names in encoders that keep timm's model in one piece."""
 
 _HUGGING_FACE_STAGES = {"patch_embeddings": "patch_embed", "block": "block", "layer_norm": "norm"}
 _HUGGING_FACE_PARTS = {
@@ -35,7 +41,12 @@ _HUGGING_FACE_NAME = re.compile(
 
 
 def translate(
-    content: Any, *, network: Literal["student", "teacher"], encoder: Collection[str], path: str
+    content: Any,
+    *,
+    network: Literal["student", "teacher"],
+    encoder: Collection[str],
+    path: str,
+    published: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
 ) -> tuple[str, dict[str, Tensor]]:
     """Find a file's layout, and bring its entries to our network's names.
 
@@ -44,6 +55,7 @@ def translate(
         network: Which network to take where the file holds several.
         encoder: Names of the encoder's entries, without prefix.
         path: The file, for messages.
+        published: What brings entries of an encoder by itself from the names of its authors to those of timm.
 
     Returns:
         The layout, see :class:`pgpc.models.weights.LoadReport`, and the entries by name: ``encoder.*``,
@@ -74,7 +86,9 @@ def translate(
     if has("encoder.") or has("decode_head."):
         return f"pgpc {network}" if run else "pgpc", entries
     # timm joins the names of modules that it takes out of their parents by "_": stages.0 becomes stages_0.
-    own = {name.replace(".", "_"): name for name in encoder}
+    own = {_within(name).replace(".", "_"): name for name in encoder}
+    own |= {name.replace(".", "_"): name for name in encoder}
+    entries = dict(published(entries))
     if any(key.replace(".", "_") in own for key in entries):
         found = {own.get(key.replace(".", "_"), key): value for key, value in entries.items()}
         return "encoder", {
@@ -87,6 +101,13 @@ def translate(
         f"(Hugging Face), or those of the encoder itself, but {path} has {listed(list(entries)) or 'none'}. Rename "
         "its entries, or choose the model.encoder that the file belongs to."
     )
+
+
+def _within(name: str) -> str:
+    """Return the name that an entry of an encoder has in timm's model."""
+    for prefix in _WHOLE_MODELS:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:

@@ -6,19 +6,24 @@ network in full: no file is loaded in part unless that was asked for.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from pgpc.models.normalization import leave_images, published_buffers
+from pgpc.models.vit.plain import published_entries
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weight_layouts import listed, translate
 from pgpc.runtime.checks import check
 
 log = logging.getLogger(__name__)
+_PUBLISHED = ("encoder", "hugging face")
+"""Layouts of files of an encoder by itself, whose images were normalized as its authors say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +36,8 @@ class LoadReport:
     matched: tuple[str, ...]
     """Entries that were loaded."""
     missing: tuple[str, ...]
-    """Entries of the network that the file lacks. Unless a part was asked for: those of the decode head, the counters
-    of batch norms, which old files lack and nothing reads, or none."""
+    """Entries of the network that the file lacks. Unless a part was asked for: of a file of an encoder those of the
+    decode head and of a pyramid; the counters of batch norms, which old files lack and nothing reads; or none."""
     unexpected: tuple[str, ...]
     """Entries of the file that the network lacks; none unless a part was asked for."""
     mismatched: tuple[str, ...]
@@ -125,7 +130,34 @@ def adapted_to_bands(model: nn.Module, encoder: dict[str, Tensor]) -> dict[str, 
 def _read(
     model: nn.Module, path: str | os.PathLike[str], network: Literal["student", "teacher"]
 ) -> tuple[str, dict[str, Tensor]]:
-    return translate(read_weight_file(path), network=network, encoder=encoder_names(model), path=os.fspath(path))
+    return translated(model, read_weight_file(path), network, path)
+
+
+def translated(
+    model: nn.Module, content: Any, network: Literal["student", "teacher"], path: str | os.PathLike[str]
+) -> tuple[str, dict[str, Tensor]]:
+    """Bring the content of a file to a network's names, and say how its encoder sees images.
+
+    Args:
+        model: The network.
+        content: The content of the file.
+        network: Which network to take where the file holds several.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: The layout is unknown, or there is no such network.
+    """
+    encoder = getattr(model, "encoder", None)
+    published = functools.partial(published_entries, encoder) if isinstance(encoder, nn.Module) else dict
+    layout, entries = translate(
+        content, network=network, encoder=encoder_names(model), path=os.fspath(path), published=published
+    )
+    if isinstance(encoder, nn.Module):
+        if layout in _PUBLISHED:
+            entries |= {f"encoder.{name}": value for name, value in published_buffers(encoder).items()}
+        else:
+            leave_images(entries, encoder, "encoder.")
+    return layout, entries
 
 
 def encoder_names(model: nn.Module) -> set[str]:
@@ -151,7 +183,7 @@ def load_entries(
     report = compare(model.state_dict(), entries, layout)
     encoder_only = not any(in_head(key) for key in entries)
     problems = {
-        "missing": [k for k in report.missing if not (encoder_only and in_head(k)) and not is_counter(k)],
+        "missing": [k for k in report.missing if not (encoder_only and _is_new(k)) and not is_counter(k)],
         "unexpected": report.unexpected,
         "of another shape": report.mismatched,
     }
@@ -187,6 +219,11 @@ def compare(expected: Mapping[str, Tensor], entries: Mapping[str, Tensor], layou
 def in_head(key: str) -> bool:
     """Return whether an entry is the decoder's."""
     return key.startswith("decode_head.")
+
+
+def _is_new(key: str) -> bool:
+    """Return whether an entry is of what an encoder's file never has: the decoder, and a pyramid."""
+    return in_head(key) or key.startswith("encoder.pyramid.")
 
 
 def is_counter(key: str) -> bool:

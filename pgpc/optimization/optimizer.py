@@ -43,7 +43,8 @@ def projection_factor(step: int, start: int, head_warmup: int) -> float:
 def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return AdamW or SGD over four groups: encoder, its normalization layers, decoder and projection head.
 
-    The last two have the larger learning rate; without a projection head there are three groups.
+    The last two have the larger learning rate, and the decoder's has a plain transformer's pyramid, too; without a
+    projection head there are three groups.
     AdamW does not decay the encoder's normalization layers, SGD decays all: each as its own papers do.
 
     Args:
@@ -51,11 +52,16 @@ def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Opt
         config: Algorithm and its settings.
     """
     encoder = student.segmenter.encoder
+    # A plain transformer's pyramid begins at random, as the decoder does.
+    pyramid: nn.Module | None = getattr(encoder, "pyramid", None)
+    new = [] if pyramid is None else list(pyramid.parameters())
+    pretrained = [p for p in encoder.parameters() if all(p is not q for q in new)]
     norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
+    decoder = [*student.segmenter.decode_head.parameters(), *new]
     groups = [
-        {"name": "encoder", "params": [p for p in encoder.parameters() if id(p) not in norms], "factor": 1.0},
-        {"name": "norms", "params": [p for p in encoder.parameters() if id(p) in norms], "factor": 1.0},
-        {"name": "decoder", "params": list(student.segmenter.decode_head.parameters()), "factor": config.head_factor},
+        {"name": "encoder", "params": [p for p in pretrained if id(p) not in norms], "factor": 1.0},
+        {"name": "norms", "params": [p for p in pretrained if id(p) in norms], "factor": 1.0},
+        {"name": "decoder", "params": decoder, "factor": config.head_factor},
     ]
     if student.projection is not None:
         projection = list(student.projection.parameters())

@@ -11,8 +11,17 @@ def distance(features, initial, labels):
 
 def test_downscaling_by_hand():
     labels = torch.tensor([[[1, 1, 2, 2, IGNORE_INDEX, IGNORE_INDEX], [1, 3, 2, 4, IGNORE_INDEX, IGNORE_INDEX]]])
-    assert downscale_labels(labels, 2, 0.75, 19).tolist() == [[[1, 2, IGNORE_INDEX]]]
-    assert downscale_labels(labels, 2, 0.76, 19).tolist() == [[[IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX]]]
+    assert downscale_labels(labels, (1, 3), 0.75, 19).tolist() == [[[1, 2, IGNORE_INDEX]]]
+    assert downscale_labels(labels, (1, 3), 0.76, 19).tolist() == [[[IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX]]]
+
+
+def test_cells_that_do_not_divide_the_image_are_labeled_where_they_lie():
+    """Patches of 14: 37 cells of 13.8 pixels in 512. A thing in the right half labels the cells of the right half."""
+    labels = torch.zeros(1, 512, 512, dtype=torch.long)
+    labels[..., 256:] = 11
+    coarse = downscale_labels(labels, (37, 37), 0.75, 19)
+    assert coarse.shape == (1, 37, 37)
+    assert coarse[0, 0].tolist() == [0] * 18 + [IGNORE_INDEX] + [11] * 18
 
 
 def test_distance_by_hand_on_thing_cells_only():
@@ -41,5 +50,8 @@ def test_reference_figures(golden):
     label[0, 64:96, 64:96] = 17
     label[1, 96:, 96:] = 255
     label[1, 64:72, 32:64] = 6
-    assert downscale_labels(label, 32, 0.75, 19).tolist() == expected["downscaled_label"]
+    assert (
+        downscale_labels(label, tuple(n // 32 for n in label.shape[1:]), 0.75, 19).tolist()
+        == expected["downscaled_label"]
+    )
     assert expected["lambda"] * distance(student, initial, label).item() == pytest.approx(expected["value"], rel=1e-5)

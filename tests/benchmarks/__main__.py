@@ -93,6 +93,11 @@ BENCHMARKS = (
         on_a_gpu=("",),
     ),
     Benchmark(
+        name="projected_maps",
+        help="time and memory of the contrast on a vision transformer's last block, against its pyramid",
+        on_a_gpu=("--encoder vit_base_patch14_dinov2 --crop 512",),
+    ),
+    Benchmark(
         name="loader",
         help="images per second of the loader, against folders and PIL",
         quick=("--batches 4 --repetitions 1",),

@@ -120,13 +120,14 @@ def main() -> None:
     print(f"| preset {json.dumps(settings) if settings else ''} | peak GiB, {how} | base | ratio | card |")
     print("| --- | --- | --- | --- | --- |")
     for name in arguments.presets:
-        ours, base = (_in_its_own_process(n, arguments.settings) / 2**30 for n in (name, name.removesuffix("+pgpc")))
+        ours, base = (in_its_own_process(n, arguments.settings) / 2**30 for n in (name, name.removesuffix("+pgpc")))
         limit = LIMITS.get(name.split("/")[1].removesuffix("+pgpc"))
         card = f"{'fits' if ours < limit else 'does not fit'} {limit}" if limit else ""
         print(f"| {name} | {ours:.2f} | {base:.2f} | {ours / base:.2f} | {card} |", flush=True)
 
 
-def _in_its_own_process(name: str, settings: list[str]) -> int:
+def in_its_own_process(name: str, settings: list[str]) -> int:
+    """Return the peak memory of some training steps in bytes, of a preset with settings like "model.encoder=mit_b0"."""
     changes = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--one", name, *changes]
     return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -47,7 +47,8 @@ def untrained_run(
     torch.manual_seed(config.seed)
     contrast = config.contrast
     projection = (contrast.hidden, contrast.dim) if contrast.enabled else None
-    student = Student(config.model, projection=projection, bands=config.data.bands)
+    last = contrast.maps == "last"
+    student = Student(config.model, projection=projection, project_last=last, bands=config.data.bands)
     networks = {"student": student, "teacher": make_teacher(student) if config.adaptation.enabled else None}
     with torch.no_grad():
         for name, network in networks.items():

@@ -109,7 +109,7 @@ def test_every_family_is_right_or_refused(family):
 def test_maps_are_those_of_an_image_with_a_mean_colored_margin():
     model = build(encoder="test_convnext").eval()
     plain = timm.create_model("test_convnext", features_only=True, out_indices=(0, 1, 2, 3)).eval()
-    plain.load_state_dict(model.encoder.state_dict(), strict=True)
+    plain.load_state_dict({k: v for k, v in model.encoder.state_dict().items() if "image_" not in k}, strict=True)
     images = random_images(70, 45)
     with torch.no_grad():
         maps, whole = model.encoder(images), plain(F.pad(images, (0, 19, 0, 26)))

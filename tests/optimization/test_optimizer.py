@@ -36,6 +36,19 @@ def test_groups_hold_every_parameter_once_with_its_rate_and_decay():
     assert [g["lr"] for g in optimizer.param_groups] == [2.0, 2.0, 20.0, 10.0]
 
 
+def test_the_pyramid_of_a_plain_transformer_learns_as_fast_as_the_decoder():
+    config = pgpc.override(pgpc.preset("streets"), {"model.encoder": "test_vit", "model.head_channels": 8})
+    student = Student(config.model)
+    groups = make_optimizer(student, config.optimizer).param_groups
+    names = {id(p): name.removeprefix("segmenter.") for name, p in student.named_parameters()}
+    encoder, norms, decoder = ({names[id(p)] for p in group["params"]} for group in groups)
+    assert all(name.startswith("encoder.vit.") for name in encoder | norms)
+    assert {name for name in decoder if not name.startswith("decode_head.")} == {
+        name for name in names.values() if name.startswith("encoder.pyramid.")
+    }
+    assert len(encoder) + len(norms) + len(decoder) == len(names)
+
+
 def test_sgd_decays_all_and_has_momentum():
     config = pgpc.override(pgpc.preset("streets/proca"), {"model.encoder": "test_resnet"})
     optimizer = make_optimizer(Student(config.model), config.optimizer)
