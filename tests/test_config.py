@@ -251,6 +251,7 @@ def test_the_lists_of_keys():
         "contrast.temperature",
         "contrast.dim",
         "contrast.hidden",
+        "contrast.maps",
         "contrast.bank_size",
         "contrast.quota",
         "contrast.pool",

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from pgpc.data.transforms import MEAN, STD
+from pgpc.data.normalization import MEAN, STD
 from pgpc.models import ModelConfig, build_model, export_weights, load_exported, load_weights
 from pgpc.models.normalization import (
     IMAGENET,
