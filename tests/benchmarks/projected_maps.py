@@ -16,8 +16,8 @@ Came out on 2 shared CPU cores with twenty other processes, 2026-11-30, nothing 
 - memory, computed, ViT-B/14 (DINOv2) at 512 pixels, 2 + 2 images: base 5,510 MiB, "all" 5,741 (1.042), "last" 5,672
   (1.029): 1.2 % of a step less.
 - time, ViT-Ti/16 at 128 pixels, medians of five turns: base 2.6 s, "all" 1.35 times that, "last" 1.33, and 0.98 of
-  "all" (0.92 to 1.02), which is noise; at 256 pixels, one turn, 1.11 and 1.10 times the base. The contrast's fixed cost is
-  most there.
+  "all" (0.92 to 1.02), which is noise; at 256 pixels, one turn, 1.11 and 1.10 times the base. The contrast's fixed cost
+  is most there.
 
 Hence "all" is the default, as the paper has it: "last" saves little where training is worth it. Which of them gives the
 better network needs pretrained weights and a GPU, and is not known.
