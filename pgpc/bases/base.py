@@ -99,6 +99,12 @@ class Base(abc.ABC):
         size = self.config.training.batch_size
         return size, size if self.config.adaptation.enabled else 0
 
+    @property
+    def changes_colors(self) -> bool:
+        """Whether a step changes the colors of images at random."""
+        adaptation = self.config.adaptation
+        return adaptation.enabled and adaptation.jitter_strength > 0
+
     def labeled_per_step(self) -> int:
         """Return how many target images with labels a step takes over all processes, beside the others."""
         return 0 if self.config.data.target_labels is None else self.config.training.batch_size

@@ -39,8 +39,8 @@ def export_onnx(
 ) -> None:
     """Write a network as an ONNX file for images of any number and size, after checking it with onnxruntime.
 
-    It maps normalized images ``images`` ``(B, bands, H, W)`` to ``logits`` ``(B, C, ~H/4, ~W/4)``, both float32, as `model`
-    does in evaluation mode. The file's metadata say, each as JSON, how images are prepared and what comes out: see
+    It maps normalized images ``images`` ``(B, bands, H, W)`` to ``logits`` ``(B, C, ~H/4, ~W/4)``, both float32, as
+    `model` does in evaluation mode. The file's metadata say, each as JSON, how images are prepared and what comes out: see
     :func:`metadata`. The file is complete or not written at all; one that is there is replaced.
 
     Args:
@@ -75,9 +75,10 @@ def metadata(model: Segmenter, data: DataConfig, classes: ClassSet) -> dict[str,
     """Return what who runs the file must know, by the name of its entry.
 
     ``classes`` are the names and colors of the channels. An image is resized bilinearly or otherwise (``resize``: the
-    box, how it is fitted, the interpolation), and a pixel of it is ``(value - mean) / std`` of each band, in the units of
-    the files; ``channels`` is "RGB" where these are red, green and blue of 8 bits, else it counts the bands. ``shortest_side`` is the least height and width. Logits are brought to the size of the picture
-    bilinearly, with ``align_corners`` as it says; the class is the channel with the highest.
+    box, how it is fitted, the interpolation), and a pixel of it is ``(value - mean) / std`` of each band, in the units
+    of the files; ``channels`` is "RGB" where these are red, green and blue of 8 bits, else it counts the bands.
+    ``shortest_side`` is the least height and width. Logits are brought to the size of the picture bilinearly, with
+    ``align_corners`` as it says; the class is the channel with the highest.
 
     Args:
         model: The network.

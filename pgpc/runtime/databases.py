@@ -67,7 +67,7 @@ class _Connection(sqlite3.Connection):
         return executed
 
     def commit(self) -> None:
-        """Commit; a reader is waited for, too."""
+        """Commit what was changed. A reader is waited for, too."""
         self.wait(super().commit)
 
     def wait(self, act: Callable[[], _Found]) -> _Found:

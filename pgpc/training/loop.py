@@ -116,7 +116,7 @@ def train(
         keep_freed_memory()
     with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
         check_same_run(config, str(out), device)
-        domains = _open_domains(config)
+        domains = _open_domains(base)
         state = base.new_state(device, domains.source.classes)
         progress = Progress(state.classes.names)
         _go_on(state, progress, base, begin, callbacks.on_report)
@@ -140,8 +140,9 @@ def train(
     return Result(state.metrics, folder if url is None else url, best)
 
 
-def _open_domains(config: Config) -> Domains:
+def _open_domains(base: Base) -> Domains:
     """Open the splits that a run reads; warn of absent classes, and of random weights that start on real images."""
+    config = base.config
     data, evaluation = config.data, config.evaluation
     domains = open_domains(
         data,
@@ -154,8 +155,7 @@ def _open_domains(config: Config) -> Domains:
         distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
         for note in label_notes(domains, keeps_things=distance):
             log.warning("%s", note)
-        jitters = config.adaptation.enabled and config.adaptation.jitter_strength > 0
-        for note in pixel_notes(data, jitters=jitters or config.base == "proca"):
+        for note in pixel_notes(data, jitters=base.changes_colors):
             log.warning("%s", note)
     if distributed.rank() == 0 and config.model.pretrained is None and not data.source.startswith("streets:"):
         log.warning(

@@ -26,9 +26,10 @@ from ray.autoscaler.v2.utils import ResourceRequestUtil
 from ray.core.generated.autoscaler_pb2 import GangResourceRequest
 from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 
-from cluster.prepared import PreparedAWS, Values, write_values
+from cluster.prepared import PreparedAWS, Values, fill, write_values
 
 ROOT = Path(__file__).parents[2]
+VALUES = Values("us-east-1", "bucket", {"gpu_1": 8, "gpu_4": 4, "gpu_8": 0})
 SWEEP = """
 import sys, ray
 from sweeps.execution import resources as cluster
@@ -76,7 +77,7 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
     environment."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    write_values(Values("us-east-1", "bucket", {"gpu_1": 8, "gpu_4": 4, "gpu_8": 0}))
+    write_values(VALUES)
     ssh = tmp_path / "bin" / "ssh"  # nobody answers at the server's instances
     ssh.parent.mkdir()
     ssh.write_text("#!/bin/sh\nexit 1\n")
@@ -166,7 +167,7 @@ def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market
 
 def decided(config, trials, workers, monitor):
     """The nodes that the autoscaler starts for so many trials on an empty cluster."""
-    config = AutoscalingConfig(prepare_config(config), skip_content_hash=True)
+    config = AutoscalingConfig(prepare_config(fill(config, VALUES)), skip_content_hash=True)
     worker = ResourceRequestUtil.make({"GPU": 1, "CPU": 8})
     request = SchedulingRequest(
         disable_launch_config_check=True,

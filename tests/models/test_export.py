@@ -87,7 +87,7 @@ def test_program_gives_the_same_logits(architecture, tmp_path):
 class _OneByOne(nn.Module):
     """Its operations follow the number of images, so that no program can serve all numbers."""
 
-    shortest_side = 1
+    shortest_side, bands = 1, 3
 
     def __init__(self) -> None:
         super().__init__()

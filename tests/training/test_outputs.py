@@ -22,7 +22,8 @@ from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
 from pgpc.training.tracking import Tracker
 from pgpc.training.trunk import TrunkRecord, read_record
 
-CURVE = "train/loss/source"
+CURVE = "loss/source"
+NOTHING = {"tracker": None, "record": None, "best": None}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def here(folder: Path) -> OutputPlace:
 
 
 def outputs(folder: Path, **others: Any) -> RunOutputs:
-    return RunOutputs(place=here(folder), **{"tracker": None, "callbacks": Callbacks(), "record": None, **others})
+    return RunOutputs(place=here(folder), **{**NOTHING, "callbacks": Callbacks(), **others})
 
 
 def points(folder: Path) -> list[tuple[int, float]]:
@@ -73,7 +74,7 @@ def test_the_curves_of_a_trunk_are_copied_once_however_often_a_fork_is_tried(
     state: TrainingState, tmp_path: Path
 ) -> None:
     trunk, run = tmp_path / "trunk", tmp_path / "run"
-    tracker = Tracker(trunk, state.config, CITYSCAPES, step=0, samples=[])
+    tracker = Tracker(trunk, state.config, CITYSCAPES, step=0, samples=[], metrics=())
     draw(tracker, 1, 2, 3)
     tracker.close()
     state.step = 3

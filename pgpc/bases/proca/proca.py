@@ -75,6 +75,11 @@ class ProCA(Base):
         length = first_step("self_training", config) - first_step("adapt", config)
         return learning_rate(since, dataclasses.replace(schedule, lr=proca.adapt_lr), length)
 
+    @property
+    def changes_colors(self) -> bool:
+        """Whether a step changes the colors of images at random: those of every stage do."""
+        return True
+
     def images_per_step(self, step: int) -> tuple[int, int]:
         """Return how many source and target images a step (0-based) takes over all processes.
 
