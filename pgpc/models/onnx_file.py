@@ -40,8 +40,8 @@ def export_onnx(
     """Write a network as an ONNX file for images of any number and size, after checking it with onnxruntime.
 
     It maps normalized images ``images`` ``(B, bands, H, W)`` to ``logits`` ``(B, C, ~H/4, ~W/4)``, both float32, as
-    `model` does in evaluation mode. The file's metadata say, each as JSON, how images are prepared and what comes out: see
-    :func:`metadata`. The file is complete or not written at all; one that is there is replaced.
+    `model` does in evaluation mode. The file's metadata say, each as JSON, how images are prepared and what comes out:
+    see :func:`metadata`. The file is complete or not written at all; one that is there is replaced.
 
     Args:
         model: The network, on the CPU; its mode is restored afterwards.
