@@ -166,6 +166,7 @@ SMALL = {
     "data.source": "streets:source",
     "data.target": "streets:target",
     "model.pretrained": None,
+    "model.num_classes": 19,
     "data.target_margins": (0, 0, 0, 0),
     "adaptation.ignore_top": 0,
     "adaptation.mask_block": 8,

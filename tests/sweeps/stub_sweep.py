@@ -60,7 +60,7 @@ def score(contrast: dict[str, Any], iteration: int) -> float:
 def install() -> None:
     """Lets trials of this process's sweeps report without training anything."""
     tune_run.run_trial = run_trial
-    preparation.check_model = lambda *checked: None  # this and the next take seconds, for each of many drivers
+    preparation.check_model = lambda *checked, **bands: None  # this and the next take seconds, for each of many drivers
     preparation.check_data = lambda *checked: []
     preparation.checkpoint_bytes = lambda config: 1000
 

@@ -24,7 +24,7 @@ STUB = {"contrast.start": 1, "contrast.fill": 1, "training.iterations": 4}
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trials report without training anything."""
     monkeypatch.setattr("sweeps.execution.tune_run.run_trial", stub_sweep.run_trial)
-    monkeypatch.setattr(preparation, "check_model", lambda *checked: None)
+    monkeypatch.setattr(preparation, "check_model", lambda *checked, **bands: None)
     monkeypatch.setattr(preparation, "check_data", lambda *checked: [])
 
 

@@ -264,5 +264,5 @@ def test_no_collective_is_called(tmp_path, material, monkeypatch):
 def test_a_run_writes_them(tmp_path, tiny):
     pgpc.train(tiny(), out=tmp_path)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()["images"]
-    assert sum(tag.startswith(SELECTED) for tag in tags) == 3
+    assert sum(tag.startswith(f"pictures/{SELECTED}") for tag in tags) == 3
     assert [name for name, _, _ in projector(tmp_path)] == ["projection:00004"]
