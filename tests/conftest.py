@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "start" in getattr(item, "fixturenames", ()) and not _starts_clusters(str(item.path)):
             raise pytest.UsageError(f"{item.path} starts sweeps, so that CLUSTERS in tests/conftest.py must name it.")
         if is_long and "PGPC_TEST_LONG" not in os.environ:
-            item.add_marker(pytest.mark.skip(reason="takes a minute or more; runs with PGPC_TEST_LONG=1"))
+            item.add_marker(pytest.mark.skip(reason="takes long; runs with PGPC_TEST_LONG=1"))
     # Else one process would still be busy with them when the others have nothing left.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

@@ -119,7 +119,7 @@ def test_a_run_without_a_teacher_or_held_out_labels(tiny, tmp_path, capsys):
     assert "--criteria needs evaluation.criteria_images to be at least 1, but got 0" in error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_processes_measure_as_one(run, capsys):
     """5 images, three pairs, for two processes; 3 held-out ones."""
     call = ["evaluate", "--checkpoint", str(run), "--criteria", "--json"]

@@ -143,7 +143,7 @@ def head(aws, market, gpu, tmp_path, monkeypatch):
         yield start
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_gets_spot_instances_and_where_there_are_none_others(aws, market, gpu, head):
     address, env = head(gpu)
     sweep = [sys.executable, "-c", SWEEP, address]

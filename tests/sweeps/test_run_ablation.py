@@ -201,6 +201,7 @@ def test_more_than_the_cluster_has_is_refused_before_a_worker_starts(
     assert driver.leaves_nothing() and not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_pruned_trials_free_their_workers_for_the_next(
     start: Callable[..., Any], tiny: list[str], tmp_path: Path
 ) -> None:

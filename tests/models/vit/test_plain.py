@@ -18,16 +18,12 @@ from tests.helpers.patches import Patches
 STRIDES = (4, 8, 16, 32)
 
 FAMILIES = (
-    "vit_small_patch14_dinov2",
     "vit_base_patch14_dinov2",
     "vit_large_patch14_dinov2",
-    "vit_small_patch14_reg4_dinov2",
     "vit_base_patch14_reg4_dinov2",
     "vit_large_patch14_reg4_dinov2",
-    "vit_small_patch16_dinov3",
     "vit_base_patch16_dinov3",
     "vit_large_patch16_dinov3.sat493m",
-    "eva02_tiny_patch14_224",
     "eva02_base_patch14_448",
     "eva02_base_patch16_clip_224",
     "vit_base_patch16_siglip_224.v2_webli",
@@ -39,7 +35,14 @@ FAMILIES = (
     "deit3_small_patch16_224",
     "vit_pe_spatial_tiny_patch16_512",
 )
-"""Of each family of plain transformers what an issue or a paper names, on the meta device."""
+"""Of each family of plain transformers what a paper names, on the meta device."""
+SMALL_ONES = (
+    "vit_small_patch14_dinov2",
+    "vit_small_patch14_reg4_dinov2",
+    "vit_small_patch16_dinov3",
+    "eva02_tiny_patch14_224",
+)
+"""Those that are built each time: patches of 14 and 16, class and register tokens, learned and rotary positions."""
 
 
 def places(encoder: nn.Module, h: int, w: int) -> list[torch.Tensor]:
@@ -176,7 +179,7 @@ def test_the_light_decoder_needs_a_plain_transformer_and_deeplab_another_encoder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*SMALL_ONES, *(pytest.param(name, marks=pytest.mark.long) for name in FAMILIES)])
 def test_every_family_at_odd_sizes(name):
     for strides in (STRIDES, None):
         with torch.device("meta"):

@@ -279,6 +279,7 @@ def test_disk_read_only_then_full(start: Callable[..., Any], disk: Disk, capsys:
     assert all(row["seconds"] == row["iterations"] == 10 for row in rows), "every iteration counts once"
 
 
+@pytest.mark.long
 def test_nan_and_no_memory_cost_one_trial_each(start: Callable[..., Any], tiny: list[str], tmp_path: Path) -> None:
     # 19 x 256 x 1e11 indices are more than any address space holds.
     ranges = ["--range", "optimizer.lr=6e-5,1e30", "--range", "contrast.negatives=64,100000000000"]

@@ -43,6 +43,7 @@ def own_cluster() -> Any:
     ray.shutdown()
 
 
+@pytest.mark.long
 def test_every_report_arrives_before_the_trial_ends(own_cluster: Any, tmp_path: Path) -> None:
     seen: dict[bool, list[int]] = {True: [], False: []}
 

@@ -524,7 +524,12 @@ def outcomes(bench: Bench, num_trials: int) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "objectives"),
-    [*((name, BOTH) for name in ("tpe", "random", "qmc", "gp", "nsga2")), ("tpe", BOTH[:1]), ("gp", BOTH[:1])],
+    [
+        *((name, BOTH) for name in ("tpe", "random", "qmc", "nsga2")),
+        ("tpe", BOTH[:1]),
+        pytest.param("gp", BOTH, marks=pytest.mark.long),
+        pytest.param("gp", BOTH[:1], marks=pytest.mark.long),
+    ],
 )
 def test_every_sampler_takes_several_objectives_and_conditions(name: str, objectives: tuple[str, ...]) -> None:
     sampler = make_sampler(name, seed=1, num_trials=12)

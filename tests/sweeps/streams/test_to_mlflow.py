@@ -136,6 +136,7 @@ def test_runs_are_there_with_all_that_is_known_and_are_gone_on_with(
     assert said == []
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_for_a_while_gets_it_all_later(
     tmp_path: Path, runs_of: Callable[[], Any], server: Server
 ) -> None:

@@ -144,7 +144,7 @@ def diverging(name: str, num_trials: int, told: bool) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tpe", "gp"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.long)])
 def test_samplers_keep_away_from_where_trainings_diverge(name: str) -> None:
     """CMA-ES needs a hundred trials for as much: 5 against 9 of 100 in 30 searches; see what it learns, below."""
     missing = [p for p in find_sampler(name).packages if importlib.util.find_spec(p) is None]
