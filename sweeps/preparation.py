@@ -11,7 +11,9 @@ from typing import Any
 from pgpc.bases import make_base
 from pgpc.bases.checkpoint_size import checkpoint_bytes
 from pgpc.bases.state import check_feature_distance
-from pgpc.data.domains import check_image_sizes, check_pair, label_notes, pixel_notes, with_normalization
+from pgpc.data.band_numbers import pixel_notes, with_normalization
+from pgpc.data.domains import check_pair
+from pgpc.data.run_splits import check_image_sizes, label_notes
 from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
 from sweeps.common.names import REFERENCE_LABEL

@@ -203,10 +203,10 @@ def _lists(given: list[str]) -> dict[str, Path]:
 
 def _print_labels(arguments: argparse.Namespace, packed: Packed) -> None:
     """Print what the labels hold, and warn of what may be meant otherwise."""
-    from pgpc.cli.pack_text import class_table, label_warnings, unused_warning
+    from pgpc.cli.pack_text import band_warnings, class_table, label_warnings, unused_warning
 
     manifest = packed.manifest
-    warnings = label_warnings(manifest)
+    warnings = [*band_warnings(manifest), *label_warnings(manifest)]
     unused = unused_warning(packed.unused, arguments.root)
     warnings += [*packed.notes, *([] if unused is None else [unused])]
     if arguments.layout == "folder" and arguments.classes is None and any(s.labeled for s in manifest.splits.values()):

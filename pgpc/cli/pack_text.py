@@ -68,6 +68,21 @@ def label_warnings(manifest: Manifest) -> list[str]:
     return found
 
 
+def band_warnings(manifest: Manifest) -> list[str]:
+    """Return a sentence for each split with bands that have one value throughout, from which nothing can be learned."""
+    found = []
+    for name, split in manifest.splits.items():
+        totals = split.pixel_totals
+        bands = () if totals is None else totals.constant
+        if bands and totals is not None:
+            values = ", ".join(f"band {k + 1} is {totals.mean[k]:.0f}" for k in bands)
+            found.append(
+                f"In all pixels of split {name!r} {values}. Is it alpha, or a band that was not recorded? Choose bands "
+                "that are, with `gdal_translate -b` for example."
+            )
+    return found
+
+
 def _total_warnings(name: str, split: SplitManifest) -> list[str]:
     """Return sentences on what a split's labels hold beside classes, and how they lie."""
     totals, found = split.totals, []

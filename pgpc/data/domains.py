@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import logging
-import os
-import shutil
 from pathlib import Path
-from typing import NamedTuple
 
 from pgpc.data.choices import hold_out, split_report
-from pgpc.data.config import STREETS_SOURCE, STREETS_TARGET, DataConfig
-from pgpc.data.label_coverage import Coverage, coverage_notes
-from pgpc.data.pixel_form import RGB
-from pgpc.data.shards.manifest import ShardError, read_manifest
-from pgpc.data.shards.pack import pack
+from pgpc.data.config import DataConfig
+from pgpc.data.embedded_pair import SIDES, embedded_pair
+from pgpc.data.label_coverage import Coverage
+from pgpc.data.run_splits import SCORED, SOURCE, Domains, check_classes, check_coverage
+from pgpc.data.shards.manifest import ShardError, place_of, read_manifest
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
-from pgpc.data.streets.config import STREETS_VERSION, StreetsConfig
-from pgpc.data.streets.generator import write_streets
 from pgpc.data.target_labels import check_unscored, choose_labeled, split_of, without_labeled
-from pgpc.data.transforms import box_size
-from pgpc.runtime import distributed, storage
-from pgpc.runtime.files import expand_user
-from pgpc.runtime.storage import cache_folder, locked
+from pgpc.runtime import distributed
 
 log = logging.getLogger(__name__)
 
 _CHECKED_BYTES = 2**30
 """Shards up to this size are read once before a run, a second's work; of larger ones only the outline is checked."""
-
-_SOURCE, _HELD_OUT, _SCORED = "Source images", "Source images that are held out", "Scored images"
-_LABELED = "Target images whose labels are trained on"
-
-_STREETS = {STREETS_SOURCE: ("source", "gta5"), STREETS_TARGET: ("target", "cityscapes")}
-
-
-class Domains(NamedTuple):
-    """The splits that a run reads.
-
-    Attributes:
-        source: The labeled train split of the source, without what is held out of it.
-        target: The train split of the target, used without labels; None where it is not used.
-        scored: The labeled images of the target that are evaluated; None where nothing is.
-        reported: Labeled images of the target that are evaluated, but must not be chosen by; None where there are none.
-        measured: The train split of the target, on which criteria are measured without labels; None where none are.
-        held_out: Labeled images of the source that are not trained on; None where there are none.
-        labeled: Images of the target that are trained on with their labels; None where there are none.
-    """
-
-    source: Shards
-    target: Shards | None
-    scored: Shards | None
-    reported: Shards | None = None
-    measured: Shards | None = None
-    held_out: Shards | None = None
-    labeled: Shards | None = None
 
 
 def open_shards(where: str, data: DataConfig, split: str) -> Shards:
@@ -88,60 +50,17 @@ def open_shards(where: str, data: DataConfig, split: str) -> Shards:
 def open_any(where: str, data: DataConfig, split: str) -> Shards:
     """Open one split of a domain, whatever its bands; otherwise as :func:`open_shards`."""
     if not where.startswith("streets:"):
-        return Shards.open(_folder(where), split)
-    if where not in _STREETS:
-        raise ValueError(f"The sides of the embedded pair are {' and '.join(_STREETS)}, but got {where!r}.")
-    pair = _streets(data.streets)
+        return Shards.open(place_of(where), split)
+    if where not in SIDES:
+        raise ValueError(f"The sides of the embedded pair are {' and '.join(SIDES)}, but got {where!r}.")
+    pair = embedded_pair(data.streets)
     try:
-        return Shards.open(pair / _STREETS[where][0], split)
+        return Shards.open(pair / SIDES[where][0], split)
     except ShardError as error:
         # Nobody packed this folder, so the remedy of the message alone would mislead.
         raise ShardError(
             f"{error} If files of the embedded pair are damaged, delete {pair}: it is generated anew."
         ) from error
-
-
-def _folder(where: str) -> Path | str:
-    """Return the folder of packed shards that a config names, or its address on S3."""
-    return where if storage.is_url(where) else expand_user(where)
-
-
-def with_normalization(data: DataConfig) -> DataConfig:
-    """Return a configuration that says how images are normalized: as packing found for the source, where it is open.
-
-    Raises:
-        ValueError: The manifest of the source cannot be read, or has other bands or no train split.
-        OSError: S3 cannot be reached.
-    """
-    if data.pixels == RGB or data.mean is not None:
-        return data
-    manifest = None if data.source.startswith("streets:") else read_manifest(_folder(data.source))
-    train = None if manifest is None else manifest.splits.get("train")
-    if manifest is None or train is None or train.pixel_totals is None or manifest.pixels != data.pixels:
-        raise ShardError(
-            f"The source must have a train split with images of {data.pixels}, as data.bands and data.bits say, but "
-            f"{data.source} has {'none' if train is None else manifest.pixels if manifest else RGB}. Set "
-            "data.bands and data.bits to what was packed, or name another source."
-        )
-    return dataclasses.replace(data, mean=train.pixel_totals.mean, std=train.pixel_totals.std)
-
-
-def pixel_notes(data: DataConfig, *, jitters: bool) -> list[str]:
-    """Return a sentence for each thing that is done otherwise because images are no RGB of 8 bits.
-
-    Args:
-        data: The configuration of the data.
-        jitters: Whether colors would be jittered.
-    """
-    if data.pixels == RGB:
-        return []
-    notes = [
-        f"Images have {data.pixels}, normalized in both domains by the mean and standard deviation of each band: "
-        f"{', '.join(f'{m:.4g} +- {s:.4g}' for m, s in zip(*data.normalization))}."
-    ]
-    if jitters:
-        notes.append(f"Color jitter is for RGB of 8 bits, and off for images of {data.pixels}; blur is not changed.")
-    return notes
 
 
 def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
@@ -172,7 +91,7 @@ def check_pair(data: DataConfig, report_share: float = 0.0) -> Domains:
         check_classes(source, scored)
         scored, reported = split_report(scored, report_share)
     domains = Domains(source, target, scored, reported, held_out=held_out, labeled=labeled)
-    _check_coverage(domains)
+    check_coverage(domains)
     return domains
 
 
@@ -202,7 +121,7 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
         if measured is not None and labeled is not None:  # criteria are about images whose labels nobody knows
             measured = without_labeled(measured, labeled)
     domains = Domains(source, target, scored, reported, measured, held_out, labeled)
-    _check_coverage(domains)
+    check_coverage(domains)
     return domains
 
 
@@ -228,88 +147,12 @@ def _check_manifests(data: DataConfig) -> None:
     Raises:
         ShardError: A manifest is missing or damaged, or a split has no labeled pixel.
     """
-    for role, where, split in ((_SOURCE, data.source, "train"), (_SCORED, data.target, data.eval_split)):
+    for role, where, split in ((SOURCE, data.source, "train"), (SCORED, data.target, data.eval_split)):
         if split is None or where.startswith("streets:"):
             continue
-        coverage = Coverage.of_manifest(role, where, read_manifest(_folder(where)), split)
+        coverage = Coverage.of_manifest(role, where, read_manifest(place_of(where)), split)
         if coverage is not None:
-            coverage.check_several() if role == _SOURCE else coverage.check_labeled()
-
-
-def _check_coverage(domains: Domains) -> None:
-    """Refuse labels by which nothing can be learned or scored.
-
-    Raises:
-        ShardError: Images that are trained on or scored lack labels or labeled pixels.
-    """
-    domains.source.check_labeled()
-    Coverage.of_shards(_SOURCE, domains.source).check_several()
-    labeled = (
-        (_HELD_OUT, domains.held_out),
-        (_LABELED, domains.labeled),
-        (_SCORED, domains.scored),
-        (_SCORED, domains.reported),
-    )
-    for role, shards in labeled:
-        if shards is not None:
-            shards.check_labeled()
-            Coverage.of_shards(role, shards).check_labeled()
-
-
-def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
-    """Return a sentence for each thing that is decided by a class without labels: what is learned, and what is scored.
-
-    Args:
-        domains: The images of a run.
-        keeps_things: Whether features of things are kept near those of ImageNet (``adaptation.feature_distance_*``).
-    """
-    scored, reported = (
-        None if shards is None else Coverage.of_shards(_SCORED, shards) for shards in (domains.scored, domains.reported)
-    )
-    source = Coverage.of_shards(_SOURCE, domains.source)
-    notes = coverage_notes(source, scored, reported)
-    if keeps_things and not any(source.pixels[k] for k in domains.source.classes.things):
-        notes.append(
-            f'No pixel of a class that is a thing ("thing": true) in {source.what}: the feature distance to ImageNet '
-            "(adaptation.feature_distance_weight), which is taken on these, is 0 throughout."
-        )
-    return notes
-
-
-def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) -> None:
-    """Refuse images that are too narrow after resizing, so that errors come before anything is trained.
-
-    Args:
-        domains: The images of a run.
-        data: The configuration of the data.
-        shortest_side: Least height and width that the network takes as a whole, in pixels. Crops may be smaller, since
-            they are padded.
-
-    Raises:
-        ShardError: There are such images; the message names the first.
-    """
-    cropped = 1 if data.crop is not None else shortest_side
-    for shards, box, key, least in (
-        (domains.source, data.source_size, "data.source_size", cropped),
-        (domains.held_out, data.source_size, "data.source_size", shortest_side),
-        (domains.target, data.target_size, "data.target_size", cropped),
-        (domains.labeled, data.target_size, "data.target_size", cropped),
-        (domains.scored, data.target_size, "data.target_size", shortest_side),
-        (domains.reported, data.target_size, "data.target_size", shortest_side),
-        (domains.measured, data.target_size, "data.target_size", shortest_side),
-    ):
-        if shards is None:
-            continue
-        sizes = {tuple(size): row for row, size in reversed(list(enumerate(shards.sizes.tolist())))}
-        for (width, height), row in sizes.items():
-            resized = box_size(width, height, box, data.fit)
-            if min(resized) < least:
-                raise ShardError(
-                    f"Images must be at least {least} pixels high and wide after resizing into {key}, but "
-                    f"{shards.names[row]!r} (split {shards.split!r} of {shards.folder}) is {width} x {height}, and "
-                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}, or cut such images into parts and pack "
-                    "again."
-                )
+            coverage.check_several() if role == SOURCE else coverage.check_labeled()
 
 
 def _open_measured(data: DataConfig) -> Shards | None:
@@ -320,56 +163,3 @@ def _open_measured(data: DataConfig) -> Shards | None:
         if distributed.rank() == 0:
             log.warning("There are no criteria on the target, which evaluation.criteria_images asks for: %s", error)
         return None
-
-
-def check_classes(source: Shards, scored: Shards) -> None:
-    """Raise an error if a network would be scored on other classes than it learns.
-
-    Args:
-        source: The split whose classes are learned.
-        scored: The split that is scored.
-
-    Raises:
-        ValueError: The classes differ, in number, name or order.
-    """
-    if source.classes.names != scored.classes.names:
-        raise ValueError(
-            f"Source and target must have the same classes, but {source.folder} has {source.num_classes} "
-            f"({', '.join(source.classes.names)}) and {scored.folder} has {scored.num_classes} "
-            f"({', '.join(scored.classes.names)}). Pack both with the same version."
-        )
-
-
-def _streets(config: StreetsConfig) -> Path:
-    """Return the folder of the embedded pair, which is generated if it does not exist."""
-    fields = json.dumps([STREETS_VERSION, dataclasses.asdict(config)], sort_keys=True)
-    cache = cache_folder()
-    folder = cache / f"streets-{hashlib.sha256(fields.encode()).hexdigest()[:16]}"
-    if folder.is_dir():  # complete, for it appears by a rename; a cache on a read-only disk is fine
-        return folder
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache / f"{folder.name}.lock"):
-            if not folder.is_dir():  # another process may have made it while this one waited
-                _generate(config, folder)
-    except OSError as error:
-        raise ValueError(
-            f"The embedded pair is generated into a cache on disk, but {cache} cannot be written: {error}. "
-            "Set the environment variable PGPC_CACHE to a folder that can be."
-        ) from error
-    return folder
-
-
-def _generate(config: StreetsConfig, folder: Path) -> None:
-    """Write and pack the pair; `folder` appears when all is done. The caller holds the lock."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-    count = config.num_source + config.num_target + config.num_val
-    log.info("Generating the embedded pair of domains, %d images, once, into %s", count, folder)
-    try:
-        write_streets(config, partial / "raw")
-        for side, layout in _STREETS.values():
-            pack(layout, partial / "raw" / side, partial / side)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pgpc.data.formats import tiff
 from pgpc.data.formats.png import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, PngHeader, both_bytes, check_chunks, png_header
-from pgpc.data.image_files import kind_of, opened
+from pgpc.data.image_files import UPRIGHT, kind_of, opened
 from pgpc.data.image_limits import PictureError
 from pgpc.data.tiles import decode_tiles, is_tiled
 
@@ -114,12 +114,22 @@ def _tiff_outline(data: bytes) -> tiff.Outline:
             f"label must be a TIFF of whole numbers, stored without loss, but it is {outline}. Save it as PNG, or as "
             "TIFF with LZW or Deflate."
         )
+    if outline.orientation not in (0, UPRIGHT):
+        raise PictureError(
+            f"label must be a TIFF that is stored as it is shown, but its orientation is {outline.orientation}. Save "
+            "it upright, without this tag."
+        )
     return outline
 
 
 def _tiff_label(data: bytes) -> np.ndarray:
     """Return the ids of a TIFF, ``(H, W)`` uint8 or uint16."""
     outline = _tiff_outline(data)
+    if outline.is_inverted or (outline.bits not in (8, 16) and not outline.has_palette):  # Pillow would change these
+        raise PictureError(
+            f"label must be a TIFF of ids of 8 or 16 bits, with 0 for black or a palette, but it is {outline}"
+            f"{' with 0 for white' * outline.is_inverted}. Save it as PNG."
+        )
     with opened(data) as image:
         if outline.bands == 1 and image.mode in ("L", "P", "I;16", "I;16B"):
             return np.array(image).astype(np.uint16 if outline.bits == 16 else np.uint8, copy=False)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from pgpc.config import flatten
+from pgpc.config import Config, flatten
 from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.runtime.files import write_file
 
@@ -20,7 +20,9 @@ _DECIDES = (
     *("evaluation.window", "evaluation.window_stride", "data.target_size", "data.fit", "data.interpolation"),
     "training.precision",
 )
-"""Keys of the config that change what a network makes of a picture."""
+_DECIDES_SINCE = ("evaluation.scales", "evaluation.flip", "data.mean", "data.std")
+"""Keys of the config that change what a network makes of a picture; files of earlier versions, for which the latter
+had their defaults, do not have these."""
 
 
 class Maker(NamedTuple):
@@ -43,7 +45,8 @@ class Maker(NamedTuple):
         """Return what makes results with a network and its config."""
         flat = json.loads(json.dumps(flatten(loaded.config)))  # as it is read
         network = loaded.student.segmenter
-        return cls(str(loaded.file), loaded.iteration, _checksum(network), {key: flat[key] for key in _DECIDES})
+        settings = {key: flat[key] for key in (*_DECIDES, *_DECIDES_SINCE)}
+        return cls(str(loaded.file), loaded.iteration, _checksum(network), settings)
 
     @classmethod
     def read(cls, folder: Path) -> Maker | None:
@@ -65,7 +68,8 @@ class Maker(NamedTuple):
                 f"{file} must say which network has made the results beside it, but is damaged. Choose another folder, "
                 "or remove this one."
             )
-        return found
+        defaults = json.loads(json.dumps(flatten(Config())))
+        return found._replace(settings={key: defaults[key] for key in _DECIDES_SINCE} | found.settings)
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of the results."""

@@ -77,8 +77,8 @@ def metadata(model: Segmenter, data: DataConfig, classes: ClassSet) -> dict[str,
     ``classes`` are the names and colors of the channels. An image is resized bilinearly or otherwise (``resize``: the
     box, how it is fitted, the interpolation), and a pixel of it is ``(value - mean) / std`` of each band, in the units
     of the files; ``channels`` is "RGB" where these are red, green and blue of 8 bits, else it counts the bands.
-    ``shortest_side`` is the least height and width. Logits are brought to the size of the picture bilinearly, with
-    ``align_corners`` as it says; the class is the channel with the highest.
+    ``bits`` are those of a value in the file. ``shortest_side`` is the least height and width. Logits are brought to
+    the size of the picture bilinearly, with ``align_corners`` as it says; the class is the channel with the highest.
 
     Args:
         model: The network.
@@ -89,6 +89,7 @@ def metadata(model: Segmenter, data: DataConfig, classes: ClassSet) -> dict[str,
     return {
         "classes": classes_to_json(classes),
         "channels": "RGB" if data.pixels == RGB else data.bands,
+        "bits": data.bits,
         "mean": data.normalization.mean,
         "std": data.normalization.std,
         "resize": {"width": width, "height": height, "fit": data.fit, "interpolation": data.interpolation},

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pgpc.bases.base import Base
 from pgpc.bases.state import TrainingState
-from pgpc.data.domains import Domains
 from pgpc.data.loader import evaluation_samples
+from pgpc.data.run_splits import Domains
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.criteria.measure import measure
 from pgpc.evaluation.criteria.target import Networks

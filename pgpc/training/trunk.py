@@ -27,8 +27,8 @@ from pgpc.bases.starts import starts_of
 from pgpc.bases.state import saved_base
 from pgpc.classes import classes_to_json
 from pgpc.config import Config, contrast_phase_keys, field_of, flatten, place_keys, trunk_length_keys, unreported_keys
+from pgpc.data.band_numbers import with_normalization
 from pgpc.data.contents import Place, split_files
-from pgpc.data.domains import with_normalization
 from pgpc.data.shards.manifest import read_manifest
 from pgpc.data.streets.config import STREETS_VERSION
 from pgpc.data.target_labels import listed_names, split_of

@@ -64,15 +64,32 @@ def test_results_of_another_network_are_refused(
         ("data.fit", "exact"),
         ("data.interpolation", "bicubic"),
         ("training.precision", "bfloat16"),
+        ("evaluation.scales", (0.5, 1.0)),
+        ("evaluation.flip", True),
+        ("data.mean", (1.0, 2.0, 3.0)),
     ],
 )
 def test_another_way_of_segmenting_is_refused(key: str, value: object, loaded: LoadedModel, tmp_path: Path) -> None:
-    changes = {key: value} | ({"evaluation.window_stride": 64} if key == "evaluation.window" else {})
+    also = {"evaluation.window": {"evaluation.window_stride": 64}, "data.mean": {"data.std": (1.0, 1.0, 1.0)}}
+    changes = {key: value, **also.get(key, {})}
     before, now = (Maker.of(loaded._replace(config=override(loaded.config, c))) for c in ({}, changes))
     assert before.settings[key] != now.settings[key], "the test changes something"
     before.write(tmp_path)
     with pytest.raises(ValueError, match=re.escape(f"{key}={before.settings[key]}, now {now.settings[key]}")):
         now.check(tmp_path)
+
+
+def test_files_of_earlier_versions_had_the_defaults_of_what_came_later(loaded: LoadedModel, tmp_path: Path) -> None:
+    maker = Maker.of(loaded)
+    maker.write(tmp_path)
+    entry = json.loads((tmp_path / MADE_BY).read_text())
+    for key in ("evaluation.scales", "evaluation.flip", "data.mean", "data.std"):
+        del entry["settings"][key]
+    (tmp_path / MADE_BY).write_text(json.dumps(entry))
+    assert maker.check(tmp_path)
+    flipped = Maker.of(loaded._replace(config=override(loaded.config, {"evaluation.flip": True})))
+    with pytest.raises(ValueError, match="evaluation.flip=False, now True"):
+        flipped.check(tmp_path)
 
 
 def test_what_changes_no_result_may_change(loaded: LoadedModel, tmp_path: Path) -> None:

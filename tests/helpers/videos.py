@@ -9,9 +9,12 @@ import av
 import numpy as np
 
 
-def write_video(file: Path, *, count: int, rate: int = 25, size: tuple[int, int] = (48, 64)) -> Path:
-    """Write a video of which frame k is a gray of brightness 12 k (up to 20 frames can be told apart)."""
-    with av.open(str(file), "w") as container:
+def write_video(file: Path, *, count: int, rate: int = 25, size: tuple[int, int] = (48, 64), **options: str) -> Path:
+    """Write a video of which frame k is a gray of brightness 12 k (up to 20 frames can be told apart).
+
+    `options` are those of FFmpeg for the file.
+    """
+    with av.open(str(file), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "5"})
         stream.height, stream.width, stream.pix_fmt = (*size, "yuv420p")
         for k in range(count):

@@ -77,7 +77,8 @@ def test_metadata_say_how_to_use_it(tmp_path):
     assert found["mean"] == [123.675, 116.28, 103.53]
     assert found["std"] == [58.395, 57.12, 57.375]
     assert found["resize"] == {"width": 256, "height": 128, "fit": "inside", "interpolation": "bilinear"}
-    assert (found["shortest_side"], found["align_corners"], found["channels"]) == (8, False, "RGB")
+    assert (found["shortest_side"], found["align_corners"]) == (8, False)
+    assert (found["channels"], found["bits"]) == ("RGB", 8)
 
 
 def test_networks_with_crops_are_refused(tmp_path):

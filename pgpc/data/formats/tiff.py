@@ -9,7 +9,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from pgpc.data.image_limits import MAX_PIXELS, PictureError
-from pgpc.data.pixel_form import FORM_REMEDY, MAX_BANDS, PixelForm
+from pgpc.data.pixel_form import BITS, FORM_REMEDY, MAX_BANDS, PixelForm
 
 _MAX_PAGES = 64
 """Pages that are looked for: overviews, of which large files have about ten."""
@@ -20,9 +20,21 @@ _EXTRA, _SAMPLE_FORMAT = 338, 339
 
 _UNSIGNED, _SIGNED, _REAL = 1, 2, 3
 _FORMATS = {_UNSIGNED: "", _SIGNED: "signed ", _REAL: "real "}
-_WHITE_IS_ZERO, _PALETTE, _CMYK = 0, 3, 5
-_OF_COLORS = {0: 1, 1: 1, 2: 3, _PALETTE: 1, _CMYK: 4, 6: 3}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 1, 2, 3, 5
+_OF_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, 6: 3}
 """Bands that make the color of a pixel, by what they mean; others are alpha or of the sensor."""
+_MEASURED = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+"""What bands mean whose values are light; others are an index, ink, or colors of another kind, such as L*a*b*."""
+_MEANINGS = {
+    **dict.fromkeys(_MEASURED, ""),
+    **{
+        _PALETTE: "with a palette",
+        _CMYK: "in ink (CMYK)",
+        6: "in YCbCr",
+        8: "in L*a*b*",
+        32803: "of single colors (CFA)",
+    },
+}
 _ALPHA = (1, 2)
 _LOSSLESS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000)
 """Compressions that keep every value: none, those of bilevel pictures, LZW, Deflate, PackBits, LZMA, Zstandard."""
@@ -39,6 +51,7 @@ class Outline(NamedTuple):
         sample_format: 1 for whole numbers from 0 on, 2 for signed ones, 3 for real ones.
         photometric: What the bands mean.
         alpha: Number of the bands that are alpha: at most 1.
+        alpha_at: Place of the band that is alpha; `bands` where none is.
         orientation: Orientation as in EXIF, 1 to 8.
         compression: How pixels are compressed.
         pages: Number of pages that are no overviews or masks.
@@ -51,6 +64,7 @@ class Outline(NamedTuple):
     sample_format: int
     photometric: int
     alpha: int
+    alpha_at: int
     orientation: int
     compression: int
     pages: int
@@ -66,6 +80,16 @@ class Outline(NamedTuple):
         return self.compression in _LOSSLESS
 
     @property
+    def is_inverted(self) -> bool:
+        """Whether 0 is white."""
+        return self.photometric == _WHITE_IS_ZERO
+
+    @property
+    def has_palette(self) -> bool:
+        """Whether values are indices of colors."""
+        return self.photometric == _PALETTE
+
+    @property
     def is_picture(self) -> bool:
         """Whether it shows gray, a palette, RGB or colors of ink, in up to 8 bits and with nothing but alpha beside."""
         colors = _OF_COLORS.get(self.photometric)
@@ -73,7 +97,9 @@ class Outline(NamedTuple):
 
     def __str__(self) -> str:
         numbers = _FORMATS.get(self.sample_format, "unknown ")
-        return f"a TIFF of {self.bands} band{'s' * (self.bands != 1)} of {self.bits} {numbers}bits"
+        meaning = _MEANINGS.get(self.photometric, f"in colors of kind {self.photometric}")
+        bands = f"{self.bands} band{'s' * (self.bands != 1)}"
+        return f"a TIFF of {bands} of {self.bits} {numbers}bits{meaning and ', '}{meaning}"
 
 
 def is_tiff(data: bytes | memoryview) -> bool:
@@ -93,14 +119,16 @@ def read_outline(data: bytes) -> Outline:
         _check_whole(first, len(data))
         bits = _several(first.get(_BITS, 1))
         extra = _several(first.get(_EXTRA, ()))
+        bands, transparent = int(first.get(_BANDS, 1)), [k for k, value in enumerate(extra) if value in _ALPHA]
         outline = Outline(
             width=int(first[_WIDTH]),
             height=int(first[_HEIGHT]),
-            bands=int(first.get(_BANDS, 1)),
+            bands=bands,
             bits=max(bits),
             sample_format=max(_several(first.get(_SAMPLE_FORMAT, _UNSIGNED))),
             photometric=int(first.get(_PHOTOMETRIC, 1)),
-            alpha=int(any(value in _ALPHA for value in extra)),
+            alpha=len(transparent[:1]),
+            alpha_at=bands - len(extra) + transparent[0] if transparent else bands,
             orientation=int(first.get(_ORIENTATION, 1)),
             compression=int(first.get(_COMPRESSION, 1)),
             pages=sum(not int(page.get(_NEW_SUBFILE, 0)) & 5 for page in pages),  # 1: an overview, 4: a mask
@@ -139,21 +167,21 @@ def decode(data: bytes, form: PixelForm) -> np.ndarray:
     outline = read_outline(data)
     colors = outline.bands - outline.alpha
     fits = form.bands in (outline.bands, colors) or (form.bands == 3 and colors == 1)
-    if outline.is_signed_or_real:
+    if outline.is_signed_or_real or outline.bits > max(BITS):
         raise PictureError(
             f"image must have whole numbers of 8 or 16 bits from 0 on, but it is {outline}. Convert all images of the "
             "data set with one fixed range, such as `gdal_translate -ot UInt16 -scale LOW HIGH 0 65535`."
         )
-    if not fits or outline.bits != form.bits or outline.photometric in (_PALETTE, _CMYK):
+    if not fits or outline.bits != form.bits or outline.photometric not in _MEASURED:
         raise PictureError(f"image must have {form}, but it is {outline}. {FORM_REMEDY}")
     pixels = _by_tifffile(data)
     if pixels.shape != (outline.height, outline.width, outline.bands) or pixels.dtype != form.dtype:
         raise PictureError(f"picture is damaged: it is {outline}, but its pixels are {pixels.dtype} {pixels.shape}")
     if form.bands == outline.bands - 1 and outline.alpha:
-        pixels = pixels[..., : form.bands]
+        pixels = np.delete(pixels, outline.alpha_at, axis=2)
     elif form.bands != outline.bands:
         pixels = np.repeat(pixels[..., :1], form.bands, axis=2)
-    return form.highest - pixels if outline.photometric == _WHITE_IS_ZERO else pixels
+    return form.highest - pixels if outline.is_inverted else pixels
 
 
 def _by_tifffile(data: bytes) -> np.ndarray:

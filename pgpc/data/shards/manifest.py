@@ -19,6 +19,7 @@ from pgpc.data.pixel_form import BITS, MAX_BANDS, RGB, PixelForm
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.runtime import storage
+from pgpc.runtime.files import expand_user
 
 VERSION = 3
 """Version of the format; a reader takes this one only."""
@@ -256,6 +257,11 @@ def _skipped_from_json(entries: Any) -> tuple[SkippedImage, ...] | None:
         return tuple(SkippedImage.from_json(entry) for entry in entries)
     except (KeyError, TypeError):
         return None
+
+
+def place_of(where: str) -> Path | str:
+    """Return the folder of packed shards that a config names, or its address on S3."""
+    return where if storage.is_url(where) else expand_user(where)
 
 
 def read_manifest(folder: Path | str) -> Manifest:

@@ -47,6 +47,12 @@ class PixelTotals:
         )
         return tuple(value or 1.0 for value in spread)
 
+    @property
+    def constant(self) -> tuple[int, ...]:
+        """Numbers of the bands, from 0 on, that have one value throughout."""
+        bands = enumerate(zip(self.sums, self.squares, strict=True))
+        return tuple(k for k, (total, squares) in bands if squares * self.count == total * total)
+
     @classmethod
     def of(cls, pixels: np.ndarray) -> PixelTotals:
         """Return the sums of an image ``(H, W, bands)``, uint8 or uint16."""

@@ -11,6 +11,7 @@ import numpy as np
 from pgpc.data.pixel_form import RGB
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel
+from pgpc.evaluation.made_by import Maker
 from pgpc.evaluation.one_picture import segment_picture
 from pgpc.evaluation.overlay import draw_legend
 from pgpc.evaluation.prediction import PartlyPredicted, PredictionError, write_picture
@@ -53,12 +54,12 @@ def predict_video(
 
     The overlay becomes ``out/overlay/{name}.mp4``, as long and as fast as the video and without its sound; other
     formats become ``out/{format}/{name}/{number}.png``, from 000000 on in the order of the frames. What was done before
-    an interruption or a fault is kept.
+    an interruption or a fault is kept. ``out/made_by.json`` says what has made them, as for pictures.
 
     Args:
         loaded: The network, on the device that is to work.
         where: A video file, or ``webcam:0``.
-        out: A folder; files in it are replaced.
+        out: A folder; results of the same network in it are replaced.
         formats: Names of formats, of :data:`pgpc.evaluation.formats.FORMATS`.
         on_progress: Function that is called with the number of frames done and, where the video says it, in all.
 
@@ -66,7 +67,8 @@ def predict_video(
         The number of frames.
 
     Raises:
-        ValueError: A format is unknown or not for these classes, or the network takes no RGB of 8 bits.
+        ValueError: A format is unknown or not for these classes, the network takes no RGB of 8 bits, or the folder has
+            results of another network.
         VideoError: The video or the webcam cannot be opened.
         PredictionError: No frame could be decoded.
         PartlyPredicted: At the end, where the video could not be decoded to its end.
@@ -82,7 +84,11 @@ def predict_video(
     check(form == RGB, "a video has 3 bands of 8 bits, and so must be what the network was trained on", str(form))
     name = where.replace(":", "") if where.startswith(WEBCAM) else Path(where).stem
     with sole_writer(out), open_video(where) as video:
-        course = _write(loaded, video, out, name, chosen, on_progress)
+        maker = Maker.of(loaded)
+        says_so = maker.check(out) or any((out / format_.name).exists() for format_ in chosen)
+        course = _write(
+            loaded, video, out, name, chosen, on_progress, (lambda: None) if says_so else lambda: maker.write(out)
+        )
         if any(format_.colored for format_ in chosen):
             write_file(out / "legend.png", lambda file: draw_legend(loaded.classes).save(file, "PNG"))
     if course.problem:
@@ -101,12 +107,15 @@ def _write(
     name: str,
     formats: Sequence[Format],
     on_progress: Callable[[int, int], None] | None,
+    before_writing: Callable[[], None],
 ) -> _Course:
     """Segment a video and write the results; see :func:`predict_video`."""
     found: list[_Course] = []
 
     def work(writer: VideoWriter | None) -> None:
         def sink(number: int, frame: Frame, drawn: Mapping[str, Image.Image]) -> None:
+            if not number:
+                before_writing()
             for kind, picture in drawn.items():
                 if kind != FILMED:
                     write_picture(out / kind / name / f"{number:06d}.png", picture)

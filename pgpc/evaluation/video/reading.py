@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,6 +19,9 @@ WEBCAM = "webcam:"
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv")
 """What the names of videos end with, in small or capital letters."""
+
+_MISSING_SECONDS = 1
+"""How much earlier than it says a video may end: lengths are rounded, and sound may go on for a moment."""
 
 # How FFmpeg calls the webcams of a system, and the first of them.
 _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
@@ -63,18 +67,20 @@ class Video:
         """Number of frames that the video says it has; 0 where it does not."""
         self.rate: Fraction = Fraction(self._stream.average_rate or 25)
         """Frames per second, on average."""
+        self._seconds = None if self.is_live else _length(container)
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames in the order in which they are shown; no more than one is kept.
 
         Raises:
-            VideoError: A frame cannot be decoded, is too large, or of another size than the first.
+            VideoError: A frame cannot be decoded, is too large, or of another size than the first; or, at the end, the
+                video ends long before it says.
         """
         import av
 
         begin: Fraction | None = None
         shape: tuple[int, ...] | None = None
-        number = 0
+        number, end = 0, Fraction(0)
         try:
             for decoded in self._container.decode(self._stream):
                 check_size(decoded.width, decoded.height)
@@ -84,11 +90,19 @@ class Video:
                     raise VideoError(f"its frames must have one size, but frame {number} has another than the first")
                 now = Fraction(number) / self.rate if decoded.pts is None else decoded.pts * decoded.time_base
                 begin = now if begin is None else begin
+                lasts = Fraction((decoded.duration or 0) * (decoded.time_base or 0))
+                end = now - begin + max(lasts, 1 / self.rate)  # a last picture may stand for long
                 yield Frame(pixels, now - begin)
                 del decoded, pixels  # or they would live until the next is decoded
                 number += 1
         except av.FFmpegError as error:
             raise VideoError(f"frame {number} of {self._where} cannot be decoded: {error}") from error
+        # FFmpeg takes a file that was cut off, or whose rest is damaged, for one that ends there.
+        if self._seconds is not None and end + max(_MISSING_SECONDS, 1 / self.rate) < self._seconds:
+            raise VideoError(
+                f"it should be {float(self._seconds):.1f} s long, but its pictures end after {float(end):.1f} s. The "
+                "file is truncated or damaged; copy or record it again."
+            )
 
 
 @contextlib.contextmanager
@@ -141,8 +155,26 @@ def _address(where: str) -> tuple[str | None, str]:
     return driver, address.format(number)
 
 
+def _length(container: Any) -> Fraction | None:
+    """Return how many seconds the pictures of a video last by what it says; None where it does not."""
+    import av
+
+    stream = container.streams.video[0]
+    if stream.duration is not None and stream.time_base is not None:
+        return Fraction(stream.duration * stream.time_base)
+    # Of all streams together: sound may be longer than pictures.
+    alone = container.duration is not None and len(container.streams) == 1
+    return Fraction(container.duration, av.time_base) if alone else None
+
+
 def _upright(decoded: Any) -> np.ndarray:
-    """Return the pixels of a frame of PyAV, turned as phones write it beside them."""
+    """Return the pixels of a frame of PyAV, turned and mirrored as phones write it beside them."""
     pixels: np.ndarray = decoded.to_ndarray(format="rgb24")
-    quarters = round(getattr(decoded, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
+    matrix = decoded.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    # Where the directions of x and of y go, in the numbers of a machine: (a, b, ., c, d, ...).
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].astype(float)
+    if a * d < b * c:
+        pixels, a, b = pixels[:, ::-1], -a, -b
+    return np.ascontiguousarray(np.rot90(pixels, round(-math.atan2(b, a) / (math.pi / 2)) % 4))

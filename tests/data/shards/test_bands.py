@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pgpc.data.band_numbers import pixel_notes, with_normalization
 from pgpc.data.config import DataConfig
-from pgpc.data.domains import open_shards, pixel_notes, with_normalization
+from pgpc.data.domains import open_shards
 from pgpc.data.loader import read_image
 from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards.manifest import ShardError, read_manifest

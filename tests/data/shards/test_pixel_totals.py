@@ -33,3 +33,12 @@ def test_sums_that_are_none_are_refused(wrong: dict[str, object]) -> None:
     assert PixelTotals.from_json(sound).count == 3
     with pytest.raises(ValueError, match="its sums of pixels are none"):
         PixelTotals.from_json({**sound, **wrong})
+
+
+def test_bands_of_one_value_are_found() -> None:
+    pixels = np.random.default_rng(0).integers(0, 9, (4, 5, 3), dtype=np.uint16)
+    pixels[..., 1] = 65535
+    assert PixelTotals.of(pixels).constant == (1,)
+    assert (PixelTotals.of(pixels) + PixelTotals.of(pixels[..., :] * 0)).constant == (), (
+        "of one image each, but not of all"
+    )

@@ -14,6 +14,7 @@ from pgpc.cli import main
 from pgpc.config import override
 from pgpc.evaluation.formats import FORMATS
 from pgpc.evaluation.loaded_model import LoadedModel, load_model
+from pgpc.evaluation.made_by import MADE_BY
 from pgpc.evaluation.one_picture import segment_picture
 from pgpc.evaluation.prediction import PartlyPredicted
 from pgpc.evaluation.video.prediction import predict_video, segment_frames
@@ -40,7 +41,7 @@ def test_a_video_becomes_a_video_and_a_picture_for_each_frame(run: Path, loaded:
     file, out = write_video(tmp_path / "clip.mp4", count=5, rate=10), tmp_path / "out"
     main(["predict", "--checkpoint", str(run), "--input", str(file), "--out", str(out)])
     ids = [f"train-ids/clip/{k:06d}.png" for k in range(5)]
-    assert files_below(out) == sorted(["legend.png", "overlay/clip.mp4", *ids])
+    assert files_below(out) == sorted(["legend.png", MADE_BY, "overlay/clip.mp4", *ids])
     (frames, last), (given, last_given) = read_video(out / "overlay/clip.mp4"), read_video(file)
     assert len(frames) == 5 and last == last_given
     found = [segment_picture(loaded.student.segmenter, loaded.config, pixels) for pixels in given]
@@ -48,6 +49,21 @@ def test_a_video_becomes_a_video_and_a_picture_for_each_frame(run: Path, loaded:
     drawn = [np.asarray(FORMATS["overlay"].draw(*pair, loaded.classes)) for pair in zip(given, found)]
     nearest = [np.argmin([np.abs(frame.astype(int) - other).mean() for other in drawn]) for frame in frames]
     assert nearest == [*range(5)], "the frames of the overlay are in order"
+
+
+def test_results_of_another_network_are_refused(loaded: LoadedModel, tmp_path: Path) -> None:
+    file, out = write_video(tmp_path / "clip.mp4", count=2), tmp_path / "out"
+    for _ in range(2):
+        assert predict_video(loaded, str(file), out, ["train-ids"]) == 2
+    before = {name: (out / name).read_bytes() for name in files_below(out)}
+    assert MADE_BY in before
+    mirrored = loaded._replace(config=override(loaded.config, {"evaluation.flip": True}))
+    with pytest.raises(ValueError, match="evaluation.flip=False, now True"):
+        predict_video(mirrored, str(file), out, ["train-ids"])
+    assert {name: (out / name).read_bytes() for name in files_below(out)} == before
+    (out / MADE_BY).unlink()
+    predict_video(mirrored, str(file), out, ["train-ids"])
+    assert not (out / MADE_BY).exists(), "others of the folder may be of another network"
 
 
 def test_memory_holds_one_frame_however_long_the_video_is(loaded: LoadedModel) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import struct
 import sys
 import weakref
 from fractions import Fraction
@@ -24,6 +26,40 @@ def test_frames_come_in_order_with_their_times(tmp_path: Path) -> None:
     assert [round(brightness(frame.pixels) / 12) for frame in frames] == [*range(20)]
     assert [frame.seconds for frame in frames] == [Fraction(k, 10) for k in range(20)]
     assert {(frame.pixels.shape, frame.pixels.dtype) for frame in frames} == {((48, 64, 3), np.dtype(np.uint8))}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_video_that_was_cut_off_is_not_taken_for_a_short_one(tmp_path: Path, suffix: str) -> None:
+    """FFmpeg says nothing where the index of a file is whole, and its end is not there."""
+    file = write_video(tmp_path / f"a.{suffix}", count=20, rate=2, movflags="faststart")
+    os.truncate(file, file.stat().st_size * 6 // 10)
+    with open_video(str(file)) as video, pytest.raises(VideoError, match=r"should be 10.0 s long, .* end after [3-7]"):
+        found = []
+        for frame in video.frames():
+            found.append(frame.seconds)
+    assert 5 < len(found) < 15
+
+
+ONE = 1 << 16
+_TURNS = {
+    "cw": ((0, ONE, 0, -ONE, 0), lambda pixels: np.rot90(pixels, -1)),
+    "half": ((-ONE, 0, 0, 0, -ONE), lambda pixels: pixels[::-1, ::-1]),
+    "mirrored": ((-ONE, 0, 0, 0, ONE), lambda pixels: pixels[:, ::-1]),
+    "mirrored and cw": ((0, -ONE, 0, -ONE, 0), lambda pixels: np.rot90(pixels[:, ::-1], 1)),
+}
+
+
+@pytest.mark.parametrize("name", _TURNS)
+def test_frames_are_turned_and_mirrored_as_the_video_says(tmp_path: Path, name: str) -> None:
+    matrix, expected = _TURNS[name]
+    file = write_video(tmp_path / "a.mp4", count=1)
+    with open_video(str(file)) as video:
+        plain = next(video.frames()).pixels
+    data = bytearray(file.read_bytes())
+    struct.pack_into(">5i", data, data.index(b"tkhd") + 44, *matrix)
+    file.write_bytes(data)
+    with open_video(str(file)) as video:
+        assert np.array_equal(next(video.frames()).pixels, expected(plain))
 
 
 def test_one_frame_lives_at_a_time(tmp_path: Path) -> None:
