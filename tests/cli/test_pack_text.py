@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from pgpc.classes import ClassSet
-from pgpc.cli.pack_text import class_table, label_warnings, unused_warning
+from pgpc.cli.pack_text import band_warnings, class_table, label_warnings, unused_warning
 from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.manifest import Manifest, SplitManifest
+from pgpc.data.shards.pixel_totals import PixelTotals
 
 TWO = ClassSet(("bg", "fg"), ((0, 0, 0), (9, 9, 9)), ())
 
@@ -44,6 +46,17 @@ def test_warnings_of_labels() -> None:
     assert "1 of 2 labels have no pixel of any class" in blank
     (turned,) = label_warnings(manifest((3, 1), LabelTotals(pixels=4, turned_images=1)))
     assert turned.startswith("1 labeled photos of split 'train' have an EXIF orientation") and "upright" in turned
+
+
+def test_a_band_of_one_value_is_told() -> None:
+    found = manifest((3, 1), None)
+    assert band_warnings(found) == [], "of photos nothing is counted"
+    totals = PixelTotals(count=4, sums=(6, 1020), squares=(14, 260_100))
+    split = dataclasses.replace(found.splits["train"], pixel_totals=totals)
+    (text,) = band_warnings(dataclasses.replace(found, splits={"train": split}))
+    assert text.startswith(
+        "In all pixels of split 'train' band 2 is 255. Is it alpha, or a band that was not recorded?"
+    )
 
 
 def test_files_that_are_not_used_are_counted_and_named(tmp_path: Path) -> None:

@@ -9,17 +9,21 @@ import av
 import numpy as np
 
 
-def write_video(file: Path, *, count: int, rate: int = 25, size: tuple[int, int] = (48, 64), **options: str) -> Path:
+def write_video(
+    file: Path, *, count: int, rate: int = 25, size: tuple[int, int] = (48, 64), noise: bool = False
+) -> Path:
     """Write a video of which frame k is a gray of brightness 12 k (up to 20 frames can be told apart).
 
-    `options` are those of FFmpeg for the file.
+    With `noise` a corner changes from frame to frame, so that each takes its bytes; an MP4 has its index in front.
     """
+    options = {"movflags": "faststart"} if file.suffix == ".mp4" else {}
     with av.open(str(file), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "5"})
         stream.height, stream.width, stream.pix_fmt = (*size, "yuv420p")
         for k in range(count):
             pixels = np.full((*size, 3), 12 * k % 252, dtype=np.uint8)
-            pixels[: size[0] // 2, : size[1] // 2] = 128  # a corner that is no part of what is measured
+            corner = pixels[: size[0] // 2, : size[1] // 2]  # no part of what is measured
+            corner[:] = np.random.default_rng(k).integers(0, 256, corner.shape) if noise else 128
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     return file

@@ -39,6 +39,4 @@ def test_bands_of_one_value_are_found() -> None:
     pixels = np.random.default_rng(0).integers(0, 9, (4, 5, 3), dtype=np.uint16)
     pixels[..., 1] = 65535
     assert PixelTotals.of(pixels).constant == (1,)
-    assert (PixelTotals.of(pixels) + PixelTotals.of(pixels[..., :] * 0)).constant == (), (
-        "of one image each, but not of all"
-    )
+    assert (PixelTotals.of(pixels) + PixelTotals.of(pixels * 0)).constant == (), "of each image, but not of all"
