@@ -52,9 +52,9 @@ def test_a_video_becomes_a_video_and_a_picture_for_each_frame(run: Path, loaded:
 
 
 def test_results_of_another_network_are_refused(loaded: LoadedModel, tmp_path: Path) -> None:
-    file, out = write_video(tmp_path / "clip.mp4", count=2), tmp_path / "out"
+    file, out = write_video(tmp_path / "clip.mp4", count=1), tmp_path / "out"
     for _ in range(2):
-        assert predict_video(loaded, str(file), out, ["train-ids"]) == 2
+        assert predict_video(loaded, str(file), out, ["train-ids"]) == 1
     before = {name: (out / name).read_bytes() for name in files_below(out)}
     assert MADE_BY in before
     mirrored = loaded._replace(config=override(loaded.config, {"evaluation.flip": True}))
