@@ -20,7 +20,7 @@ WEBCAM = "webcam:"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv")
 """What the names of videos end with, in small or capital letters."""
 
-_MISSING_SECONDS = 1
+_MISSING_SECONDS = Fraction(1)
 """How much earlier than it says a video may end: lengths are rounded, and sound may go on for a moment."""
 
 # How FFmpeg calls the webcams of a system, and the first of them.
@@ -90,8 +90,8 @@ class Video:
                     raise VideoError(f"its frames must have one size, but frame {number} has another than the first")
                 now = Fraction(number) / self.rate if decoded.pts is None else decoded.pts * decoded.time_base
                 begin = now if begin is None else begin
-                lasts = Fraction((decoded.duration or 0) * (decoded.time_base or 0))
-                end = now - begin + max(lasts, 1 / self.rate)  # a last picture may stand for long
+                stands = Fraction((decoded.duration or 0) * (decoded.time_base or 0))  # for long, a last picture
+                end = now - begin + (stands if stands * self.rate > 1 else 1 / self.rate)
                 yield Frame(pixels, now - begin)
                 del decoded, pixels  # or they would live until the next is decoded
                 number += 1
