@@ -12,9 +12,11 @@ from pgpc.bases import make_base
 from pgpc.bases.checkpoint_size import checkpoint_bytes
 from pgpc.bases.state import check_feature_distance
 from pgpc.data.domains import check_image_sizes, check_pair, label_notes, pixel_notes, with_normalization
+from pgpc.data.target_labels import without_labeled
+from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
-from sweeps.common.names import REFERENCE_LABEL
+from sweeps.common.names import METRIC, REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import count, listed
@@ -143,12 +145,22 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
 def check_data(sweep: Sweep) -> list[str]:
     """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
     settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    on_target = {name.removeprefix(CRITERIA_PREFIX) for name in sweep.selection.metrics} - {METRIC, "source_mIoU"}
     keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
     notes: dict[str, None] = {}
     for data, evaluation, least in settings:
         domains = check_pair(data, evaluation.report_share)
-        measured = domains.target if evaluation.criteria_images else None
-        check_image_sizes(domains._replace(measured=measured), data, least)
+        assert domains.target is not None, "a pair has both domains"
+        unlabeled = domains.target if domains.labeled is None else without_labeled(domains.target, domains.labeled)
+        check(
+            unlabeled is not None or not on_target,
+            f"--select-by must not need {listed(sorted(on_target))} where data.target_labels has labels of all images "
+            "of the target's train split, since criteria are about images whose labels nobody knows",
+            sweep.selection.text,
+            f"Choose by {METRIC}, or have fewer labels.",
+        )
+        measured = unlabeled if evaluation.criteria_images else None
+        check_image_sizes(domains._replace(measured=measured), data, least, evaluation.scales)
         notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
         notes |= dict.fromkeys(pixel_notes(with_normalization(data), jitters=True))
     return list(notes)
@@ -272,13 +284,14 @@ def describe(setup: Setup) -> str:
 def _chosen_by(sweep: Sweep) -> str:
     """Return what the trials of a sweep are chosen by, and what that means."""
     selection = sweep.selection
+    trained = "; those that data.target_labels names are trained on" * sweep.trains_on_target_labels
     if selection.needs_labels:
         return (
             f"{selection.text}, which takes labels of the target: as the paper and the field do, and optimistic. "
-            "--select-by names criteria without"
+            f"--select-by names criteria without{trained}"
         )
     default = ", the default where the target has no labels" if selection.text == DEFAULT_SELECTION else ""
-    return f"{selection.text}{default}; no label of the target is used"
+    return f"{selection.text}{default}; no label of the target is used{' in the choice' if trained else ''}{trained}"
 
 
 def _places(sweep: Sweep) -> str:

@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,7 @@ from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
 from pgpc.data.streets.config import STREETS_VERSION, StreetsConfig
 from pgpc.data.streets.generator import write_streets
-from pgpc.data.target_labels import check_unscored, choose_labeled, split_of, without_labeled
+from pgpc.data.target_labels import check_unscored, choose_labeled, shared_images, split_of, without_labeled
 from pgpc.data.transforms import box_size
 from pgpc.runtime import distributed, storage
 from pgpc.runtime.files import expand_user
@@ -201,6 +203,8 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
         measured = target if target is not None else _open_measured(data)
         if measured is not None and labeled is not None:  # criteria are about images whose labels nobody knows
             measured = without_labeled(measured, labeled)
+            if measured is None and distributed.rank() == 0:
+                log.warning("There are no criteria on the target: data.target_labels has labels of all its images.")
     domains = Domains(source, target, scored, reported, measured, held_out, labeled)
     _check_coverage(domains)
     return domains
@@ -220,6 +224,23 @@ def _open_labeled(data: DataConfig, source: Shards, scored: Shards | None) -> Sh
     if scored is not None:
         check_unscored(labeled, scored)
     return labeled
+
+
+def learned_by_heart(data: DataConfig, shards: Shards) -> list[str]:
+    """Return the names of those images whose labels a run has trained on, ``data.target_labels``.
+
+    Args:
+        data: The configuration of the run's data.
+        shards: Any images.
+
+    Raises:
+        ValueError: What the run has trained on cannot be opened here.
+    """
+    named = data.target_labels
+    if named is None:
+        return []
+    labeled = choose_labeled(open_shards(data.target, data, split_of(named)), named)
+    return sorted({name for _, name in shared_images(labeled, shards)})
 
 
 def _check_manifests(data: DataConfig) -> None:
@@ -276,7 +297,7 @@ def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
     return notes
 
 
-def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) -> None:
+def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int, scales: Sequence[float] = (1.0,)) -> None:
     """Refuse images that are too narrow after resizing, so that errors come before anything is trained.
 
     Args:
@@ -284,18 +305,21 @@ def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) ->
         data: The configuration of the data.
         shortest_side: Least height and width that the network takes as a whole, in pixels. Crops may be smaller, since
             they are padded.
+        scales: Multiples of their own size that images are scored at, ``evaluation.scales``.
 
     Raises:
         ShardError: There are such images; the message names the first.
     """
     cropped = 1 if data.crop is not None else shortest_side
+    # An image of this side at its least scale has the least that the network takes.
+    scored = shortest_side if min(scales) >= 1 else math.ceil((shortest_side - 0.5) / min(scales))
     for shards, box, key, least in (
         (domains.source, data.source_size, "data.source_size", cropped),
-        (domains.held_out, data.source_size, "data.source_size", shortest_side),
+        (domains.held_out, data.source_size, "data.source_size", scored),
         (domains.target, data.target_size, "data.target_size", cropped),
         (domains.labeled, data.target_size, "data.target_size", cropped),
-        (domains.scored, data.target_size, "data.target_size", shortest_side),
-        (domains.reported, data.target_size, "data.target_size", shortest_side),
+        (domains.scored, data.target_size, "data.target_size", scored),
+        (domains.reported, data.target_size, "data.target_size", scored),
         (domains.measured, data.target_size, "data.target_size", shortest_side),
     ):
         if shards is None:
@@ -307,8 +331,9 @@ def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) ->
                 raise ShardError(
                     f"Images must be at least {least} pixels high and wide after resizing into {key}, but "
                     f"{shards.names[row]!r} (split {shards.split!r} of {shards.folder}) is {width} x {height}, and "
-                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}, or cut such images into parts and pack "
-                    "again."
+                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}"
+                    f"{', or evaluation.scales of 1 and more' if least > shortest_side else ''}, or cut such images "
+                    "into parts and pack again."
                 )
 
 

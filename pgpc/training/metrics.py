@@ -145,16 +145,21 @@ def check_scale(state: TrainingState) -> None:
 
 
 def check_parameters(state: TrainingState) -> None:
-    """Refuse weights that are not finite: what the last step did to the network shows in no loss yet.
+    """Refuse weights and statistics that are not finite: what the last step did to the network shows in no loss yet.
+
+    Running statistics of batch norm, which evaluation alone reads, are spoilt for good by activations that overflow in
+    float16, although the step itself is skipped.
 
     Raises:
-        NonFiniteLoss: A weight of the student is infinite or NaN.
+        NonFiniteLoss: A weight or a running statistic of the student is infinite or NaN.
     """
-    if not all(torch.isfinite(p).all() for p in state.student.parameters()):
-        raise NonFiniteLoss(
-            f"The network's weights became infinite or NaN before iteration {state.step}. "
-            "Lower optimizer.lr; the last checkpoint is from before."
-        )
+    for what, tensors in (("weights", state.student.parameters()), ("batch statistics", state.student.buffers())):
+        if not all(torch.isfinite(x).all() for x in tensors):
+            half = ", or set training.precision=float32" if state.scaler.is_enabled() else ""
+            raise NonFiniteLoss(
+                f"The network's {what} became infinite or NaN before iteration {state.step}. "
+                f"Lower optimizer.lr{half}; the last checkpoint is from before."
+            )
 
 
 def scalars_of(state: TrainingState, values: dict[str, Tensor]) -> dict[str, Tensor]:
