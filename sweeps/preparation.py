@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from pgpc.data.target_labels import without_labeled
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
+from pgpc.runtime.device import VARIABLE
 from sweeps.common.names import METRIC, REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.surroundings import Surroundings
@@ -113,11 +115,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     check_shared(sweep.folder, local_places(sweep.configs))
     fetch_everywhere(models)
     nodes = resources.nodes()
-    batch_sizes = [config.training.batch_size for config in sweep.configs]
+    batch_sizes = [config.training.batch_size // config.training.accumulate for config in sweep.configs]
     workers = default_workers(
         nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker, batch_sizes=batch_sizes
     )
     check_workers(sweep.objectives, workers.gpus)
+    _check_device(os.environ.get(VARIABLE, ""), workers)
     slots, runs = trial_slots(nodes, workers), sweep.num_trials * len(sweep.seeds)
     num_runs, memory_note = concurrency(options.concurrency, slots, runs, resources.head_memory())
     surroundings = look_around(sweep, workers)
@@ -164,6 +167,21 @@ def check_data(sweep: Sweep) -> list[str]:
         notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
         notes |= dict.fromkeys(pixel_notes(with_normalization(data), jitters=True))
     return list(notes)
+
+
+def _check_device(wanted: str, workers: Workers) -> None:
+    """Refuse a device of the environment that is not the workers' own, by which they talk and are compared.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    own = "cuda" if workers.gpus else "cpu"
+    check(
+        wanted in ("", own),
+        f"{VARIABLE} must be unset in a sweep or name what its workers have ({own})",
+        wanted,
+        "Unset it; --gpus-per-worker 0 trains on CPUs.",
+    )
 
 
 def _disk(sweep: Sweep, num_runs: int) -> str:
@@ -232,9 +250,11 @@ def _confirmation(given: Mapping[str, Any]) -> Sweep:
 def _check_configs(sweep: Sweep) -> None:
     """Check that every config of the sweep can be trained by its workers."""
     for config in sweep.configs:
+        size, parts = config.training.batch_size, config.training.accumulate
         check(
-            config.training.batch_size % (sweep.options.workers or 1) == 0,
-            f"training.batch_size ({config.training.batch_size}) must be divisible by --workers",
+            size % ((sweep.options.workers or 1) * parts) == 0,
+            f"training.batch_size ({size}) must be divisible by --workers"
+            f"{f' times training.accumulate ({parts})' if parts > 1 else ''}",
             sweep.options.workers,
             "Change --workers or --set training.batch_size=...",
         )

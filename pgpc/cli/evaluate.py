@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.figures.canvas import save
     from pgpc.figures.reliability import draw_reliability
     from pgpc.runtime import distributed
+    from pgpc.runtime.device import VARIABLE
 
     _check_files(arguments)
     loaded = load_model(arguments.checkpoint, arguments.network)
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace) -> None:
         scored, reported = split_report(scored, share)
     measured = open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
+    if measured is not None and device.type == "mps":
+        raise ValueError(f"--criteria needs a device with double precision, but got 'mps'. Set {VARIABLE}=cpu.")
     loaded.student.segmenter.to(device)
     bins = None if arguments.calibration is None else Calibration("cpu" if device.type == "mps" else device)
     figures = {

@@ -9,7 +9,7 @@ import torch
 
 from pgpc.bases.passes import backward_of, begin_step, end_step
 from pgpc.models.checkpoint import read_checkpoint
-from pgpc.training.metrics import SKIPPED, NonFiniteLoss, check_scale, scalars_of
+from pgpc.training.metrics import SKIPPED, NonFiniteLoss, check_parameters, check_scale, scalars_of
 from tests.helpers.training import new_state, train_step, training_batches
 
 HALF = {"training.precision": "float16"}
@@ -69,6 +69,16 @@ def test_gradients_that_overflow_on_every_scale_end_the_run(tiny):
     step_on(state, math.nan)
     with pytest.raises(NonFiniteLoss, match=r"before iteration 17 were infinite or NaN in float16 on every"):
         check_scale(state)
+
+
+def test_statistics_that_a_skipped_step_has_spoilt_end_the_run(tiny):
+    """Activations that overflow reach the running statistics, which only evaluation reads."""
+    state = new_state(tiny("streets/source-only", {**HALF, "model.head_channels": 8}))
+    check_parameters(state)
+    norm = next(module for module in state.student.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.running_var[0] = math.inf
+    with pytest.raises(NonFiniteLoss, match=r"batch statistics became infinite or NaN .*training.precision=float32"):
+        check_parameters(state)
 
 
 def test_the_scale_is_part_of_the_state(tiny, tmp_path):

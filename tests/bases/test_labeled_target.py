@@ -64,5 +64,8 @@ def test_a_run_reports_the_loss_and_goes_on_with_the_same_list_only(tiny, tmp_pa
     again = pgpc.override(config, {"data.target_labels": str(moved)})
     pgpc.train(again, out=tmp_path / "run", begin=Resume(tmp_path / "run"))
     moved.write_text("\n".join(names[:3]))
-    with pytest.raises(ValueError, match="the contents of the list of the target's labels, .* have changed"):
-        pgpc.train(again, out=tmp_path / "run", begin=Resume(tmp_path / "run"))
+    for named, what in ((str(moved), "list of the target's labels, /"), ("split:train", "list of .* labels, none now"),
+                        (None, "target's labels, none now, list of")):  # fmt: skip
+        other = pgpc.override(config, {"data.target_labels": named})
+        with pytest.raises(ValueError, match=f"the contents of the {what}.* have changed"):
+            pgpc.train(other, out=tmp_path / "run", begin=Resume(tmp_path / "run"))

@@ -263,10 +263,32 @@ def test_of_other_data_than_the_runs_all_images_are_scored(parted_run, shards, c
     assert (asked["images"], asked["report_images"]) == (2, 1)
 
 
+def test_images_that_were_learned_by_heart_are_said_and_not_measured(config, tmp_path, capsys):
+    names = open_shards(config.data.target, config.data, "train").names
+    (tmp_path / "list.txt").write_text(names[0])
+    changes = {"data.target_labels": str(tmp_path / "list.txt"), "evaluation.criteria_images": 9}
+    run = untrained_run(tmp_path / "run", override(config, changes))
+    call = ["evaluate", "--checkpoint", str(run), "--json"]
+    main([*call, "--split", "train", "--criteria"])
+    out, err = capsys.readouterr()
+    assert f"trained on the labels of 1 of these 2 images (data.target_labels), {names[0]!r} first" in err
+    assert json.loads(out)["criteria_images"] == 1
+    main(call)  # the scored split has none of them
+    assert "labels" not in capsys.readouterr().err
+    (tmp_path / "list.txt").unlink()
+    main(call)
+    assert "has learned labels of" in capsys.readouterr().err
+    run = untrained_run(tmp_path / "all", override(config, {"data.target_labels": "split:train"}))
+    assert "data.target_labels has those of all images of" in fails(
+        capsys, "evaluate", "--checkpoint", run, "--criteria"
+    )
+
+
 @pytest.mark.slow
-def test_several_processes_score_as_one(run, shards, capsys):
+def test_several_processes_score_as_one(run, shards, tmp_path, capsys):
     """2 images for three, of which the last has none. Process 0 alone prints."""
     call = ["evaluate", "--checkpoint", str(run), "--data", str(shards), "--split", "train", "--json"]
+    call += ["--calibration", str(tmp_path / "c.pdf")]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in the network depend on it in their last bits
     try:
@@ -274,6 +296,10 @@ def test_several_processes_score_as_one(run, shards, capsys):
     finally:
         torch.set_num_threads(threads)
     alone = capsys.readouterr().out
-    out = pgpc_on(3, call)
-    assert json.loads(alone)["images"] == 2
-    assert out == alone
+    together, alone = json.loads(pgpc_on(3, call)), json.loads(alone)
+    assert alone["images"] == 2
+    # Sums of confidences are of numbers with a fraction.
+    for found, expected in zip(together["calibration"].pop("bins"), alone["calibration"].pop("bins"), strict=True):
+        assert found == pytest.approx(expected)
+    assert together.pop("calibration") == pytest.approx(alone.pop("calibration"))
+    assert together == alone

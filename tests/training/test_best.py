@@ -10,12 +10,13 @@ import torch
 
 import pgpc
 from pgpc.config import KeepBest
+from pgpc.data.domains import Domains
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.evaluation.names import ONLINE_CRITERIA
 from pgpc.models.checkpoint import BEST, CHECKPOINT
 from pgpc.training import Callbacks, Resume
 from pgpc.training.begin import FRESH
-from pgpc.training.best import Best, BestKeeper, read_best
+from pgpc.training.best import Best, BestKeeper, check_best, read_best
 from tests.helpers.states import equal
 from tests.helpers.training import new_state
 
@@ -118,6 +119,15 @@ def test_a_score_that_the_run_has_not_is_refused(changes, message, tiny):
         return
     with pytest.raises(ValueError, match="needs adaptation.enabled"):
         tiny("streets/source-only", {"training.keep_best": "teacher_agreement"})
+
+
+def test_a_score_that_no_image_is_left_for_is_refused(state, tiny):
+    without = Domains(None, None, None)
+    with pytest.raises(ValueError, match="keep_best must be a score that evaluations have, .* but got 'bnm'. Set"):
+        check_best(state.config, without)
+    check_best(state.config, without._replace(measured=object()))
+    check_best(tiny(changes={"training.keep_best": "mIoU"}), without)
+    check_best(tiny(), without)
 
 
 @pytest.mark.slow
