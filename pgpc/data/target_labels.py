@@ -90,13 +90,13 @@ def check_unscored(labeled: Shards, scored: Shards) -> None:
 def shared_images(labeled: Shards, others: Shards) -> Iterator[tuple[str, str]]:
     """Yield the two names of each image that is in both, byte for byte; one that was encoded anew is another."""
     rows: dict[tuple[int, bytes], list[int]] = {}
-    for row in range(len(labeled)):
+    for row in range(len(labeled.names)):
         rows.setdefault(_outline(labeled.image_bytes(row)), []).append(row)
-    for row in range(len(others)):
+    for row, name in enumerate(others.names):
         image = others.image_bytes(row)
         for known in rows.get(_outline(image), ()):
             if image == labeled.image_bytes(known):
-                yield labeled.names[known], others.names[row]
+                yield labeled.names[known], name
 
 
 def _outline(image: memoryview) -> tuple[int, bytes]:

@@ -145,19 +145,25 @@ def check_scale(state: TrainingState) -> None:
 
 
 def check_parameters(state: TrainingState) -> None:
-    """Refuse weights and statistics that are not finite: what the last step did to the network shows in no loss yet.
+    """Refuse weights and memories that are not finite: what the last step did to them shows in no loss yet.
 
-    Running statistics of batch norm, which evaluation alone reads, are spoilt for good by activations that overflow in
-    float16, although the step itself is skipped.
+    Activations that overflow in float16 spoil running statistics, which evaluation alone reads, and the memory bank for
+    good, although the step itself is skipped.
 
     Raises:
-        NonFiniteLoss: A weight or a running statistic of the student is infinite or NaN.
+        NonFiniteLoss: A weight of the student, a running statistic or a vector in the memory bank is infinite or NaN.
     """
-    for what, tensors in (("weights", state.student.parameters()), ("batch statistics", state.student.buffers())):
+    networks = [state.student] if state.teacher is None else [state.student, state.teacher]
+    checked = {
+        "The network's weights": [*state.student.parameters()],
+        "Running statistics": [buffer for network in networks for buffer in network.buffers()],
+        "The memory bank's vectors": [] if state.contrast is None else [*state.contrast.buffers()],
+    }
+    for what, tensors in checked.items():
         if not all(torch.isfinite(x).all() for x in tensors):
             half = ", or set training.precision=float32" if state.scaler.is_enabled() else ""
             raise NonFiniteLoss(
-                f"The network's {what} became infinite or NaN before iteration {state.step}. "
+                f"{what} became infinite or NaN before iteration {state.step}. "
                 f"Lower optimizer.lr{half}; the last checkpoint is from before."
             )
 

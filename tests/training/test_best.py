@@ -18,12 +18,12 @@ from pgpc.training import Callbacks, Resume
 from pgpc.training.begin import FRESH
 from pgpc.training.best import Best, BestKeeper, check_best, read_best
 from tests.helpers.states import equal
-from tests.helpers.training import new_state
+from tests.helpers.training import SMALL, new_state
 
 
 @pytest.fixture(scope="module")
 def state(tiny):
-    return new_state(tiny(changes={"training.keep_best": "bnm"}))
+    return new_state(tiny(changes={**SMALL, "training.keep_best": "bnm"}))
 
 
 def reported(state, step, **scores):
@@ -84,7 +84,7 @@ def test_scores_on_other_data_or_of_other_windows_are_not_compared(state, tmp_pa
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
     start.step = 2  # before it was chosen
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best == Best("bnm", 0.5, 4)
-    changed.config = tiny(changes={"training.keep_best": "bnm", "evaluation.flip": True})
+    changed.config = tiny(changes={**SMALL, "training.keep_best": "bnm", "evaluation.flip": True})
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
 
 
@@ -132,7 +132,7 @@ def test_a_score_that_no_image_is_left_for_is_refused(state, tiny):
 
 @pytest.mark.slow
 def test_a_run_keeps_it_beside_its_checkpoint_and_learns_the_same(tiny, tmp_path):
-    changes = {"training.iterations": 2, "training.eval_interval": 1, "contrast.start": 1}
+    changes = {**SMALL, "training.iterations": 2, "training.eval_interval": 1, "contrast.start": 1}
     seen, learned = [], []
 
     def on_report(metrics, folder):

@@ -153,8 +153,8 @@ def test_whole_steps_of_two_processes_are_those_of_one(launched, configs, script
     total = torch.stack([g.norm() for g in gradients.values()]).norm()
     for rank in ranks:
         for name, expected in gradients.items():
-            # Some of HRDA's are zero up to rounding.
-            limit = 1e-9 * expected.norm() + (1e-13 * total if base == "hrda" else 0)
+            # Some of HRDA's are zero up to rounding, as are some of the parts' without batch norm.
+            limit = 1e-9 * expected.norm() + (1e-13 * total if base in ("hrda", "parts") else 0)
             assert (rank["gradients"][name] - expected).norm() <= limit, name
         for part in ("memory", "statistics"):
             torch.testing.assert_close(rank[part], alone[part], rtol=1e-9, atol=1e-12)
