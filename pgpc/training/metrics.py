@@ -154,7 +154,7 @@ def check_parameters(state: TrainingState) -> None:
         NonFiniteLoss: A weight of the student, a running statistic or a vector in the memory bank is infinite or NaN.
     """
     networks = [state.student] if state.teacher is None else [state.student, state.teacher]
-    checked = {
+    checked: dict[str, list[Tensor]] = {
         "The network's weights": [*state.student.parameters()],
         "Running statistics": [buffer for network in networks for buffer in network.buffers()],
         "The memory bank's vectors": [] if state.contrast is None else [*state.contrast.buffers()],

@@ -49,11 +49,12 @@ def steps(config, num=2):
     return logs, gradients, memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("streets/source-only", {}),
-        pytest.param("streets/daformer+pgpc", CONTRAST, marks=pytest.mark.slow),
+        ("streets/daformer+pgpc", CONTRAST),
         ("streets/daformer+pgpc", {**CONTRAST, "contrast.anchor_view": "mixed", "data.target_labels": "split:train"}),
     ],
     ids=["source-only", "clean", "mixed and labeled"],

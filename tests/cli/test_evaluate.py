@@ -153,6 +153,7 @@ def test_the_table_has_a_line_per_class_and_mean(run, capsys):
     assert len({len(line) for line in lines[4:23]}) == 1
 
 
+@pytest.mark.slow
 def test_calibration_is_measured_and_drawn(run, tmp_path, capsys):
     got = figures(capsys, "--checkpoint", run, "--calibration", tmp_path / "cal.png")
     assert (tmp_path / "cal.png").read_bytes().startswith(b"\x89PNG")
@@ -232,6 +233,7 @@ def parted_run(config, tmp_path_factory):
     return untrained_run(tmp_path_factory.mktemp("parted"), override(config, {"evaluation.report_share": 0.3}))
 
 
+@pytest.mark.slow
 def test_images_that_a_run_keeps_out_of_choices_are_scored_apart(parted_run, config, capsys):
     got = figures(capsys, "--checkpoint", parted_run)
     assert (got["report_share"], got["images"], got["report_images"]) == (0.3, 2, 1)

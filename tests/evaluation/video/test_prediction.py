@@ -50,6 +50,7 @@ def test_a_video_becomes_a_video_and_a_picture_for_each_frame(run: Path, loaded:
     assert nearest == [*range(5)], "the frames of the overlay are in order"
 
 
+@pytest.mark.slow
 def test_memory_holds_one_frame_however_long_the_video_is(loaded: LoadedModel) -> None:
     alive: set[int] = set()
     most = 0

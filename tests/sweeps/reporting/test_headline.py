@@ -131,6 +131,7 @@ def test_no_headline_without_confirmation_says_better(num_seeds: int) -> None:
     assert not re.search(r"\bbetter|against the base", headline(dataclasses.replace(FIVE, num_seeds=num_seeds)).text)
 
 
+@pytest.mark.slow
 def test_sweeps_without_an_effect_claim_one_in_at_most_5_percent() -> None:
     """2000 sweeps of 40 equal trials, the best 3 of which are confirmed with 3 fresh seeds; and 2000 of 5 trials."""
     numbers = np.random.default_rng(0)
