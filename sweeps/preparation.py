@@ -157,8 +157,8 @@ def check_data(sweep: Sweep) -> list[str]:
         unlabeled = domains.target if domains.labeled is None else without_labeled(domains.target, domains.labeled)
         check(
             unlabeled is not None or not on_target,
-            f"--select-by must not need {listed(sorted(on_target))} where data.target_labels has labels of all images "
-            "of the target's train split, since criteria are about images whose labels nobody knows",
+            "--select-by must not name criteria on the target where data.target_labels has labels of all images of its "
+            "train split, since criteria are about images whose labels nobody knows",
             sweep.selection.text,
             f"Choose by {METRIC}, or have fewer labels.",
         )
