@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ from pgpc.bases.state import check_feature_distance
 from pgpc.data.band_numbers import pixel_notes, with_normalization
 from pgpc.data.domains import check_pair
 from pgpc.data.run_splits import check_image_sizes, label_notes
+from pgpc.data.target_labels import without_labeled
+from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models import check_model, shortest_side, weights_file
 from pgpc.runtime.checks import all_at_once, check, noted
-from sweeps.common.names import REFERENCE_LABEL
+from pgpc.runtime.device import VARIABLE
+from sweeps.common.names import METRIC, REFERENCE_LABEL
 from sweeps.common.private_optuna import reopen_failed
 from sweeps.common.surroundings import Surroundings
 from sweeps.common.words import count, listed
@@ -113,11 +117,12 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     check_shared(sweep.folder, local_places(sweep.configs))
     fetch_everywhere(models)
     nodes = resources.nodes()
-    batch_sizes = [config.training.batch_size for config in sweep.configs]
+    batch_sizes = [config.training.batch_size // config.training.accumulate for config in sweep.configs]
     workers = default_workers(
         nodes, options.workers, options.cpus_per_worker, options.gpus_per_worker, batch_sizes=batch_sizes
     )
     check_workers(sweep.objectives, workers.gpus)
+    _check_device(os.environ.get(VARIABLE, ""), workers)
     slots, runs = trial_slots(nodes, workers), sweep.num_trials * len(sweep.seeds)
     num_runs, memory_note = concurrency(options.concurrency, slots, runs, resources.head_memory())
     surroundings = look_around(sweep, workers)
@@ -145,15 +150,40 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
 def check_data(sweep: Sweep) -> list[str]:
     """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
     settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
+    on_target = {name.removeprefix(CRITERIA_PREFIX) for name in sweep.selection.metrics} - {METRIC, "source_mIoU"}
     keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
     notes: dict[str, None] = {}
     for data, evaluation, least in settings:
         domains = check_pair(data, evaluation.report_share)
-        measured = domains.target if evaluation.criteria_images else None
-        check_image_sizes(domains._replace(measured=measured), data, least)
+        assert domains.target is not None, "a pair has both domains"
+        unlabeled = domains.target if domains.labeled is None else without_labeled(domains.target, domains.labeled)
+        check(
+            unlabeled is not None or not on_target,
+            "--select-by must not name criteria on the target where data.target_labels has labels of all images of its "
+            "train split, since criteria are about images whose labels nobody knows",
+            sweep.selection.text,
+            f"Choose by {METRIC}, or have fewer labels.",
+        )
+        measured = unlabeled if evaluation.criteria_images else None
+        check_image_sizes(domains._replace(measured=measured), data, least, evaluation.scales)
         notes |= dict.fromkeys(label_notes(domains, keeps_things=keeps_things))
         notes |= dict.fromkeys(pixel_notes(with_normalization(data), jitters=True))
     return list(notes)
+
+
+def _check_device(wanted: str, workers: Workers) -> None:
+    """Refuse a device of the environment that is not the workers' own, by which they talk and are compared.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    own = "cuda" if workers.gpus else "cpu"
+    check(
+        wanted in ("", own),
+        f"{VARIABLE} must be unset in a sweep or name what its workers have ({own})",
+        wanted,
+        "Unset it; --gpus-per-worker 0 trains on CPUs.",
+    )
 
 
 def _disk(sweep: Sweep, num_runs: int) -> str:
@@ -222,9 +252,11 @@ def _confirmation(given: Mapping[str, Any]) -> Sweep:
 def _check_configs(sweep: Sweep) -> None:
     """Check that every config of the sweep can be trained by its workers."""
     for config in sweep.configs:
+        size, parts = config.training.batch_size, config.training.accumulate
         check(
-            config.training.batch_size % (sweep.options.workers or 1) == 0,
-            f"training.batch_size ({config.training.batch_size}) must be divisible by --workers",
+            size % ((sweep.options.workers or 1) * parts) == 0,
+            f"training.batch_size ({size}) must be divisible by --workers"
+            f"{f' times training.accumulate ({parts})' if parts > 1 else ''}",
             sweep.options.workers,
             "Change --workers or --set training.batch_size=...",
         )
@@ -274,13 +306,14 @@ def describe(setup: Setup) -> str:
 def _chosen_by(sweep: Sweep) -> str:
     """Return what the trials of a sweep are chosen by, and what that means."""
     selection = sweep.selection
+    trained = "; those that data.target_labels names are trained on" * sweep.trains_on_target_labels
     if selection.needs_labels:
         return (
             f"{selection.text}, which takes labels of the target: as the paper and the field do, and optimistic. "
-            "--select-by names criteria without"
+            f"--select-by names criteria without{trained}"
         )
     default = ", the default where the target has no labels" if selection.text == DEFAULT_SELECTION else ""
-    return f"{selection.text}{default}; no label of the target is used"
+    return f"{selection.text}{default}; no label of the target is used{' in the choice' if trained else ''}{trained}"
 
 
 def _places(sweep: Sweep) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.arguments import PROTOCOL, add_network, add_settings, segmenting_config
+from pgpc.cli.evaluate_criteria import check_classes, criteria_of, learned_of, open_measured
 from pgpc.cli.progress import Progress
 from pgpc.cli.score_text import WRITERS, as_json, as_text
 from pgpc.config import Config, flatten, parse_settings
-from pgpc.evaluation.names import NETWORKS, REPORT_PREFIX
+from pgpc.evaluation.names import REPORT_PREFIX
 from pgpc.runtime.files import write_file
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pgpc.figures.canvas import save
     from pgpc.figures.reliability import draw_reliability
     from pgpc.runtime import distributed
+    from pgpc.runtime.device import VARIABLE
 
     _check_files(arguments)
     loaded = load_model(arguments.checkpoint, arguments.network)
@@ -84,13 +86,16 @@ def run(arguments: argparse.Namespace) -> None:
     scored = _open_scored(arguments, config, where)
     share, reported = 0.0, None
     if scored is not None:
-        _check_classes(loaded, scored)
+        check_classes(loaded, scored)
+        _say_learned(loaded.config, scored)
         share = _report_share(arguments, config, scored)
         scored, reported = split_report(scored, share)
-    measured = _open_measured(loaded, config, where) if arguments.criteria else None
+    measured = open_measured(loaded, config, where) if arguments.criteria else None
     device = distributed.local_device()
+    if measured is not None and device.type == "mps":
+        raise ValueError(f"--criteria needs a device with double precision, but got 'mps'. Set {VARIABLE}=cpu.")
     loaded.student.segmenter.to(device)
-    bins = None if arguments.calibration is None else Calibration(device)
+    bins = None if arguments.calibration is None else Calibration("cpu" if device.type == "mps" else device)
     figures = {
         "checkpoint": str(loaded.file),
         "network": arguments.network,
@@ -105,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
         if reported is not None:
             figures |= {"report_images": len(reported), **_report_figures(_score(loaded, config, reported))}
         if measured is not None:
-            figures |= _criteria(arguments, loaded, config, measured)
+            figures |= criteria_of(arguments, loaded, config, measured)
         if distributed.rank() != 0:
             return
     if bins is not None:
@@ -148,6 +153,19 @@ def _open_scored(arguments: argparse.Namespace, config: Config, where: str) -> S
             f"{', '.join(map(str, arguments.out))!r}. Name a labeled split with --split."
         )
     return scored
+
+
+def _say_learned(config: Config, scored: Shards) -> None:
+    """Say that images are scored whose labels the run was trained on."""
+    from pgpc.runtime import distributed
+
+    learned = learned_of(config, scored)
+    if learned and distributed.rank() == 0:
+        print(
+            f"The network was trained on the labels of {len(learned)} of these {len(scored)} images "
+            f"(data.target_labels), {learned[0]!r} first: their score is that of images that were learned by heart.",
+            file=sys.stderr,
+        )
 
 
 def _report_share(arguments: argparse.Namespace, config: Config, scored: Shards) -> float:
@@ -196,61 +214,6 @@ def _score(loaded: LoadedModel, config: Config, scored: Shards, calibration: Cal
     )
 
 
-def _open_measured(loaded: LoadedModel, config: Config, where: str) -> Shards:
-    """Open the images that criteria are measured on: those that runs are trained on, without their labels."""
-    from pgpc.data.domains import open_shards
-
-    if config.evaluation.criteria_images == 0:
-        raise ValueError(
-            "--criteria needs evaluation.criteria_images to be at least 1, but got 0. Set how many images are "
-            "measured, for example --set evaluation.criteria_images=16."
-        )
-    measured = open_shards(where, config.data, "train")
-    _check_classes(loaded, measured)
-    return measured
-
-
-def _criteria(
-    arguments: argparse.Namespace, loaded: LoadedModel, config: Config, measured: Shards
-) -> dict[str, dict[str, float] | int]:
-    """Return the criteria by name, and on how many images of the target they were measured."""
-    from pgpc.evaluation.criteria.measure import measure
-    from pgpc.evaluation.criteria.target import Networks
-    from pgpc.evaluation.loaded_model import load_model
-
-    teacher = None
-    if loaded.has_teacher:
-        # Agreement is mutual: a teacher is compared with its student.
-        other = next(name for name in NETWORKS if name != arguments.network)
-        network = loaded.student.segmenter
-        teacher = load_model(arguments.checkpoint, other).student.segmenter.to(next(network.parameters()).device)
-    found = measure(
-        Networks(loaded.student.segmenter, teacher),
-        target=measured,
-        held_out=_open_held_out(config),
-        data=config.data,
-        classes=loaded.classes,
-        evaluation=config.evaluation,
-    )
-    return {"criteria": found, "criteria_images": min(config.evaluation.criteria_images, len(measured))}
-
-
-def _open_held_out(config: Config) -> Shards | None:
-    """Open the labeled source images that the run was not trained on; None where there are none on this machine."""
-    from pgpc.data.choices import hold_out
-    from pgpc.data.domains import open_shards
-    from pgpc.runtime import distributed
-
-    if config.data.holdout == 0:
-        return None
-    try:
-        return hold_out(open_shards(config.data.source, config.data, "train"), config.data.holdout)[1]
-    except ValueError as error:
-        if distributed.rank() == 0:
-            print(f"source_mIoU is left out: {error}", file=sys.stderr)
-        return None
-
-
 def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be written before anything is computed."""
     from pgpc.figures.canvas import check_picture_file
@@ -264,16 +227,6 @@ def _check_files(arguments: argparse.Namespace) -> None:
 
 def _write(file: Path, text: str) -> None:
     write_file(file, lambda opened: opened.write(text.encode()))
-
-
-def _check_classes(loaded: LoadedModel, scored: Shards) -> None:
-    # Shards without any label have classes, too, those of the packing's default, which nothing is compared with.
-    if scored.num_labeled and loaded.classes.names != scored.classes.names:
-        raise ValueError(
-            f"The network and the data must have the same classes in the same order, but {loaded.file} has "
-            f"{len(loaded.classes.names)} ({', '.join(loaded.classes.names)}) and {scored.folder} has "
-            f"{len(scored.classes.names)} ({', '.join(scored.classes.names)}). Choose data with the network's classes."
-        )
 
 
 def _with_progress(samples: Iterable[Any], total: int, world_size: int) -> Iterator[Any]:

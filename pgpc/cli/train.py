@@ -57,8 +57,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.accept_changed_data and not arguments.resume:
         raise ValueError("--accept-changed-data goes with --resume, since a new run has no data before. Leave it out.")
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
-    if not arguments.resume and there & {CHECKPOINT, PREVIOUS, BEST}:
+    if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
+    if BEST in there and not there & {CHECKPOINT, PREVIOUS}:
+        raise ValueError(
+            f"{out} holds a {BEST} of a run, but no checkpoint that it could be resumed from. Move it away, or choose "
+            "another --out."
+        )
     if not arguments.resume and any(name.startswith(CURVES) for name in there) and is_first():
         log.warning(
             "%s has TensorBoard curves of an earlier run, which has left no checkpoint. TensorBoard shows those of the "

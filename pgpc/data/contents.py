@@ -106,8 +106,13 @@ def class_names(where: str) -> tuple[str, ...] | None:
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return the names under which both have a digest, and another one."""
-    return [name for name, digest_before in before.items() if name in now and now[name] != digest_before]
+    """Return the names under which both have a digest, and another one; of the target's labels also if one has none.
+
+    That a place cannot be read says nothing of its contents. Which labels of the target are used is in the config,
+    however, so that they, or their list, are not there only if none, or all, are used.
+    """
+    both = [name for name, digest_before in before.items() if name in now and now[name] != digest_before]
+    return both + [name for name in (LABELED, LABELED_LIST) if (name in before) != (name in now)]
 
 
 def _manifest(where: str) -> Manifest:

@@ -13,7 +13,7 @@ from pgpc.data.run_splits import SCORED, SOURCE, Domains, check_classes, check_c
 from pgpc.data.shards.manifest import ShardError, place_of, read_manifest
 from pgpc.data.shards.reader import Shards
 from pgpc.data.shards.verify import changed_files
-from pgpc.data.target_labels import check_unscored, choose_labeled, split_of, without_labeled
+from pgpc.data.target_labels import check_unscored, choose_labeled, shared_images, split_of, without_labeled
 from pgpc.runtime import distributed
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,8 @@ def open_domains(data: DataConfig, *, adapts: bool, report_share: float = 0.0, m
         measured = target if target is not None else _open_measured(data)
         if measured is not None and labeled is not None:  # criteria are about images whose labels nobody knows
             measured = without_labeled(measured, labeled)
+            if measured is None and distributed.rank() == 0:
+                log.warning("There are no criteria on the target: data.target_labels has labels of all its images.")
     domains = Domains(source, target, scored, reported, measured, held_out, labeled)
     check_coverage(domains)
     return domains
@@ -139,6 +141,23 @@ def _open_labeled(data: DataConfig, source: Shards, scored: Shards | None) -> Sh
     if scored is not None:
         check_unscored(labeled, scored)
     return labeled
+
+
+def learned_by_heart(data: DataConfig, shards: Shards) -> list[str]:
+    """Return the names of those images whose labels a run has trained on, ``data.target_labels``.
+
+    Args:
+        data: The configuration of the run's data.
+        shards: Any images.
+
+    Raises:
+        ValueError: What the run has trained on cannot be opened here.
+    """
+    named = data.target_labels
+    if named is None:
+        return []
+    labeled = choose_labeled(open_shards(data.target, data, split_of(named)), named)
+    return sorted({name for _, name in shared_images(labeled, shards)})
 
 
 def _check_manifests(data: DataConfig) -> None:

@@ -256,7 +256,7 @@ class TrainingData(Dataset[Batch]):
         crop = transforms.resize_crop(image, size, box, data.interpolation)
         label = transforms.cut(transforms.resize_label(read_label(labeled, row), size), box)
         return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop),
+            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
             transforms.label_tensor(label, flip=flip, side=data.crop),
         )
 

@@ -72,7 +72,8 @@ def _scale_and_shift(normalization: Normalization) -> tuple[Tensor, Tensor]:
     # One pass less than subtracting and dividing.
     import torch
 
-    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    # The type is said, or the first caller's default would be everybody's.
+    mean, std = (torch.tensor(values, dtype=torch.float32) for values in normalization)
     return (1 / std).view(-1, 1, 1), (-mean / std).view(-1, 1, 1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pgpc.data.config import DataConfig
@@ -98,7 +100,7 @@ def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
     return notes
 
 
-def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) -> None:
+def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int, scales: Sequence[float] = (1.0,)) -> None:
     """Refuse images that are too narrow after resizing, so that errors come before anything is trained.
 
     Args:
@@ -106,18 +108,21 @@ def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) ->
         data: The configuration of the data.
         shortest_side: Least height and width that the network takes as a whole, in pixels. Crops may be smaller, since
             they are padded.
+        scales: Multiples of their own size that images are scored at, ``evaluation.scales``.
 
     Raises:
         ShardError: There are such images; the message names the first.
     """
     cropped = 1 if data.crop is not None else shortest_side
+    # An image of this side at its least scale has the least that the network takes.
+    scored = shortest_side if min(scales) >= 1 else math.ceil((shortest_side - 0.5) / min(scales))
     for shards, box, key, least in (
         (domains.source, data.source_size, "data.source_size", cropped),
-        (domains.held_out, data.source_size, "data.source_size", shortest_side),
+        (domains.held_out, data.source_size, "data.source_size", scored),
         (domains.target, data.target_size, "data.target_size", cropped),
         (domains.labeled, data.target_size, "data.target_size", cropped),
-        (domains.scored, data.target_size, "data.target_size", shortest_side),
-        (domains.reported, data.target_size, "data.target_size", shortest_side),
+        (domains.scored, data.target_size, "data.target_size", scored),
+        (domains.reported, data.target_size, "data.target_size", scored),
         (domains.measured, data.target_size, "data.target_size", shortest_side),
     ):
         if shards is None:
@@ -129,6 +134,7 @@ def check_image_sizes(domains: Domains, data: DataConfig, shortest_side: int) ->
                 raise ShardError(
                     f"Images must be at least {least} pixels high and wide after resizing into {key}, but "
                     f"{shards.names[row]!r} (split {shards.split!r} of {shards.folder}) is {width} x {height}, and "
-                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}, or cut such images into parts and pack "
-                    "again."
+                    f"{resized[0]} x {resized[1]} then. Choose a larger {key}"
+                    f"{', or evaluation.scales of 1 and more' if least > shortest_side else ''}, or cut such images "
+                    "into parts and pack again."
                 )

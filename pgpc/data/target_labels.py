@@ -6,10 +6,14 @@ split. No other label of the target is read in training.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pgpc.data.config import LABELED_SPLIT
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.reader import Shards
 from pgpc.runtime.files import expand_user, read_list
+
+_OUTLINE = 256
 
 
 def split_of(named: str) -> str:
@@ -67,8 +71,6 @@ def choose_labeled(split: Shards, named: str) -> Shards:
 def check_unscored(labeled: Shards, scored: Shards) -> None:
     """Refuse to train on labels of images that are scored.
 
-    An image is the same where name and contents are. A copy under another name is not found out.
-
     Args:
         labeled: The images whose labels are trained on.
         scored: The images that are scored, those included that are only reported.
@@ -76,14 +78,31 @@ def check_unscored(labeled: Shards, scored: Shards) -> None:
     Raises:
         ShardError: There is such an image; the message names the first.
     """
-    rows = {name: row for row, name in enumerate(labeled.names)}
-    for row, name in enumerate(scored.names):
-        if name in rows and bytes(scored.image_bytes(row)) == bytes(labeled.image_bytes(rows[name])):
-            raise ShardError(
-                f"Labels that are trained on must not be scored, but data.target_labels (split {labeled.split!r} of "
-                f"{labeled.folder}) and the scored split {scored.split!r} both have {name!r}: the score would be that "
-                "of images that were learned by heart. Take it out of one of them."
-            )
+    for name, other in shared_images(labeled, scored):
+        raise ShardError(
+            f"Labels that are trained on must not be scored, but data.target_labels (split {labeled.split!r} of "
+            f"{labeled.folder}) and the scored split {scored.split!r} both have {name!r}"
+            f"{'' if other == name else f', there under the name {other!r}'}: the score would be that of images that "
+            "were learned by heart. Take it out of one of them."
+        )
+
+
+def shared_images(labeled: Shards, others: Shards) -> Iterator[tuple[str, str]]:
+    """Yield the two names of each image that is in both, byte for byte; one that was encoded anew is another."""
+    rows: dict[tuple[int, bytes], list[int]] = {}
+    for row in range(len(labeled.names)):
+        rows.setdefault(_outline(labeled.image_bytes(row)), []).append(row)
+    for row, name in enumerate(others.names):
+        image = others.image_bytes(row)
+        for known in rows.get(_outline(image), ()):
+            if image == labeled.image_bytes(known):
+                yield labeled.names[known], name
+
+
+def _outline(image: memoryview) -> tuple[int, bytes]:
+    """Return what tells most images apart without reading them: the length, and some bytes of the middle."""
+    middle = len(image) // 2
+    return len(image), bytes(image[middle : middle + _OUTLINE])
 
 
 def without_labeled(target: Shards, labeled: Shards) -> Shards | None:

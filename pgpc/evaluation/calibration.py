@@ -28,7 +28,8 @@ class Calibration:
     knows it has a small error, too: it stands beside the scores and not for them.
 
     Args:
-        device: Where the counts are kept.
+        device: Where the counts are kept: that of the network, or the CPU, as for a Mac's GPU, which has no double
+            precision.
         num_bins: M, at least 1.
     """
 
@@ -44,7 +45,8 @@ class Calibration:
             confidence: The probability of the class that was found, of every pixel, ``(N,)`` in (0, 1].
             right: Whether that is the pixel's label, ``(N,)`` bool.
         """
-        num_bins, confidence = len(self._pixels), confidence.double()
+        num_bins, device = len(self._pixels), self._pixels.device
+        confidence, right = confidence.to(device).double(), right.to(device)
         bins = ((confidence * num_bins).ceil().long() - 1).clamp(0, num_bins - 1)
         self._pixels += torch.bincount(bins, minlength=num_bins)
         self._right += torch.bincount(bins[right], minlength=num_bins)

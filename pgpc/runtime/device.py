@@ -49,11 +49,17 @@ def choose_device(wanted: str, *, gpus: int, mps: bool, local_rank: int, on_cpu:
         on_cpu: Whether the processes have joined on CPUs already.
 
     Raises:
-        ValueError: There is no such kind of device, or this machine has none.
+        ValueError: There is no such kind of device, this machine has none, or the processes cannot talk on it.
     """
     check(wanted in ("", *KINDS), f"{VARIABLE} must be one of {', '.join(KINDS)}", wanted, "Or unset it.")
     there = {"cpu": True, "cuda": gpus > 0, "mps": mps}
     check(there.get(wanted, True), f"{VARIABLE} must name a device that this machine has", wanted, "Unset it.")
+    check(
+        wanted != "cuda" or not on_cpu,
+        f"{VARIABLE} must be cpu where processes have joined by gloo",
+        wanted,
+        "Unset it.",
+    )
     if wanted == "mps":
         return torch.device("mps")
     if wanted == "cpu" or on_cpu or not gpus:

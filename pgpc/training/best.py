@@ -12,12 +12,14 @@ import torch
 
 from pgpc.bases.state import TrainingState
 from pgpc.classes import classes_to_json
-from pgpc.config import from_text, to_dict
+from pgpc.config import Config, from_text, to_dict
 from pgpc.data.config import EvaluationConfig
+from pgpc.data.run_splits import Domains
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models.checkpoint import BEST
 from pgpc.models.weight_files import check_archive
 from pgpc.runtime import storage
+from pgpc.runtime.checks import check
 from pgpc.runtime.files import remove_unfinished, write_file
 from pgpc.training.begin import Begin, Resume
 
@@ -52,6 +54,26 @@ def _read(path: Path) -> tuple[Best | None, EvaluationConfig | None]:
         return Best(str(found["chosen_by"]), float(found["score"]), int(found["iteration"])), config.evaluation
     except Exception:  # half a dozen types for a file that is cut short; the next best network replaces it
         return None, None
+
+
+def check_best(config: Config, domains: Domains) -> None:
+    """Refuse to keep the network that is best by a score which no evaluation of the run will have.
+
+    Args:
+        config: The config of the run.
+        domains: Its images.
+
+    Raises:
+        ValueError: ``training.keep_best`` names a criterion, and there is no image to measure it on.
+    """
+    name = config.training.keep_best
+    check(
+        name in (None, "mIoU", "source_mIoU") or domains.measured is not None,
+        "training.keep_best must be a score that evaluations have, and criteria on the target need images of its train "
+        "split of which data.target_labels has no label",
+        name,
+        "Set training.keep_best=mIoU, or have fewer labels.",
+    )
 
 
 class BestKeeper:

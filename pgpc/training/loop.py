@@ -29,7 +29,7 @@ from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
 from pgpc.training.averages import BANK_FILL, Progress
 from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Resume
-from pgpc.training.best import Best, BestKeeper
+from pgpc.training.best import Best, BestKeeper, check_best
 from pgpc.training.callbacks import NO_CALLBACKS, Callbacks, OnReport
 from pgpc.training.curves import COSTS
 from pgpc.training.metrics import (
@@ -145,13 +145,16 @@ def _open_domains(base: Base) -> Domains:
         report_share=evaluation.report_share,
         measures=evaluation.criteria_images > 0,
     )
-    check_image_sizes(domains, data, shortest_side(config.model))
+    check_image_sizes(domains, data, shortest_side(config.model), evaluation.scales)
+    check_best(config, domains)
     if distributed.rank() == 0:
         distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
         for note in label_notes(domains, keeps_things=distance):
             log.warning("%s", note)
         for note in pixel_notes(data, jitters=base.changes_colors):
             log.warning("%s", note)
+    if distributed.rank() == 0 and config.training.precision == "float16" and distributed.local_device().type == "cpu":
+        log.warning("training.precision=float16 is for GPUs: on a CPU a step takes many times as long as in float32.")
     if distributed.rank() == 0 and config.model.pretrained is None and not data.source.startswith("streets:"):
         log.warning(
             "The encoder starts from random weights, as model.pretrained=none says. Published figures need those of "

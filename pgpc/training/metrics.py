@@ -145,16 +145,27 @@ def check_scale(state: TrainingState) -> None:
 
 
 def check_parameters(state: TrainingState) -> None:
-    """Refuse weights that are not finite: what the last step did to the network shows in no loss yet.
+    """Refuse weights and memories that are not finite: what the last step did to them shows in no loss yet.
+
+    Activations that overflow in float16 spoil running statistics, which evaluation alone reads, and the memory bank for
+    good, although the step itself is skipped.
 
     Raises:
-        NonFiniteLoss: A weight of the student is infinite or NaN.
+        NonFiniteLoss: A weight of the student, a running statistic or a vector in the memory bank is infinite or NaN.
     """
-    if not all(torch.isfinite(p).all() for p in state.student.parameters()):
-        raise NonFiniteLoss(
-            f"The network's weights became infinite or NaN before iteration {state.step}. "
-            "Lower optimizer.lr; the last checkpoint is from before."
-        )
+    networks = [state.student] if state.teacher is None else [state.student, state.teacher]
+    checked: dict[str, list[Tensor]] = {
+        "The network's weights": [*state.student.parameters()],
+        "Running statistics": [buffer for network in networks for buffer in network.buffers()],
+        "The memory bank's vectors": [] if state.contrast is None else [*state.contrast.buffers()],
+    }
+    for what, tensors in checked.items():
+        if not all(torch.isfinite(x).all() for x in tensors):
+            half = ", or set training.precision=float32" if state.scaler.is_enabled() else ""
+            raise NonFiniteLoss(
+                f"{what} became infinite or NaN before iteration {state.step}. "
+                f"Lower optimizer.lr{half}; the last checkpoint is from before."
+            )
 
 
 def scalars_of(state: TrainingState, values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -108,9 +108,9 @@ def _strangers(told: Any, device: torch.device) -> list[int]:
 
 def _changed_data(state: TrainingState, data: Mapping[str, str], begin: Begin) -> tuple[str, ...]:
     """Return which data are others than at the start before, if that is accepted."""
-    if not isinstance(begin, Resume | ForkParent) or not state.starts:
+    if not isinstance(begin, Resume | ForkParent):
         return ()
-    names = changed(state.starts[-1].data, data)
+    names = changed(state.starts[-1].data if state.starts else {}, data)
     if names and not begin.accept_changed_data:
         raise ValueError(
             f"A run must be resumed on the data that it was trained on, but since {begin.folder} was written the "
@@ -133,4 +133,4 @@ def _warn_of_differences(before: Start, now: Start) -> None:
 
 
 def _listed(found: Mapping[str, Place], names: Mapping[str, str] | list[str]) -> str:
-    return ", ".join(f"{name}, {found[name]}" for name in names)
+    return ", ".join(f"{name}, {found[name]}" if name in found else f"{name}, none now" for name in names)

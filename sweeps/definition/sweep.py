@@ -202,6 +202,11 @@ class Sweep:
         return list(self.table_configs.values()) or [self.config]
 
     @property
+    def trains_on_target_labels(self) -> bool:
+        """Whether its runs learn from labels of the target, whatever they are chosen by."""
+        return any(config.data.target_labels is not None for config in self.configs)
+
+    @property
     def num_trials(self) -> int:
         """The number of trials in the study."""
         return len(self.table_configs) or self.options.trials or DEFAULT_TRIALS

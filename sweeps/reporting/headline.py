@@ -23,6 +23,8 @@ from sweeps.results.tables import typeset
 
 _TO_CONFIRM = 3
 """Number of trials whose confirmation is suggested, where there are so many."""
+TARGET_LABELS = "All were trained with the labels of the few target images that data.target_labels names."
+"""What is said of runs that are not without labels of the target, whatever they are chosen by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class Finding:
         score: Its score, as text with its unit.
         score_name: What the score is called.
         by_labels: Whether labels of the target make the score.
+        on_labels: Whether labels of the target are trained on.
         miou: mIoU of that trial in percent; None where it is the score, or there are no labels.
         report_score: Its mIoU on images that took no part in the choice; None where there are none.
         confirmation: The confirmation; None where none was begun.
@@ -55,6 +58,7 @@ class Finding:
     score: str
     score_name: str
     by_labels: bool
+    on_labels: bool
     miou: float | None
     report_score: float | None
     confirmation: Confirmation | None
@@ -107,6 +111,7 @@ def find(
         score=f"{words.number(best.score, selection.spec)}{selection.unit}" if best else words.NOTHING,
         score_name=selection.name,
         by_labels=selection.needs_labels,
+        on_labels=sweep.trains_on_target_labels,
         miou=best.miou if best and not selection.needs_labels else None,
         report_score=best.means.get(REPORT_METRIC) if best else None,
         confirmation=confirmation if selection == own else None,
@@ -158,6 +163,8 @@ def _chosen(finding: Finding) -> str:
         text += f"; its {METRIC}, which took no part in that, is {words.number(finding.miou)} %"
     if finding.report_score is not None:
         text += f", and {words.number(finding.report_score)} % on the labeled images that took no part in the choice"
+    if finding.on_labels:
+        text += f". {TARGET_LABELS.removesuffix('.')}"
     return f"{text}."
 
 

@@ -12,6 +12,7 @@ from sweeps.estimates.spread import Spread
 from sweeps.findings import comparison
 from sweeps.reporting import evidence
 from sweeps.reporting.data import SweepReport
+from sweeps.reporting.headline import TARGET_LABELS
 from sweeps.results import costs, ranking, tables
 from sweeps.results.costs import Cost
 from sweeps.results.forks import read_fork
@@ -78,6 +79,8 @@ def ranked(report: SweepReport) -> Table:
         caption += f" They are chosen by {report.selection.text}, without labels of the target."
         if any(trial.miou is not None for trial in report.trials):
             caption += f" {METRIC}, which takes labels, took no part in it."
+    if report.sweep.trains_on_target_labels:
+        caption += f" {TARGET_LABELS}"
     if about := evidence.about_classes(report):
         caption += f" {about}"
     if report.has_report_split:

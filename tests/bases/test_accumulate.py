@@ -12,14 +12,11 @@ from pgpc.bases import make_base
 from pgpc.bases.passes import Part, mean_over_parts, parts, take
 from pgpc.data.loader import TargetImages
 from tests.helpers.precision import double_precision, in_double, show_in_double
-from tests.helpers.training import new_state, open_pair, training_batches
+from tests.helpers.training import SMALL, new_state, open_pair, training_batches
 
 EXACT = {
-    "model.architecture": "deeplabv2",  # has no batch norm, nor has its encoder
-    "model.encoder": "test_convnext",
+    **SMALL,  # without batch norm
     "model.dropout": 0.0,
-    "model.drop_path": 0.0,
-    "data.crop": 32,
     "training.batch_size": 4,
     "optimizer.lr": 1e-12,  # AdamW makes a full step of the smallest difference
     "optimizer.warmup": 0,
@@ -52,6 +49,7 @@ def steps(config, num=2):
     return logs, gradients, memory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "changes"),
     [

@@ -9,9 +9,9 @@ import pgpc
 from pgpc.bases import make_base
 from pgpc.training import Resume
 from tests.helpers.states import equal
-from tests.helpers.training import new_state
+from tests.helpers.training import SMALL, new_state
 
-CONSTANT = {"optimizer.power": 0}
+CONSTANT = {**SMALL, "optimizer.power": 0}
 
 
 def extends(config, step, **changes):
@@ -31,7 +31,7 @@ def test_stages_of_proca_that_end_with_the_run_are_compared(tiny):
     config = tiny(
         "streets/proca",
         {
-            **CONSTANT,
+            "optimizer.power": 0,
             "proca.adapt_lr": pgpc.preset(
                 "streets/proca"
             ).optimizer.lr,  # so that only the numbers of images tell stages apart
@@ -71,7 +71,7 @@ def test_a_run_at_a_constant_rate_is_loaded_with_more_iterations(tiny, tmp_path,
     ],
 )
 def test_refused_with_the_reason(power, iterations, message, tiny, tmp_path):
-    config = tiny(changes={"optimizer.power": power})
+    config = tiny(changes={**CONSTANT, "optimizer.power": power})
     checkpoint(config, tmp_path, 2)
     other = pgpc.override(config, {"training.iterations": iterations})
     with pytest.raises(ValueError, match=message):

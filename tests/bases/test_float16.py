@@ -9,16 +9,11 @@ import torch
 
 from pgpc.bases.passes import backward_of, begin_step, end_step
 from pgpc.models.checkpoint import read_checkpoint
-from pgpc.training.metrics import SKIPPED, NonFiniteLoss, check_scale, scalars_of
-from tests.helpers.training import new_state, train_step, training_batches
+from pgpc.training.metrics import SKIPPED, NonFiniteLoss, check_parameters, check_scale, scalars_of
+from tests.helpers.training import SMALL, new_state, train_step, training_batches
 
-HALF = {"training.precision": "float16"}
-PLAIN = {
-    "model.architecture": "deeplabv2",
-    "model.encoder": "test_resnet",
-    "data.crop": 32,
-    "model.drop_path": 0.0,
-}
+HALF = {**SMALL, "training.precision": "float16"}
+PLAIN = {"model.encoder": "test_resnet"}
 """Without depthwise convolutions, which take CPUs seconds each in float16."""
 
 
@@ -34,7 +29,7 @@ def step_on(state, factor):
 def test_the_scale_changes_no_step(tiny):
     """Gradients are scaled down again before the optimizer sees them, which SGD would show."""
     sgd = {"optimizer.algorithm": "sgd", "optimizer.momentum": 0.0, "optimizer.weight_decay": 0.0}
-    moves = [step_on(new_state(tiny(changes={**sgd, **changes})), 0.5) for changes in ({}, HALF)]
+    moves = [step_on(new_state(tiny(changes={**sgd, **changes})), 0.5) for changes in (SMALL, HALF)]
     for plain, scaled in zip(*moves, strict=True):
         torch.testing.assert_close(scaled, plain)
     assert moves[0][0].abs().max() > 0
@@ -58,7 +53,7 @@ def test_the_losses_of_a_skipped_step_are_no_divergence(tiny):
     assert {name: value.item() for name, value in scalars_of(state, values).items()} == {SKIPPED: 1.0}
     state.skipped = False
     assert scalars_of(state, values).keys() == {"loss/source", SKIPPED}  # a step that was done has diverged
-    assert scalars_of(new_state(tiny()), values) is values
+    assert scalars_of(new_state(tiny(changes=SMALL)), values) is values
 
 
 def test_gradients_that_overflow_on_every_scale_end_the_run(tiny):
@@ -69,6 +64,24 @@ def test_gradients_that_overflow_on_every_scale_end_the_run(tiny):
     step_on(state, math.nan)
     with pytest.raises(NonFiniteLoss, match=r"before iteration 17 were infinite or NaN in float16 on every"):
         check_scale(state)
+
+
+@pytest.mark.parametrize(
+    ("what", "find"),
+    [
+        ("The network's weights", lambda state: next(state.student.parameters()).data),
+        ("Running statistics", lambda state: dict(state.student.named_buffers())["projection.bn.running_var"]),
+        ("Running statistics", lambda state: dict(state.teacher.named_buffers())["projection.bn.running_mean"]),
+        ("The memory bank's vectors", lambda state: dict(state.contrast.named_buffers())["target_negatives.rows"]),
+    ],
+)
+def test_what_a_skipped_step_has_spoilt_ends_the_run(tiny, what, find):
+    """Activations that overflow reach the running statistics, which only evaluation reads, and the memory bank."""
+    state = new_state(tiny(changes=HALF))
+    check_parameters(state)
+    find(state).view(-1)[0] = math.inf
+    with pytest.raises(NonFiniteLoss, match=rf"{what} became infinite or NaN .*training.precision=float32"):
+        check_parameters(state)
 
 
 def test_the_scale_is_part_of_the_state(tiny, tmp_path):
@@ -85,7 +98,7 @@ def test_the_scale_is_part_of_the_state(tiny, tmp_path):
 
 def test_other_precisions_have_no_scale(tiny, tmp_path):
     """Nor do files of earlier versions."""
-    state = new_state(tiny())
+    state = new_state(tiny(changes=SMALL))
     loss = torch.ones((), requires_grad=True)
     assert state.scaler.scale(loss) is loss
     state.save(tmp_path)
@@ -99,7 +112,7 @@ def test_other_precisions_have_no_scale(tiny, tmp_path):
 @pytest.mark.slow
 def test_a_step_in_float16_has_the_loss_of_one_in_float32(tiny):
     changes = {**PLAIN, "training.batch_size": 1, "optimizer.warmup": 0}
-    states = [new_state(tiny("streets/source-only", {**changes, **extra})) for extra in ({}, HALF)]
+    states = [new_state(tiny("streets/source-only", {**extra, **changes})) for extra in (SMALL, HALF)]
     batch = next(training_batches(states[0].config))
     full, half = (train_step(state, batch)["loss/source"] for state in states)
     assert half.dtype == torch.float32

@@ -10,10 +10,10 @@ from pgpc.bases import make_base
 from pgpc.bases.losses import cross_entropy
 from pgpc.models.student import ForwardRequest
 from pgpc.training import Resume
-from tests.helpers.training import new_state, open_pair, train_step
+from tests.helpers.training import SMALL, new_state, open_pair, train_step
 
 LABELED = {"data.target_labels": "split:train"}
-STILL = {"model.dropout": 0.0, "model.drop_path": 0.0}
+STILL = {**SMALL, "model.dropout": 0.0}
 
 
 def first_batch(config, labeled=None):
@@ -34,7 +34,7 @@ def test_the_labeled_loss_is_that_of_the_labels_and_its_gradient_is_added(tiny):
     train_step(plain, batch._replace(labeled_images=None, labeled_labels=None))
     log = train_step(both, batch)
     (output,) = alone.student(ForwardRequest(images))
-    loss = cross_entropy(output.logits, labels)
+    loss = cross_entropy(output.logits, labels, align_corners=alone.align_corners)
     torch.testing.assert_close(log["loss/labeled_target"], loss.detach())
     loss.backward()
     theirs, ours = gradients(plain), gradients(alone)
@@ -57,12 +57,17 @@ def test_a_run_reports_the_loss_and_goes_on_with_the_same_list_only(tiny, tmp_pa
     list_file, data = tmp_path / "labeled.txt", tiny().data
     names = pgpc.data.domains.open_shards("streets:target", data, "train").names
     list_file.write_text("\n".join(names[:2]))
-    config = tiny(changes={"data.target_labels": str(list_file), "evaluation.criteria_images": 0})
+    changes = {**SMALL, "training.iterations": 2, "training.eval_interval": 2, "contrast.start": 1, "contrast.fill": 0}
+    named = {"data.target_labels": str(list_file), "evaluation.criteria_images": 0}
+    config = tiny(changes={**changes, **named})
     result = pgpc.train(config, out=tmp_path / "run")
     assert result.metrics["loss/labeled_target"] > 0
     moved = list_file.rename(tmp_path / "moved.txt")
     again = pgpc.override(config, {"data.target_labels": str(moved)})
     pgpc.train(again, out=tmp_path / "run", begin=Resume(tmp_path / "run"))
     moved.write_text("\n".join(names[:3]))
-    with pytest.raises(ValueError, match="the contents of the list of the target's labels, .* have changed"):
-        pgpc.train(again, out=tmp_path / "run", begin=Resume(tmp_path / "run"))
+    for named, what in ((str(moved), "list of the target's labels, /"), ("split:train", "list of .* labels, none now"),
+                        (None, "target's labels, none now, list of")):  # fmt: skip
+        other = pgpc.override(config, {"data.target_labels": named})
+        with pytest.raises(ValueError, match=f"the contents of the {what}.* have changed"):
+            pgpc.train(other, out=tmp_path / "run", begin=Resume(tmp_path / "run"))

@@ -57,6 +57,13 @@ def test_train_says_whose_curves_it_replaces(tmp_path, capsys, caplog):
     assert "TensorBoard" not in caplog.text
 
 
+def test_train_leaves_the_best_network_of_another_run_alone(tmp_path, capsys):
+    (tmp_path / "best.pt").touch()
+    for more in ([], ["--resume"]):
+        error = fails(capsys, "train", "--out", tmp_path, "--set", "model.pretrained=none", *more)
+        assert "holds a best.pt of a run, but no checkpoint that it could be resumed from. Move it away" in error
+
+
 def test_the_pages_show_all_commands_and_no_other(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -153,6 +153,7 @@ def test_the_table_has_a_line_per_class_and_mean(run, capsys):
     assert len({len(line) for line in lines[4:23]}) == 1
 
 
+@pytest.mark.slow
 def test_calibration_is_measured_and_drawn(run, tmp_path, capsys):
     got = figures(capsys, "--checkpoint", run, "--calibration", tmp_path / "cal.png")
     assert (tmp_path / "cal.png").read_bytes().startswith(b"\x89PNG")
@@ -232,6 +233,7 @@ def parted_run(config, tmp_path_factory):
     return untrained_run(tmp_path_factory.mktemp("parted"), override(config, {"evaluation.report_share": 0.3}))
 
 
+@pytest.mark.slow
 def test_images_that_a_run_keeps_out_of_choices_are_scored_apart(parted_run, config, capsys):
     got = figures(capsys, "--checkpoint", parted_run)
     assert (got["report_share"], got["images"], got["report_images"]) == (0.3, 2, 1)
@@ -263,10 +265,32 @@ def test_of_other_data_than_the_runs_all_images_are_scored(parted_run, shards, c
     assert (asked["images"], asked["report_images"]) == (2, 1)
 
 
+def test_images_that_were_learned_by_heart_are_said_and_not_measured(config, tmp_path, capsys):
+    names = open_shards(config.data.target, config.data, "train").names
+    (tmp_path / "list.txt").write_text(names[0])
+    changes = {"data.target_labels": str(tmp_path / "list.txt"), "evaluation.criteria_images": 9}
+    run = untrained_run(tmp_path / "run", override(config, changes))
+    call = ["evaluate", "--checkpoint", str(run), "--json"]
+    main([*call, "--split", "train", "--criteria"])
+    out, err = capsys.readouterr()
+    assert f"trained on the labels of 1 of these 2 images (data.target_labels), {names[0]!r} first" in err
+    assert json.loads(out)["criteria_images"] == 1
+    main(call)  # the scored split has none of them
+    assert "labels" not in capsys.readouterr().err
+    (tmp_path / "list.txt").unlink()
+    main(call)
+    assert "has learned labels of" in capsys.readouterr().err
+    run = untrained_run(tmp_path / "all", override(config, {"data.target_labels": "split:train"}))
+    assert "data.target_labels has those of all images of" in fails(
+        capsys, "evaluate", "--checkpoint", run, "--criteria"
+    )
+
+
 @pytest.mark.slow
-def test_several_processes_score_as_one(run, shards, capsys):
+def test_several_processes_score_as_one(run, shards, tmp_path, capsys):
     """2 images for three, of which the last has none. Process 0 alone prints."""
     call = ["evaluate", "--checkpoint", str(run), "--data", str(shards), "--split", "train", "--json"]
+    call += ["--calibration", str(tmp_path / "c.pdf")]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in the network depend on it in their last bits
     try:
@@ -274,6 +298,10 @@ def test_several_processes_score_as_one(run, shards, capsys):
     finally:
         torch.set_num_threads(threads)
     alone = capsys.readouterr().out
-    out = pgpc_on(3, call)
-    assert json.loads(alone)["images"] == 2
-    assert out == alone
+    together, alone = json.loads(pgpc_on(3, call)), json.loads(alone)
+    assert alone["images"] == 2
+    # Sums of confidences are of numbers with a fraction.
+    for found, expected in zip(together["calibration"].pop("bins"), alone["calibration"].pop("bins"), strict=True):
+        assert found == pytest.approx(expected)
+    assert together.pop("calibration") == pytest.approx(alone.pop("calibration"))
+    assert together == alone

@@ -91,6 +91,7 @@ def refused(capsys, *line):
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_is_made_where_no_gpu_would_start(empty, market, capsys):
     market.quotas |= {"L-3819A6DF": 0}
     assert "one type of GPU node must be able to start" in refused(capsys, *LINE)

@@ -42,6 +42,15 @@ def test_shards_packed_anew_are_told_by_what_is_in_them(tmp_path: Path) -> None:
     assert class_names("streets:source") is None
 
 
+def test_labels_of_the_target_count_as_changed_where_there_were_none_or_no_list_of_them() -> None:
+    none, split = {"source": "1"}, {"source": "1", "target's labels": "2"}
+    listed = {**split, "list of the target's labels": "3"}
+    assert changed(none, split) == changed(split, none) == ["target's labels"]
+    assert changed(split, listed) == changed(listed, split) == ["list of the target's labels"]
+    assert changed({**none, "scored split": "4"}, none) == [], "of others, what cannot be read is not compared"
+    assert changed(listed, listed) == changed({}, none) == []
+
+
 def test_a_file_is_told_by_what_is_in_it(tmp_path: Path) -> None:
     file = tmp_path / "w.pth"
     digests = []

@@ -152,6 +152,12 @@ def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> N
     with pytest.raises(ShardError, match=r"least 33 pixels .* data.target_size, but 'a' .* is 64 x 64, and 32 x 32 t"):
         check_image_sizes(pair, wide, 33)
     check_image_sizes(pair._replace(scored=None), wide, 33)  # crops are padded
+    small = dataclasses.replace(data, target_size=(64, 64))
+    check_image_sizes(pair, small, 33, scales=(0.52, 2.0))  # 33.28 pixels
+    with pytest.raises(
+        ShardError, match=r"least 65 pixels .* is 64 x 64, and 64 x 64 then. .* or evaluation.scales of 1"
+    ):
+        check_image_sizes(pair, small, 33, scales=(0.5, 1.0))
     exact = dataclasses.replace(wide, fit="exact", crop=None)
     with pytest.raises(ShardError, match="at least 33 pixels"):
         check_image_sizes(pair._replace(scored=None), exact, 33)

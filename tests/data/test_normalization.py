@@ -26,6 +26,16 @@ def test_each_band_is_normalized_by_its_own_numbers_over_the_whole_range() -> No
     assert not tensor[:, 8:].any() and not tensor[:, :, 12:].any()
 
 
+def test_numbers_have_one_type_whoever_asks_first() -> None:
+    """They are kept: in the type of a caller with another default, images of all would differ in the last bit."""
+    own = Normalization((1.1, 2.2), (3.3, 4.4))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert [x.dtype for x in own.as_tensors()] == [torch.float32] * 2
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_sixteen_bits_are_resized_as_eight_bits_are(interpolation: str) -> None:
     """Values of 8 bits that are stored 257 times as large come to 257 times as much, but for rounding."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 import pgpc
 from pgpc.data.domains import open_domains, open_shards
-from pgpc.data.target_labels import choose_labeled, without_labeled
+from pgpc.data.target_labels import check_unscored, choose_labeled, without_labeled
 from tests.helpers.training import training_batches, training_data
 
 
@@ -78,6 +80,22 @@ def test_labels_of_images_that_are_scored_are_refused(config, target, tmp_path):
     named = listing(tmp_path, target.names[3])
     with pytest.raises(ValueError, match=f"both have '{target.names[3]}'"):
         opened(config, named, **{"data.eval_split": "train", "evaluation.report_share": 0.5})
+
+
+def test_a_copy_under_another_name_is_found(target):
+    """Whatever it is called, as long as it is the same file."""
+    other = SimpleNamespace(names=["x", "y"], split="test", image_bytes=lambda row: target.image_bytes(4 - row))
+    check_unscored(target.take([0, 1]), other)
+    with pytest.raises(ValueError, match=f"both have '{target.names[3]}', there under the name 'y'"):
+        check_unscored(target.take([1, 3]), other)
+
+
+def test_images_with_labels_are_normalized_as_all_others(config, target):
+    own = pgpc.override(config, {"data.mean": (0.0, 0.0, 0.0), "data.std": (1.0, 1.0, 1.0)})
+    source = open_shards("streets:source", config.data, "train")
+    batch = next(training_batches(own, source, target, labeled=target))
+    for images in (batch.source_images, batch.target_images, batch.labeled_images):
+        assert images.min() >= 0 and images.max() > 100, "values as they are in the files"
 
 
 def test_a_step_takes_as_many_with_labels_as_without_and_the_others_stay_as_they_are(config, target):

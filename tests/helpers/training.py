@@ -15,6 +15,8 @@ from pgpc.data.loader import Batch, TrainingData
 from pgpc.data.shards.reader import Shards
 
 CPU = torch.device("cpu")
+SMALL = {"model.architecture": "deeplabv2", "model.encoder": "test_convnext", "data.crop": 32, "model.drop_path": 0.0}
+"""Changes to a config for tests that any network is enough for: this one has few weights and no batch norm."""
 
 
 def new_state(config: Config, device: torch.device = CPU) -> TrainingState:

@@ -74,6 +74,7 @@ def _pass(model: Segmenter, images: torch.Tensor) -> tuple[torch.Tensor, list[to
     return logits.detach(), [p.grad for p in model.parameters()], sum(kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"architecture": "hrda", "detail_crop": 64}, {"encoder": "test_convnext"}], ids=str
 )

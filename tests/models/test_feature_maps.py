@@ -106,6 +106,7 @@ def test_every_family_is_right_or_refused(family):
         assert str(error).startswith("model.encoder must give ")
 
 
+@pytest.mark.slow
 def test_maps_are_those_of_an_image_with_a_mean_colored_margin():
     model = build(encoder="test_convnext").eval()
     plain = timm.create_model("test_convnext", features_only=True, out_indices=(0, 1, 2, 3)).eval()

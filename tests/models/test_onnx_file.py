@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pgpc.classes import CITYSCAPES
 from pgpc.config import override
+from pgpc.data.transforms import whole_image
 from pgpc.models import build_model, onnx_file
 from pgpc.models.onnx_file import export_onnx
 from pgpc.presets import preset
@@ -40,10 +43,10 @@ class Tiny(nn.Module):
     shortest_side = 8
     align_corners = False
 
-    def __init__(self, by_size=False):
+    def __init__(self, by_size=False, bands=3):
         super().__init__()
-        self.by_size = by_size
-        self.conv = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.by_size, self.bands = by_size, bands
+        self.conv = nn.Conv2d(bands, 4, 3, stride=4, padding=1)
 
     def forward(self, images):
         logits = self.conv(images)
@@ -79,6 +82,26 @@ def test_metadata_say_how_to_use_it(tmp_path):
     assert found["resize"] == {"width": 256, "height": 128, "fit": "inside", "interpolation": "bilinear"}
     assert (found["shortest_side"], found["align_corners"]) == (8, False)
     assert (found["channels"], found["bits"]) == ("RGB", 8)
+
+
+@pytest.mark.slow
+def test_other_bands_are_used_with_their_own_statistics(tmp_path):
+    """As who has nothing but the file would, from what it says."""
+    import onnxruntime
+
+    data = dataclasses.replace(DATA, bands=5, bits=16, mean=(1e4, 2e4, 3e4, 4e4, 0.0), std=(2e4, 1e4, 3e4, 2e4, 5e4))
+    model = Tiny(bands=5)
+    export_onnx(model, data, tmp_path / "n.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx", providers=["CPUExecutionProvider"])
+    said = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert said["channels"] == 5
+    assert session.get_inputs()[0].shape == ["batch", 5, "height", "width"]
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 56, 5), dtype=np.uint16)
+    images = (pixels.astype(np.float32) - np.float32(said["mean"])) / np.float32(said["std"])
+    found = session.run(["logits"], {"images": images.transpose(2, 0, 1)[None]})[0]
+    with torch.no_grad():
+        expected = model(whole_image(pixels, (56, 40), "inside", "bilinear", data.normalization))
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 def test_networks_with_crops_are_refused(tmp_path):

@@ -40,6 +40,11 @@ def test_what_is_not_there_is_refused(wanted, message) -> None:
         choose_device(wanted, **MACHINE)
 
 
+def test_a_gpu_is_refused_where_processes_have_joined_on_cpus() -> None:
+    with pytest.raises(ValueError, match="PGPC_DEVICE must be cpu where processes have joined by gloo, but got 'cuda'"):
+        choose_device("cuda", gpus=2, mps=False, local_rank=0, on_cpu=True)
+
+
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPC_DEVICE", "cpu")
     assert str(local_device()) == "cpu"

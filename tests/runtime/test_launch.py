@@ -41,6 +41,21 @@ def test_what_runs_without_srun_is_one_process_however_many_tasks_the_job_may_st
     assert launched({**STEP, "SLURM_STEP_NUM_TASKS": "1"}) is None
 
 
+@pytest.mark.parametrize("gone", ["SLURM_JOB_ID", "SLURM_LOCALID"])
+def test_what_slurm_says_by_halves_is_refused(gone: str) -> None:
+    with pytest.raises(ValueError, match=f"{gone} must be a number"):
+        launched({name: value for name, value in STEP.items() if name != gone})
+
+
+def test_what_slurm_need_not_say_is_made_up_for() -> None:
+    """The step's number and list; without the number of the task or of tasks there is no step of several."""
+    some = {name: value for name, value in STEP.items() if not name.startswith("SLURM_STEP_N")}
+    assert launched(some) is None
+    nameless = {name: value for name, value in STEP.items() if name not in ("SLURM_STEP_ID", "SLURM_STEP_NODELIST")}
+    assert launched(nameless) == Launch(3, 4, 1, "gpu01", 10_000 + (123_456 * 101) % 20_000)
+    assert launched({name: value for name, value in STEP.items() if name != "SLURM_PROCID"}) is None
+
+
 def test_torchrun_counts_before_slurm_and_a_world_of_one_before_both() -> None:
     by_torchrun = Launch(3, 4, 1, "a", 29_500)
     assert launched(TORCHRUN) == by_torchrun

@@ -15,7 +15,7 @@ from sweeps.definition.folder import own_folder
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.definition.sweep import Sweep
-from sweeps.preparation import Setup, _described_sweep, _disk, check_data, describe
+from sweeps.preparation import Setup, _check_configs, _check_device, _described_sweep, _disk, check_data, describe
 from sweeps.search.schedulers import settle_scheduler
 from sweeps.search.trial_spec import Workers
 from tests.helpers.data_sets import pack_own_pair
@@ -43,6 +43,49 @@ def test_a_search_is_described(tmp_path: Path) -> None:
     assert shlex.split(watch.removeprefix("To watch: "))[-1] == str(tmp_path / "it's; a $HOME" / "first" / "trials")
     _, how, *_ = described(tmp_path, objectives=("mIoU", "seconds"), seeds=(0, 1))
     assert how == "How: search tpe, scheduler none, objectives mIoU and seconds"
+
+
+def test_labels_of_the_target_that_are_trained_on_are_said(tmp_path: Path) -> None:
+    trained = "; those that data.target_labels names are trained on"
+    for choice in ("bnm", "mIoU"):
+        [said] = [line for line in described(tmp_path, select_by=choice) if line.startswith("Chosen by")]
+        few = described(tmp_path, select_by=choice, set=("data.target_labels=split:train",))
+        assert trained not in said
+        assert said.replace("is used", "is used in the choice") + trained in few
+
+
+def test_a_choice_by_what_no_image_is_left_for_is_refused(tmp_path: Path) -> None:
+    pair = pack_own_pair(tmp_path / "pair")
+    data = (f"data.source={pair / 'source'}", f"data.target={pair / 'target'}", "data.eval_split=none")
+    network = ("model.num_classes=3", "model.pretrained=none", "contrast.r=1")
+    settings = (*data, *network, "data.target_labels=split:train")
+    given = {"storage": str(tmp_path), "set": settings, "select_by": "rank:bnm,snd"}
+    with pytest.raises(
+        ValueError, match="--select-by must not name criteria on the target where .* got 'rank:bnm,snd'"
+    ):
+        check_data(new_sweep(SweepOptions.from_given(given)))
+
+
+def test_workers_and_parts_must_share_a_batch(tmp_path: Path) -> None:
+    def check(workers: int) -> None:
+        settings = ("training.batch_size=4", "training.accumulate=2")
+        options = SweepOptions(storage=str(tmp_path), name="a", set=settings, workers=workers)
+        _check_configs(new_sweep(settle_scheduler(options)))
+
+    check(2)
+    with pytest.raises(
+        ValueError, match=r"batch_size \(4\) must be .* --workers times training.accumulate \(2\), but got 4"
+    ):
+        check(4)
+
+
+@pytest.mark.parametrize(("gpus", "own", "other"), [(0, "cpu", "cuda"), (1, "cuda", "cpu"), (0, "cpu", "mps")])
+def test_the_environment_must_not_name_another_device_than_the_workers_have(gpus: int, own: str, other: str) -> None:
+    workers = Workers(count=2, cpus=1, gpus=gpus)
+    _check_device("", workers)
+    _check_device(own, workers)
+    with pytest.raises(ValueError, match=rf"PGPC_DEVICE must be unset .* have \({own}\), but got '{other}'. Unset it"):
+        _check_device(other, workers)
 
 
 def test_what_is_to_be_typed_is_quoted(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_a_folder_that_was_there_survives_a_failed_start(tmp_path: Path) -> None
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert run_ablation.main(["--storage", str(tmp_path / "file")]) == 2

@@ -10,19 +10,20 @@ import torch
 
 import pgpc
 from pgpc.config import KeepBest
+from pgpc.data.domains import Domains
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.evaluation.names import ONLINE_CRITERIA
 from pgpc.models.checkpoint import BEST, CHECKPOINT
 from pgpc.training import Callbacks, Resume
 from pgpc.training.begin import FRESH
-from pgpc.training.best import Best, BestKeeper, read_best
+from pgpc.training.best import Best, BestKeeper, check_best, read_best
 from tests.helpers.states import equal
-from tests.helpers.training import new_state
+from tests.helpers.training import SMALL, new_state
 
 
 @pytest.fixture(scope="module")
 def state(tiny):
-    return new_state(tiny(changes={"training.keep_best": "bnm"}))
+    return new_state(tiny(changes={**SMALL, "training.keep_best": "bnm"}))
 
 
 def reported(state, step, **scores):
@@ -83,7 +84,7 @@ def test_scores_on_other_data_or_of_other_windows_are_not_compared(state, tmp_pa
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
     start.step = 2  # before it was chosen
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best == Best("bnm", 0.5, 4)
-    changed.config = tiny(changes={"training.keep_best": "bnm", "evaluation.flip": True})
+    changed.config = tiny(changes={**SMALL, "training.keep_best": "bnm", "evaluation.flip": True})
     assert BestKeeper(tmp_path, None, Resume(tmp_path), changed).best is None
 
 
@@ -120,9 +121,18 @@ def test_a_score_that_the_run_has_not_is_refused(changes, message, tiny):
         tiny("streets/source-only", {"training.keep_best": "teacher_agreement"})
 
 
+def test_a_score_that_no_image_is_left_for_is_refused(state, tiny):
+    without = Domains(None, None, None)
+    with pytest.raises(ValueError, match="keep_best must be a score that evaluations have, .* but got 'bnm'. Set"):
+        check_best(state.config, without)
+    check_best(state.config, without._replace(measured=object()))
+    check_best(tiny(changes={"training.keep_best": "mIoU"}), without)
+    check_best(tiny(), without)
+
+
 @pytest.mark.slow
 def test_a_run_keeps_it_beside_its_checkpoint_and_learns_the_same(tiny, tmp_path):
-    changes = {"training.iterations": 2, "training.eval_interval": 1, "contrast.start": 1}
+    changes = {**SMALL, "training.iterations": 2, "training.eval_interval": 1, "contrast.start": 1}
     seen, learned = [], []
 
     def on_report(metrics, folder):

@@ -125,6 +125,7 @@ def test_a_finished_run_resumed_does_nothing_but_report_again(whole, tmp_path):
     assert result.metrics == reports[-1][0]
 
 
+@pytest.mark.slow
 def test_tensorboard_has_curves_pictures_and_hyperparameters(whole):
     _, folder, reports, _ = whole
     events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
@@ -222,6 +223,7 @@ def test_who_asks_gets_every_point_of_the_curves(tiny, tmp_path):
     assert all(point["images_per_second"] > 0 for point in points)
 
 
+@pytest.mark.slow
 def test_a_target_without_labels_is_trained_on_and_not_scored(tiny, tmp_path):
     result = pgpc.train(tiny(changes={"data.eval_split": "none"}), out=tmp_path)
     assert result.metrics["iteration"] == 4

@@ -233,6 +233,7 @@ def test_other_bases(preset, tmp_path, tiny):
     )
 
 
+@pytest.mark.slow
 def test_another_beginning_is_refused(trained, tmp_path):
     config, folder = trained
     for changes, message in (

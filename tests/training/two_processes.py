@@ -101,8 +101,19 @@ def start(config):
     """A base, its new state, and this process's batches."""
     base = make_base(config)
     source, target = shards(config)
+    labeled = target if config.data.target_labels else None
     rank, world_size = distributed.rank(), distributed.world_size()
-    return base, base.new_state(torch.device("cpu")), base.batches(source, target, rank=rank, world_size=world_size)
+    state = base.new_state(torch.device("cpu"))
+    if config.model.encoder == "test_convnext":  # else nothing but the projection head has batch norm
+        for network in (state.student, state.teacher):
+            still(network.projection.bn)
+    return base, state, base.batches(source, target, labeled, rank=rank, world_size=world_size)
+
+
+def still(norm):
+    """Let a batch norm be none, which would see a part of a step otherwise than the whole."""
+    norm.eval()
+    norm.train = lambda mode=True: norm
 
 
 def whole_steps(config, num):
@@ -113,7 +124,9 @@ def whole_steps(config, num):
         logs = []
         for batch in itertools.islice(batches, num):
             base.prepare(state, *shards(config))
-            logs.append(base.step(state, in_double(batch)))
+            labeled = batch.labeled_images
+            batch = in_double(batch)._replace(labeled_images=None if labeled is None else labeled.double())
+            logs.append(base.step(state, batch))
     return {
         "logs": logs,
         "gradients": {name: p.grad for name, p in state.student.named_parameters()},
@@ -183,7 +196,7 @@ if __name__ == "__main__":
         else:
             configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
             result = {
-                **{name: whole_steps(configs[name], 3) for name in ("daformer", "merged", "hrda", "proca")},
+                **{name: whole_steps(configs[name], 3) for name in ("daformer", "merged", "parts", "hrda", "proca")},
                 "many": many_steps(configs["many"], 50),
                 "uneven": uneven_steps(configs["many"]),
             }

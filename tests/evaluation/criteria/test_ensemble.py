@@ -96,6 +96,7 @@ def test_networks_that_collapsed_alike_agree_and_one_that_did_not_stands_alone(t
     assert found[:2] == [100, 100] and found[2] == pytest.approx(25)
 
 
+@pytest.mark.slow
 def test_no_network_and_no_more_than_one_at_a_time(targets, tmp_path):
     assert measured([], targets.bare, tmp_path) == []
     alive = []

@@ -66,6 +66,7 @@ def test_results_of_another_network_are_refused(loaded: LoadedModel, tmp_path: P
     assert not (out / MADE_BY).exists(), "others of the folder may be of another network"
 
 
+@pytest.mark.slow
 def test_memory_holds_one_frame_however_long_the_video_is(loaded: LoadedModel) -> None:
     alive: set[int] = set()
     most = 0

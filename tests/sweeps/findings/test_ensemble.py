@@ -135,6 +135,7 @@ def test_the_trials_of_a_search_are_scored_as_plainly_and_the_base_is_none_of_th
     assert not list(own.folder.glob(".ensemble*")), "nothing is left on the disk"
 
 
+@pytest.mark.slow
 def test_trials_that_are_not_complete_have_no_vote(own: Sweep) -> None:
     rows = rows_of(own)
     rows[3] = dataclasses.replace(rows[3], status=Status.PRUNED, outcome=Status.PRUNED)
@@ -142,6 +143,7 @@ def test_trials_that_are_not_complete_have_no_vote(own: Sweep) -> None:
     assert found["0002"] is None and [found["0000"], found["0001"]] == pytest.approx(plainly(own, ["0000", "0001"]))
 
 
+@pytest.mark.slow
 def test_every_run_votes_and_a_trial_has_the_mean(tmp_path: Path) -> None:
     labels = ["0000-s0", "0000-s1", "0001-s0", "0001-s1"]
     sweep = make_sweep(tmp_path, dict.fromkeys(labels, Status.COMPLETE), seeds=(0, 1))

@@ -27,6 +27,7 @@ FIVE = Finding(
     score="33.46 %",
     score_name="mIoU",
     by_labels=True,
+    on_labels=False,
     miou=None,
     report_score=None,
     confirmation=None,
@@ -55,6 +56,14 @@ def confirmed(scores: Mapping[str, Mapping[int, float]]) -> Confirmation:
 def scores(*of_trials: list[float]) -> dict[str, dict[int, float]]:
     names = ["base", *(f"{i:04d}" for i in range(1, len(of_trials)))]
     return {name: dict(zip((3, 4, 5), values, strict=False)) for name, values in zip(names, of_trials, strict=True)}
+
+
+def test_labels_of_the_target_that_are_trained_on_are_said_whatever_chooses() -> None:
+    said = "All were trained with the labels of the few target images that data.target_labels names."
+    for by_labels in (False, True):
+        found = dataclasses.replace(FIVE, by_labels=by_labels)
+        assert said not in headline(found).text
+        assert f". {said} " in headline(dataclasses.replace(found, on_labels=True)).text
 
 
 def test_without_a_confirmation_nothing_is_claimed() -> None:
@@ -122,6 +131,7 @@ def test_no_headline_without_confirmation_says_better(num_seeds: int) -> None:
     assert not re.search(r"\bbetter|against the base", headline(dataclasses.replace(FIVE, num_seeds=num_seeds)).text)
 
 
+@pytest.mark.slow
 def test_sweeps_without_an_effect_claim_one_in_at_most_5_percent() -> None:
     """2000 sweeps of 40 equal trials, the best 3 of which are confirmed with 3 fresh seeds; and 2000 of 5 trials."""
     numbers = np.random.default_rng(0)

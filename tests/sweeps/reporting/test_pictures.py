@@ -13,6 +13,7 @@ from sweeps import report
 from tests.helpers.reports import TYPICAL, Make, Page
 
 
+@pytest.mark.slow
 def test_pictures_come_from_the_checkpoints_that_are_there(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

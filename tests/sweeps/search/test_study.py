@@ -97,6 +97,7 @@ class Bench:
         return [trial.state for trial in self.study.trials]
 
 
+@pytest.mark.slow
 def test_failed_trials_are_trained_again_as_themselves(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     assert bench.run({"0000": "out of memory", "0001": "NonFiniteLoss: loss became NaN"}) == ["base", "0000", "0001"]
