@@ -338,7 +338,7 @@ def test_target_labels_are_never_read(
     assert all(_equal(a, b) for a, b in zip(expected, batches, strict=True))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_images_of_another_size_than_their_row_says(
     source: Shards, target: Shards, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

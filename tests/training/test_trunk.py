@@ -129,7 +129,13 @@ def trained(tmp_path_factory, tiny):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "changes", [{}, OTHER, {"contrast.enabled": False}], ids=["its own", "every other setting", "the reference"]
+    "changes",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        OTHER,
+        pytest.param({"contrast.enabled": False}, marks=pytest.mark.long),
+    ],
+    ids=["its own", "every other setting", "the reference"],
 )
 def test_forked_equals_alone_bit_for_bit(trained, tmp_path, changes):
     config, folder = pgpc.override(trained[0], changes), trained[1]
@@ -165,7 +171,7 @@ with distributed.process_group(torch.device("cpu")):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_forked_equal_two_alone(trained, tmp_path):
     configs = {
         "other": to_dict(pgpc.override(trained[0], {"contrast.dim": 4})),

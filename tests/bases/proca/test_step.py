@@ -256,7 +256,7 @@ def keep(folder, stop_at=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", [pytest.param(BASES[0], marks=pytest.mark.long), *BASES[1:]])
 def test_a_whole_run_interrupted_anywhere_equals_uninterrupted_bit_for_bit(make, base, tmp_path, caplog):
     """In the middle of each stage and at both boundaries; compared after the next step, or the next boundary."""
     config = make(base)
