@@ -99,8 +99,12 @@ BASES: Sequence[BasePreset] = (
         changes={**_UNIFORM, "adaptation.enabled": False},
         with_pgpc={"adaptation.enabled": True, "adaptation.target_weight": 0.0},
     ),
-    # Self-training with ClassMix alone.
-    BasePreset(name="dacs", changes=_UNIFORM),
+    # Self-training with ClassMix alone, with the settings of the code of MIC.
+    BasePreset(
+        name="dacs",
+        changes={**_UNIFORM, **_NO_MARGINS, "adaptation.ema_decay": 0.99},
+        on_streets={"adaptation.ignore_bottom": 0},
+    ),
     # Self-training, rare class sampling, feature distance: the defaults.
     BasePreset(name="daformer"),
     BasePreset(
@@ -142,7 +146,7 @@ BASES: Sequence[BasePreset] = (
             "training.eval_interval": 10_000,
         },
         on_streets={
-            "model.encoder": "resnet10t",
+            "model.encoder": "resnet18",  # the smallest of timm's ResNets whose shortcuts stay in place when dilated
             "data.crop": None,
             "optimizer.lr": 5e-3,
             "optimizer.warmup": 0,

@@ -133,7 +133,7 @@ def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
     texts: list[str] = []
     pages: dict[int, list[str]] = {}
     for table, lines in compared:
-        cells, note = beside_paper(table, lines, sweep.seeds, sweep.selection), f"\n\n{table.note}" * bool(table.note)
+        cells, note = beside_paper(table, lines, sweep.seeds, sweep.selection), f"\n\n{table.notes}" * bool(table.notes)
         heading = title(table)
         texts.append(f"{heading}\n{to_text(cells)}{note}")
         pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")

@@ -79,8 +79,11 @@ def test_its_network_is_loaded_and_scored(tmp_path):
     assert (loaded.iteration, loaded.config.model.encoder) == (9, "test_efficientnet")
 
 
-def test_a_checkpoint_of_proca_from_before_bases_had_a_key(tiny, tmp_path):
-    """Its config says proca.enabled, and its part of the state is called by its name."""
+def test_a_checkpoint_of_proca_from_before_bases_had_a_key(tiny, tmp_path, caplog):
+    """Its config says proca.enabled, its part of the state is called by its name, and its images were drawn otherwise.
+
+    The encoder is one that shifts features when it is dilated: none is trained with it anew.
+    """
     stages = {
         "proca.source_iterations": 1,
         "proca.self_training_iterations": 1,
@@ -96,9 +99,15 @@ def test_a_checkpoint_of_proca_from_before_bases_had_a_key(tiny, tmp_path):
     config = json.loads(saved["config"])
     config["proca"]["enabled"] = config.pop("base") == "proca"
     saved["config"], saved["proca"] = json.dumps(config), saved.pop("base")
+    saved["proca"]._metadata[""]["version"] = 1  # which every module has that says nothing else
     torch.save(saved, tmp_path / "checkpoint.pt")
 
     again = new_state(state.config)
     again.load(tmp_path)
+    assert "This run of ProCA was begun when source images were drawn uniformly" in caplog.text
+    caplog.clear()
+    again.save(tmp_path / "now")
+    new_state(state.config).load(tmp_path / "now")
+    assert not caplog.text
     assert again.step == 2
     assert (again.base.thresholds == 0.25).all()

@@ -1,9 +1,12 @@
 """The named configs, against the figures of the papers that they are named after."""
 
+import dataclasses
+
 import pytest
 
 import pgpc
 from pgpc.config import flatten
+from pgpc.models import check_model
 from pgpc.presets import BASES as BASE_PRESETS
 from pgpc.presets import TASKS as TASK_PRESETS
 from pgpc.presets import find, preset_names, task_of
@@ -96,10 +99,30 @@ def test_proca():
     assert pgpc.preset("synthia-cityscapes/proca").data.source_size == (1280, 760)
 
 
+@pytest.mark.parametrize("task", ["streets", *TASKS])
+def test_encoders_of_proca_stay_in_place(task):
+    model = pgpc.preset(f"{task}/proca").model
+    assert model.encoder == ("resnet18" if task == "streets" else "resnet101")
+    check_model(dataclasses.replace(model, pretrained=None))
+
+
+@pytest.mark.parametrize("task", ["streets", *TASKS])
+def test_dacs_has_the_settings_of_the_code_of_mic(task):
+    """EMA 0.99, a label of any pixel, ClassMix alone; colors and blur as in DAFormer."""
+    config = pgpc.preset(f"{task}/dacs")
+    adaptation = config.adaptation
+    assert (adaptation.ema_decay, adaptation.ignore_top, adaptation.ignore_bottom) == (0.99, 0, 0)
+    assert config.data.target_margins == (0, 0, 0, 0)
+    assert (adaptation.confidence, adaptation.jitter_strength, adaptation.masked_weight) == (0.968, 0.2, 0)
+    assert (adaptation.feature_distance_weight, config.data.rare_class_sampling) == (0, False)
+
+
 def test_what_the_bases_of_self_training_differ_in():
-    dacs = {"data.rare_class_sampling": False, "adaptation.feature_distance_weight": 0.0}
-    assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/dacs") == dacs
-    assert changed("gta5-cityscapes/dacs", "gta5-cityscapes/source-only") == {"adaptation.enabled": False}
+    uniform = {"data.rare_class_sampling": False, "adaptation.feature_distance_weight": 0.0}
+    dacs = {"adaptation.ema_decay": 0.99, "adaptation.ignore_top": 0, "adaptation.ignore_bottom": 0}
+    assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/dacs") == {**uniform, **dacs}
+    alone = {**uniform, "adaptation.enabled": False}
+    assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/source-only") == alone
     assert changed("gta5-cityscapes/daformer", "gta5-cityscapes/mic-daformer") == {"adaptation.masked_weight": 1.0}
 
 

@@ -20,10 +20,11 @@ from pgpc.data.image_files import decode_image
 from pgpc.data.label_files import decode_label
 from pgpc.data.parcels import PREFETCHED, Packed, unpacked
 from pgpc.data.rare_class import rare_classes
+from pgpc.data.scaled_crops import ScaledCrops, scaled_crop
 from pgpc.data.shards.reader import Shards
 from pgpc.data.tiles import Region
 
-# Second word of a sample's seed: the target is drawn independently of how the source is. ProCA's draws have 2.
+# Second word of a sample's seed: the target is drawn independently of how the source is. ProCA's draws have 2 and 4.
 _SOURCE_STREAM, _TARGET_STREAM, _LABELED_STREAM = 0, 1, 3
 
 
@@ -64,6 +65,11 @@ class Batch(NamedTuple):
         target_valid: ``(B, H, W)`` bool, see :class:`TargetImages`.
         labeled_images: Images of the target that are used with their labels, ``data.target_labels``; as the source's.
         labeled_labels: As the source's.
+        scaled_images: In steps for which ``BatchPlan.target_scales`` has some, crops of the target images, which are
+            themselves whole then; see :class:`ScaledCrops`.
+        scaled_rows: See there.
+        scaled_columns: See there.
+        scaled_native: See there.
     """
 
     source_images: Tensor | None
@@ -72,6 +78,10 @@ class Batch(NamedTuple):
     target_valid: Tensor | None
     labeled_images: Tensor | None = None
     labeled_labels: Tensor | None = None
+    scaled_images: Tensor | None = None
+    scaled_rows: Tensor | None = None
+    scaled_columns: Tensor | None = None
+    scaled_native: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
@@ -92,6 +102,12 @@ class Batch(NamedTuple):
         assert self.labeled_images is not None and self.labeled_labels is not None, "the step takes no target label"
         return SourceImages(self.labeled_images, self.labeled_labels)
 
+    def require_scaled(self) -> ScaledCrops:
+        """Return the crops of the target images of a step that takes some."""
+        assert self.scaled_images is not None and self.scaled_rows is not None, "the step takes no scaled crop"
+        assert self.scaled_columns is not None and self.scaled_native is not None, "a crop has all of its parts"
+        return ScaledCrops(self.scaled_images, self.scaled_rows, self.scaled_columns, self.scaled_native)
+
 
 class BatchPlan(NamedTuple):
     """What a base decides about the images of a step.
@@ -100,10 +116,14 @@ class BatchPlan(NamedTuple):
         images_per_step: From the step (0-based) to the numbers of source and target images over all processes.
         source_row: From the step and the place in the global batch to the row of the source image; None, also as an
             answer, leaves the choice to the loader. It is not asked with ``data.rare_class_sampling``.
+        target_scales: From the step to the least and the largest multiple of their native size that target images are
+            also shown at, in crops of ``data.crop`` or, without, of ``data.target_size``. The images themselves are
+            then whole, squashed into ``data.target_size``. None, also as an answer, is for no such crops.
     """
 
     images_per_step: Callable[[int], tuple[int, int]]
     source_row: Callable[[int, int], int | None] | None = None
+    target_scales: Callable[[int], tuple[float, float] | None] | None = None
 
 
 class EvaluationSample(NamedTuple):
@@ -176,14 +196,23 @@ class TrainingData(Dataset[Batch]):
         if num_source:
             source = [self._source_sample(step, i) for i in self._share(num_source)]
             source_images, source_labels = map(torch.stack, zip(*source))
+        scaled: dict[str, Tensor] = {}
         if num_target and self._target is not None:
-            target = [self._target_sample(step, i) for i in self._share(num_target)]
+            if (scales := self._target_scales(step)) is not None:
+                both = [self._scaled_target_sample(step, i, scales) for i in self._share(num_target)]
+                target = [sample for sample, _ in both]
+                parts = zip(ScaledCrops._fields, zip(*(crop for _, crop in both)))
+                scaled = {f"scaled_{name}": torch.cat(part) for name, part in parts}
+            else:
+                target = [self._target_sample(step, i) for i in self._share(num_target)]
             target_images, target_valid = map(torch.stack, zip(*target))
         labeled_images = labeled_labels = None
         if self._labeled is not None:
             labeled = [self._labeled_sample(self._labeled, step, i) for i in self._share(self._batch_size)]
             labeled_images, labeled_labels = map(torch.stack, zip(*labeled))
-        return Batch(source_images, source_labels, target_images, target_valid, labeled_images, labeled_labels)
+        return Batch(
+            source_images, source_labels, target_images, target_valid, labeled_images, labeled_labels, **scaled
+        )
 
     def _share(self, num: int) -> range:
         """Return this process's places in a global batch of `num` images."""
@@ -242,6 +271,29 @@ class TrainingData(Dataset[Batch]):
             transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
             transforms.mask_tensor(valid, flip=flip, side=data.crop),
         )
+
+    def _target_scales(self, step: int) -> tuple[float, float] | None:
+        return self._plan.target_scales(step) if self._plan.target_scales is not None else None
+
+    def _scaled_target_sample(
+        self, step: int, index: int, scales: tuple[float, float]
+    ) -> tuple[tuple[Tensor, Tensor], ScaledCrops]:
+        """Return a whole image and where it counts, and a crop of it at a random scale."""
+        assert self._target is not None, "target samples need target shards"
+        data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
+        image = read_image(self._target, int(rng.integers(len(self._target))))
+        width, height = data.target_size
+        whole = transforms.whole_image(image, data.target_size, "exact", data.interpolation, data.normalization)[0]
+        valid = transforms.mask_tensor(transforms.inside_margins(height, width, data.target_margins))
+        crop = scaled_crop(
+            image,
+            data.target_size if data.crop is None else (data.crop, data.crop),
+            scales,
+            rng,
+            interpolation=data.interpolation,
+            normalization=data.normalization,
+        )
+        return (whole, valid), crop
 
     def _labeled_sample(self, labeled: Shards, step: int, index: int) -> tuple[Tensor, Tensor]:
         """Return image and label of a random crop, or whole: cut as target images are, with what the source has."""

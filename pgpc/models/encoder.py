@@ -39,10 +39,41 @@ class _Way(NamedTuple):
 def check_encoder(name: str, *, strides: Strides | None, drop_path: float, checkpointing: bool, bands: int = 3) -> None:
     """Find, without memory for its weights, what would keep an encoder from being built.
 
-    The arguments and errors are those of :func:`build_encoder`.
+    The arguments and errors are those of :func:`build_encoder`, and the error of :func:`check_centered`, which building
+    does without, for networks that were trained before.
     """
     with _without_trace():
-        build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing, bands=bands)
+        encoder, _ = build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing, bands=bands)
+    if strides is not None and strides[-1] < 32:
+        check_centered(encoder, name)
+
+
+def check_centered(encoder: nn.Module, name: str) -> None:
+    """Refuse an encoder whose dilated features lie beside the pixels that they are compared with.
+
+    A shortcut that averages 2 x 2 cells before it skips every other one (`avg_down` of timm, as in ResNet-D) is dilated
+    by averaging each cell with its neighbors to the right and below, which shifts it by half a cell. Over the blocks of
+    a network that adds up: of "resnet50d" at stride 8, to 10 pixels with the average that does skip.
+
+    Args:
+        encoder: A network of :func:`build_encoder`.
+        name: What timm calls it.
+
+    Raises:
+        ValueError: It has such a shortcut.
+    """
+    if any(isinstance(module, nn.AvgPool2d) and _is_shifted(module) for module in encoder.modules()):
+        raise ValueError(
+            "model.encoder must have shortcuts that stay in place when 'deeplabv2' dilates it, but those of "
+            f"{name!r} average pairs of cells, which shifts features by up to 1.25 cells against the labels that they "
+            f"are compared with. Choose another, for example {_example((8,))}."
+        )
+
+
+def _is_shifted(pool: nn.AvgPool2d) -> bool:
+    """Return whether an average keeps all cells and has no cell in its center."""
+    sides, strides = (torch.Size([x, x] if isinstance(x, int) else x) for x in (pool.kernel_size, pool.stride))
+    return any(side % 2 == 0 and stride == 1 for side, stride in zip(sides, strides, strict=True))
 
 
 def build_encoder(

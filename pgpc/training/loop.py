@@ -21,6 +21,7 @@ from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.evaluation.scores import over_classes
 from pgpc.models import shortest_side
 from pgpc.models.checkpoint import fetched
+from pgpc.models.encoder import check_centered
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.device import check_trainable
@@ -113,6 +114,7 @@ def train(
         check_same_run(config, str(out), device)
         domains = _open_domains(base)
         state = base.new_state(device, domains.source.classes)
+        _check_encoder(state, begin)
         progress = Progress(state.classes.names)
         _go_on(state, progress, base, begin, callbacks.on_report)
         batches = base.batches(
@@ -161,6 +163,20 @@ def _open_domains(base: Base) -> Domains:
             "ImageNet: --set model.pretrained=imagenet."
         )
     return domains
+
+
+def _check_encoder(state: TrainingState, begin: Begin) -> None:
+    """Refuse to begin with features that lie beside their pixels; warn where a run that was begun so goes on."""
+    model = state.config.model
+    if model.architecture != "deeplabv2":
+        return
+    try:
+        check_centered(state.student.segmenter.encoder, model.encoder)
+    except ValueError as error:
+        if begin == FRESH:
+            raise
+        if distributed.rank() == 0:
+            log.warning("The run goes on with its encoder, with which none can be begun. %s", error)
 
 
 def _go_on(state: TrainingState, progress: Progress, base: Base, begin: Begin, on_report: OnReport | None) -> None:

@@ -122,7 +122,7 @@ def paper(report: SweepReport) -> list[Table]:
             report.sweep.seeds,
             report.selection,
             name=f"paper-{i}-{table.number}",
-            caption=f"{comparison.title(table)}. {table.note} {about}".replace("  ", " ").strip(),
+            caption=f"{comparison.title(table)}. {table.notes} {about}".replace("  ", " ").strip(),
         )
         for i, table in enumerate(report.sweep.tables)
     ]

@@ -181,7 +181,7 @@ def shrink(name, tiny):
     config = pgpc.preset(name)
     changes = {**SMALL, "data.crop": None if config.data.crop is None else 64}
     if config.model.architecture == "deeplabv2":
-        changes |= {"model.encoder": "test_resnet"}
+        changes |= {"model.encoder": "test_efficientnet"}
     else:
         changes |= {"model.encoder": "mit_b0"}
     if config.model.detail_crop is not None:

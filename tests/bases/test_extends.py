@@ -36,7 +36,7 @@ def test_stages_of_proca_that_end_with_the_run_are_compared(tiny):
                 "streets/proca"
             ).optimizer.lr,  # so that only the numbers of images tell stages apart
             "optimizer.warmup": 0,
-            "model.encoder": "test_resnet",
+            "model.encoder": "test_efficientnet",
             "training.iterations": 4,
             "proca.source_iterations": 1,
             "proca.self_training_iterations": 1,

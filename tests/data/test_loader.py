@@ -507,19 +507,48 @@ def test_processes_share_every_stage(source: Shards, target: Shards) -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_the_adapting_stage_draws_by_proca_s_balance(
+def test_both_stages_with_a_source_draw_by_proca_s_balance(
     source: Shards, target: Shards, rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
     read = Shards.label_bytes
     monkeypatch.setattr(Shards, "label_bytes", lambda self, row: rows.append(row) or read(self, row))
     data = training_data(_proca(), source, target, rank=rank, world_size=2)
-    for step in (2, 3):
+    for step in range(4):
         data[step]
     draws = ClassBalancedDraws(source.class_pixels)
-    # Two of each step's four images; the stage's images are numbered through.
-    places = [[0, 1, 4, 5], [2, 3, 6, 7]][rank]
-    assert rows == [draws.row(0, place) for place in places]
+    # Half of eight, eight, four and four images; those of each stage are numbered through.
+    first, second = [([0, 1, 2, 3, 8, 9, 10, 11], [0, 1, 4, 5]), ([4, 5, 6, 7, 12, 13, 14, 15], [2, 3, 6, 7])][rank]
+    assert rows == [draws.row(0, "source", i) for i in first] + [draws.row(0, "adapt", i) for i in second]
+
+
+def test_self_training_scales_native_images_and_shows_their_labeler_whole_ones(source: Shards, target: Shards) -> None:
+    """The native images are 128 x 64, the box 80 x 48: at 0.5 to 1.5 times, 64 to 191 columns of which 80 are seen."""
+    data = training_data(_proca(), source, target, rank=0, world_size=1)
+    batch, before = data[4], data[3]
+    assert before.scaled_images is None
+    crops = batch.require_scaled()
+    assert batch.target_images.shape == crops.images.shape == (8, 3, 48, 80)
+    assert crops.native.tolist() == [[64, 128]] * 8
+    whole = [
+        np.array(Image.fromarray(read_image(target, row)).resize((80, 48), Image.Resampling.BICUBIC))
+        for row in range(len(target))
+    ]
+    for picture in _pixels(batch.target_images):
+        assert any(np.array_equal(picture, other) for other in whole)
+    # Native pixels per pixel of the crop: between 2, at half the size, and 2/3.
+    shown = [columns[columns >= 0] for columns in crops.columns]
+    steps = [(x.max() - x.min()).item() / (len(x) - 1) for x in shown]
+    assert all(0.6 < step <= 2.1 for step in steps)
+    assert max(steps) - min(steps) > 0.3
+    assert _equal(data[4], batch)
+
+
+def test_crops_of_self_training_have_the_side_of_crops(source: Shards, target: Shards) -> None:
+    config = _proca(**{"data.crop": 32, "data.fit": "inside"})
+    batch = training_data(config, source, target, rank=0, world_size=1)[4]
+    assert batch.require_scaled().images.shape == (8, 3, 32, 32)
+    assert batch.target_images.shape == (8, 3, 48, 80)
 
 
 def test_evaluation_images_are_fitted_as_in_training(pair: Path) -> None:

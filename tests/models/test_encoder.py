@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import timm
 import torch
 
-from pgpc.models import Segmenter
-from pgpc.models.encoder import _find_way, _without_trace
+from pgpc.models import ModelConfig, Segmenter, check_model
+from pgpc.models.deeplab import DILATED_STRIDES
+from pgpc.models.encoder import _find_way, _without_trace, build_encoder
 from tests.helpers.networks import build, random_images
 
 
@@ -124,3 +127,42 @@ def test_checkpointing_refuses_batch_norm():
 def test_refuses_encoders_it_cannot_use(encoder, message):
     with torch.device("meta"), pytest.raises(ValueError, match=message):
         build(encoder=encoder)
+
+
+@pytest.mark.parametrize("encoder", ["test_resnet", "resnet10t", "resnet50d", "resnet101d"])
+def test_encoders_whose_dilated_shortcuts_shift_are_refused(encoder):
+    config = ModelConfig(architecture="deeplabv2", encoder=encoder, drop_path=0.0)
+    with pytest.raises(
+        ValueError, match=rf"stay in place when 'deeplabv2' dilates it, but those of '{encoder}'.*'resnet101'"
+    ):
+        check_model(config)
+    check_model(dataclasses.replace(config, architecture="daformer"))  # at stride 32 nothing is dilated
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50", "resnet101", "test_efficientnet"])
+def test_encoders_whose_dilated_shortcuts_stay_in_place_are_taken(encoder):
+    check_model(ModelConfig(architecture="deeplabv2", encoder=encoder, drop_path=0.0))
+
+
+@pytest.mark.parametrize(("encoder", "shift"), [("test_resnet", 10.0), ("resnet18", 0.0)])
+def test_how_far_dilated_shortcuts_shift(encoder, shift):
+    """Averages of 2 x 2 cells: one at stride 4, which lies 2 pixels off, and two at stride 8, 4 pixels each.
+
+    All other weights are alike and the branches beside the shortcuts are 0, so that the gradient of a cell has its
+    center where the cell looks.
+    """
+    network, _ = build_encoder(encoder, strides=DILATED_STRIDES, drop_path=0.0, checkpointing=False)
+    for module in network.eval().modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        for child, other in module.named_children():
+            if isinstance(other, torch.nn.MaxPool2d):  # the first of equals, which is not in the middle
+                setattr(module, child, torch.nn.AvgPool2d(3, 2, 1))
+    for block in network.modules():
+        if hasattr(block, "zero_init_last"):
+            block.zero_init_last()
+    images = torch.ones(1, 3, 128, 128, requires_grad=True)
+    network(images)[-1][0, :, 8, 8].sum().backward()
+    seen = images.grad[0].sum(dim=(0, 1))
+    center = (seen * torch.arange(128)).sum() / seen.sum()
+    assert center.item() - 8 * 8 == pytest.approx(shift, abs=0.01)

@@ -26,7 +26,7 @@ from pgpc.training.trunk import FILE
 from tests.helpers.states import equal
 
 PROCA = {
-    "model.encoder": "test_resnet",
+    "model.encoder": "test_efficientnet",
     "data.crop": None,
     "training.iterations": 3,
     "proca.source_iterations": 1,

@@ -222,7 +222,7 @@ def test_other_bases(preset, tmp_path, tiny):
         {
             "proca.source_iterations": 1,
             "proca.self_training_iterations": 1,
-            "model.encoder": "test_resnet",
+            "model.encoder": "test_efficientnet",
             "data.crop": None,
             "data.source_size": (128, 64),
         }

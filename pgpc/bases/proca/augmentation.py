@@ -1,4 +1,4 @@
-"""How ProCA changes images: colors in stages "adapt" and "self_training", scale, place and side in the latter.
+"""How ProCA changes the colors of images, in stages "adapt" and "self_training".
 
 Everything is drawn on the host, per image of the global batch, so that the result does not depend on how many processes
 share the batch and the device is never waited for.
@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from pgpc.classes import IGNORE_INDEX
 from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
 from pgpc.data.pixel_form import RGB, PixelForm
 
@@ -22,7 +20,6 @@ _STRENGTH = 0.5  # brightness, contrast and saturation are multiplied by U(1 - t
 _HUE = 0.2  # the hue turns by U(-this, this) of the full circle
 _GRAY_PROBABILITY = 0.2
 _BLUR_SIDE, _BLUR_SIGMA = 3, (0.1, 2.0)
-_SCALE = (0.5, 1.5)
 
 
 class _Drawn(NamedTuple):
@@ -62,31 +59,6 @@ def augment_colors(
     pictures = (images * std + mean).div(255).clamp(0, 1)
     changed = torch.stack([_change(picture, rng) for picture, rng in zip(pictures, rngs)])
     return (changed * 255 - mean) / std
-
-
-def scale_crop_flip(image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Scale an image by U(0.5, 1.5), cut a random part of its former size, or fill up to that, and maybe mirror it.
-
-    Args:
-        image: ``(3, H, W)`` normalized, brought to scale bilinearly, filled up with 0.
-        labels: ``(H, W)``, brought to scale by taking the nearest pixel, filled up with "ignore".
-        rng: draws scale, place and side.
-
-    Returns:
-        Image and labels of the same size as before.
-    """
-    height, width = labels.shape
-    scale = rng.uniform(*_SCALE)
-    h, w = round(height * scale), round(width * scale)
-    top, left = int(rng.integers(max(h - height, 0) + 1)), int(rng.integers(max(w - width, 0) + 1))
-    image = F.interpolate(image[None], (h, w), mode="bilinear", align_corners=False)[0]
-    rows = torch.arange(h, device=labels.device) * height // h
-    columns = torch.arange(w, device=labels.device) * width // w
-    labels = labels[rows[:, None], columns]
-    image, labels = (x[..., top : top + height, left : left + width] for x in (image, labels))
-    missing = (0, max(width - w, 0), 0, max(height - h, 0))
-    image, labels = F.pad(image, missing), F.pad(labels, missing, value=IGNORE_INDEX)
-    return (image.flip(-1), labels.flip(-1)) if rng.random() < 0.5 else (image, labels)
 
 
 def _change(image: Tensor, rng: np.random.Generator) -> Tensor:

@@ -7,19 +7,38 @@ from __future__ import annotations
 
 import numpy as np
 
+from pgpc.bases.proca.stages import Stage
+
 SUB_EPOCH = 3000
 """Images after which what was drawn so far is forgotten."""
 
-_STREAM = 2  # second word of the seeds; the loader has 0 and 1
+_STREAMS = {"adapt": 2, "source": 4}  # second word of the seeds, by stage; the loader has 0, 1 and 3
+
+
+def class_probabilities(images: np.ndarray, drawable: np.ndarray) -> np.ndarray:
+    """Return the probability that each class is the one that the next image is drawn for.
+
+    P(c) ~ 1 / ln(1.01 + f_c), where f_c is the share of class c in what was drawn so far: every image counts once for
+    each class that it shows, however many pixels that has.
+
+    Args:
+        images: ``(C,)``, how many of the images drawn so far show each class.
+        drawable: ``(C,)`` bool, whether any image shows the class; not all False.
+
+    Returns:
+        ``(C,)``, with the sum 1.
+    """
+    preference = drawable / np.log(1.01 + images / max(images.sum(), 1))
+    probabilities: np.ndarray = preference / preference.sum()
+    return probabilities
 
 
 class ClassBalancedDraws:
-    """The endless sequence of source images, drawn class by class.
+    """The endless sequences of source images, drawn class by class, one sequence for each stage.
 
-    The next class is drawn with P(c) ~ 1 / ln(1.01 + f_c), where f_c is the share of class c in all labeled pixels of
-    the images drawn so far in the sub-epoch; then an image uniformly among those that contain it. A sub-epoch is drawn
-    as a whole from a seed of its own: which image is at which place depends on nothing else, in particular not on who
-    asked for which before.
+    The next class is drawn with :func:`class_probabilities` of the images drawn so far in the sub-epoch; then an image
+    uniformly among those that show it. A sub-epoch is drawn as a whole from a seed of its own: which image is at which
+    place depends on nothing else, in particular not on who asked for which before.
 
     Args:
         class_pixels: ``(N, C)`` int64, pixels of each class in each image, ignored pixels in none.
@@ -29,32 +48,31 @@ class ClassBalancedDraws:
     """
 
     def __init__(self, class_pixels: np.ndarray) -> None:
-        self._class_pixels = class_pixels
-        self._images = [np.flatnonzero(column) for column in class_pixels.T]
+        self._shown = class_pixels > 0
+        self._images = [np.flatnonzero(column) for column in self._shown.T]
         self._drawable = np.array([len(images) > 0 for images in self._images])
         if not self._drawable.any():
             raise ValueError(
                 "Class-balanced sampling needs images with labeled pixels, but no class has any. Check the labels."
             )
-        self._held: tuple[tuple[int, int], np.ndarray] | None = None  # the sub-epoch that was asked for last
+        self._held: tuple[tuple[int, Stage, int], np.ndarray] | None = None  # the sub-epoch that was asked for last
 
-    def row(self, seed: int, index: int) -> int:
-        """Return the number of the image at place `index` >= 0 of the sequence that `seed` gives."""
+    def row(self, seed: int, stage: Stage, index: int) -> int:
+        """Return the number of the image at place `index` >= 0 of the sequence that `seed` gives a stage."""
         sub_epoch, place = divmod(index, SUB_EPOCH)
-        if self._held is None or self._held[0] != (seed, sub_epoch):
-            self._held = (seed, sub_epoch), self._draw(np.random.default_rng([seed, _STREAM, sub_epoch]))
+        if self._held is None or self._held[0] != (seed, stage, sub_epoch):
+            rng = np.random.default_rng([seed, _STREAMS[stage], sub_epoch])
+            self._held = (seed, stage, sub_epoch), self._draw(rng)
         return int(self._held[1][place])
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return the image numbers of one sub-epoch, ``(SUB_EPOCH,)`` int64."""
         rows = np.empty(SUB_EPOCH, dtype=np.int64)
-        pixels = np.zeros(self._class_pixels.shape[1])
+        drawn = np.zeros(self._shown.shape[1])
         for place in range(SUB_EPOCH):
-            preference = self._drawable / np.log(1.01 + pixels / max(pixels.sum(), 1))
             # Faster than rng.choice, which checks its probabilities at each call.
-            above = np.cumsum(preference)
-            drawn = int(np.searchsorted(above, rng.random() * above[-1], side="right"))
-            images = self._images[drawn]
+            above = np.cumsum(class_probabilities(drawn, self._drawable))
+            images = self._images[int(np.searchsorted(above, rng.random() * above[-1], side="right"))]
             rows[place] = images[rng.integers(len(images))]
-            pixels += self._class_pixels[rows[place]]
+            drawn += self._shown[rows[place]]
         return rows

@@ -9,14 +9,16 @@ from pgpc.adaptation.teacher import update_teacher
 from pgpc.bases.losses import at_stride_of, upsample
 from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_source_from, update_memory_bank
 from pgpc.bases.passes import image_generators
-from pgpc.bases.proca.augmentation import augment_colors, scale_crop_flip
+from pgpc.bases.proca.augmentation import augment_colors
 from pgpc.bases.proca.lovasz import lovasz_softmax
 from pgpc.bases.proca.prototypes import ProCAState, mean_cross_entropy, prototypes_loss, target_labels
+from pgpc.bases.proca.pseudo_labels import crop_labels
 from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
 from pgpc.bases.teacher_forward import TeacherOutput, teacher_forward
 from pgpc.classes import IGNORE_INDEX
 from pgpc.data.loader import Batch, SourceImages, TargetImages
+from pgpc.data.scaled_crops import ScaledCrops
 from pgpc.models.student import ForwardRequest, Outputs, Student
 from pgpc.runtime.seeding import torch_generator
 
@@ -37,7 +39,7 @@ def stage_loss(state: TrainingState, batch: Batch, log: dict[str, Tensor]) -> Te
     if stage == "source":
         return _source_loss(state, batch.require_source(), log)
     if stage == "self_training":
-        return _self_training_loss(state, batch.require_target(), log)
+        return _self_training_loss(state, batch.require_target(), batch.require_scaled(), log)
     return _adaptation_loss(state, batch.require_source(), batch.require_target(), log)
 
 
@@ -129,20 +131,22 @@ def _ask_teacher(
     return seen
 
 
-def _self_training_loss(state: TrainingState, target: TargetImages, log: dict[str, Tensor]) -> Tensor:
-    """Return the loss of stage "self_training": target images with labels of the frozen network, changed together."""
-    part = part_of(state)
+def _self_training_loss(
+    state: TrainingState, target: TargetImages, crops: ScaledCrops, log: dict[str, Tensor]
+) -> Tensor:
+    """Return the loss of stage "self_training": scaled crops with labels that the frozen network gives whole images."""
+    data = state.config.data
     with torch.no_grad():
-        probability, labels = probabilities(state.require_teacher().eval(), target.images).max(dim=1)
-        sure = target.valid & (probability >= part.thresholds[labels])
-        labels = torch.where(sure, labels, IGNORE_INDEX)
+        (seen,) = state.require_teacher().eval()(ForwardRequest(target.images))
+        labels = crop_labels(
+            seen.require_logits(),
+            crops,
+            target.valid,
+            part_of(state).thresholds,
+            align_corners=state.align_corners,
+        )
         rngs = image_generators(state, "proca", len(labels))
-        changed = [
-            scale_crop_flip(image, label, rng) for image, label, rng in zip(target.images, labels, rngs, strict=True)
-        ]
-        images, labels = map(torch.stack, zip(*changed, strict=True))
-        data = state.config.data
-        images = augment_colors(images, rngs, data.normalization, data.pixels)
+        images = augment_colors(crops.images, rngs, data.normalization, data.pixels)
     (output,) = state.replica(ForwardRequest(images))
     log["loss/target"] = mean_cross_entropy(_upsample(state, output, labels), labels)
     return log["loss/target"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from torch import Tensor
 
@@ -14,10 +15,14 @@ from pgpc.bases.proca.preparation import prepare_adapt, prepare_self_training
 from pgpc.bases.proca.prototypes import ProCAState
 from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
+from pgpc.config import Config
 from pgpc.data.loader import Batch, BatchPlan
 from pgpc.data.shards.reader import Shards
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import learning_rate
+
+SCALES = (0.5, 1.5)
+"""Multiples of their *native* size that target images are shown at in stage "self_training"."""
 
 
 class ProCA(Base):
@@ -91,14 +96,17 @@ class ProCA(Base):
         return stages[stage_of(step, self.config)]
 
     def plan(self, source: Shards) -> BatchPlan:
-        """Return the numbers of images, and the source images of stage "adapt", which are balanced by class.
+        """Return the numbers of images, the source images, and when target images are scaled.
+
+        Source images are balanced by class in both stages that have some, unless ``data.rare_class_sampling`` draws
+        them.
 
         Args:
             source: Labeled train split.
         """
-        if self.config.data.rare_class_sampling:
-            return BatchPlan(self.images_per_step)
-        return BatchPlan(self.images_per_step, _BalancedRows(self, ClassBalancedDraws(source.class_pixels)))
+        rare = self.config.data.rare_class_sampling
+        rows = None if rare else _BalancedRows(self, ClassBalancedDraws(source.class_pixels))
+        return BatchPlan(self.images_per_step, rows, functools.partial(_target_scales, self.config))
 
     def acts_before_contrast(self, key: str) -> bool:
         """Return whether a setting of the contrast plays a part before the memory bank begins to fill.
@@ -111,14 +119,18 @@ class ProCA(Base):
 
 
 class _BalancedRows:
-    """The source image of each place in stage "adapt"; None in the others, in which images are drawn uniformly."""
+    """The source image of each place in stages "source" and "adapt", each of which counts its images from 0."""
 
     def __init__(self, base: ProCA, draws: ClassBalancedDraws) -> None:
-        self._config, self._draws = base.config, draws
+        self._base, self._draws = base, draws
 
-    def __call__(self, step: int, index: int) -> int | None:
-        config = self._config
-        if stage_of(step, config) != "adapt":
-            return None
-        drawn_before = (step - first_step("adapt", config)) * config.training.batch_size
-        return self._draws.row(config.seed, drawn_before + index)
+    def __call__(self, step: int, index: int) -> int:
+        config = self._base.config
+        stage = stage_of(step, config)
+        drawn_before = (step - first_step(stage, config)) * self._base.images_per_step(step)[0]
+        return self._draws.row(config.seed, stage, drawn_before + index)
+
+
+def _target_scales(config: Config, step: int) -> tuple[float, float] | None:
+    """Return the multiples of their native size that target images are learned at; None where they stay as they are."""
+    return SCALES if stage_of(step, config) == "self_training" else None

@@ -6,7 +6,9 @@ details are those of the authors' code.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ from pgpc.adaptation.config import ProCAConfig
 from pgpc.classes import IGNORE_INDEX
 from pgpc.runtime import distributed
 from pgpc.runtime.precision import at_least_float32
+
+log = logging.getLogger(__name__)
 
 BINS = 10_000
 """Confidences are counted to 1 / BINS."""
@@ -67,6 +71,10 @@ class ProCAState(nn.Module):
         dim: channels of the encoder's last features.
     """
 
+    _version = 2
+    """Number of the rules by which images are drawn, which PyTorch keeps in state dicts: 1 balanced classes by pixels
+    and not at all in stage "source", and scaled target images in their box instead of at their native size."""
+
     thresholds: Tensor
     """``(C,)`` the confidence that a pseudo-label of each class needs."""
 
@@ -75,6 +83,20 @@ class ProCAState(nn.Module):
         self.features = Prototypes(num_classes, dim)
         self.outputs = Prototypes(num_classes, num_classes)
         self.register_buffer("thresholds", torch.full((num_classes,), config.label_threshold))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *others: Any
+    ) -> None:
+        """Load the buffers; say so where the images so far were drawn by other rules than those to come."""
+        if local_metadata.get("version", self._version) < self._version and distributed.rank() == 0:
+            log.warning(
+                "This run of ProCA was begun when source images were drawn uniformly before the prototypes and then "
+                "balanced by pixels, and target images were scaled from data.target_size. From here on classes are "
+                "balanced by images and target images are scaled from their native size, as in the authors' code: the "
+                "run comes to something else than without an interruption. Start afresh in another folder for one "
+                "rule throughout."
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pgpc.bases.proca.augmentation import augment_colors, scale_crop_flip
+from pgpc.bases.proca.augmentation import augment_colors
 from pgpc.bases.proca.prototypes import (
     BINS,
     Prototypes,
@@ -185,23 +185,3 @@ def test_one_in_five_images_turns_gray():
     colors = changed * std + mean
     gray = ((colors.amax(1) - colors.amin(1)).amax((1, 2)) < 1e-2).float().mean().item()
     assert gray == pytest.approx(0.2, abs=0.07)
-
-
-def test_scaling_keeps_size_and_moves_image_and_labels_together():
-    """The image shows its labels: they must still agree, and what is filled up is ignored."""
-    labels = torch.randint(0, 5, (4, 8), generator=torch.Generator().manual_seed(0)).repeat_interleave(16, 0)
-    labels = labels.repeat_interleave(16, 1)
-    image = (labels + 1).float().expand(3, -1, -1)
-    smaller = mirrored = 0
-    for seed in range(20):
-        seen, changed = scale_crop_flip(image, labels, np.random.default_rng(seed))
-        assert seen.shape == image.shape
-        assert changed.shape == labels.shape
-        kept = changed != IGNORE
-        assert (seen[0][~kept] == 0).all()
-        agree = (seen[0] - 1).round() == changed
-        assert agree[kept].float().mean() > 0.85  # all but the seams of the blocks
-        smaller += not kept.all()
-        mirrored += not kept[-1, 0] and bool(kept[0, -1])
-    assert 5 <= smaller <= 15
-    assert mirrored > 0

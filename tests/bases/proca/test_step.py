@@ -14,6 +14,8 @@ from pgpc.data.image_files import decode_image
 from pgpc.data.label_files import decode_label
 from pgpc.models.student import ForwardRequest
 from pgpc.training import Callbacks, Resume
+from pgpc.training.begin import FRESH
+from pgpc.training.loop import _check_encoder
 from tests.helpers.states import equal
 from tests.helpers.training import new_state, open_pair, prepare, train_step, training_batches
 
@@ -22,7 +24,7 @@ CHANGES = {
     "data.crop": None,
     "data.source_size": (128, 64),
     "data.target_size": (96, 64),
-    "model.encoder": "test_resnet",
+    "model.encoder": "test_efficientnet",
     "optimizer.warmup": 0,
     "optimizer.lr": 1e-3,
     "proca.adapt_lr": 5e-4,
@@ -239,6 +241,17 @@ def test_no_step_of_any_stage_makes_the_host_wait(make, no_host_sync):
         prepare(state, *domains)
         with no_host_sync():
             train_step(state, batch)
+
+
+def test_no_run_begins_with_features_beside_their_pixels(make, tmp_path, caplog):
+    """One that was begun with them goes on, and says so."""
+    state = new_state(make(changes={"model.encoder": "test_resnet"}))
+    with pytest.raises(ValueError, match="model.encoder must have shortcuts that stay in place"):
+        _check_encoder(state, FRESH)
+    assert not caplog.text
+    _check_encoder(state, Resume(tmp_path))
+    assert "The run goes on with its encoder" in caplog.text
+    _check_encoder(new_state(make()), FRESH)
 
 
 class Stop(Exception):
