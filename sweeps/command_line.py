@@ -23,7 +23,7 @@ from sweeps.definition.options import (
     rule_of,
 )
 from sweeps.definition.paper_tables import ABLATIONS, BASES, TABLES_OF_BASES
-from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION
+from sweeps.definition.selection import CHOICES, DEFAULT_SELECTION, OPTIMISTIC
 from sweeps.search.samplers import SAMPLERS
 from sweeps.search.schedulers import SCHEDULERS, owners
 
@@ -161,8 +161,8 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
         "--select-by",
         type=_option("select_by", str),
         metavar="NAME",
-        help=f"what trials are chosen by: {CHOICES}. All but {METRIC} need no label of the target (default: {METRIC}; "
-        f"with data.eval_split=none {DEFAULT_SELECTION})",
+        help=f"what trials are chosen by: {CHOICES}. All but {METRIC} need no label of the target. {OPTIMISTIC} "
+        f"(default: {METRIC}; with data.eval_split=none {DEFAULT_SELECTION})",
     )
     group.add_argument(
         "--search",

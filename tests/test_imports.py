@@ -23,6 +23,7 @@ ORDER = {
         ("recipes",),
         ("evaluation",),
         ("bases",),
+        ("diagnosis",),
         ("training", "figures"),
         ("cli",),
         ("__main__",),

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from pgpc.bases.passes import Pass
 from pgpc.bases.state import TrainingState
+from pgpc.bases.teacher_forward import TeacherOutput
 from pgpc.classes import ClassSet
 from pgpc.config import Config
 from pgpc.data.loader import Batch, BatchPlan, training_batches
@@ -36,6 +38,9 @@ class Base(abc.ABC):
     """Whether steps learn from ``Batch.require_labeled()``, the images that ``data.target_labels`` names."""
     accumulates: bool = False
     """Whether steps take their images in the parts that ``training.accumulate`` asks for."""
+    shows_clean_target: bool = False
+    """Whether steps show the student the clean target images for their anchors alone, as ``contrast.fill_trains_head``
+    and ``contrast.clean_statistics`` say."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -50,6 +55,18 @@ class Base(abc.ABC):
             config.training.accumulate,
         )
 
+        contrast = config.contrast
+        switches = {
+            "fill_trains_head": ("False", contrast.fill_trains_head),
+            "clean_statistics": ("'updated'", contrast.clean_statistics != "updated"),
+        }
+        for name, (default, changed) in switches.items():
+            check(
+                self.shows_clean_target or not (contrast.enabled and changed),
+                f"contrast.{name} must be {default} with base={config.base}, which has no pass of its own for anchors",
+                getattr(contrast, name),
+            )
+
     @abc.abstractmethod
     def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         """Advance the state by one optimizer step.
@@ -62,6 +79,22 @@ class Base(abc.ABC):
             Scalars by name, detached and on the device: the losses as ``loss/..``, and whatever else belongs into the
             training curves; ``anchors`` is ``(C,)``.
         """
+
+    def passes(
+        self, state: TrainingState, batch: Batch, seen: TeacherOutput, draws: torch.Generator, log: dict[str, Tensor]
+    ) -> list[Pass] | None:
+        """Return the passes of the student in the next step, whose losses a diagnosis takes apart.
+
+        Here None: the base does not tell its losses apart.
+
+        Args:
+            state: The state; it is left as it is.
+            batch: This process's share of the images.
+            seen: What the teacher says of the target images.
+            draws: Generator of the contrast's draws.
+            log: Scalars, to which the losses of the passes add theirs as ``loss/..``, connected to the graph.
+        """
+        return None
 
     def make_part(self, student: Student) -> nn.Module | None:
         """Return the base's own part of the state, which a checkpoint holds; here there is none.

@@ -34,7 +34,9 @@ def update_memory_bank(state: TrainingState, teacher: Student, output: TeacherOu
         output: The teacher's output, with target pixels.
         draws: Generator of the step's draws, in the same state on all processes.
     """
-    memory = state.require_contrast()
+    memory, contrast = state.require_contrast(), state.config.contrast
+    if contrast.clear_at_start and state.step == contrast.start:
+        memory.clear()
     assert output.target is not None, "the teacher was not asked for features"
     if output.source is not None:
         memory.enqueue_source(*output.source, draws, teacher.unit_vectors)

@@ -70,8 +70,9 @@ def begin_step(state: TrainingState, rate: float) -> None:
         rate: Learning rate of the encoder.
     """
     contrast = state.config.contrast
+    start = max(contrast.start - contrast.fill, 0) if contrast.fill_trains_head else contrast.start
     seed_everything(state.config.seed, "dropout", state.step, distributed.rank())
-    set_learning_rate(state.optimizer, rate, projection_factor(state.step, contrast.start, contrast.head_warmup))
+    set_learning_rate(state.optimizer, rate, projection_factor(state.step, start, contrast.head_warmup))
     state.optimizer.zero_grad()
 
 

@@ -6,6 +6,7 @@ Which of source-only, DACS, DAFormer, HRDA and MIC is trained follows from the w
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,10 +18,10 @@ from pgpc.adaptation.teacher import update_teacher
 from pgpc.bases.base import Base
 from pgpc.bases.losses import Box, at_cells_of, segmentation_loss
 from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_source_from, update_memory_bank
-from pgpc.bases.passes import Part, Pass, backward, begin_step, end_step, mean_over_parts, parts, take
+from pgpc.bases.passes import WHOLE, Part, Pass, backward, begin_step, end_step, mean_over_parts, parts, take
 from pgpc.bases.state import TrainingState
 from pgpc.bases.student_images import mask_images, mix_images
-from pgpc.bases.teacher_forward import TargetPixels, teacher_forward
+from pgpc.bases.teacher_forward import TargetPixels, TeacherOutput, teacher_forward
 from pgpc.data.loader import Batch, SourceImages, TargetImages
 from pgpc.models.hrda import draw_detail_box
 from pgpc.models.student import ForwardRequest, Outputs
@@ -32,6 +33,7 @@ class SelfTraining(Base):
 
     takes_target_labels = True
     accumulates = True
+    shows_clean_target = True
 
     def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:
         """Advance the state by one optimizer step, see :func:`train_step`."""
@@ -48,6 +50,13 @@ class SelfTraining(Base):
             log: The step's scalars, to which a loss adds its own as ``loss/..``; they become means over the parts.
         """
         return []
+
+    def passes(
+        self, state: TrainingState, batch: Batch, seen: TeacherOutput, draws: torch.Generator, log: dict[str, Tensor]
+    ) -> list[Pass]:
+        """Return the passes of the student in the next step, without taking it."""
+        passes = self.more_passes(state, batch, log)
+        return [*passes, *student_passes(state, student_images(state, batch, seen, draws), WHOLE, log)]
 
 
 BASE = SelfTraining
@@ -71,16 +80,14 @@ def train_step(
         Scalars by name, detached and on the device: the losses, the pseudo-label weight, and ``anchors``, ``(C,)``.
     """
     config, adaptation, step = state.config.contrast, state.config.adaptation, state.step
-    contrasting = config.enabled and step >= config.start
     filling = config.enabled and step >= config.start - config.fill
-    mixing = adaptation.target_weight > 0 or (config.enabled and config.anchor_view == "mixed")
-    masking = adaptation.masked_weight > 0
     source, log = batch.require_source(), dict[str, Tensor]()
     shown = parts(state, len(source.images))  # all images at a time, unless training.accumulate says otherwise
     logs = [dict[str, Tensor]() for _ in shown]
 
     begin_step(state, rate)
     more = [more_passes(state, take(batch, part), logs[part.number]) if more_passes else [] for part in shown]
+    images = StepImages(batch)
     if state.teacher is not None:  # else source-only: nothing but Eq. 1
         teacher, target = state.teacher, batch.require_target()
         draws = torch_generator(target.images.device, state.config.seed, "contrast", step)
@@ -96,33 +103,95 @@ def train_step(
         log["pseudo_label_weight"] = seen.pseudo.weight.amax()
         if filling:  # the material of positives and negatives: Eqs. 9, 10 and 11
             update_memory_bank(state, teacher, seen, draws)
-        mixed = mix_images(state, source, target, seen.pseudo) if mixing else None  # ClassMix: Eq. 4
-        masked = mask_images(state, source, target, seen.pseudo) if masking else None  # images with holes (MIC)
+        images = student_images(state, batch, seen, draws)
 
     for part, passes in zip(shown, more, strict=True):
-        part_log = logs[part.number]
-        source_pass = _source_pass(state, source, part, part_log)  # Eq. 1, and the feature distance
-        if batch.labeled_images is not None:  # the few labels of the target: Eq. 1 once more
-            passes.append(_labeled_pass(state, batch.require_labeled(), part, part_log))
-        if state.teacher is not None:
-            if filling and takes_source_from(state, "student"):
-                source_pass = _remembering(source_pass, state, source.labels, draws)
-            if mixing or masking:
-                passes.append(source_pass)
-            if contrasting and config.anchor_view == "target":  # anchors on the clean target images: Eqs. 5 and 8
-                passes.append(_clean_pass(state, target, seen.target, part, draws, part_log))
-            if mixed is not None:  # and anchors on the mixed images
-                pixels = seen.target if contrasting and config.anchor_view == "mixed" else None
-                passes.append(_mixed_pass(state, mixed, pixels, part, draws, part_log))
-            if masked is not None:
-                passes.append(_masked_pass(state, masked, part, part_log))
-        if state.teacher is None or not (mixing or masking):
-            # Source-only: no image of the target may reach the decoder. With the contrast the source comes last, since
-            # the last pass must reach every parameter, and the one of the anchors leaves out the decoder.
-            passes.append(source_pass)
+        passes.extend(student_passes(state, images, part, logs[part.number]))
         backward(state, passes, part)
     end_step(state, projected=any(pass_.request.project for pass_ in passes))
     return {**{name: value.detach() for name, value in log.items()}, **mean_over_parts(logs)}
+
+
+class StepImages(NamedTuple):
+    """All that the student is shown in a step, and what it learns from.
+
+    Attributes:
+        batch: This process's share of the images.
+        seen: What the teacher says of the target; None for source-only, as what follows.
+        draws: Generator of the contrast's draws, in the same state on all processes.
+        mixed: Mixed images (ClassMix); None where there are none.
+        masked: Images with holes (MIC); None where there are none.
+    """
+
+    batch: Batch
+    seen: TeacherOutput | None = None
+    draws: torch.Generator | None = None
+    mixed: Mixed | None = None
+    masked: Masked | None = None
+
+
+def student_images(state: TrainingState, batch: Batch, seen: TeacherOutput, draws: torch.Generator) -> StepImages:
+    """Return what the student is shown in a step with a teacher.
+
+    Args:
+        state: The state, whose config, step and seed decide about every draw.
+        batch: This process's share of the images.
+        seen: What the teacher says of the target.
+        draws: Generator of the contrast's draws.
+    """
+    config, source, target = state.config, batch.require_source(), batch.require_target()
+    mixing = config.adaptation.target_weight > 0 or (config.contrast.enabled and config.contrast.anchor_view == "mixed")
+    return StepImages(
+        batch,
+        seen,
+        draws,
+        mix_images(state, source, target, seen.pseudo) if mixing else None,  # Eq. 4
+        mask_images(state, source, target, seen.pseudo) if config.adaptation.masked_weight > 0 else None,
+    )
+
+
+def student_passes(state: TrainingState, images: StepImages, part: Part, log: dict[str, Tensor]) -> list[Pass]:
+    """Return the passes of the student on one part of a step's images, in their order.
+
+    Args:
+        state: The state; the passes change nothing of it but the memory bank, where that takes source pixels from the
+            student.
+        images: What the student is shown.
+        part: Which of the images.
+        log: The scalars of the part, to which the losses are added, still connected to the graph.
+    """
+    source, seen, draws = images.batch.require_source(), images.seen, images.draws
+    source_pass = _source_pass(state, source, part, log)  # Eq. 1, and the feature distance
+    passes = []
+    if images.batch.labeled_images is not None:  # the few labels of the target: Eq. 1 once more
+        passes.append(_labeled_pass(state, images.batch.require_labeled(), part, log))
+    if seen is None or draws is None:
+        return [*passes, source_pass]
+    if seen.target is not None and takes_source_from(state, "student"):
+        source_pass = _remembering(source_pass, state, source.labels, draws)
+    shows_target = images.mixed is not None or images.masked is not None
+    if shows_target:
+        passes.append(source_pass)
+    anchors = seen.target if _contrasts(state) else None
+    on_mixed = state.config.contrast.anchor_view == "mixed"
+    if anchors is not None and not on_mixed:  # anchors on the clean target images: Eqs. 5 and 8
+        passes.append(_clean_pass(state, images.batch.require_target(), anchors, part, draws, log))
+    if images.mixed is not None:  # and anchors on the mixed images
+        passes.append(_mixed_pass(state, images.mixed, anchors if on_mixed else None, part, draws, log))
+    if images.masked is not None:
+        passes.append(_masked_pass(state, images.masked, part, log))
+    if not shows_target:
+        # Source-only: no image of the target may reach the decoder. With the contrast the source comes last, since
+        # the last pass must reach every parameter, and the one of the anchors leaves out the decoder.
+        passes.append(source_pass)
+    return passes
+
+
+def _contrasts(state: TrainingState) -> bool:
+    """Return whether anything learns from the contrast in this step, the encoder or the projection head alone."""
+    contrast = state.config.contrast
+    begins = contrast.start - contrast.fill if contrast.fill_trains_head else contrast.start
+    return contrast.enabled and state.step >= begins
 
 
 def _source_pass(state: TrainingState, source: SourceImages, part: Part, log: dict[str, Tensor]) -> Pass:
@@ -175,18 +244,25 @@ def _remembering(source_pass: Pass, state: TrainingState, labels: Tensor, draws:
 def _clean_pass(
     state: TrainingState,
     target: TargetImages,
-    pixels: TargetPixels | None,
+    pixels: TargetPixels,
     part: Part,
     draws: torch.Generator,
     log: dict[str, Tensor],
 ) -> Pass:
     """Return the pass of the clean target images: the contrast of their anchors."""
-    assert pixels is not None, "the memory bank fills before the contrast starts"
+    contrast = state.config.contrast
 
     def loss(output: Outputs) -> Tensor:
         return contrast_loss(state, output.require_hidden(), pixels, pixels.reliable, draws, log, part)
 
-    return Pass(ForwardRequest(take(target, part).images, decode=False, project=True), loss)
+    request = ForwardRequest(
+        take(target, part).images,
+        decode=False,
+        project=True,
+        detached=state.step < contrast.start,
+        frozen_statistics=contrast.clean_statistics == "frozen",
+    )
+    return Pass(request, loss)
 
 
 def _mixed_pass(
@@ -210,7 +286,8 @@ def _mixed_pass(
         anchors = pixels.reliable & ~at_cells_of(hidden, mixed.pasted, mixed.pasted.shape[-1])
         return on_labels + contrast_loss(state, hidden, pixels, anchors, draws, log, part)
 
-    return Pass(ForwardRequest(images, project=pixels is not None, box=box), loss)
+    before_start = state.step < state.config.contrast.start
+    return Pass(ForwardRequest(images, project=pixels is not None, box=box, detached=before_start), loss)
 
 
 def _masked_pass(state: TrainingState, masked: Masked, part: Part, log: dict[str, Tensor]) -> Pass:

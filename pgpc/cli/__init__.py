@@ -57,12 +57,12 @@ def _run(argv: Sequence[str] | None) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command, with one for each sub-command."""
     # Here, since they import what Windows has not, which `main` answers with one line.
-    from pgpc.cli import draw, evaluate, export, init, pack, predict, show, submit, train
+    from pgpc.cli import diagnose, draw, evaluate, export, init, pack, predict, show, submit, train
 
     groups = {
         "before training": (pack, init, show),
         "training": (train,),
-        "a trained network": (evaluate, predict, submit, draw, export),
+        "a trained network": (evaluate, predict, submit, draw, diagnose, export),
     }
     parser = argparse.ArgumentParser(
         prog="pgpc",

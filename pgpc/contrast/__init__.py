@@ -7,7 +7,7 @@ Eq. 5        InfoNCE                  :func:`~pgpc.contrast.loss.info_nce`
 Eq. 7        entropy                  :func:`~pgpc.contrast.reliability.entropy`
 Eq. 8        anchors                  :func:`~pgpc.contrast.reliability.reliable`, drawn in ``PixelContrast.loss``
 Eq. 9        prototypes               ``PrototypeBank.prototypes``
-Eq. 10       source negatives         :func:`~pgpc.contrast.sampling.draw_other_classes`
+Eq. 10       source negatives         :func:`~pgpc.contrast.sampling.draw_other_classes`, or ``.._by_pixels``
 Eq. 11       target negatives         :func:`~pgpc.contrast.reliability.rank_negatives`
 Fig. 1       families of contrast     ``PixelContrast.loss``
 ===========  =======================  ====================================

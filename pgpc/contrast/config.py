@@ -165,6 +165,15 @@ class ContrastConfig:
         phase=Phase.CONTRAST,
         source="Eqs. 10 and 11; Table 6",
     )
+    source_negatives: Literal["class", "pixel"] = key(
+        "class",
+        doc='What source negatives are uniform over: "class", the rows that other classes have in the memory bank, as '
+        'many of each once it is full; or "pixel", the source pixels of other classes that training has shown since '
+        "the memory bank began to fill, as the equation reads, so that frequent classes give most. Ignored where no "
+        "source pixel is a negative.",
+        phase=Phase.CONTRAST,
+        source="Eq. 10",
+    )
     average: Literal["valid", "all"] = key(
         "valid",
         doc='What the sum over classes is divided by: "valid", the classes that have anchors, a positive and '
@@ -173,10 +182,24 @@ class ContrastConfig:
         adjustable=True,
         source="Eq. 5",
     )
+    fill_trains_head: bool = key(
+        False,
+        doc="Whether the projection head learns from the contrast while the memory bank fills, by itself: no gradient "
+        "reaches the encoder before `start`. Off, rows that are enqueued by then come from random weights, and stay in "
+        "the banks of rare classes for long. Not with base=proca.",
+        phase=Phase.CONTRAST,
+    )
+    clear_at_start: bool = key(
+        False,
+        doc="Whether the memory bank is emptied at `start`, before the images of that iteration are enqueued, so that "
+        "what was enqueued before is no part of the loss.",
+        phase=Phase.CONTRAST,
+    )
     head_warmup: int = key(
         0,
-        doc="Iterations from `start` on in which the learning rate of the projection head, untrained until then, rises "
-        "linearly; 0 starts with the full one.",
+        doc="Iterations in which the learning rate of the projection head, untrained until then, rises linearly; they "
+        "begin at `start`, or where the memory bank begins to fill with `fill_trains_head`. 0 starts with the full "
+        "one.",
         low=0,
         unit="iterations",
         phase=Phase.CONTRAST,
@@ -187,6 +210,15 @@ class ContrastConfig:
         phase=Phase.CONDITIONAL,
         acts="when the memory bank begins to fill; with adaptation.target_weight=0 from the first iteration on, since "
         "images are then mixed for the anchors only",
+    )
+    clean_statistics: Literal["updated", "frozen"] = key(
+        "updated",
+        doc="Whether the extra pass of the clean target images moves the running statistics of the encoder's batch "
+        'norms towards the target, "updated", as any other pass does, or leaves them "frozen". They count in '
+        "evaluation only: both train the same weights, so that what the contrast gains is seen apart from what "
+        "statistics of the target gain by themselves (AdaBN). Of no effect on encoders without batch norm and on "
+        "anchors of the mixed images; not with base=proca, which has no extra pass.",
+        phase=Phase.CONTRAST,
     )
     source_from: Literal["teacher", "student"] = key(
         "teacher",

@@ -59,6 +59,12 @@ class FeatureBank(nn.Module):
         self.filled.copy_((self.filled + count).clamp(max=size))
         self._replaced(old, new)
 
+    @torch.no_grad()
+    def clear(self) -> None:
+        """Forget all rows."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
     def _replaced(self, old: Tensor, new: Tensor) -> None:
         """Take note of the rows that were overwritten and of what they are now, ``(C, Q, D)`` each."""
 

@@ -13,6 +13,7 @@ from pgpc.contrast.reliability import rank_negatives
 from pgpc.contrast.sampling import (
     Projection,
     draw_other_classes,
+    draw_other_classes_by_pixels,
     draw_own_class,
     draw_quota,
     draw_with_replacement,
@@ -40,11 +41,14 @@ class PixelContrast(nn.Module):
         source: Row c holds source pixels of class c: positives of c, and negatives of the other classes.
         target_negatives: Row c holds target pixels that are negatives *of* c.
         target: Row c holds reliable target pixels with pseudo-label c, of which target prototypes are the means.
+        source_pixels: Number of pixels of each class that `enqueue_source` was shown by all processes, ``(C,)``; None
+            where negatives are not drawn by it.
     """
 
     source: FeatureBank | None
     target_negatives: FeatureBank | None
     target: PrototypeBank | None
+    source_pixels: Tensor | None
 
     def __init__(self, config: ContrastConfig, num_classes: int) -> None:
         super().__init__()
@@ -59,6 +63,8 @@ class PixelContrast(nn.Module):
             self.source = FeatureBank(*shape) if "source" in pixels else None
         self.target_negatives = FeatureBank(*shape) if "target" in pixels else None
         self.target = None if from_source else PrototypeBank(*shape)
+        by_pixel = "source" in pixels and config.source_negatives == "pixel"
+        self.register_buffer("source_pixels", torch.zeros(num_classes, dtype=torch.long) if by_pixel else None)
 
     @torch.no_grad()
     def enqueue_source(
@@ -73,7 +79,15 @@ class PixelContrast(nn.Module):
             project: Projection of the teacher, see the class.
         """
         if self.source is not None:
-            self._enqueue(self.source, features, self._by_class(labels), generator, project)
+            seen = self._enqueue(self.source, features, self._by_class(labels), generator, project)
+            if self.source_pixels is not None:
+                self.source_pixels.add_(seen)
+
+    def clear(self) -> None:
+        """Forget all rows; how frequent classes are is still known."""
+        for bank in (self.source, self.target_negatives, self.target):
+            if bank is not None:
+                bank.clear()
 
     @torch.no_grad()
     def enqueue_target(
@@ -201,7 +215,11 @@ class PixelContrast(nn.Module):
         if "source" in self.config.negative:
             assert self.source is not None, "what negatives are drawn from is part of the memory bank"
             filled = self.source.filled
-            rows.append(_take(self.source, draw_other_classes(filled, size, pool, generator)))
+            if self.source_pixels is None:
+                row = draw_other_classes(filled, size, pool, generator)
+            else:
+                row = draw_other_classes_by_pixels(filled, self.source_pixels, size, pool, generator)
+            rows.append(_take(self.source, row))
             has.append(filled.sum() > filled)  # some other class has rows
         if "target" in self.config.negative:
             assert self.target_negatives is not None, "what negatives are drawn from is part of the memory bank"
@@ -221,9 +239,11 @@ class PixelContrast(nn.Module):
         candidates: Tensor,
         generator: torch.Generator,
         project: Projection | None,
-    ) -> None:
+    ) -> Tensor:
+        """Add some of the candidates to a bank; return how many there were of each class over all processes, (C,)."""
         draw = draw_quota(candidates, self.config.quota, generator)
         bank.enqueue(gather_rows(features, draw, project), draw.total.clamp(max=self.config.quota))
+        return draw.total
 
     def _by_class(self, labels: Tensor, among: Tensor | None = None) -> Tensor:
         """Return the pixels of each class, ``(C, P)`` bool."""

@@ -138,6 +138,34 @@ def draw_other_classes(filled: Tensor, size: int, num: int, generator: torch.Gen
     return torch.where(others[:, None] > 0, row, 0)
 
 
+def draw_other_classes_by_pixels(
+    filled: Tensor, pixels: Tensor, size: int, num: int, generator: torch.Generator
+) -> Tensor:
+    """Draw rows of *other* classes in proportion to the pixels that those have (Eq. 10, read as it is written).
+
+    Args:
+        filled: Number of rows in use of each class, ``(C,)``.
+        pixels: Number of source pixels of each class, ``(C,)``, int64; a class without rows in use is not drawn.
+        size: S, the number of rows that the memory bank has per class.
+        num: N, how many to draw for each class, with replacement: a pixel of the other classes, uniformly, and for it a
+            row of its class, uniformly.
+        generator: Generator on `filled`'s device.
+
+    Returns:
+        Index ``(C, N)`` into the bank flattened to ``(C * S, D)``; row 0 where no other class has any.
+    """
+    num_classes = filled.shape[0]
+    pixels = torch.where(filled > 0, pixels, 0)
+    before = pixels.cumsum(0) - pixels
+    others = pixels.sum() - pixels
+    u = torch.rand(2, num_classes, num, generator=generator, device=filled.device, dtype=torch.double)
+    k = (u[0] * others[:, None]).long().clamp(max=(others[:, None] - 1).clamp(min=0))
+    k = torch.where(k >= before[:, None], k + pixels[:, None], k)  # step over the class's own pixels
+    owner = torch.searchsorted(pixels.cumsum(0), k, right=True).clamp(max=num_classes - 1)
+    row = (u[1] * filled[owner]).long().clamp(max=(filled[owner] - 1).clamp(min=0))
+    return torch.where(others[:, None] > 0, owner * size + row, 0)
+
+
 def draw_own_class(filled: Tensor, size: int, num: int, generator: torch.Generator) -> Tensor:
     """Draw rows of the class itself, for each class, with replacement.
 

@@ -140,6 +140,22 @@ class EvaluationSample(NamedTuple):
     name: str
 
 
+class _Cut(NamedTuple):
+    """Which part of which image of the target is shown.
+
+    Attributes:
+        row: Row of the image.
+        size: Width and height that it is resized to.
+        box: The crop, in pixels of that size; None for all of it.
+        flip: Whether it is mirrored.
+    """
+
+    row: int
+    size: tuple[int, int]
+    box: transforms.Box | None
+    flip: bool
+
+
 class SampleError(ValueError):
     """An image or label that could not be read during training or evaluation."""
 
@@ -254,23 +270,31 @@ class TrainingData(Dataset[Batch]):
             transforms.label_tensor(transforms.cut(label, box), flip=flip, side=data.crop),
         )
 
+    def target_labels(self, step: int) -> Tensor | None:
+        """Return the true labels of the target images of a step, cut as they are: for a diagnosis, never for training.
+
+        Args:
+            step: 0-based iteration.
+
+        Returns:
+            ``(B, H, W)`` int64 train ids of this process's images; None where one has no label.
+        """
+        assert self._target is not None, "target samples need target shards"
+        labels = []
+        for index in self._share(self._plan.images_per_step(step)[1]):
+            cut = self._draw_cut(self._target, _TARGET_STREAM, step, index)
+            if self._target.label_bytes(cut.row) is None:
+                return None
+            labels.append(self._label_of(self._target, cut))
+        return torch.stack(labels)
+
     def _target_sample(self, step: int, index: int) -> tuple[Tensor, Tensor]:
         """Return the image of a random crop, or whole, ``(3, H, W)`` float32, and where it counts, ``(H, W)`` bool."""
         assert self._target is not None, "target samples need target shards"
-        data, rng = self._data, self._rng(_TARGET_STREAM, step, index)
-        row = int(rng.integers(len(self._target)))
-        native = self._target.size(row)
-        size = width, height = transforms.box_size(*native, data.target_size, data.fit)
-        box, flip = None, False
-        if data.crop is not None:
-            box, flip = transforms.draw_box(rng, height, width, data.crop), transforms.draw_flip(rng)
-        image = read_image(self._target, row, transforms.needed_region(native, size, box, data.interpolation))
-        crop = transforms.resize_crop(image, size, box, data.interpolation)
-        valid = transforms.inside_margins(height, width, data.target_margins, box)
-        return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
-            transforms.mask_tensor(valid, flip=flip, side=data.crop),
-        )
+        data, cut = self._data, self._draw_cut(self._target, _TARGET_STREAM, step, index)
+        width, height = cut.size
+        valid = transforms.inside_margins(height, width, data.target_margins, cut.box)
+        return self._image_of(self._target, cut), transforms.mask_tensor(valid, flip=cut.flip, side=data.crop)
 
     def _target_scales(self, step: int) -> tuple[float, float] | None:
         return self._plan.target_scales(step) if self._plan.target_scales is not None else None
@@ -297,20 +321,28 @@ class TrainingData(Dataset[Batch]):
 
     def _labeled_sample(self, labeled: Shards, step: int, index: int) -> tuple[Tensor, Tensor]:
         """Return image and label of a random crop, or whole: cut as target images are, with what the source has."""
-        data, rng = self._data, self._rng(_LABELED_STREAM, step, index)
-        row = int(rng.integers(len(labeled)))
-        native = labeled.size(row)
-        size = width, height = transforms.box_size(*native, data.target_size, data.fit)
-        box, flip = None, False
-        if data.crop is not None:
-            box, flip = transforms.draw_box(rng, height, width, data.crop), transforms.draw_flip(rng)
-        image = read_image(labeled, row, transforms.needed_region(native, size, box, data.interpolation))
-        crop = transforms.resize_crop(image, size, box, data.interpolation)
-        label = transforms.cut(transforms.resize_label(read_label(labeled, row), size), box)
-        return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
-            transforms.label_tensor(label, flip=flip, side=data.crop),
-        )
+        cut = self._draw_cut(labeled, _LABELED_STREAM, step, index)
+        return self._image_of(labeled, cut), self._label_of(labeled, cut)
+
+    def _draw_cut(self, target: Shards, stream: int, step: int, index: int) -> _Cut:
+        """Draw an image of the target and the part of it that is shown."""
+        data, rng = self._data, self._rng(stream, step, index)
+        row = int(rng.integers(len(target)))
+        size = width, height = transforms.box_size(*target.size(row), data.target_size, data.fit)
+        if data.crop is None:
+            return _Cut(row, size, None, flip=False)
+        box = transforms.draw_box(rng, height, width, data.crop)
+        return _Cut(row, size, box, flip=transforms.draw_flip(rng))
+
+    def _image_of(self, target: Shards, cut: _Cut) -> Tensor:
+        data = self._data
+        region = transforms.needed_region(target.size(cut.row), cut.size, cut.box, data.interpolation)
+        crop = transforms.resize_crop(read_image(target, cut.row, region), cut.size, cut.box, data.interpolation)
+        return transforms.image_tensor(crop, flip=cut.flip, side=data.crop, normalization=data.normalization)
+
+    def _label_of(self, target: Shards, cut: _Cut) -> Tensor:
+        label = transforms.cut(transforms.resize_label(read_label(target, cut.row), cut.size), cut.box)
+        return transforms.label_tensor(label, flip=cut.flip, side=self._data.crop)
 
 
 class _EvaluationData(Dataset[EvaluationSample]):

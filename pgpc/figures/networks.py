@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ from pgpc.data.config import DataConfig
 from pgpc.data.loader import read_image, read_label
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.loaded_model import LoadedModel, load_model
+from pgpc.evaluation.mode import teaching
 from pgpc.evaluation.names import Network, Space
 from pgpc.evaluation.overlay import photo
 from pgpc.evaluation.pixel_features import draw_pixels, feature_map, features_at
@@ -225,8 +227,11 @@ def pixel_features(
 def draw_selection(loaded: LoadedModel, of: Network, shards: Shards, row: int, share: float) -> Figure:
     """Segment one image, and draw which of its pixels are selected, see :func:`selection_figure`.
 
+    A teacher is in the mode in which training selects: its batch norms take the statistics of the image. The running
+    ones, which nothing in training reads, are those of an average of networks that never was.
+
     Args:
-        loaded: A network in evaluation mode.
+        loaded: A network in evaluation mode, in which it is left.
         of: Whose prediction it is, "teacher" or "student".
         shards: The split that has the image.
         row: Row of the image.
@@ -234,7 +239,8 @@ def draw_selection(loaded: LoadedModel, of: Network, shards: Shards, row: int, s
     """
     sample = read_sample(shards, row, loaded.config.data)
     image = sample.image.to(distributed.local_device())
-    scores = logits(loaded.student.segmenter, image, evaluation=loaded.config.evaluation)
+    with teaching(loaded.student) if of == "teacher" else contextlib.nullcontext():
+        scores = logits(loaded.student.segmenter, image, evaluation=loaded.config.evaluation)
     height, width = image.shape[2:]
     label = None if sample.label is None else transforms.resize_label(sample.label, (width, height))
     return selection_figure(

@@ -7,12 +7,15 @@ tensors on the CPU, and its forward pass waits for the device.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pgpc.runtime import distributed
 from pgpc.runtime.precision import at_least_float32
@@ -103,6 +106,25 @@ class _Normalize(torch.autograd.Function):
         if weight is None:
             return grad_x.to(x.dtype), None, None, None
         return (grad_x * weight[:, None, None]).to(x.dtype), own[1].to(weight.dtype), own[0].to(weight.dtype), None
+
+
+@contextlib.contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of all batch norms as they are for a while, whatever images a module sees.
+
+    In training a batch norm still normalizes by the statistics of the batch at hand, as it does without this.
+
+    Args:
+        module: The module below which the batch norms are.
+    """
+    tracking = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    for norm in tracking:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in tracking:
+            norm.track_running_stats = True
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pgpc.models import build_model
+from pgpc.models.batch_norm import frozen_statistics
 from pgpc.models.config import ModelConfig
 from pgpc.models.projection import ProjectionHead
 from pgpc.models.segmenter import Segmenter
@@ -26,12 +27,17 @@ class ForwardRequest(NamedTuple):
         decode: Whether logits are asked for.
         project: Whether the projection head's hidden features are asked for.
         box: Top and left of HRDA's high-resolution crop in pixels; None covers the image with overlapping crops.
+        detached: Whether the gradient of the hidden features stops at the projection head.
+        frozen_statistics: Whether the encoder's batch norms keep their running statistics as they are; not where passes
+            are merged, for which an encoder has no batch norm.
     """
 
     images: Tensor
     decode: bool = True
     project: bool = False
     box: tuple[int, int] | None = None
+    detached: bool = False
+    frozen_statistics: bool = False
 
 
 class Outputs(NamedTuple):
@@ -125,16 +131,24 @@ class Student(nn.Module):
         """Return the encoder's maps of each request."""
         images = [request.images for request in requests]
         if not self._merges_passes or len({x.shape[1:] for x in images}) > 1:
-            return [self.segmenter.encode(x) for x in images]
+            return [self._encode_alone(request) for request in requests]
         maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
         return list(zip(*maps, strict=True))
+
+    def _encode_alone(self, request: ForwardRequest) -> Sequence[Tensor]:
+        if not request.frozen_statistics:
+            return self.segmenter.encode(request.images)
+        with frozen_statistics(self.segmenter.encoder):
+            return self.segmenter.encode(request.images)
 
     def _outputs(self, features: Sequence[Tensor], request: ForwardRequest) -> Outputs:
         segmenter = self.segmenter
         logits, detail = segmenter.decode(features, request.images, request.box) if request.decode else (None, None)
         hidden = None
         if request.project:
-            hidden = self.require_projection().hidden(self._projected(features))
+            projected = self._projected(features)
+            projected = [map_.detach() for map_ in projected] if request.detached else projected
+            hidden = self.require_projection().hidden(projected)
         return Outputs(features, logits, detail, hidden)
 
     @property

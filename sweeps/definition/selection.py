@@ -117,6 +117,12 @@ class Selection:
         return {key: -sum(rank[key] for rank in ranks) / len(ranks) for key in complete}
 
 
+OPTIMISTIC = (
+    "Ranking by labeled images of the target is the paper's and the field's habit, and optimistic: who adapts to a "
+    "target has no labels there."
+)
+"""What is to be said wherever trials are ranked by labels of the target."""
+
 BY_MIOU = Selection(METRIC, (METRIC,))
 """The choice by labels of the target, which is the paper's and the field's habit."""
 

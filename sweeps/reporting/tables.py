@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sweeps.common import words
 from sweeps.common.names import METRIC, REPORT_METRIC, Status
 from sweeps.definition.objectives import OBJECTIVES
+from sweeps.definition.selection import OPTIMISTIC
 from sweeps.estimates.spread import Spread
 from sweeps.findings import comparison
 from sweeps.reporting import evidence
@@ -75,10 +76,7 @@ def ranked(report: SweepReport) -> Table:
         caption += f" {evidence.ONE_SEED}"
     if report.selection != report.sweep.selection:
         caption += f" The sweep itself, and so its search, best/ and its study, is by {report.sweep.selection.text}."
-    if not report.selection.needs_labels:
-        caption += f" They are chosen by {report.selection.text}, without labels of the target."
-        if any(trial.miou is not None for trial in report.trials):
-            caption += f" {METRIC}, which takes labels, took no part in it."
+    caption += _about_choice(report)
     if report.sweep.trains_on_target_labels:
         caption += f" {TARGET_LABELS}"
     if about := evidence.about_classes(report):
@@ -88,6 +86,16 @@ def ranked(report: SweepReport) -> Table:
     if report.costs:
         caption += f" A star marks the front of {', '.join(report.sweep.objectives)}, which comes first."
     return Table.of("ranking", caption, columns, report.trials)
+
+
+def _about_choice(report: SweepReport) -> str:
+    """Return what it means to rank trials as the report does, for the end of a caption."""
+    if report.selection.needs_labels:
+        return f" {OPTIMISTIC}"
+    text = f" They are chosen by {report.selection.text}, without labels of the target."
+    if any(trial.miou is not None for trial in report.trials):
+        text += f" {METRIC}, which takes labels, took no part in it."
+    return text
 
 
 def pareto(report: SweepReport) -> Table | None:

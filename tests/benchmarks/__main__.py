@@ -54,10 +54,6 @@ BENCHMARKS = (
         quick=("--rounds 1",),
     ),
     Benchmark(
-        name="contrast_diagnosis",
-        help="how pure the anchors and negatives of a finished run are (needs the run's folder)",
-    ),
-    Benchmark(
         name="step",
         help="the training step, against the obvious way of writing it, and with PGPC against its base",
         quick=(

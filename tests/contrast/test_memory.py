@@ -103,3 +103,11 @@ def test_the_sum_of_many_unit_vectors_is_exact():
     expected = (size - 65) * Fraction(1 - 2.0**-24) + Fraction(2.0**-35)
     assert Fraction(bank.sums.item()) * Fraction(UNIT) == expected
     assert torch.equal(bank.sums, recomputed(bank).sums)
+
+
+def test_a_cleared_bank_is_a_new_one():
+    bank, new = PrototypeBank(2, 3, 2), PrototypeBank(2, 3, 2)
+    bank.enqueue(torch.ones(2, 2, 2), torch.tensor([2, 1]))
+    bank.clear()
+    for name, buffer in bank.named_buffers():
+        assert torch.equal(buffer, new.get_buffer(name)), name

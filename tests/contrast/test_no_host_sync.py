@@ -31,7 +31,7 @@ def test_a_step_of_every_family_does_not_wait(no_host_sync, family, positive):
     assert loss > 0
 
 
-@pytest.mark.parametrize("changes", [{"pool": 80}, {"negatives_per": "class"}], ids=["drawn from many", "shared"])
+@pytest.mark.parametrize("changes", [{"pool": 80}, {"negatives_per": "class"}, {"source_negatives": "pixel"}])
 def test_no_way_to_have_negatives_waits(no_host_sync, changes):
     contrast = PixelContrast(ContrastConfig(**{**SIZES, **changes}), C)
     with no_host_sync():

@@ -239,3 +239,36 @@ def test_double_precision_is_kept(negatives_per):
         assert dtype == torch.float32 or change == pytest.approx(expected, rel=1e-4)
     assert losses[torch.float64].item() == pytest.approx(losses[torch.float32].item(), rel=1e-5)
     assert losses[torch.float64] != losses[torch.float32]
+
+
+def test_source_negatives_by_pixel_follow_how_often_training_shows_a_class():
+    """One step shows 60 pixels of class 0 and 4 of class 1; the quota leaves 32 and 4 rows of them."""
+    config = dataclasses.replace(CONFIG, source_negatives="pixel", negative=("source",), pool=4000)
+    labels = torch.zeros(1, 8, 8, dtype=torch.long)
+    labels[0, 0, :4], labels[0, 7] = 1, IGNORE_INDEX
+    contrast = PixelContrast(config, C)
+    for seed in range(2):
+        contrast.enqueue_source(unit_map(1, D, 8, 8, seed=seed), labels, generator(seed))
+    assert contrast.source_pixels.tolist() == [104, 8, 0, 0, 0, 0]
+    assert contrast.source.filled.tolist() == [64, 8, 0, 0, 0, 0]
+    rows, has = contrast._negatives(generator())
+    assert has.tolist() == [True] * 6  # the other of the two, or both
+    of_one = (rows[2][:, None] == contrast.source.rows[1, :8][None]).all(2).any(1).float().mean()
+    assert of_one.item() == pytest.approx(8 / 112, rel=0.15)  # by rows it would be 8 / 72
+    again = PixelContrast(config, C)
+    again.load_state_dict(contrast.state_dict())
+    assert torch.equal(again._negatives(generator())[0], rows)
+
+
+def test_by_default_no_frequencies_are_kept_and_checkpoints_are_those_of_before():
+    assert not any("source_pixels" in name for name in filled_contrast().state_dict())
+
+
+def test_a_cleared_memory_has_nothing_to_contrast_but_knows_the_frequencies():
+    contrast = filled_contrast(dataclasses.replace(CONFIG, source_negatives="pixel"))
+    before = contrast.source_pixels.clone()
+    contrast.clear()
+    assert before.sum() == 2 * 56 and torch.equal(contrast.source_pixels, before)
+    labels = torch.ones(1, 8, 8, dtype=torch.long)
+    loss, _ = contrast.loss(unit_map(1, D, 8, 8), labels, labels == 1, generator())
+    assert loss.item() == 0.0

@@ -3,6 +3,7 @@ import torch
 
 from pgpc.contrast.sampling import (
     draw_other_classes,
+    draw_other_classes_by_pixels,
     draw_own_class,
     draw_quota,
     draw_with_replacement,
@@ -80,3 +81,22 @@ def test_rows_of_the_own_class(generator):
     rows = draw_own_class(torch.tensor([2, 0, 4]), 4, 3000, generator)
     assert set(rows[0].tolist()) == {0, 1}
     assert set(rows[2].tolist()) == {8, 9, 10, 11}
+
+
+def test_rows_of_other_classes_by_pixels_are_uniform_over_source_pixels(generator):
+    """By hand: of 12 pixels (6, 2, 0, 4) class 1 has none of its own 2, so 6, 4 of the other 10; rows share evenly."""
+    filled, pixels, size = torch.tensor([2, 1, 0, 3]), torch.tensor([6, 2, 0, 4]), 4
+    rows = draw_other_classes_by_pixels(filled, pixels, size, 9000, generator)
+    for c in range(4):
+        others = torch.where(torch.arange(4) == c, 0, pixels) / (12 - pixels[c])
+        in_use = torch.arange(size) < filled[:, None]  # (4, 4)
+        expected = (9000 * others / filled.clamp(min=1))[:, None] * in_use
+        counts = torch.bincount(rows[c], minlength=16)
+        assert counts.tolist() == pytest.approx(expected.flatten().tolist(), rel=0.12)
+
+
+def test_a_class_that_was_cleared_from_the_bank_is_not_drawn_however_many_pixels_it_has(generator):
+    rows = draw_other_classes_by_pixels(torch.tensor([0, 3, 1]), torch.tensor([90, 5, 5]), 4, 500, generator)
+    assert ((rows[1] == 8) | (rows[1] == 4 * 3)).all()
+    assert set((rows[0] // 4).tolist()) == {1, 2}
+    assert not draw_other_classes_by_pixels(torch.tensor([0, 3]), torch.tensor([0, 9]), 4, 9, generator)[1].any()

@@ -15,7 +15,7 @@ from PIL import Image
 from pgpc.bases.proca.class_balance import ClassBalancedDraws
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
-from pgpc.data import image_files, label_files
+from pgpc.data import image_files, label_files, transforms
 from pgpc.data.loader import (
     Batch,
     SampleError,
@@ -557,3 +557,26 @@ def test_evaluation_images_are_fitted_as_in_training(pair: Path) -> None:
     assert sample.image.shape == (1, 3, 48, 80) and sample.label.shape == (64, 128)
     whole = Image.fromarray(read_image(val, 0)).resize((80, 48), Image.Resampling.BICUBIC)
     assert np.array_equal(_pixels(sample.image)[0], np.array(whole))
+
+
+def test_labels_of_a_diagnosis_are_those_of_the_very_crops(tmp_path: Path, source: Shards, target: Shards) -> None:
+    """A target whose pictures show their labels, at its own size: each pixel of a crop is that of its label."""
+    data = training_data(_config(), source, target, rank=0, world_size=1)
+    for step in range(3):
+        for index, label in enumerate(data.target_labels(step)):
+            rng = np.random.default_rng([0, 1, step, index])
+            row = int(rng.integers(len(target)))
+            width, height = _config().data.target_size
+            top, left = int(rng.integers(height - 64 + 1)), int(rng.integers(width - 64 + 1))
+            whole = transforms.resize_label(read_label(target, row), (width, height))
+            expected = whole[top : top + 64, left : left + 64]
+            expected = expected[:, ::-1] if rng.random() < 0.5 else expected
+            assert np.array_equal(label.numpy(), expected)
+
+
+def test_labels_of_a_diagnosis_are_none_where_an_image_has_none(
+    source: Shards, target: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = training_data(_config(), source, target, rank=0, world_size=1)
+    monkeypatch.setattr(Shards, "label_bytes", lambda self, row: None)
+    assert data.target_labels(0) is None

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pgpc.data.domains import open_shards
 from pgpc.evaluation.segmentation import predict
@@ -79,3 +80,23 @@ def test_shortest_names_that_differ(tmp_path):
     assert titles_of([Path("exports/a.pt"), Path("exports/b.pt")]) == ["a", "b"]
     assert titles_of([Path("runs/a/checkpoint.pt"), Path("runs/b/checkpoint.pt")]) == ["a", "b"]
     assert titles_of([Path("a"), Path("a")]) == ["a", "a"]
+
+
+def test_a_selection_is_drawn_with_the_statistics_that_training_selects_with(make_run, monkeypatch):
+    """Running statistics of a teacher, which training never reads, do not show in the picture; nor are they moved."""
+    folder = make_run("batch norm", changes={"model.encoder": "resnet10t", "model.pretrained": None})
+    loaded, of = load_selecting(folder, None)
+    shown = []
+    monkeypatch.setattr(networks, "selection_figure", lambda photo, scores, *_, of: shown.append(scores))
+    shards = opened(folder)
+    draw_selection(loaded, of, shards, 0, 0.5)
+    for name, buffer in loaded.student.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.add_(1000)
+    before = {name: buffer.clone() for name, buffer in loaded.student.named_buffers()}
+    draw_selection(loaded, of, shards, 0, 0.5)
+    assert torch.equal(*shown)
+    assert not any(module.training for module in loaded.student.modules())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in loaded.student.named_buffers())
+    draw_selection(loaded, "student", shards, 0, 0.5)
+    assert not torch.equal(shown[0], shown[2]), "a student is drawn as it is evaluated"

@@ -11,7 +11,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from pgpc.models import batch_norm
-from pgpc.models.batch_norm import SynchronizedBatchNorm2d, synchronize_batch_norm
+from pgpc.models.batch_norm import SynchronizedBatchNorm2d, frozen_statistics, synchronize_batch_norm
 
 
 class Processes:
@@ -181,3 +181,16 @@ def test_a_single_process_swaps_nothing():
     network = nn.Sequential(nn.BatchNorm2d(4))
     synchronize_batch_norm(network)
     assert type(network[0]) is nn.BatchNorm2d
+
+
+def test_frozen_statistics_stay_and_the_result_is_that_of_the_batch():
+    norm, other = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) + 5
+    before = {name: value.clone() for name, value in norm.named_buffers()}
+    with frozen_statistics(torch.nn.Sequential(norm)):
+        got = norm(x)
+    assert torch.equal(got, other(x))
+    for name, value in before.items():
+        assert torch.equal(norm.get_buffer(name), value), name
+    norm(x)
+    assert torch.equal(norm.running_mean, other.running_mean) and norm.running_mean.abs().sum() > 0

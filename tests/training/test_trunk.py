@@ -55,6 +55,10 @@ OTHER = {
     "data.loader_workers": 1,
     "contrast.source_from": "student",
     "contrast.maps": "last",
+    "contrast.source_negatives": "pixel",
+    "contrast.fill_trains_head": True,
+    "contrast.clear_at_start": True,
+    "contrast.clean_statistics": "frozen",
 }
 """Another value of every setting that a trunk does not depend on."""
 

@@ -117,3 +117,8 @@ def test_front_has_a_table_and_comes_first(with_front: Path, write: Write) -> No
         ["0000", "20.00", "10.00", "+2.00"],
     ]
     assert 'id="pareto"' in source and r"\label{tab:pareto}" in latex and "The front: " in markdown
+
+
+def test_a_ranking_by_labels_of_the_target_says_that_it_is_optimistic(typical: Path) -> None:
+    caption = tables.ranked(read(typical)).caption
+    assert "Ranking by labeled images of the target is the paper's and the field's habit, and optimistic" in caption
