@@ -212,12 +212,10 @@ class _Examination:
         """Return the figures of each class."""
         counts, total = self.counts, max(float(self.counts.of("labeled").sum()), 1.0)
         contrasts = self.state.contrast is not None
-        columns: dict[str, list[float | None]] = {
-            "right": counts.share("right", "judged"),
-            "purity": counts.share("anchors_right", "anchors_judged"),
-            "cosine_own": [None if v is None else v / 100 for v in counts.share("own", "compared")],
-            "cosine_other": [None if v is None else v / 100 for v in counts.share("other", "compared")],
-        }
+        right, purity = counts.share("right", "judged"), counts.share("anchors_right", "anchors_judged")
+        own, other = (
+            [None if v is None else v / 100 for v in counts.share(which, "compared")] for which in ("own", "other")
+        )
         false_negatives = {r: counts.share(f"false negatives {r}", f"negatives {r}") for r in counts.ranks}
         found = []
         for k, name in enumerate(self.state.classes.names):
@@ -227,7 +225,10 @@ class _Examination:
                 labeled=100 * float(counts.of("labeled")[k]) / total if self.labeled else None,
                 anchors=int(counts.of("anchors")[k]) if contrasts else None,
                 false_negatives={r: v[k] for r, v in false_negatives.items()} if contrasts and self.labeled else None,
-                **{column: values[k] for column, values in columns.items()},
+                right=right[k],
+                purity=purity[k],
+                cosine_own=own[k],
+                cosine_other=other[k],
             )
             self._add_memory(of_class, k, iteration)
             found.append(of_class)
