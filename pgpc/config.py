@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from pgpc.adaptation.config import AdaptationConfig, ProCAConfig
 from pgpc.contrast.config import ContrastConfig
-from pgpc.data.config import DataConfig, EvaluationConfig
+from pgpc.data.config import DataConfig, EvaluationConfig, OnlineCriterion
 from pgpc.data.streets.config import StreetsConfig
 from pgpc.models.config import ModelConfig
 from pgpc.optimization.config import OptimizerConfig
@@ -56,18 +56,7 @@ __all__ = [
 ]
 
 
-KeepBest: TypeAlias = Literal[
-    "mIoU",
-    "source_mIoU",
-    "entropy",
-    "infomax",
-    "corrc",
-    "snd",
-    "bnm",
-    "teacher_agreement",
-    "augmentation_agreement",
-    "mixval",
-]
+KeepBest: TypeAlias = Literal["mIoU", OnlineCriterion]
 """What the best network of a run can be chosen by: mIoU, or a criterion of :mod:`pgpc.evaluation.criteria`."""
 
 

@@ -17,7 +17,8 @@ from pgpc.bases.state import TrainingState
 from pgpc.bases.teacher_forward import TeacherOutput
 from pgpc.classes import ClassSet
 from pgpc.config import Config
-from pgpc.data.loader import Batch, BatchPlan, training_batches
+from pgpc.data.batch import Batch, BatchPlan
+from pgpc.data.loader import training_batches
 from pgpc.data.shards.reader import Shards
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import learning_rate

@@ -22,7 +22,7 @@ from pgpc.bases.passes import WHOLE, Part, Pass, backward, begin_step, end_step,
 from pgpc.bases.state import TrainingState
 from pgpc.bases.student_images import mask_images, mix_images
 from pgpc.bases.teacher_forward import TargetPixels, TeacherOutput, teacher_forward
-from pgpc.data.loader import Batch, SourceImages, TargetImages
+from pgpc.data.batch import Batch, SourceImages, TargetImages
 from pgpc.models.hrda import draw_detail_box
 from pgpc.models.student import ForwardRequest, Outputs
 from pgpc.runtime.seeding import numpy_generator, torch_generator

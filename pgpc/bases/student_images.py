@@ -11,7 +11,7 @@ from pgpc.adaptation.mixing import Mixed, choose_classes, class_mix, perturb
 from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.bases.passes import image_generators
 from pgpc.bases.state import TrainingState
-from pgpc.data.loader import SourceImages, TargetImages
+from pgpc.data.batch import SourceImages, TargetImages
 from pgpc.data.pixel_form import RGB
 from pgpc.runtime import distributed
 from pgpc.runtime.seeding import numpy_generator

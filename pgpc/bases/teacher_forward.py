@@ -13,7 +13,7 @@ from pgpc.adaptation.teacher import teacher_mode
 from pgpc.bases.losses import at_cells_of, upsample
 from pgpc.contrast import reliable
 from pgpc.contrast.config import ContrastConfig
-from pgpc.data.loader import SourceImages, TargetImages
+from pgpc.data.batch import SourceImages, TargetImages
 from pgpc.models.student import ForwardRequest, Student
 
 

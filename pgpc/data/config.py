@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
 from pgpc.data.pixel_form import MAX_BANDS, RGB, PixelForm
@@ -15,6 +15,18 @@ STREETS_SOURCE = "streets:source"
 STREETS_TARGET = "streets:target"
 LABELED_SPLIT = "split:"
 """What a value of ``DataConfig.target_labels`` begins with that names a split of the target."""
+OnlineCriterion: TypeAlias = Literal[
+    "source_mIoU",
+    "entropy",
+    "infomax",
+    "corrc",
+    "snd",
+    "bnm",
+    "teacher_agreement",
+    "augmentation_agreement",
+    "mixval",
+]
+"""A criterion that an evaluation computes without labels of the target; see `pgpc.evaluation.criteria`."""
 
 
 @documented

@@ -6,7 +6,7 @@ resumed, step t sees the same images, crops and flips.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,115 +15,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pgpc.data import transforms
+from pgpc.data.batch import Batch, BatchPlan
 from pgpc.data.config import DataConfig
-from pgpc.data.image_files import decode_image
-from pgpc.data.label_files import decode_label
 from pgpc.data.parcels import PREFETCHED, Packed, unpacked
 from pgpc.data.rare_class import rare_classes
+from pgpc.data.samples import read_image, read_label
 from pgpc.data.scaled_crops import ScaledCrops, scaled_crop
 from pgpc.data.shards.reader import Shards
-from pgpc.data.tiles import Region
 
 # Second word of a sample's seed: the target is drawn independently of how the source is. ProCA's draws have 2 and 4.
 _SOURCE_STREAM, _TARGET_STREAM, _LABELED_STREAM = 0, 1, 3
-
-
-class SourceImages(NamedTuple):
-    """Labeled images of a step.
-
-    Attributes:
-        images: ``(B, 3, H, W)`` float32, normalized.
-        labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-
-class TargetImages(NamedTuple):
-    """Unlabeled images of a step.
-
-    Attributes:
-        images: ``(B, 3, H, W)`` float32, normalized.
-        valid: ``(B, H, W)`` bool, True where a pixel is neither padding nor in the margins of the image
-            (``data.target_margins``).
-    """
-
-    images: Tensor
-    valid: Tensor
-
-
-class Batch(NamedTuple):
-    """One process's share of a step. The fields of a domain of which the step takes no image are None.
-
-    H and W are ``data.crop``; without crops the height and width of ``data.source_size`` or ``data.target_size``.
-
-    Attributes:
-        source_images: ``(B, 3, H, W)`` float32, normalized.
-        source_labels: ``(B, H, W)`` int64 train ids, IGNORE_INDEX on padding.
-        target_images: As the source's.
-        target_valid: ``(B, H, W)`` bool, see :class:`TargetImages`.
-        labeled_images: Images of the target that are used with their labels, ``data.target_labels``; as the source's.
-        labeled_labels: As the source's.
-        scaled_images: In steps for which ``BatchPlan.target_scales`` has some, crops of the target images, which are
-            themselves whole then; see :class:`ScaledCrops`.
-        scaled_rows: See there.
-        scaled_columns: See there.
-        scaled_native: See there.
-    """
-
-    source_images: Tensor | None
-    source_labels: Tensor | None
-    target_images: Tensor | None
-    target_valid: Tensor | None
-    labeled_images: Tensor | None = None
-    labeled_labels: Tensor | None = None
-    scaled_images: Tensor | None = None
-    scaled_rows: Tensor | None = None
-    scaled_columns: Tensor | None = None
-    scaled_native: Tensor | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on another device."""
-        return Batch(*(None if field is None else field.to(device, non_blocking=True) for field in self))
-
-    def require_source(self) -> SourceImages:
-        """Return the labeled images of a step that takes some."""
-        assert self.source_images is not None and self.source_labels is not None, "the step takes no source image"
-        return SourceImages(self.source_images, self.source_labels)
-
-    def require_target(self) -> TargetImages:
-        """Return the unlabeled images of a step that takes some."""
-        assert self.target_images is not None and self.target_valid is not None, "the step takes no target image"
-        return TargetImages(self.target_images, self.target_valid)
-
-    def require_labeled(self) -> SourceImages:
-        """Return the target images of a step that takes some with labels; they are what the source's are."""
-        assert self.labeled_images is not None and self.labeled_labels is not None, "the step takes no target label"
-        return SourceImages(self.labeled_images, self.labeled_labels)
-
-    def require_scaled(self) -> ScaledCrops:
-        """Return the crops of the target images of a step that takes some."""
-        assert self.scaled_images is not None and self.scaled_rows is not None, "the step takes no scaled crop"
-        assert self.scaled_columns is not None and self.scaled_native is not None, "a crop has all of its parts"
-        return ScaledCrops(self.scaled_images, self.scaled_rows, self.scaled_columns, self.scaled_native)
-
-
-class BatchPlan(NamedTuple):
-    """What a base decides about the images of a step.
-
-    Attributes:
-        images_per_step: From the step (0-based) to the numbers of source and target images over all processes.
-        source_row: From the step and the place in the global batch to the row of the source image; None, also as an
-            answer, leaves the choice to the loader. It is not asked with ``data.rare_class_sampling``.
-        target_scales: From the step to the least and the largest multiple of their native size that target images are
-            also shown at, in crops of ``data.crop`` or, without, of ``data.target_size``. The images themselves are
-            then whole, squashed into ``data.target_size``. None, also as an answer, is for no such crops.
-    """
-
-    images_per_step: Callable[[int], tuple[int, int]]
-    source_row: Callable[[int, int], int | None] | None = None
-    target_scales: Callable[[int], tuple[float, float] | None] | None = None
 
 
 class EvaluationSample(NamedTuple):
@@ -154,10 +55,6 @@ class _Cut(NamedTuple):
     size: tuple[int, int]
     box: transforms.Box | None
     flip: bool
-
-
-class SampleError(ValueError):
-    """An image or label that could not be read during training or evaluation."""
 
 
 class TrainingData(Dataset[Batch]):
@@ -461,45 +358,3 @@ def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator
 
 def _unchanged(item: Any) -> Any:
     return item
-
-
-def read_image(shards: Shards, row: int, region: Region | None = None) -> np.ndarray:
-    """Return the image of a row, ``(H, W, bands)`` uint8 or uint16.
-
-    Args:
-        shards: The split.
-        row: Number of the row in the split.
-        region: The part that will be looked at, beside which pixels may be 0; None is all of it.
-
-    Raises:
-        SampleError: it cannot be read, or is not of the size that its row says; the message names it.
-    """
-    try:
-        image = decode_image(shards.image_bytes(row), region, shards.pixels)
-        width, height = shards.size(row)
-        if image.shape[:2] != (height, width):
-            raise ValueError(f"it is {image.shape[1]} x {image.shape[0]}, its row says {width} x {height}")
-        return image
-    except Exception as error:
-        raise _sample_error(shards, row, "Image", error) from error
-
-
-def read_label(shards: Shards, row: int) -> np.ndarray:
-    """Return the label of a row of a labeled split, ``(H, W)`` uint8.
-
-    Raises:
-        SampleError: it cannot be read; the message names it.
-    """
-    try:
-        encoded = shards.label_bytes(row)
-        assert encoded is not None, "the split was checked to be labeled"
-        return decode_label(encoded)
-    except Exception as error:
-        raise _sample_error(shards, row, "Label", error) from error
-
-
-def _sample_error(shards: Shards, row: int, what: str, error: Exception) -> SampleError:
-    return SampleError(
-        f"{what} of {shards.names[row]!r} (split {shards.split!r} of {shards.folder}) could not be read: "
-        f"{error}. The shards are damaged; pack the data set again with `pgpc pack`."
-    )

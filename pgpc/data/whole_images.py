@@ -10,7 +10,8 @@ from torch.utils.data import Dataset
 
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.loader import in_order, read_image, read_label
+from pgpc.data.loader import in_order
+from pgpc.data.samples import read_image, read_label
 from pgpc.data.shards.reader import Shards
 
 

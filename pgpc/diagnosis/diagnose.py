@@ -18,8 +18,9 @@ from pgpc.classes import classes_from_json
 from pgpc.config import from_text, override
 from pgpc.contrast import PrototypeBank
 from pgpc.data.band_numbers import with_normalization
+from pgpc.data.batch import Batch
 from pgpc.data.domains import open_domains
-from pgpc.data.loader import Batch, TrainingData
+from pgpc.data.loader import TrainingData
 from pgpc.diagnosis.counts import PixelCounts
 from pgpc.diagnosis.figures import ClassFigures, Diagnosis, GradientFigures
 from pgpc.diagnosis.gradients import CONTRAST, cosine, encoder_gradients, share_of_contrast, true_gradient

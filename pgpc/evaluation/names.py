@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from pgpc.data.config import OnlineCriterion
+
 Network = Literal["student", "teacher"]
 """Which of the two networks of a checkpoint."""
 
@@ -25,18 +27,8 @@ REPORT_PREFIX = "report/"
 CLASS_PREFIX = "IoU/"
 """Begins the name under which a report holds the IoU of one class, as ``IoU/road``."""
 
-ONLINE_CRITERIA = (
-    "source_mIoU",
-    "entropy",
-    "infomax",
-    "corrc",
-    "snd",
-    "bnm",
-    "teacher_agreement",
-    "augmentation_agreement",
-    "mixval",
-)
-"""Names of the criteria that an evaluation computes without labels of the target; see `pgpc.evaluation.criteria`."""
+ONLINE_CRITERIA: tuple[OnlineCriterion, ...] = get_args(OnlineCriterion)
+"""All values of `OnlineCriterion`."""
 
 ENSEMBLE = "ensemble"
 """Name of the criterion that compares trained networks with all of them together, so that no single run has it."""

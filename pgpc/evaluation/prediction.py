@@ -17,9 +17,9 @@ from PIL import Image
 
 from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.image_limits import PictureError
-from pgpc.data.loader import read_image
 from pgpc.data.picture_names import OTHER_SUFFIXES, READABLE_SUFFIXES
 from pgpc.data.pixel_form import RGB, PixelForm
+from pgpc.data.samples import read_image
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.formats import DEFAULT_FORMATS, FORMATS, Format, Segmented, check_cityscapes
 from pgpc.evaluation.loaded_model import LoadedModel

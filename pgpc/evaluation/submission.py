@@ -17,7 +17,7 @@ from PIL import Image
 from pgpc.data.image_files import read_file, read_header
 from pgpc.data.image_limits import PictureError
 from pgpc.data.label_files import decode_label
-from pgpc.data.loader import read_image
+from pgpc.data.samples import read_image
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.benchmarks import BENCHMARKS, Benchmark
 from pgpc.evaluation.formats import Segmented, check_cityscapes

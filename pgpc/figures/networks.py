@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.loader import read_image, read_label
+from pgpc.data.samples import read_image, read_label
 from pgpc.data.shards.reader import Shards
 from pgpc.evaluation.loaded_model import LoadedModel, load_model
 from pgpc.evaluation.mode import teaching

@@ -14,8 +14,9 @@ from pathlib import Path
 from pgpc.bases import Base, TrainingState, make_base
 from pgpc.config import Config
 from pgpc.data.band_numbers import pixel_notes, with_normalization
+from pgpc.data.batch import Batch
 from pgpc.data.domains import open_domains
-from pgpc.data.loader import Batch, evaluation_samples
+from pgpc.data.loader import evaluation_samples
 from pgpc.data.run_splits import Domains, check_image_sizes, label_notes
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.evaluation.scores import over_classes

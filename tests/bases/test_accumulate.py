@@ -10,7 +10,7 @@ import torch
 from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.bases import make_base
 from pgpc.bases.passes import Part, mean_over_parts, parts, take
-from pgpc.data.loader import TargetImages
+from pgpc.data.batch import TargetImages
 from tests.helpers.precision import double_precision, in_double, show_in_double
 from tests.helpers.training import SMALL, new_state, open_pair, training_batches
 

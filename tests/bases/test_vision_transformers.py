@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pgpc.data.loader import Batch
+from pgpc.data.batch import Batch
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.models.normalization import Statistics
 from pgpc.models.student import ForwardRequest

@@ -29,9 +29,9 @@ import pgpc
 from pgpc.classes import CITYSCAPES_TRAIN_IDS, IGNORE_INDEX
 from pgpc.config import Config
 from pgpc.data import transforms
-from pgpc.data.loader import read_image, read_label
 from pgpc.data.normalization import MEAN, STD
 from pgpc.data.rare_class import rare_classes
+from pgpc.data.samples import read_image, read_label
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from tests.helpers.training import training_batches

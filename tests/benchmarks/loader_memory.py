@@ -22,7 +22,8 @@ from torch.utils.data import Dataset
 
 import pgpc
 from pgpc.config import Config
-from pgpc.data.loader import Batch, TrainingData, in_order
+from pgpc.data.batch import Batch
+from pgpc.data.loader import TrainingData, in_order
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from tests.helpers.training import training_data

@@ -27,7 +27,7 @@ import pgpc
 from pgpc.bases import make_base
 from pgpc.config import Config, parse_settings
 from pgpc.contrast.loss import ALL_PRODUCTS
-from pgpc.data.loader import Batch
+from pgpc.data.batch import Batch
 from pgpc.optimization.optimizer import make_optimizer
 from tests.benchmarks.timing import with_encoder_weights
 

@@ -28,7 +28,7 @@ from pgpc.bases.losses import at_stride_of, cross_entropy, upsample
 from pgpc.bases.passes import begin_step
 from pgpc.bases.student_images import mix_images
 from pgpc.contrast import reliable
-from pgpc.data.loader import Batch, SourceImages, TargetImages
+from pgpc.data.batch import Batch, SourceImages, TargetImages
 from pgpc.models.daformer import Embedding
 from pgpc.models.depthwise import DilatedDepthwiseConv
 from pgpc.models.mit import Attention

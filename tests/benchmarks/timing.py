@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import pgpc
 from pgpc.bases import TrainingState, make_base
 from pgpc.config import Config
-from pgpc.data.loader import Batch
+from pgpc.data.batch import Batch
 from pgpc.runtime.malloc import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,7 +13,7 @@ from pgpc.classes import CITYSCAPES, IGNORE_INDEX
 from pgpc.cli import main
 from pgpc.config import override
 from pgpc.data.domains import open_domains, open_shards
-from pgpc.data.loader import read_label
+from pgpc.data.samples import read_label
 from pgpc.data.shards.manifest import MANIFEST
 from pgpc.evaluation.segmentation import predict
 from pgpc.training.metrics import score

@@ -17,12 +17,10 @@ from pgpc.data.domains import check_pair, open_domains, open_shards
 from pgpc.data.run_splits import Domains, check_image_sizes, label_notes
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.pack import pack
-from pgpc.data.streets.config import StreetsConfig
 from pgpc.runtime.storage import upload
-from tests.helpers.data_sets import pack_own_pair
+from tests.helpers.data_sets import SMALL_PAIR, pack_own_pair, pair_in
 
-STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
-DATA = DataConfig(streets=STREETS)
+DATA = DataConfig(streets=SMALL_PAIR)
 
 
 @pytest.fixture
@@ -31,16 +29,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _pair(cache: Path) -> Path:
-    (folder,) = (path for path in cache.iterdir() if path.is_dir())
-    return folder
-
-
 def test_damage_in_the_cache_says_what_to_delete(cache: Path) -> None:
     open_shards("streets:source", DATA, "train")
-    path = _pair(cache) / "source/train-00000.arrow"
+    path = pair_in(cache) / "source/train-00000.arrow"
     os.truncate(path, 100)
-    with pytest.raises(ShardError, match=f"truncated.* delete {_pair(cache)}"):
+    with pytest.raises(ShardError, match=f"truncated.* delete {pair_in(cache)}"):
         open_shards("streets:source", DATA, "train")
 
 
@@ -50,7 +43,7 @@ def test_names_and_folders(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="nowhere does not exist. Name another, or pack one"):
         open_shards(str(tmp_path / "nowhere"), DATA, "train")
     open_shards("streets:source", DATA, "train")
-    assert len(open_shards(str(_pair(cache) / "source"), DATA, "train")) == 3
+    assert len(open_shards(str(pair_in(cache) / "source"), DATA, "train")) == 3
 
 
 def test_check_pair(cache: Path) -> None:
@@ -58,14 +51,14 @@ def test_check_pair(cache: Path) -> None:
     assert (len(pair.source), len(pair.target), len(pair.scored)) == (3, 2, 2)
     assert (pair.target.split, pair.scored.split) == ("train", "val")
     with pytest.raises(ShardError, match="'test' was asked for"):
-        check_pair(DataConfig(streets=STREETS, eval_split="test"))
+        check_pair(DataConfig(streets=SMALL_PAIR, eval_split="test"))
 
 
 def test_check_pair_parts_the_data(cache: Path) -> None:
-    pair = check_pair(DataConfig(streets=STREETS, holdout=1), 0.5)
+    pair = check_pair(DataConfig(streets=SMALL_PAIR, holdout=1), 0.5)
     assert (len(pair.source), len(pair.held_out), len(pair.scored), len(pair.reported)) == (2, 1, 1, 1)
     with pytest.raises(ValueError, match="data.holdout must be smaller"):
-        check_pair(DataConfig(streets=STREETS, holdout=3))
+        check_pair(DataConfig(streets=SMALL_PAIR, holdout=3))
     with pytest.raises(ValueError, match="evaluation.report_share must leave"):
         check_pair(DATA, 0.9)
 
@@ -74,12 +67,12 @@ def test_a_run_opens_what_it_reads(cache: Path) -> None:
     domains = open_domains(DATA, adapts=True)
     assert (domains.target.split, domains.scored.split) == ("train", "val")
     assert domains.reported is domains.measured is domains.held_out is None
-    data = DataConfig(streets=STREETS, holdout=1)
+    data = DataConfig(streets=SMALL_PAIR, holdout=1)
     domains = open_domains(data, adapts=False, report_share=0.5, measures=True)
     assert domains.target is None and domains.measured.split == "train"
     assert (len(domains.source), len(domains.held_out), len(domains.scored), len(domains.reported)) == (2, 1, 1, 1)
     assert set(domains.source.names).isdisjoint(domains.held_out.names)
-    domains = open_domains(DataConfig(streets=STREETS, eval_split=None), adapts=True, measures=True)
+    domains = open_domains(DataConfig(streets=SMALL_PAIR, eval_split=None), adapts=True, measures=True)
     assert domains.scored is None and domains.measured is domains.target
 
 
@@ -87,7 +80,7 @@ def test_a_target_that_nothing_needs_may_be_missing(
     cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run on the source alone goes on without the criteria, and says so; one that adapts needs the target."""
-    data = DataConfig(streets=STREETS, target=str(tmp_path / "nowhere"), eval_split=None)
+    data = DataConfig(streets=SMALL_PAIR, target=str(tmp_path / "nowhere"), eval_split=None)
     domains = open_domains(data, adapts=False, measures=True)
     assert domains.measured is None
     assert "There are no criteria on the target, which evaluation.criteria_images asks for: " in caplog.text
@@ -165,16 +158,16 @@ def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> N
 
 def test_check_pair_compares_classes(cache: Path, tmp_path: Path) -> None:
     check_pair(DATA)
-    folder = Path(shutil.copytree(_pair(cache) / "target", tmp_path / "target"))
+    folder = Path(shutil.copytree(pair_in(cache) / "target", tmp_path / "target"))
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"road"', '"street"'))
     with pytest.raises(ValueError, match=r"same classes, .* \(street, sidewalk"):
-        check_pair(DataConfig(streets=STREETS, target=str(folder)))
+        check_pair(DataConfig(streets=SMALL_PAIR, target=str(folder)))
 
 
 def test_check_pair_finds_a_flipped_bit(cache: Path) -> None:
     check_pair(DATA)
-    path = _pair(cache) / "target/val-00000.arrow"
+    path = pair_in(cache) / "target/val-00000.arrow"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -185,7 +178,7 @@ def test_check_pair_finds_a_flipped_bit(cache: Path) -> None:
 def test_both_domains_may_lie_on_s3(cache: Path, s3: str) -> None:
     check_pair(DATA)
     for side in ("source", "target"):
-        for file in (_pair(cache) / side).iterdir():
+        for file in (pair_in(cache) / side).iterdir():
             upload(file, f"{s3}/{side}/{file.name}")
     pair = check_pair(DataConfig(source=f"{s3}/source", target=f"{s3}/target"))
     assert (len(pair.source), len(pair.target), len(pair.scored)) == (3, 2, 2)

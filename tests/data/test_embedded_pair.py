@@ -14,20 +14,15 @@ from pgpc.data.config import DataConfig
 from pgpc.data.domains import open_shards
 from pgpc.data.shards.verify import verify
 from pgpc.data.streets.config import StreetsConfig
+from tests.helpers.data_sets import SMALL_PAIR, pair_in
 
-STREETS = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
-DATA = DataConfig(streets=STREETS)
+DATA = DataConfig(streets=SMALL_PAIR)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def _pair(cache: Path) -> Path:
-    (folder,) = (path for path in cache.iterdir() if path.is_dir())
-    return folder
 
 
 def test_the_embedded_pair_is_generated_once(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -38,16 +33,16 @@ def test_the_embedded_pair_is_generated_once(cache: Path, caplog: pytest.LogCapt
     assert (len(source), len(target), len(val)) == (3, 2, 2)
     (record,) = caplog.records
     assert "7 images, once" in record.getMessage()
-    assert sorted(path.name for path in _pair(cache).iterdir()) == ["raw", "source", "target"]
-    assert len(list((_pair(cache) / "raw/source/images").iterdir())) == 3
-    verify(_pair(cache) / "source")
-    verify(_pair(cache) / "target")
+    assert sorted(path.name for path in pair_in(cache).iterdir()) == ["raw", "source", "target"]
+    assert len(list((pair_in(cache) / "raw/source/images").iterdir())) == 3
+    verify(pair_in(cache) / "source")
+    verify(pair_in(cache) / "target")
 
 
 def test_other_settings_get_another_folder(cache: Path) -> None:
     open_shards("streets:source", DATA, "train")
-    first = _pair(cache)
-    open_shards("streets:source", DataConfig(streets=StreetsConfig(**{**_fields(STREETS), "seed": 6})), "train")
+    first = pair_in(cache)
+    open_shards("streets:source", DataConfig(streets=StreetsConfig(**{**_fields(SMALL_PAIR), "seed": 6})), "train")
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2 and first.is_dir()
 
 
@@ -67,7 +62,7 @@ def test_callers_that_come_at_once_generate_once(cache: Path, monkeypatch: pytes
 
 def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
     open_shards("streets:source", DATA, "train")
-    folder = _pair(cache)
+    folder = pair_in(cache)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(folder)
     (partial / "raw/source/images").mkdir(parents=True)

@@ -16,14 +16,10 @@ from pgpc.bases.proca.class_balance import ClassBalancedDraws
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import Config, override
 from pgpc.data import image_files, label_files, transforms
-from pgpc.data.loader import (
-    Batch,
-    SampleError,
-    evaluation_samples,
-    read_image,
-    read_label,
-)
+from pgpc.data.batch import Batch
+from pgpc.data.loader import evaluation_samples
 from pgpc.data.normalization import MEAN, STD
+from pgpc.data.samples import SampleError, read_image, read_label
 from pgpc.data.shards.pack import pack
 from pgpc.data.shards.reader import Shards
 from pgpc.data.streets.config import StreetsConfig

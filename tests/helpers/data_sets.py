@@ -17,6 +17,7 @@ from pgpc.data.layouts.aerial import ISPRS_CLASSES
 from pgpc.data.layouts.layout import Layout
 from pgpc.data.layouts.scan import scan
 from pgpc.data.shards.pack import pack
+from pgpc.data.streets.config import StreetsConfig
 from tests.helpers.pngs import palette, png
 from tests.helpers.tiffs import tiff
 
@@ -260,3 +261,13 @@ def write_two_classes(root: Path, out: Path, classes: Mapping[str, int] = TWO_CL
     (root / "classes.json").write_text(json.dumps(description))
     shutil.rmtree(out, ignore_errors=True)
     pack("folder", root, out, description=root / "classes.json")
+
+
+SMALL_PAIR = StreetsConfig(num_source=3, num_target=2, num_val=2, height=64, width=64, seed=5)
+"""An embedded pair that is drawn in a moment."""
+
+
+def pair_in(cache: Path) -> Path:
+    """Return the folder of the only embedded pair in a cache."""
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    return folder

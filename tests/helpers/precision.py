@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 
 from pgpc.bases import TrainingState
-from pgpc.data.loader import Batch
+from pgpc.data.batch import Batch
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pgpc.bases import TrainingState, make_base
 from pgpc.config import Config
+from pgpc.data.batch import Batch
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import Batch, TrainingData
+from pgpc.data.loader import TrainingData
 from pgpc.data.shards.reader import Shards
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
 from pgpc.bases.teacher_forward import TeacherOutput, teacher_forward
 from pgpc.classes import IGNORE_INDEX
-from pgpc.data.loader import Batch, SourceImages, TargetImages
+from pgpc.data.batch import Batch, SourceImages, TargetImages
 from pgpc.data.scaled_crops import ScaledCrops
 from pgpc.models.student import ForwardRequest, Outputs, Student
 from pgpc.runtime.seeding import torch_generator

@@ -16,7 +16,7 @@ from pgpc.bases.proca.prototypes import ProCAState
 from pgpc.bases.proca.stages import first_step, stage_of
 from pgpc.bases.state import TrainingState
 from pgpc.config import Config
-from pgpc.data.loader import Batch, BatchPlan
+from pgpc.data.batch import Batch, BatchPlan
 from pgpc.data.shards.reader import Shards
 from pgpc.models.student import Student
 from pgpc.optimization.optimizer import learning_rate

@@ -12,8 +12,8 @@ from PIL import Image
 from pgpc.data.band_numbers import pixel_notes, with_normalization
 from pgpc.data.config import DataConfig
 from pgpc.data.domains import open_shards
-from pgpc.data.loader import read_image
 from pgpc.data.pixel_form import RGB, PixelForm
+from pgpc.data.samples import read_image
 from pgpc.data.shards.manifest import ShardError, read_manifest
 from pgpc.data.shards.pack import PackError, pack
 from pgpc.data.shards.reader import Shards

@@ -6,7 +6,7 @@ import torch
 
 from pgpc.classes import classes_from_json
 from pgpc.data.config import DataConfig, EvaluationConfig
-from pgpc.data.loader import read_image, read_label
+from pgpc.data.samples import read_image, read_label
 from pgpc.data.transforms import whole_image
 from pgpc.evaluation.criteria.measure import measure, source_miou
 from pgpc.evaluation.criteria.target import Networks
