@@ -43,7 +43,10 @@ other, and so that a sweep that several files look at is run once."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores between the processes of pytest-xdist."""
+    """Share the cores between the processes of pytest-xdist, and between them and what Ray starts."""
+    # By default Ray's workers give way to every other process of the machine: here to the tests beside them, for which
+    # nobody waits as long as for the sweeps.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
 

@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
             "new run in their place. Choose another --out to see both.",
             out,
         )
+    if arguments.resume and not there & {CHECKPOINT, PREVIOUS}:  # before data are generated or fetched
+        raise ValueError(f"No {CHECKPOINT} in {out}. Leave --resume out to begin there, or name the folder of a run.")
     begin = Resume(out, accept_changed_data=arguments.accept_changed_data) if arguments.resume else FRESH
     # A job that is put back into the queue may start while the one before still ends.
     config = config_of(arguments, resumed=_config_of_run(out) if arguments.resume else None)

@@ -37,6 +37,12 @@ def test_errors_are_one_message_without_traceback(arguments, message, tmp_path, 
     assert "Traceback" not in error
 
 
+def test_a_run_that_is_not_there_is_missed_before_its_data_are_made(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PGPC_CACHE", str(tmp_path / "cache"))
+    assert "No checkpoint.pt in" in fails(capsys, "train", "--out", tmp_path / "run", "--resume")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_empty_arguments_are_refused(tmp_path, capsys):
     """As of a variable without a value: --out would be the folder that one is in."""
     error = fails(capsys, "predict", "--checkpoint", tmp_path, "--input", tmp_path, "--out", "")

@@ -197,7 +197,7 @@ if __name__ == "__main__":
             configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
             result = {
                 **{name: whole_steps(configs[name], 3) for name in ("daformer", "merged", "parts", "hrda", "proca")},
-                "many": many_steps(configs["many"], 50),
+                "many": many_steps(configs["many"], 20),
                 "uneven": uneven_steps(configs["many"]),
             }
             interrupted(configs["interrupted"], out)
