@@ -39,6 +39,8 @@ class Base(abc.ABC):
     """Whether steps learn from ``Batch.require_labeled()``, the images that ``data.target_labels`` names."""
     accumulates: bool = False
     """Whether steps take their images in the parts that ``training.accumulate`` asks for."""
+    merges: bool = False
+    """Whether the student is shown several passes in a step, which ``training.merge_passes`` makes one batch of."""
     shows_clean_target: bool = False
     """Whether steps show the student the clean target images for their anchors alone, as ``contrast.fill_trains_head``
     and ``contrast.clean_statistics`` say."""

@@ -47,6 +47,7 @@ from pgpc.training.metrics import (
 )
 from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
 from pgpc.training.provenance import check_same_run, note_start
+from pgpc.training.step_memory import merges_passes
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,8 @@ def train(
         check_same_run(config, str(out), device)
         domains = _open_domains(base)
         state = base.new_state(device, domains.source.classes)
+        if merges_passes(state, base):
+            state.merge_passes()
         _check_encoder(state, begin)
         progress = Progress(state.classes.names)
         _go_on(state, progress, base, begin, callbacks.on_report)
