@@ -127,6 +127,13 @@ class TrainingConfig:
         "makes slower. The same but for rounding and for draws of dropout and stochastic depth.",
         phase=Phase.START,
     )
+    exact: bool = key(
+        False,
+        doc="Products in float32 keep all of their 24 bits on a GPU, and cuDNN takes the same kernels each time; off, "
+        "their factors have the 11 bits of TF32, and cuDNN tries out which kernel is the fastest. Of no effect on a "
+        "CPU.",
+        phase=Phase.START,
+    )
     sync_batch_norm: bool = key(
         True,
         doc="Batch norm takes its statistics over the images of all processes, so that W processes with B / W images "

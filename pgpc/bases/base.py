@@ -198,6 +198,7 @@ class Base(abc.ABC):
         rank: int = 0,
         world_size: int = 1,
         start_step: int = 0,
+        as_bytes: bool = False,
     ) -> Iterator[Batch]:
         """Return the batches of the steps from `start_step` to the end of the run; see :func:`training_batches`."""
         config = self.config
@@ -214,4 +215,5 @@ class Base(abc.ABC):
             steps=range(start_step, config.training.iterations),
             rank=rank,
             world_size=world_size,
+            as_bytes=as_bytes,
         )

@@ -1,10 +1,10 @@
 """Networks that compute in bfloat16 throughout, from weights in float32 that are cast all together, once a pass.
 
-torch.autocast casts each weight by itself in every pass, the gradient of each in every backward pass, and a map for each
-layer that reads it: half as many operators again as the network has. A GPU that waits for the host to launch them is no
-faster for the lower precision. Here one operator casts a few megabytes of weights, and one their gradients, which arrive
-at the weights in float32 and add up there. Maps stay in the lower precision from layer to layer, as they do under
-autocast on a CPU; sums inside of layers (products, softmax, statistics) are in float32 on the hardware or in the kernel.
+torch.autocast casts each weight by itself in every pass, the gradient of each in every backward pass, and a map for
+each layer that reads it: half as many operators again as the network has. A GPU that waits for the host to launch them
+is no faster for the lower precision. Here one operator casts a few megabytes of weights, and one their gradients, which
+arrive at the weights in float32 and add up there. Maps stay in the lower precision from layer to layer, as they do under
+autocast on a CPU; sums inside of layers (products, softmax, statistics) are in float32.
 """
 
 from __future__ import annotations
