@@ -119,10 +119,19 @@ class TrainingConfig:
         "losses are scaled, and a step whose gradients overflow is skipped.",
         phase=Phase.START,
     )
-    merge_passes: bool = key(
-        False,
+    merge_passes: Literal["auto", True, False] = key(
+        "auto",
         doc="The encoder sees the images of all losses of a step as one batch (of one size; HRDA's crops apart), not "
-        "one loss's after another's: more work at a time, at two to four times the memory. Not with batch norm.",
+        "one loss's after another's: more work at a time, at two to four times the memory. Not with batch norm. "
+        '"auto" merges on a GPU that has the memory, computed before the first step, and never on a CPU, which it '
+        "makes slower. The same but for rounding and for draws of dropout and stochastic depth.",
+        phase=Phase.START,
+    )
+    exact: bool = key(
+        False,
+        doc="Products in float32 keep all of their 24 bits on a GPU, and cuDNN takes the same kernels each time; off, "
+        "their factors have the 11 bits of TF32, and cuDNN tries out which kernel is the fastest. Of no effect on a "
+        "CPU.",
         phase=Phase.START,
     )
     sync_batch_norm: bool = key(
@@ -305,7 +314,7 @@ class Config:
             self.contrast.anchor_view,
         )
         check(
-            not self.training.merge_passes,
+            self.training.merge_passes is not True,
             "base=proca needs training.merge_passes=False, since source and target images are of two sizes",
             self.training.merge_passes,
         )

@@ -27,7 +27,8 @@ def downscale_labels(labels: Tensor, cells: tuple[int, int], share: float, num_c
         ``(B, h, w)`` int64.
     """
     index = torch.where(labels == IGNORE_INDEX, num_classes, labels)
-    one_hot = F.one_hot(index, num_classes + 1).permute(0, 3, 1, 2).float()
+    # Not F.one_hot, which on a CPU looks for ids that are too large, and waits for what it finds.
+    one_hot = (index[:, None] == torch.arange(num_classes + 1, device=labels.device)[:, None, None]).float()
     pooled = F.avg_pool2d(one_hot, labels.shape[-1] // cells[1])
     if tuple(pooled.shape[2:]) != cells:  # patches that the image was stretched for
         pooled = F.adaptive_avg_pool2d(one_hot, cells)

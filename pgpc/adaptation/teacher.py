@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+import weakref
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class _Pairs(NamedTuple):
+    """Parameters of a teacher, beside those of its student, which are looked up once: that takes milliseconds."""
+
+    student: weakref.ReferenceType[nn.Module]
+    averages: list[Tensor]
+    parameters: list[Tensor]
+
+
+_pairs: weakref.WeakKeyDictionary[nn.Module, _Pairs] = weakref.WeakKeyDictionary()
+_modes: weakref.WeakKeyDictionary[nn.Module, list[tuple[nn.Module, bool]]] = weakref.WeakKeyDictionary()
+"""Modules below a teacher, and whether each is in train mode."""
 
 
 def make_teacher(student: Module) -> Module:
@@ -30,19 +44,41 @@ def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: flo
         decay: alpha, in [0, 1).
     """
     a = min(1 - 1 / (step + 1), decay)
-    theirs = dict(student.named_parameters())
-    pairs = [(p, theirs[name]) for name, p in teacher.named_parameters()]
-    torch._foreach_lerp_([p for p, _ in pairs], [q for _, q in pairs], 1 - a)
+    pairs = _pairs.get(teacher)
+    if pairs is None or pairs.student() is not student or pairs.averages[0] is not next(teacher.parameters()):
+        pairs = _pairs[teacher] = _paired(teacher, student)
+    torch._foreach_lerp_(pairs.averages, pairs.parameters, 1 - a)
 
 
 def teacher_mode(teacher: nn.Module) -> None:
     """Set train mode with only dropout and stochastic depth off.
 
     Normalization then uses the statistics of the batch at hand.
+
+    Args:
+        teacher: The teacher, whose modules must stay those that they are at the first call.
     """
+    modes = _modes.get(teacher)
+    if modes is None:
+        modes = _modes[teacher] = _set_modes(teacher)
+    teacher.training = True
+    for module, training in modes:
+        if module.training is not training:
+            module.training = training
+
+
+def _paired(teacher: nn.Module, student: nn.Module) -> _Pairs:
+    theirs = dict(student.named_parameters())
+    named = dict(teacher.named_parameters())
+    return _Pairs(weakref.ref(student), [*named.values()], [theirs[name] for name in named])
+
+
+def _set_modes(teacher: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """Set the modes of all modules, and return those below the teacher itself, which must not be kept alive by it."""
     from timm.layers.drop import DropPath
 
     teacher.train()
     for module in teacher.modules():
         if isinstance(module, (nn.modules.dropout._DropoutNd, DropPath)):
             module.eval()
+    return [(module, module.training) for module in teacher.modules() if module is not teacher]

@@ -39,6 +39,8 @@ class Base(abc.ABC):
     """Whether steps learn from ``Batch.require_labeled()``, the images that ``data.target_labels`` names."""
     accumulates: bool = False
     """Whether steps take their images in the parts that ``training.accumulate`` asks for."""
+    merges: bool = False
+    """Whether the student is shown several passes in a step, which ``training.merge_passes`` makes one batch of."""
     shows_clean_target: bool = False
     """Whether steps show the student the clean target images for their anchors alone, as ``contrast.fill_trains_head``
     and ``contrast.clean_statistics`` say."""
@@ -196,6 +198,7 @@ class Base(abc.ABC):
         rank: int = 0,
         world_size: int = 1,
         start_step: int = 0,
+        as_bytes: bool = False,
     ) -> Iterator[Batch]:
         """Return the batches of the steps from `start_step` to the end of the run; see :func:`training_batches`."""
         config = self.config
@@ -212,4 +215,5 @@ class Base(abc.ABC):
             steps=range(start_step, config.training.iterations),
             rank=rank,
             world_size=world_size,
+            as_bytes=as_bytes,
         )

@@ -122,7 +122,7 @@ def backward(state: TrainingState, passes: Sequence[Pass], part: Part = WHOLE) -
         passes: At least one, the last of which must reach every parameter.
         part: Which of the step's images the passes show.
     """
-    rounds = [passes] if state.config.training.merge_passes else [[pass_] for pass_ in passes]
+    rounds = [passes] if state.student.merges_passes else [[pass_] for pass_ in passes]
     for at_once in rounds:
         last = part.is_last and at_once is rounds[-1]
         with contextlib.nullcontext() if last else distributed.no_sync(state.replica):

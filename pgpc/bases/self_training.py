@@ -33,6 +33,7 @@ class SelfTraining(Base):
 
     takes_target_labels = True
     accumulates = True
+    merges = True
     shows_clean_target = True
 
     def step(self, state: TrainingState, batch: Batch) -> dict[str, Tensor]:

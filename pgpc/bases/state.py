@@ -76,7 +76,8 @@ class TrainingState:
         """The encoder as it was before training, for the feature distance; follows from the config."""
         if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
             check_feature_distance(config)
-            self.initial_encoder = make_teacher(self.student.segmenter.encoder).eval()
+            initial = make_teacher(self.student.segmenter.encoder).eval()
+            self.initial_encoder = self.student.fixed_in_precision(initial)
         self.replica = distributed.replicate(self.student, device)
         """The student as it is called in training; wraps it where there are several processes."""
         self.optimizer = make_optimizer(self.student, config.optimizer)
@@ -105,6 +106,12 @@ class TrainingState:
     def align_corners(self) -> bool:
         """How logits are brought to the size of labels."""
         return self.student.segmenter.align_corners
+
+    def merge_passes(self) -> None:
+        """Let the encoders see the images of all losses of a step as one batch from now on."""
+        for network in (self.student, self.teacher):
+            if network is not None:
+                network.merges_passes = True
 
     def require_teacher(self) -> Student:
         """Return the teacher of a run that has one."""
@@ -262,7 +269,7 @@ def make_student(config: Config, classes: ClassSet | None = None) -> Student:
         config.model,
         projection=(contrast.hidden, contrast.dim) if contrast.enabled else None,
         project_last=contrast.maps == "last",
-        merge_passes=training.merge_passes,
+        merge_passes=training.merge_passes is True,
         precision=training.precision,
         classes=None if classes is None else classes.names,
         bands=config.data.bands,

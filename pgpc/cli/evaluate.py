@@ -209,9 +209,9 @@ def _score(loaded: LoadedModel, config: Config, scored: Shards, calibration: Cal
     samples: Iterator[Any] = evaluation_samples(scored, config.data, rank=rank, world_size=world_size)
     if rank == 0:
         samples = _with_progress(samples, len(scored), world_size)
-    return evaluate(
-        loaded.student.segmenter, samples, loaded.classes, evaluation=config.evaluation, calibration=calibration
-    )
+    network = loaded.student.segmenter
+    with loaded.in_precision():
+        return evaluate(network, samples, loaded.classes, evaluation=config.evaluation, calibration=calibration)
 
 
 def _check_files(arguments: argparse.Namespace) -> None:

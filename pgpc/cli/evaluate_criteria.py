@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,19 +45,21 @@ def criteria_of(
     from pgpc.evaluation.loaded_model import load_model
 
     teacher = None
-    if loaded.has_teacher:
-        # Agreement is mutual: a teacher is compared with its student.
-        other = next(name for name in NETWORKS if name != arguments.network)
-        network = loaded.student.segmenter
-        teacher = load_model(arguments.checkpoint, other).student.segmenter.to(next(network.parameters()).device)
-    found = measure(
-        Networks(loaded.student.segmenter, teacher),
-        target=measured,
-        held_out=_open_held_out(config),
-        data=config.data,
-        classes=loaded.classes,
-        evaluation=config.evaluation,
-    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(loaded.in_precision())
+        if loaded.has_teacher:
+            # Agreement is mutual: a teacher is compared with its student.
+            counterpart = load_model(arguments.checkpoint, next(n for n in NETWORKS if n != arguments.network))
+            teacher = counterpart.student.segmenter.to(next(loaded.student.segmenter.parameters()).device)
+            stack.enter_context(counterpart.in_precision())
+        found = measure(
+            Networks(loaded.student.segmenter, teacher),
+            target=measured,
+            held_out=_open_held_out(config),
+            data=config.data,
+            classes=loaded.classes,
+            evaluation=config.evaluation,
+        )
     return {"criteria": found, "criteria_images": min(config.evaluation.criteria_images, len(measured))}
 
 

@@ -201,9 +201,10 @@ class DataConfig:
         phase=Phase.START,
         hyperparameter=False,
     )
-    loader_workers: int = key(
-        4,
-        doc="Processes that decode images beside the training process; 0 decodes in the training process.",
+    loader_workers: int | None = key(
+        None,
+        doc="Processes that decode images beside the training process; 0 decodes in the training process, and None "
+        "takes as many as it may use CPUs beside its own, at least 1 and at most 4.",
         low=0,
         unit="processes",
         phase=Phase.NEVER,

@@ -17,11 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from pgpc.data import transforms
 from pgpc.data.batch import Batch, BatchPlan
 from pgpc.data.config import DataConfig
+from pgpc.data.on_device import normalized
 from pgpc.data.parcels import PREFETCHED, Packed, unpacked
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.samples import read_image, read_label
 from pgpc.data.scaled_crops import ScaledCrops, scaled_crop
 from pgpc.data.shards.reader import Shards
+from pgpc.runtime.cpus import own_cpus
+
+_MOST_PROCESSES = 4
+"""One loads 44 images a second of Cityscapes' size: four load 176."""
 
 # Second word of a sample's seed: the target is drawn independently of how the source is. ProCA's draws have 2 and 4.
 _SOURCE_STREAM, _TARGET_STREAM, _LABELED_STREAM = 0, 1, 3
@@ -61,6 +66,9 @@ class TrainingData(Dataset[Batch]):
     """Step to batch, for one of `world_size` processes: rank k has the k-th part of the global batch.
 
     The arguments are those of :func:`training_batches`.
+
+    With `as_bytes` images of 8 bits and labels stay bytes, to be made into numbers by
+    :func:`pgpc.data.on_device.as_numbers`; a batch with an image that is padded, with the mean color, does not.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class TrainingData(Dataset[Batch]):
         rank: int,
         world_size: int,
         accumulate: int = 1,
+        as_bytes: bool = False,
     ) -> None:
         if batch_size % (world_size * accumulate):
             divisor, times = world_size * accumulate, f" times training.accumulate ({accumulate})"
@@ -91,7 +100,7 @@ class TrainingData(Dataset[Batch]):
                 f"got {num_classes}. Set model.num_classes={source.num_classes}."
             )
         source.check_labeled()
-        self._data, self._plan, self._seed = data, plan, seed
+        self._data, self._plan, self._seed, self._as_bytes = data, plan, seed, as_bytes
         self._rank, self._world_size = rank, world_size
         self._source, self._target, self._labeled, self._batch_size = source, target, labeled, batch_size
         self._rare_classes = None
@@ -108,7 +117,7 @@ class TrainingData(Dataset[Batch]):
         source_images = source_labels = target_images = target_valid = None
         if num_source:
             source = [self._source_sample(step, i) for i in self._share(num_source)]
-            source_images, source_labels = map(torch.stack, zip(*source))
+            source_images, source_labels = self._stacked(source)
         scaled: dict[str, Tensor] = {}
         if num_target and self._target is not None:
             if (scales := self._target_scales(step)) is not None:
@@ -118,14 +127,32 @@ class TrainingData(Dataset[Batch]):
                 scaled = {f"scaled_{name}": torch.cat(part) for name, part in parts}
             else:
                 target = [self._target_sample(step, i) for i in self._share(num_target)]
-            target_images, target_valid = map(torch.stack, zip(*target))
+            target_images, target_valid = self._stacked(target)
         labeled_images = labeled_labels = None
         if self._labeled is not None:
             labeled = [self._labeled_sample(self._labeled, step, i) for i in self._share(self._batch_size)]
-            labeled_images, labeled_labels = map(torch.stack, zip(*labeled))
+            labeled_images, labeled_labels = self._stacked(labeled)
         return Batch(
             source_images, source_labels, target_images, target_valid, labeled_images, labeled_labels, **scaled
         )
+
+    def _stacked(self, samples: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Return images, and labels or masks, as tensors of a batch."""
+        images, others = zip(*samples)
+        if len({image.dtype for image in images}) > 1:
+            as_float = [x if x.is_floating_point() else normalized(x, self._data.normalization) for x in images]
+            return torch.stack(as_float), torch.stack(others)
+        return torch.stack(images), torch.stack(others)
+
+    def _image_tensor(self, crop: np.ndarray, flip: bool) -> Tensor:
+        data = self._data
+        if self._as_bytes and crop.dtype == np.uint8 and data.crop in (None, min(crop.shape[:2])):
+            return transforms.planes(crop, flip=flip)
+        return transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization)
+
+    def _label_tensor(self, label: np.ndarray, flip: bool) -> Tensor:
+        dtype = np.uint8 if self._as_bytes else np.int64
+        return transforms.label_tensor(label, flip=flip, side=self._data.crop, dtype=dtype)
 
     def _share(self, num: int) -> range:
         """Return this process's places in a global batch of `num` images."""
@@ -162,10 +189,7 @@ class TrainingData(Dataset[Batch]):
             flip = transforms.draw_flip(rng)
         image = read_image(self._source, row, transforms.needed_region(native, size, box, data.interpolation))
         crop = transforms.resize_crop(image, size, box, data.interpolation)
-        return (
-            transforms.image_tensor(crop, flip=flip, side=data.crop, normalization=data.normalization),
-            transforms.label_tensor(transforms.cut(label, box), flip=flip, side=data.crop),
-        )
+        return self._image_tensor(crop, flip), self._label_tensor(transforms.cut(label, box), flip)
 
     def target_labels(self, step: int) -> Tensor | None:
         """Return the true labels of the target images of a step, cut as they are: for a diagnosis, never for training.
@@ -235,11 +259,11 @@ class TrainingData(Dataset[Batch]):
         data = self._data
         region = transforms.needed_region(target.size(cut.row), cut.size, cut.box, data.interpolation)
         crop = transforms.resize_crop(read_image(target, cut.row, region), cut.size, cut.box, data.interpolation)
-        return transforms.image_tensor(crop, flip=cut.flip, side=data.crop, normalization=data.normalization)
+        return self._image_tensor(crop, cut.flip)
 
     def _label_of(self, target: Shards, cut: _Cut) -> Tensor:
         label = transforms.cut(transforms.resize_label(read_label(target, cut.row), cut.size), cut.box)
-        return transforms.label_tensor(label, flip=cut.flip, side=self._data.crop)
+        return self._label_tensor(label, cut.flip)
 
 
 class _EvaluationData(Dataset[EvaluationSample]):
@@ -267,6 +291,7 @@ def training_batches(
     rank: int = 0,
     world_size: int = 1,
     accumulate: int = 1,
+    as_bytes: bool = False,
 ) -> Iterator[Batch]:
     """Return the batches of some steps for one process.
 
@@ -287,6 +312,7 @@ def training_batches(
         rank: Number of this process, 0 .. world_size - 1.
         world_size: Number of processes that share the global batch.
         accumulate: Parts that each of them takes its share in.
+        as_bytes: Whether images and labels may stay bytes, for :func:`pgpc.data.on_device.on_device`.
 
     Raises:
         ValueError: A batch size that the processes cannot share evenly, another number of classes than the
@@ -305,8 +331,9 @@ def training_batches(
         rank=rank,
         world_size=world_size,
         accumulate=accumulate,
+        as_bytes=as_bytes,
     )
-    return in_order(samples, steps, data.loader_workers)
+    return in_order(samples, steps, loading_processes(data))
 
 
 def evaluation_samples(
@@ -330,7 +357,14 @@ def evaluation_samples(
     shards.check_labeled()
     rows = range(rank, len(shards), world_size)
     samples = _EvaluationData(shards, data, box or data.target_size)
-    return in_order(samples, rows, min(data.loader_workers, len(rows)))
+    return in_order(samples, rows, min(loading_processes(data), len(rows)))
+
+
+def loading_processes(data: DataConfig) -> int:
+    """Return how many processes decode images beside this one."""
+    if data.loader_workers is not None:
+        return data.loader_workers
+    return min(_MOST_PROCESSES, max(own_cpus() - 1, 1))
 
 
 def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator[Any]:

@@ -35,6 +35,10 @@ class Normalization(NamedTuple):
         """Return factor and summand, ``(C, 1, 1)``: an image is normalized as image * scale + shift."""
         return _scale_and_shift(self)
 
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return factor and summand on a device."""
+        return _scale_and_shift_on(self, device)
+
     def inverse(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation, ``(C, 1, 1)``, on a device: values are image * std + mean."""
         return _mean_and_std(self, device)
@@ -75,6 +79,13 @@ def _scale_and_shift(normalization: Normalization) -> tuple[Tensor, Tensor]:
     # The type is said, or the first caller's default would be everybody's.
     mean, std = (torch.tensor(values, dtype=torch.float32) for values in normalization)
     return (1 / std).view(-1, 1, 1), (-mean / std).view(-1, 1, 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _scale_and_shift_on(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    # Computed on the host, so that they are the same to the bit.
+    scale, shift = _scale_and_shift(normalization)
+    return scale.to(device), shift.to(device)
 
 
 @functools.lru_cache(maxsize=16)

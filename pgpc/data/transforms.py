@@ -7,7 +7,7 @@ sizes are (width, height) as in the config; a box is (top, left, side).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -279,10 +279,16 @@ def image_tensor(
         ``(C, H, W)`` float32.
     """
     scale, shift = normalization.as_tensors()
-    # Mirrored and split into planes while pixels are bytes: both are several times slower on floats.
+    return _pad(planes(image, flip=flip).float().mul_(scale).add_(shift), side, 0.0)
+
+
+def planes(image: np.ndarray, *, flip: bool = False) -> Tensor:
+    """Flip an image and split it into its bands, ``(C, h, w)``: uint8, or float32 where it is uint16.
+
+    That is several times slower on floats.
+    """
     pixels = np.ascontiguousarray(_mirrored(image, flip).transpose(2, 0, 1))
-    planes = torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
-    return _pad(planes.float().mul_(scale).add_(shift), side, 0.0)
+    return torch.from_numpy(pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32))
 
 
 def whole_image(
@@ -297,9 +303,11 @@ def whole_image(
     return image_tensor(resize_image(image, size, interpolation), normalization=normalization)[None]
 
 
-def label_tensor(label: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:
-    """Flip a crop of a label and pad it with ``IGNORE_INDEX``, ``(H, W)`` int64."""
-    return _pad(torch.from_numpy(_mirrored(label, flip).astype(np.int64)), side, IGNORE_INDEX)
+def label_tensor(
+    label: np.ndarray, *, flip: bool = False, side: int | None = None, dtype: type[np.integer[Any]] = np.int64
+) -> Tensor:
+    """Flip a crop of a label and pad it with ``IGNORE_INDEX``, ``(H, W)`` int64 or, as it comes, uint8."""
+    return _pad(torch.from_numpy(_mirrored(label, flip).astype(dtype)), side, IGNORE_INDEX)
 
 
 def mask_tensor(mask: np.ndarray, *, flip: bool = False, side: int | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from pgpc.data import transforms
 from pgpc.data.config import DataConfig
-from pgpc.data.loader import in_order
+from pgpc.data.loader import in_order, loading_processes
 from pgpc.data.samples import read_image, read_label
 from pgpc.data.shards.reader import Shards
 
@@ -71,4 +71,4 @@ def whole_images(
     if labeled:
         shards.check_labeled()
     share = (range(len(shards)) if rows is None else rows)[rank::world_size]
-    return in_order(_WholeImages(shards, data, box, labeled), share, min(data.loader_workers, len(share)))
+    return in_order(_WholeImages(shards, data, box, labeled), share, min(loading_processes(data), len(share)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from pgpc.classes import ClassSet, classes_from_json
 from pgpc.config import Config, from_text, override
@@ -41,6 +44,14 @@ class LoadedModel(NamedTuple):
     iteration: int | None
     file: Path
     has_teacher: bool = False
+
+    @contextlib.contextmanager
+    def in_precision(self) -> Iterator[None]:
+        """Let the network compute as in training for a while, where it is on a GPU; elsewhere in float32."""
+        device = next(self.student.segmenter.parameters()).device
+        on_gpu = device.type == "cuda"
+        with torch.no_grad(), self.student.in_precision(device) if on_gpu else contextlib.nullcontext():
+            yield
 
     def predict(
         self, image: AnyPicture, *, scales: Sequence[float] | None = None, flip: bool | None = None

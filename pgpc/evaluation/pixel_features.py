@@ -95,7 +95,7 @@ def feature_map(student: Student, image: Tensor, space: Space) -> Tensor:
         )
         (output,) = student(ForwardRequest(image, decode=False, project=True))
         return student.unit_vectors(output.require_hidden().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    with student.autocast(image.device):
+    with student.in_precision(image.device):
         features = student.segmenter.encode(image)
         head = student.segmenter.decode_head
         head = head.head if isinstance(head, HRDAHead) else head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from pgpc.evaluation.calibration import Calibration
 from pgpc.evaluation.scores import Metrics
 from pgpc.evaluation.segmentation import WHOLE, class_and_probability, logits, most_probable
 from pgpc.runtime import distributed
+
+_IDS = 256
+"""Ids that an uint8 label can have."""
 
 
 @torch.inference_mode()
@@ -42,18 +45,23 @@ def evaluate(
         ValueError: A label or a prediction is none of the classes.
     """
     device, num_classes = next(model.parameters()).device, len(classes.names)
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
+    confusion = torch.zeros(_IDS, _IDS, dtype=torch.long, device=device)
+    strange = torch.full((), -1, dtype=torch.long, device=device)  # number of the first image with other ids
+    names: list[str] = []
     was_training = model.training
     model.eval()
     try:
         for image, label, name in samples:
-            scores = logits(model, image.to(device), evaluation=evaluation)
-            on_device = torch.from_numpy(label).to(device).long()
+            scores = logits(model, image.to(device, non_blocking=True), evaluation=evaluation)
+            on_device = _on(device, label).long()
             if calibration is None:
                 predicted = most_probable(scores, label.shape, bool(model.align_corners))[0]
             else:
                 predicted, probability = class_and_probability(scores, label.shape, bool(model.align_corners))
-            confusion += _count(on_device, predicted, num_classes, name)
+            _count(confusion, on_device, predicted)
+            outside = confusion[:IGNORE_INDEX].sum() > confusion[:num_classes, :num_classes].sum()
+            strange = torch.where((strange < 0) & outside, len(names), strange)
+            names.append(name)
             if calibration is not None:
                 calibration.add(
                     probability[on_device != IGNORE_INDEX], (predicted == on_device)[on_device != IGNORE_INDEX]
@@ -62,18 +70,37 @@ def evaluate(
         model.train(was_training)
     if calibration is not None:
         calibration.gather()
-    return Metrics(distributed.all_reduce_sum(confusion).cpu().numpy(), classes)
+    _check_ids(int(strange), names, num_classes)
+    inside = confusion[:num_classes, :num_classes].contiguous()
+    return Metrics(distributed.all_reduce_sum(inside).cpu().numpy(), classes)
 
 
-def _count(label: Tensor, predicted: Tensor, num_classes: int, name: str) -> Tensor:
-    """Return ``(C, C)`` pixels of one image by label and prediction, without those that are ignored."""
-    # 256 columns, since anything else would count ids that are none of the classes in place of others.
-    counts = torch.bincount((label * 256 + predicted).flatten(), minlength=256 * 256).view(256, -1)
-    counts[IGNORE_INDEX] = 0
-    inside = counts[:num_classes, :num_classes].clone()
-    if inside.sum() != counts.sum():
+def _on(device: torch.device, label: np.ndarray) -> Tensor:
+    """Return a label on a device; a GPU copies it while the host goes on."""
+    held = torch.from_numpy(label)
+    return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held.to(device)
+
+
+def _count(confusion: Tensor, label: Tensor, predicted: Tensor) -> None:
+    """Add the pixels of one image to ``(256, 256)`` counts by label and prediction.
+
+    All ids have a place, since anything else would count those that are none of the classes in place of others. Not
+    torch.bincount, for whose number of bins the host waits.
+    """
+    pair = (label * _IDS + predicted).flatten()
+    confusion.view(-1).scatter_add_(0, pair, torch.ones_like(pair))
+
+
+def _check_ids(strange: int, names: Sequence[str], num_classes: int) -> None:
+    """Refuse labels and predictions that are none of the classes.
+
+    Args:
+        strange: Number of the first image that has some; negative for none.
+        names: Names of the images.
+        num_classes: C.
+    """
+    if strange >= 0:
         raise ValueError(
-            f"Labels and predictions must be ids below the number of classes ({num_classes}), but those of {name!r} "
-            "have others. Give the classes that both model and labels have."
+            f"Labels and predictions must be ids below the number of classes ({num_classes}), but those of "
+            f"{names[strange]!r} have others. Give the classes that both model and labels have."
         )
-    return inside

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from pgpc.models.feature_maps import SIZES, check_maps, multiple_of_sides, pad_images
 from pgpc.models.timm_names import check_name, pretrained_config
 from pgpc.models.vit.plain import SIZES_AT_WILL, PlainEncoder, is_plain
+
+if TYPE_CHECKING:
+    from pgpc.models.mit import Stage
 
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
 
@@ -225,11 +228,20 @@ def _channels_first(encoder: nn.Module, args: tuple[Tensor], maps: list[Tensor])
     return [x.permute(0, 3, 1, 2).contiguous() for x in maps]
 
 
-def _checkpoint(encoder: nn.Module, name: str) -> None:
-    """Let an encoder compute activations again in the backward pass, or raise ValueError where it cannot."""
+def mit_stages(encoder: nn.Module) -> list[Stage]:
+    """Return the stages of a Mix Transformer; of another encoder none.
+
+    Args:
+        encoder: A network of :func:`build_encoder`.
+    """
     from pgpc.models.mit import Stage
 
-    stages = [module for module in encoder.modules() if isinstance(module, Stage)]
+    return [module for module in encoder.modules() if isinstance(module, Stage)]
+
+
+def _checkpoint(encoder: nn.Module, name: str) -> None:
+    """Let an encoder compute activations again in the backward pass, or raise ValueError where it cannot."""
+    stages = mit_stages(encoder)
     for stage in stages:
         stage.checkpointing = True
     if stages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pgpc.models import build_model
 from pgpc.models.batch_norm import frozen_statistics
 from pgpc.models.config import ModelConfig
+from pgpc.models.encoder import mit_stages
+from pgpc.models.low_precision import Slot, cast_weights, show_in_type_of_weights, weight_slots, weights_in
 from pgpc.models.projection import ProjectionHead
 from pgpc.models.segmenter import Segmenter
 from pgpc.runtime.checks import check
@@ -74,7 +77,7 @@ class Student(nn.Module):
         model: The segmenter.
         projection: Width of the projection head's hidden layer and length of its unit vectors; None has no head.
         project_last: Only the map of the encoder's last block is projected, not all.
-        merge_passes: Images of one size go through the encoder as one batch.
+        merge_passes: Images of one size go through the encoder as one batch; can be changed later.
         precision: Type of the activations, "float32", "bfloat16" or "float16".
         classes: Names of the classes, see :func:`pgpc.models.build.build_model`.
         bands: Bands of the images.
@@ -95,18 +98,53 @@ class Student(nn.Module):
         self.segmenter: Segmenter = build_model(model, classes, bands=bands)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
-        self._merges_passes = merge_passes
+        self.merges_passes = merge_passes
         self._low_precision = _LOW_PRECISIONS.get(precision)
         self._projects_last = project_last
         self.projection: ProjectionHead | None = None
         if projection is not None:
             self.projection = ProjectionHead(self._projected_channels, *projection)
+        # Elsewhere some layer may need another type than its input's, or weights when only autocast knows: timm's
+        # encoders, and blocks that are computed again in the backward pass.
+        self._casts_weights = (
+            precision == "bfloat16" and not model.checkpointing and bool(mit_stages(self.segmenter.encoder))
+        )
+        self._slots: list[Slot] | None = None
+        if self._casts_weights:
+            show_in_type_of_weights(self.segmenter.encoder)
+
+    def in_precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which the network, or parts of it, compute in the configured precision.
+
+        MiT and the decoders on it compute in bfloat16 throughout, see :mod:`pgpc.models.low_precision`; all else, and
+        float16, under torch.autocast.
+
+        Args:
+            device: Where the network lives.
+        """
+        if self._low_precision is None:
+            return contextlib.nullcontext()
+        if not self._casts_weights:
+            return torch.autocast(device.type, self._low_precision)
+        if self._slots is None:
+            self._slots = weight_slots(self)
+        return weights_in(self._low_precision, self._slots)
+
+    def fixed_in_precision(self, encoder: nn.Module) -> nn.Module:
+        """Return a copy of the encoder that is not trained, with its weights in the configured precision for good.
+
+        Args:
+            encoder: The copy; it is changed.
+        """
+        if self._casts_weights:
+            assert self._low_precision is not None, "weights are cast to something"
+            cast_weights(encoder, self._low_precision)
+        return encoder
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Return the context in which the networks compute in the configured precision."""
-        return torch.autocast(
-            device.type, self._low_precision or torch.bfloat16, enabled=self._low_precision is not None
-        )
+        """Return the context of networks that :meth:`fixed_in_precision` gave, and of a few layers by themselves."""
+        enabled = self._low_precision is not None and not self._casts_weights
+        return torch.autocast(device.type, self._low_precision or torch.bfloat16, enabled=enabled)
 
     def forward(self, *requests: ForwardRequest) -> list[Outputs]:
         """Compute what is asked for of each request: logits, hidden features of the projection head, or both.
@@ -114,7 +152,7 @@ class Student(nn.Module):
         Where passes are merged, images of one size go through the encoder as one batch. The decoder and the projection
         head see each request by itself, so that batch statistics are those of one domain.
         """
-        with self.autocast(requests[0].images.device):
+        with self.in_precision(requests[0].images.device):
             outputs = [
                 self._outputs(features, request)
                 for features, request in zip(self._encode(requests), requests, strict=True)
@@ -130,7 +168,7 @@ class Student(nn.Module):
     def _encode(self, requests: Sequence[ForwardRequest]) -> list[Sequence[Tensor]]:
         """Return the encoder's maps of each request."""
         images = [request.images for request in requests]
-        if not self._merges_passes or len({x.shape[1:] for x in images}) > 1:
+        if not self.merges_passes or len({x.shape[1:] for x in images}) > 1:
             return [self._encode_alone(request) for request in requests]
         maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
         return list(zip(*maps, strict=True))
@@ -165,13 +203,19 @@ class Student(nn.Module):
 
     def hidden_of(self, features: Sequence[Tensor]) -> Tensor:
         """Return what the projection head makes of an encoder's maps, ``(B, hidden, h, w)``."""
-        with self.autocast(features[0].device):
+        with self._projection_in_precision(features[0].device):
             return self.require_projection().hidden(self._projected(features))
 
     def unit_vectors(self, hidden: Tensor) -> Tensor:
         """Return projections of pixels: ``(..., hidden)`` to ``(..., D)`` float32, L2-normalized."""
-        with self.autocast(hidden.device):
+        with self._projection_in_precision(hidden.device):
             return self.require_projection().unit_vectors(hidden)
+
+    def _projection_in_precision(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which the projection head by itself computes in the configured precision."""
+        if self._casts_weights and self._low_precision is not None:
+            return weights_in(self._low_precision, weight_slots(self.require_projection()))
+        return self.autocast(device)
 
     def require_projection(self) -> ProjectionHead:
         """Return the projection head of a network that has one."""
@@ -179,9 +223,14 @@ class Student(nn.Module):
         return self.projection
 
 
+def has_batch_norm(encoder: nn.Module) -> bool:
+    """Return whether an encoder has batch norm, whose statistics depend on what is shown at a time."""
+    return any(isinstance(module, _BatchNorm) for module in encoder.modules())
+
+
 def _check_merging(encoder: nn.Module, name: str) -> None:
     check(
-        not any(isinstance(module, _BatchNorm) for module in encoder.modules()),
+        not has_batch_norm(encoder),
         "training.merge_passes must be False for an encoder with batch norm, whose statistics are those of one domain",
         name,
         "Choose a transformer, for example 'mit_b5', or training.merge_passes=false.",

@@ -21,8 +21,11 @@ def coerce(value: Any, kind: Any, key: str) -> Any:
     """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        for choice in args:  # as text too, since choices may be numbers
-            if value == choice or (isinstance(value, str) and value == str(choice)):
+        for choice in args:  # as text too, since choices may be numbers or truth values
+            if isinstance(choice, bool) or isinstance(value, bool):
+                if value is choice or (isinstance(value, str) and value.lower() == str(choice).lower()):
+                    return choice
+            elif value == choice or (isinstance(value, str) and value == str(choice)):
                 return choice
         raise ValueError(f"{key} must be one of {', '.join(map(repr, args))}, but got {value!r}.")
     if origin in (typing.Union, types.UnionType):  # only "X | None" is used

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -80,3 +82,28 @@ def check_trainable(device: torch.device) -> None:
         device.type,
         f"Set {VARIABLE}=cpu; a Mac's GPU is for networks that are trained.",
     )
+
+
+@contextlib.contextmanager
+def arithmetic(device: torch.device, *, exact: bool) -> Iterator[None]:
+    """Let a GPU compute as fast as it can for a while, or as exactly; a CPU computes as ever.
+
+    Fast are products of float32 with factors of TF32, and those kernels of cuDNN that it finds to be the fastest for
+    the shapes at hand. What was chosen is in the record of each start, `pgpc.runtime.environment.Environment`.
+
+    Args:
+        device: The device; nothing changes on another one than a GPU of CUDA.
+        exact: Whether products keep all bits, and kernels are the same each time.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    tf32, benchmark = cudnn.allow_tf32, cudnn.benchmark
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    cudnn.allow_tf32 = cudnn.benchmark = not exact
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        cudnn.allow_tf32, cudnn.benchmark = tf32, benchmark

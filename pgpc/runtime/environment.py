@@ -82,6 +82,7 @@ def settings() -> dict[str, str]:
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cudnn.benchmark": str(cudnn.benchmark),
         "cudnn.deterministic": str(cudnn.deterministic),
+        **({"cudnn.allow_tf32": str(cudnn.allow_tf32)} if torch.cuda.is_available() else {}),
         **{
             name: os.environ[name] for name in ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE") if name in os.environ
         },

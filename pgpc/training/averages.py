@@ -47,11 +47,12 @@ class Averages:
 
     def first_non_finite(self) -> str | None:
         """Return the name of a scalar whose sum is infinite or NaN on any process, if there is one."""
-        for name, value in self._sums.items():
-            # A non-finite summand makes the sum non-finite, on whichever process it was.
-            if not torch.isfinite(distributed.all_reduce_sum(value.double().sum())):
-                return name
-        return None
+        if not self._sums:
+            return None
+        # A non-finite summand makes the sum non-finite, on whichever process it was. The host waits once for all.
+        sums = distributed.all_reduce_sum(torch.stack([value.double().sum() for value in self._sums.values()]))
+        finite = torch.isfinite(sums).tolist()
+        return next((name for name, fine in zip(self._sums, finite, strict=True) if not fine), None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data that JSON takes, equal on all processes: the sums are means over them."""

@@ -17,6 +17,7 @@ from pgpc.data.band_numbers import pixel_notes, with_normalization
 from pgpc.data.batch import Batch
 from pgpc.data.domains import open_domains
 from pgpc.data.loader import evaluation_samples
+from pgpc.data.on_device import on_device
 from pgpc.data.run_splits import Domains, check_image_sizes, label_notes
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.evaluation.scores import over_classes
@@ -25,7 +26,8 @@ from pgpc.models.checkpoint import fetched
 from pgpc.models.encoder import check_centered
 from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
-from pgpc.runtime.device import check_trainable
+from pgpc.runtime.cpus import limit_threads
+from pgpc.runtime.device import arithmetic, check_trainable
 from pgpc.runtime.malloc import keep_freed_memory
 from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
@@ -47,6 +49,7 @@ from pgpc.training.metrics import (
 )
 from pgpc.training.outputs import OutputPlace, RunOutputs, open_tracker
 from pgpc.training.provenance import check_same_run, note_start
+from pgpc.training.step_memory import merges_passes
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +114,17 @@ def train(
     check_trainable(device)
     if device.type == "cpu":
         keep_freed_memory()
-    with distributed.process_group(device), remote.sole_writer(folder, url, patience) as lease:
+    limit_threads()
+    with (
+        distributed.process_group(device),
+        arithmetic(device, exact=config.training.exact),
+        remote.sole_writer(folder, url, patience) as lease,
+    ):
         check_same_run(config, str(out), device)
         domains = _open_domains(base)
         state = base.new_state(device, domains.source.classes)
+        if merges_passes(state, base):
+            state.merge_passes()
         _check_encoder(state, begin)
         progress = Progress(state.classes.names)
         _go_on(state, progress, base, begin, callbacks.on_report)
@@ -125,7 +135,9 @@ def train(
             rank=distributed.rank(),
             world_size=distributed.world_size(),
             start_step=state.step,
+            as_bytes=device.type == "cuda",
         )
+        batches = on_device(batches, device, config.data.normalization)
         place = OutputPlace(folder, url, lease)
         with _open_outputs(state, base, place, domains, begin, callbacks, trains_trunk=until is not None) as outputs:
             end = config.training.iterations if until is None else until
@@ -250,7 +262,7 @@ def _run(
     while state.step < end:
         base.prepare(state, domains.source, domains.target)
         began = time.perf_counter()
-        progress.add(scalars_of(state, base.step(state, next(batches).to(state.device))))
+        progress.add(scalars_of(state, base.step(state, next(batches))))
         report_due = state.step % training.eval_interval == 0 or state.step == training.iterations
         point_due = report_due or state.step % training.log_interval == 0
         if point_due or state.step == end:

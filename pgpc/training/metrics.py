@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor
 
@@ -78,10 +80,11 @@ def score(state: TrainingState, domains: Domains) -> dict[str, float]:
     if domains.scored is None:
         return {}
     distributed.broadcast_buffers(state.student)
-    scores = _evaluate(state, domains.scored).as_dict()
-    if domains.reported is not None:
-        means = _evaluate(state, domains.reported).means
-        scores |= {f"{REPORT_PREFIX}{name}": value for name, value in means.items()}
+    with torch.no_grad(), state.student.in_precision(state.device):
+        scores = _evaluate(state, domains.scored).as_dict()
+        if domains.reported is not None:
+            means = _evaluate(state, domains.reported).means
+            scores |= {f"{REPORT_PREFIX}{name}": value for name, value in means.items()}
     return scores
 
 
@@ -96,14 +99,18 @@ def measure_criteria(state: TrainingState, domains: Domains) -> dict[str, float]
     """
     config, teacher = state.config, state.teacher
     networks = Networks(state.student.segmenter, None if teacher is None else teacher.segmenter)
-    found = measure(
-        networks,
-        target=domains.measured,
-        held_out=domains.held_out,
-        data=config.data,
-        classes=state.classes,
-        evaluation=config.evaluation,
-    )
+    with torch.no_grad(), contextlib.ExitStack() as stack:
+        for network in (state.student, teacher):
+            if network is not None:
+                stack.enter_context(network.in_precision(state.device))
+        found = measure(
+            networks,
+            target=domains.measured,
+            held_out=domains.held_out,
+            data=config.data,
+            classes=state.classes,
+            evaluation=config.evaluation,
+        )
     return {f"{CRITERIA_PREFIX}{name}": value for name, value in found.items()}
 
 
@@ -159,13 +166,26 @@ def check_parameters(state: TrainingState) -> None:
         "Running statistics": [buffer for network in networks for buffer in network.buffers()],
         "The memory bank's vectors": [] if state.contrast is None else [*state.contrast.buffers()],
     }
-    for what, tensors in checked.items():
-        if not all(torch.isfinite(x).all() for x in tensors):
+    finite = torch.stack([_all_finite(tensors, state.device) for tensors in checked.values()]).tolist()
+    for what, fine in zip(checked, finite, strict=True):
+        if not fine:
             half = ", or set training.precision=float32" if state.scaler.is_enabled() else ""
             raise NonFiniteLoss(
                 f"{what} became infinite or NaN before iteration {state.step}. "
                 f"Lower optimizer.lr{half}; the last checkpoint is from before."
             )
+
+
+@torch.no_grad()
+def _all_finite(tensors: list[Tensor], device: torch.device) -> Tensor:
+    """Return whether all numbers are finite, a bool on the device: one operator for all tensors of a type."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for x in tensors:
+        if x.is_floating_point() and x.numel():
+            by_type.setdefault(x.dtype, []).append(x)
+    # The largest number in size: infinite or NaN where any number is, and no sum that could overflow.
+    largest = [torch.stack(torch._foreach_norm(group, float("inf"))).isfinite().all() for group in by_type.values()]
+    return torch.stack([torch.ones((), dtype=torch.bool, device=device), *largest]).all()
 
 
 def scalars_of(state: TrainingState, values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -110,6 +110,7 @@ def train_loop(plain: dict[str, Any]) -> None:
     import torch
 
     import pgpc
+    from pgpc.runtime.cpus import use_at_most
     from pgpc.training import Callbacks
 
     def on_report(metrics: dict[str, float], checkpoint_dir: Path | None) -> None:
@@ -121,6 +122,7 @@ def train_loop(plain: dict[str, Any]) -> None:
     check_run(spec.directory)
     write_log(spec.directory, ray.train.get_context().get_world_rank())
     check_data(spec)
+    use_at_most(spec.workers.threads)  # and so all trials have equally many processes that load images
     torch.set_num_threads(spec.workers.threads)  # not what the environment of the worker's machine says
     watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER") != "0"
     checkpoint = ray.train.get_checkpoint()

@@ -112,11 +112,15 @@ def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any]
 
 
 def with_encoder_weights(config: Config, file: Path) -> Config:
-    """Return the config with random weights of the encoder, in this file, where the feature distance needs some."""
+    """Return the config with random weights of the encoder, in this file where the feature distance needs some.
+
+    No network is needed: which numbers the weights are changes neither time nor memory.
+    """
+    at_random = pgpc.override(config, {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0})
     if config.adaptation.feature_distance_weight == 0:
-        return config
+        return at_random
     torch.manual_seed(0)
-    model = pgpc.build_model(config.model)
+    model = pgpc.build_model(at_random.model)
     torch.save({f"encoder.{key}": value for key, value in model.encoder.state_dict().items()}, file)
     return pgpc.override(config, {"model.pretrained": str(file)})
 

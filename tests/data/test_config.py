@@ -33,7 +33,7 @@ from pgpc.data.config import DataConfig, EvaluationConfig
         ),
         ({"crop_max_share": 0.0}, "data.crop_max_share must lie in (0, 1], but got 0.0."),
         ({"rare_class_temperature": 0.0}, "data.rare_class_temperature must be > 0, but got 0.0."),
-        ({"loader_workers": -1}, "data.loader_workers must be >= 0, but got -1."),
+        ({"loader_workers": -1}, "data.loader_workers must be >= 0, or None, but got -1."),
     ],
 )
 def test_bad_values_of_the_data_are_refused(values, message):

@@ -69,8 +69,9 @@ def test_an_export_has_neither_head_nor_iteration(with_teacher, tmp_path):
 def test_precision_is_that_of_the_config(tmp_path):
     config = override(preset("streets/source-only"), {**SMALL, "training.precision": "bfloat16"})
     loaded = load_model(untrained_run(tmp_path, config))
-    with loaded.student.autocast(torch.device("cpu")):
-        assert torch.is_autocast_enabled("cpu")
+    with torch.no_grad(), loaded.student.in_precision(torch.device("cpu")):
+        assert loaded.student.segmenter(torch.zeros(1, 3, 64, 64)).dtype == torch.bfloat16
+    assert all(p.dtype == torch.float32 for p in loaded.student.parameters())
 
 
 def test_what_holds_no_network_is_refused(run, tmp_path):

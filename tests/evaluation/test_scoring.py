@@ -6,6 +6,7 @@ from torch import nn
 from pgpc.classes import IGNORE_INDEX, classes_from_json
 from pgpc.data.config import EvaluationConfig
 from pgpc.evaluation.scoring import evaluate
+from tests.benchmarks.operators import Operators
 from tests.helpers.models import Counts, Paints, windows
 
 TWO, THREE = (classes_from_json(None, n) for n in (2, 3))
@@ -76,3 +77,23 @@ def test_leaves_the_model_in_its_mode():
     model = Paints().train()
     evaluate(model, [], THREE)
     assert model.training
+
+
+def test_the_host_waits_for_no_image():
+    class Constant(nn.Module):
+        align_corners = False
+
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.arange(19.0))
+
+        def forward(self, images):
+            return self.bias[:, None, None].expand(len(images), -1, 4, 4)
+
+    sample = (torch.zeros(1, 3, 16, 16), np.zeros((16, 16), np.uint8), "a")
+    waits = []
+    for number in (1, 4):
+        with Operators() as found:
+            evaluate(Constant(), [sample] * number)
+        waits.append(found.waits.total())
+    assert waits[0] == waits[1]

@@ -19,7 +19,7 @@ def made(config):
     return Student(
         config.model,
         projection=(contrast.hidden, contrast.dim),
-        merge_passes=training.merge_passes,
+        merge_passes=training.merge_passes is True,
         precision=training.precision,
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from pgpc.runtime.cpus import usable_cpus
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -20,7 +21,7 @@ def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) ->
         items: Its arguments.
     """
     # Threads suffice: decoding, compression and reading release the interpreter lock.
-    workers = min(os.cpu_count() or 1, 32)
+    workers = min(usable_cpus(), 32)
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[_Result]] = deque()
         try:
