@@ -141,6 +141,7 @@ def _empty_student(config: Config) -> Student:
         project_last=contrast.maps == "last",
         precision=config.training.precision,
         bands=config.data.bands,
+        masks_tokens=config.adaptation.masks_tokens,
     )
 
 
