@@ -239,6 +239,13 @@ class Config:
             self.training.accumulate,
             "Set contrast.source_from=teacher.",
         )
+        check(
+            self.model.finetuning != "frozen"
+            or not self.adaptation.enabled
+            or self.adaptation.feature_distance_weight == 0,
+            "adaptation.feature_distance_weight must be 0 with model.finetuning=frozen, whose encoder stays as it is",
+            self.adaptation.feature_distance_weight,
+        )
         self._check_keep_best()
         self._check_detail_crop()
         self._check_proca()

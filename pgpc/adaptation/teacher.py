@@ -12,8 +12,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def make_teacher(student: Module) -> Module:
-    """Return a frozen copy of a network."""
-    return copy.deepcopy(student).requires_grad_(False)
+    """Return a frozen copy of a network, which shares with it what is not trained."""
+    shared = {id(p): p for p in student.parameters() if not p.requires_grad}
+    return copy.deepcopy(student, shared).requires_grad_(False)
 
 
 @torch.no_grad()
@@ -31,7 +32,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: flo
     """
     a = min(1 - 1 / (step + 1), decay)
     theirs = dict(student.named_parameters())
-    pairs = [(p, theirs[name]) for name, p in teacher.named_parameters()]
+    pairs = [(p, theirs[name]) for name, p in teacher.named_parameters() if p is not theirs[name]]
     torch._foreach_lerp_([p for p, _ in pairs], [q for _, q in pairs], 1 - a)
 
 

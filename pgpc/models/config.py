@@ -98,6 +98,21 @@ class ModelConfig:
         phase=Phase.START,
         source="HRDA",
     )
+    finetuning: Literal["whole", "frozen", "lora"] = key(
+        "whole",
+        doc='What of the encoder is trained: "whole", all of it, at `optimizer.lr`; "frozen", nothing, so that only '
+        'what is new learns; "lora", low-rank matrices beside its linear layers, at `optimizer.lora_factor` times that '
+        "rate, which an export merges into the layers (needs pgpc[lora]). What is not trained is in no checkpoint "
+        "where `pretrained` names its weights, from which it is then read again.",
+        phase=Phase.START,
+    )
+    lora_rank: int = key(
+        16,
+        doc="Rank of these matrices.",
+        low=1,
+        phase=Phase.START,
+        source="LoRA",
+    )
     checkpointing: bool = key(
         False,
         doc="Compute the encoder's activations again in the backward pass instead of keeping them: less memory, more "
@@ -114,6 +129,11 @@ class ModelConfig:
         phase=Phase.START,
         place=True,
     )
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether checkpoints lack what of the encoder is not trained."""
+        return self.finetuning != "whole" and self.pretrained is not None
 
     @all_at_once()
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pgpc.models import build_model
 from pgpc.models.batch_norm import frozen_statistics
 from pgpc.models.config import ModelConfig
+from pgpc.models.finetuning import freeze, frozen_names, leave_out, merge_lora, pretrained_part
 from pgpc.models.projection import ProjectionHead
 from pgpc.models.segmenter import Segmenter
 from pgpc.models.token_masks import TokenMask
@@ -104,6 +105,12 @@ class Student(nn.Module):
     ) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(model, classes, bands=bands)
+        freeze(self.segmenter.encoder, model)
+        self.frozen_entries = {f"segmenter.encoder.{name}" for name in frozen_names(self.segmenter.encoder, model)}
+        """Names of the entries of the state that are never trained."""
+        self._keeps_encoder = model.finetuning == "frozen"
+        if model.leaves_out:
+            leave_out(self, self.frozen_entries)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
         self._merges_passes = merge_passes
@@ -114,6 +121,7 @@ class Student(nn.Module):
         if masks_tokens:
             # Zero, as in the public code where the encoder is timm's; it learns at the encoder's rate.
             self.mask_token = nn.Parameter(torch.zeros(require_plain(self.segmenter.encoder, model.encoder).width))
+            self.mask_token.requires_grad_(not self._keeps_encoder)
         if projection is not None:
             self.projection = ProjectionHead(self._projected_channels, *projection)
 
@@ -122,6 +130,18 @@ class Student(nn.Module):
         return torch.autocast(
             device.type, self._low_precision or torch.bfloat16, enabled=self._low_precision is not None
         )
+
+    def train(self, mode: bool = True) -> Student:
+        """Set the mode; an encoder that is frozen stays in evaluation mode, without stochastic depth."""
+        super().train(mode)
+        if self._keeps_encoder:
+            pretrained_part(self.segmenter.encoder).eval()
+        return self
+
+    def merge(self) -> Student:
+        """Merge low-rank matrices beside layers into these, for a network that is not trained any more."""
+        merge_lora(self.segmenter)
+        return self
 
     def forward(self, *requests: ForwardRequest) -> list[Outputs]:
         """Compute what is asked for of each request: logits, hidden features of the projection head, or both.

@@ -27,6 +27,13 @@ class OptimizerConfig:
         below=math.inf,
         phase=Phase.START,
     )
+    lora_factor: float = key(
+        10.0,
+        doc="With model.finetuning=lora the low-rank matrices learn at `lr` times this.",
+        above=0,
+        below=math.inf,
+        phase=Phase.START,
+    )
     layer_decay: float = key(
         1.0,
         doc="What the learning rate of a plain vision transformer is multiplied by from each block to the one before; "

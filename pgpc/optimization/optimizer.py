@@ -118,8 +118,9 @@ def _encoder_groups(student: Student, config: OptimizerConfig) -> list[dict[str,
         layer = int(block[1]) + 1 if block is not None and depth else 0
         layers.setdefault(layer, []).append(parameter)
     groups = []
+    lora = any(".lora_" in name for name, _ in named)
     for layer in range(depth + 1):
-        factor = config.layer_decay ** (depth - layer)
+        factor = config.layer_decay ** (depth - layer) * (config.lora_factor if lora else 1)
         parameters, suffix = _trained(layers.get(layer, [])), f" {layer}" if depth else ""
         others = [p for p in parameters if id(p) not in norms]
         groups.append({"name": f"encoder{suffix}", "params": others, "factor": factor})

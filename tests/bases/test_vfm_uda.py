@@ -134,7 +134,9 @@ def test_the_distance_of_the_distillation(public):
     names = {name: name.replace("layers", "feat_project") for name in head.state_dict()}
     head.load_state_dict({k: weight(f"distill.{names[k]}", v.shape) for k, v in head.state_dict().items()})
     features, wanted = Golden.normal("vfm/feats", (2, 8, 5, 5)), Golden.normal("vfm/frozen", (2, 12, 7, 7))
-    assert feature_loss(head(features, (7, 7)), wanted).item() == pytest.approx(public["distillation"]["loss"], rel=1e-4)
+    assert feature_loss(head(features, (7, 7)), wanted).item() == pytest.approx(
+        public["distillation"]["loss"], rel=1e-4
+    )
 
 
 @torch.no_grad()
