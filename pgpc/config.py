@@ -248,6 +248,13 @@ class Config:
             self.training.accumulate,
             "Set contrast.source_from=teacher.",
         )
+        check(
+            self.model.finetuning != "frozen"
+            or not self.adaptation.enabled
+            or self.adaptation.feature_distance_weight == 0,
+            "adaptation.feature_distance_weight must be 0 with model.finetuning=frozen, whose encoder stays as it is",
+            self.adaptation.feature_distance_weight,
+        )
         self._check_keep_best()
         self._check_detail_crop()
         self._check_proca()
@@ -273,6 +280,11 @@ class Config:
 
     def _check_detail_crop(self) -> None:
         crop, detail = self.data.crop, self.model.detail_crop
+        check(
+            detail is None or not self.adaptation.masks_tokens,
+            "adaptation.mask_unit must be 'block' for architecture 'hrda', which sees an image at two scales",
+            self.adaptation.mask_unit,
+        )
         if detail is not None:
             check(
                 crop is not None and detail < crop and (crop - detail) % 8 == 0,
@@ -318,6 +330,24 @@ class Config:
             "base=proca needs training.merge_passes=False, since source and target images are of two sizes",
             self.training.merge_passes,
         )
+
+    @property
+    def distilled(self) -> ModelConfig | None:
+        """The network whose encoder is the frozen one of the distillation; None where a run has none."""
+        adaptation = self.adaptation
+        if self.base != "vfm_uda" or not adaptation.enabled or adaptation.distillation_weight == 0:
+            return None
+        return ModelConfig(
+            architecture="vit_light",
+            encoder=adaptation.distillation_encoder,
+            drop_path=0.0,
+            pretrained=adaptation.distillation_pretrained,
+        )
+
+    @property
+    def networks(self) -> tuple[ModelConfig, ...]:
+        """The networks whose initial weights a run reads: the one that it trains first."""
+        return (self.model,) if self.distilled is None else (self.model, self.distilled)
 
 
 def override(config: Config, changes: Mapping[str, Any]) -> Config:

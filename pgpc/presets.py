@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,6 +92,31 @@ _MASKS_ON_STREETS: Changes = {"adaptation.mask_block": 8}  # the same share of a
 _DETAIL: Changes = {"model.architecture": "hrda", "model.detail_crop": 512}
 _DETAIL_ON_STREETS: Changes = {"model.detail_crop": 64}  # the native size is the detail, its half the context
 
+_VFM: Changes = {
+    "base": "vfm_uda",
+    "model.architecture": "vit_light",
+    "model.encoder": "vit_base_patch14_dinov2",
+    "model.image_scale": 1.1,
+    "model.drop_path": 0.0,
+    **_MASKS,
+    "adaptation.mask_unit": "token",
+    "adaptation.mirrored_teacher": True,
+    "adaptation.source_colors": "weak",
+    "adaptation.feature_distance_weight": 0.0,
+    "data.rare_class_temperature": 0.05,
+    "optimizer.lr": 5e-6 * math.sqrt(8),
+    "optimizer.warmup_ratio": 1e-3,
+    "optimizer.decay_norms": True,
+    "training.batch_size": 8,
+    "training.precision": "bfloat16",  # the authors' is float16 with scaled losses
+}
+_VFM_ON_STREETS: Changes = {
+    # Tiny, and shown images at twice their size: from random weights patches of 16 of their pixels are coarse.
+    "model.encoder": "test_vit",
+    "model.image_scale": 2.0,
+    "training.precision": "float32",
+}
+
 BASES: Sequence[BasePreset] = (
     # Nothing but labeled source images, drawn uniformly. The contrast brings the teacher that it needs, but no loss on
     # its pseudo-labels.
@@ -121,6 +147,27 @@ BASES: Sequence[BasePreset] = (
         high_resolution=True,
         on_adverse=_MASKS_ON_ADVERSE,
         on_streets={**_DETAIL_ON_STREETS, **_MASKS_ON_STREETS},
+    ),
+    # A plain vision transformer and a light decoder, tokens that are hidden, and the teacher's mirrored mean. Its
+    # published rate is that of one image; the code multiplies it by the root of the batch size.
+    BasePreset(name="vfm-uda", changes=_VFM, high_resolution=True, on_streets=_VFM_ON_STREETS),
+    # With a pyramid, stronger colors, rates that fall from block to block, and features near those of a larger encoder.
+    BasePreset(
+        name="vfm-uda-plusplus",
+        changes={
+            **_VFM,
+            "model.architecture": "pyramid",
+            "adaptation.mask_unit": "block",
+            "adaptation.mask_block": 64,
+            "adaptation.source_colors": "strong",
+            "adaptation.distillation_weight": 0.1,
+            "optimizer.lr": 5e-6 * math.sqrt(4),
+            "optimizer.layer_decay": 0.9,
+            "training.batch_size": 4,
+        },
+        high_resolution=True,
+        # There is no larger encoder with weights that know such pictures.
+        on_streets={**_VFM_ON_STREETS, **_MASKS_ON_STREETS, "adaptation.distillation_weight": 0.0},
     ),
     # Another network, whole images, SGD, and stages of its own.
     BasePreset(

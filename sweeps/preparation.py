@@ -109,7 +109,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     stack.enter_context(own_folder(sweep.folder))
     if sweep.file.is_file():  # else it is new; a confirmation is, too, though it resumes another sweep
         check_study(sweep.folder, sweep.origin)
-    models = list({config.model for config in sweep.configs})
+    models = list({model for config in sweep.configs for model in config.networks})
     for model in models:
         weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
@@ -270,9 +270,9 @@ def _check_configs(sweep: Sweep) -> None:
             make_base(config)
         with noted():
             check_feature_distance(config)
-    for model, bands in {(config.model, config.data.bands) for config in sweep.configs}:
+    for model, bands, masks in {(c.model, c.data.bands, c.adaptation.masks_tokens) for c in sweep.configs}:
         with noted():
-            check_model(model, bands=bands)
+            check_model(model, bands=bands, masks_tokens=masks)
     check_sampler(sweep.options)
 
 

@@ -14,7 +14,7 @@ from pgpc.presets import find, preset_names, task_of
 ADVERSE = ("cityscapes-darkzurich", "cityscapes-acdc", "bdd100k-day-night")
 TASKS = ("gta5-cityscapes", "synthia-cityscapes", *ADVERSE, "loveda-rural-urban")
 WITHOUT_MARGINS = ("loveda-rural-urban",)
-BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "proca")
+BASES = ("source-only", "dacs", "daformer", "mic-daformer", "hrda", "mic-hrda", "vfm-uda", "vfm-uda-plusplus", "proca")
 
 
 def changed(name, to):
@@ -153,6 +153,24 @@ def test_unknown_parts_are_refused():
         task_of(pgpc.Config())
 
 
-def test_only_proca_has_a_base_of_its_own():
+def test_proca_and_vfm_uda_have_bases_of_their_own():
     for name in preset_names():
-        assert pgpc.preset(name).base == ("proca" if "proca" in name else "self_training")
+        base = next((base for base in ("proca", "vfm-uda") if base in name), "self_training")
+        assert pgpc.preset(name).base == base.replace("-", "_")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_vfm_uda_has_the_settings_of_its_code(task):
+    """Its code multiplies the published rate by the root of the batch size, and the encoder's by 0.1."""
+    for base, batch_size, decay in (("vfm-uda", 8, 1.0), ("vfm-uda-plusplus", 4, 0.9)):
+        config = pgpc.preset(f"{task}/{base}")
+        assert (config.data.crop, config.training.batch_size, config.training.iterations) == (1024, batch_size, 40_000)
+        optimizer = config.optimizer
+        assert optimizer.lr * optimizer.head_factor == pytest.approx(5e-5 * batch_size**0.5)
+        assert (optimizer.layer_decay, optimizer.warmup, optimizer.weight_decay) == (decay, 1500, 0.01)
+        assert (config.model.encoder, config.model.image_scale) == ("vit_base_patch14_dinov2", 1.1)
+        adaptation = config.adaptation
+        assert (adaptation.masked_weight, adaptation.mask_share, adaptation.masked_images) == (1.0, 0.7, "target")
+        assert (adaptation.mirrored_teacher, adaptation.feature_distance_weight) == (True, 0.0)
+        assert (adaptation.ema_decay, adaptation.confidence) == (0.999, 0.968)
+    assert adaptation.distillation_encoder == "vit_large_patch14_reg4_dinov2"

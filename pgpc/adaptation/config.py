@@ -82,6 +82,21 @@ class AdaptationConfig:
         high=1,
         phase=Phase.START,
     )
+    source_colors: Literal["unchanged", "weak", "strong"] = key(
+        "unchanged",
+        doc='How the colors of labeled source images are changed before the student sees them: "weak" jitters them '
+        '(VFM-UDA), "strong" jitters them more, and makes some gray and some blurred (VFM-UDA++). With either, target '
+        "images are jittered weakly before source pixels are pasted onto them. For RGB of 8 bits.",
+        phase=Phase.START,
+        source="VFM-UDA",
+    )
+    mirrored_teacher: bool = key(
+        False,
+        doc="Whether the teacher's probabilities of target images are the mean of those of the images and of their "
+        "mirror images.",
+        phase=Phase.START,
+        source="VFM-UDA",
+    )
     feature_distance_weight: float = key(
         0.005,
         doc="Weight of the distance between the encoder's last features and those of the frozen initial encoder on "
@@ -114,6 +129,13 @@ class AdaptationConfig:
         phase=Phase.START,
         source="MIC",
     )
+    mask_unit: Literal["block", "token"] = key(
+        "block",
+        doc='What is masked as a whole: "block", a square of pixels, or "token", a patch of a plain vision '
+        "transformer, in whose place a learned token stands (VFM-UDA). With tokens only target images can be masked.",
+        phase=Phase.START,
+        source="VFM-UDA",
+    )
     mask_block: int = key(
         32,
         doc="Side of the squares that are masked as a whole.",
@@ -124,16 +146,57 @@ class AdaptationConfig:
     )
     mask_share: float = key(
         0.7,
-        doc="Probability that a square is masked.",
+        doc="Probability that a square, or a patch, is masked.",
         low=0,
         high=1,
         phase=Phase.START,
         source="MIC",
     )
 
+    distillation_weight: float = key(
+        0.0,
+        doc="Weight of the distance between the encoder's last features, behind a small head, and those of a frozen "
+        "encoder, on source and on target images each; 0 turns it off. Counts with base=vfm_uda only.",
+        low=0,
+        below=math.inf,
+        phase=Phase.START,
+        source="VFM-UDA++",
+    )
+    distillation_encoder: str = key(
+        "vit_large_patch14_reg4_dinov2",
+        doc="Name of the frozen plain vision transformer, as in model.encoder.",
+        phase=Phase.START,
+        source="VFM-UDA++",
+    )
+    distillation_pretrained: str | None = key(
+        "imagenet",
+        doc="Its weights, as in model.pretrained; None for random ones, which are good for tests alone.",
+        phase=Phase.START,
+        place=True,
+    )
+    distillation_side: int = key(
+        406,
+        doc="Side of the square that it sees images as.",
+        low=14,
+        unit="pixels",
+        phase=Phase.START,
+        source="VFM-UDA++",
+    )
+
+    @property
+    def masks_tokens(self) -> bool:
+        """Whether patches are hidden from the student."""
+        return self.enabled and self.masked_weight > 0 and self.mask_unit == "token"
+
     @all_at_once()
     def __post_init__(self) -> None:
-        check_fields(self, "adaptation")
+        if not check_fields(self, "adaptation"):
+            return
+        check(
+            self.mask_unit == "block" or self.masked_images == "target",
+            "adaptation.masked_images must be 'target' with adaptation.mask_unit=token",
+            self.masked_images,
+        )
 
 
 @documented

@@ -18,11 +18,13 @@ class Masked(NamedTuple):
         images: Normalized images ``(B, 3, H, W)``; masked pixels are 0, the mean color.
         labels: Train ids ``(B, H, W)``, int64.
         weight: Weight of each pixel in the loss, ``(B, H, W)``.
+        hidden: Patches that are hidden instead of pixels, ``(B, h, w)`` bool; None where it is pixels.
     """
 
     images: Tensor
     labels: Tensor
     weight: Tensor
+    hidden: Tensor | None = None
 
 
 def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.random.Generator]) -> Tensor:
@@ -44,6 +46,20 @@ def mask_blocks(images: Tensor, *, block: int, share: float, rngs: Sequence[np.r
     kept = torch.from_numpy(np.stack([rng.random(grid) > share for rng in rngs]))[:, None]
     kept = kept.to(images.device, images.dtype, non_blocking=True)
     return images * F.interpolate(kept, (height, width), mode="nearest")
+
+
+def hidden_patches(grid: tuple[int, int], *, share: float, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Choose the patches of each image that are hidden from a plain vision transformer (VFM-UDA).
+
+    Args:
+        grid: Rows and columns of its patches.
+        share: Probability that a patch is hidden, in [0, 1].
+        rngs: One generator per image.
+
+    Returns:
+        ``(B, *grid)`` bool, on the CPU.
+    """
+    return torch.from_numpy(np.stack([rng.random(grid) < share for rng in rngs]))
 
 
 def every_second(source: Tensor, target: Tensor, first: int) -> Tensor:

@@ -147,12 +147,12 @@ def color_jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Te
     return image
 
 
-def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur one image ``(bands, H, W)`` with reflected borders."""
-    x = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=image.device, dtype=image.dtype)
+def gaussian_blur(image: Tensor, sigma: float, radius: int = _BLUR_RADIUS) -> Tensor:
+    """Blur one image ``(bands, H, W)``, whose sides are longer than the kernel's radius, with reflected borders."""
+    x = torch.arange(-radius, radius + 1, device=image.device, dtype=image.dtype)
     kernel = torch.exp(-(x**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).expand(len(image), 1, -1)
-    padded = F.pad(image[None], [_BLUR_RADIUS] * 4, mode="reflect")
+    padded = F.pad(image[None], [radius] * 4, mode="reflect")
     along_rows = F.conv2d(padded, kernel[:, :, None, :], groups=len(image))
     return F.conv2d(along_rows, kernel[:, :, :, None], groups=len(image))[0]
 

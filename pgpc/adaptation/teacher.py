@@ -16,6 +16,8 @@ class _Pairs(NamedTuple):
     """Parameters of a teacher, beside those of its student, which are looked up once: that takes milliseconds."""
 
     student: weakref.ReferenceType[nn.Module]
+    first: Tensor
+    """The teacher's first one, by which it is seen that it has others now."""
     averages: list[Tensor]
     parameters: list[Tensor]
 
@@ -26,8 +28,9 @@ _modes: weakref.WeakKeyDictionary[nn.Module, list[tuple[nn.Module, bool]]] = wea
 
 
 def make_teacher(student: Module) -> Module:
-    """Return a frozen copy of a network."""
-    return copy.deepcopy(student).requires_grad_(False)
+    """Return a frozen copy of a network, which shares with it what is not trained."""
+    shared = {id(p): p for p in student.parameters() if not p.requires_grad}
+    return copy.deepcopy(student, shared).requires_grad_(False)
 
 
 @torch.no_grad()
@@ -45,7 +48,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, step: int, decay: flo
     """
     a = min(1 - 1 / (step + 1), decay)
     pairs = _pairs.get(teacher)
-    if pairs is None or pairs.student() is not student or pairs.averages[0] is not next(teacher.parameters()):
+    if pairs is None or pairs.student() is not student or pairs.first is not next(teacher.parameters()):
         pairs = _pairs[teacher] = _paired(teacher, student)
     torch._foreach_lerp_(pairs.averages, pairs.parameters, 1 - a)
 
@@ -69,8 +72,8 @@ def teacher_mode(teacher: nn.Module) -> None:
 
 def _paired(teacher: nn.Module, student: nn.Module) -> _Pairs:
     theirs = dict(student.named_parameters())
-    named = dict(teacher.named_parameters())
-    return _Pairs(weakref.ref(student), [*named.values()], [theirs[name] for name in named])
+    named = {name: p for name, p in teacher.named_parameters() if p is not theirs[name]}  # what is frozen they share
+    return _Pairs(weakref.ref(student), next(teacher.parameters()), [*named.values()], [theirs[name] for name in named])
 
 
 def _set_modes(teacher: nn.Module) -> list[tuple[nn.Module, bool]]:

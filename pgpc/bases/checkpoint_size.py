@@ -28,8 +28,9 @@ def checkpoint_bytes(config: Config) -> int:
     with torch.device("meta"):
         student = make_student(plain)
         contrast = PixelContrast(config.contrast, config.model.num_classes) if config.contrast.enabled else None
-    weights = _bytes(student.state_dict().values())
-    moments = _MOMENTS[config.optimizer.algorithm] * _bytes(student.parameters())
+    left_out = student.frozen_entries if config.model.leaves_out else set()
+    weights = _bytes(value for name, value in student.state_dict().items() if name not in left_out)
+    moments = _MOMENTS[config.optimizer.algorithm] * _bytes(p for p in student.parameters() if p.requires_grad)
     bank = _bytes(contrast.state_dict().values()) if contrast is not None else 0
     return weights * (1 + config.adaptation.enabled) + moments + bank
 

@@ -160,6 +160,8 @@ def end_step(state: TrainingState, *, projected: bool) -> None:
         # none, and move the head several times too fast once the contrast starts; without any it leaves it alone.
         for parameter in state.student.projection.parameters():
             parameter.grad = None
+    if state.base is not None:  # no part of what averages the student's gradients
+        distributed.average_gradients(state.base)
     state.scaler.step(state.optimizer)
     if state.scaler.is_enabled():
         before = state.scaler.get_scale()

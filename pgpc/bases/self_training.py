@@ -20,7 +20,7 @@ from pgpc.bases.losses import Box, at_cells_of, segmentation_loss
 from pgpc.bases.memory_bank import contrast_loss, enqueue_student_source, takes_source_from, update_memory_bank
 from pgpc.bases.passes import WHOLE, Part, Pass, backward, begin_step, end_step, mean_over_parts, parts, take
 from pgpc.bases.state import TrainingState
-from pgpc.bases.student_images import mask_images, mix_images
+from pgpc.bases.student_images import mask_images, mix_images, source_images
 from pgpc.bases.teacher_forward import TargetPixels, TeacherOutput, teacher_forward
 from pgpc.data.batch import Batch, SourceImages, TargetImages
 from pgpc.models.hrda import draw_detail_box
@@ -197,7 +197,9 @@ def _contrasts(state: TrainingState) -> bool:
 
 def _source_pass(state: TrainingState, source: SourceImages, part: Part, log: dict[str, Tensor]) -> Pass:
     """Return the pass of the labeled images: cross-entropy (Eq. 1), plus the feature distance where it is on."""
-    adaptation, (images, labels) = state.config.adaptation, take(source, part)
+    adaptation = state.config.adaptation
+    # Of all images before a part is taken, so that the draws do not depend on the parts.
+    images, labels = take(source._replace(images=source_images(state, source.images)), part)
     box = _detail_box(state, images, "source")
 
     def loss(output: Outputs) -> Tensor:
@@ -293,14 +295,14 @@ def _mixed_pass(
 
 def _masked_pass(state: TrainingState, masked: Masked, part: Part, log: dict[str, Tensor]) -> Pass:
     """Return the pass of the images with holes: cross-entropy."""
-    images, labels, weight = take(masked, part)
+    images, labels, weight, hidden = take(masked, part)
     box = _detail_box(state, images, "masked")
 
     def loss(output: Outputs) -> Tensor:
         log["loss/masked"] = _segmentation_loss(state, output, labels, weight, box)
         return state.config.adaptation.masked_weight * log["loss/masked"]
 
-    return Pass(ForwardRequest(images, box=box), loss)
+    return Pass(ForwardRequest(images, box=box, hidden=hidden), loss)
 
 
 def _detail_box(state: TrainingState, images: Tensor, purpose: str) -> Box | None:

@@ -71,7 +71,7 @@ class TrainingState:
         )
         part = make_part(self.student) if make_part is not None else None
         self.base: nn.Module | None = None if part is None else part.to(device)
-        """The base's own part: whatever it remembers from step to step, in buffers."""
+        """The base's own part: whatever it remembers from step to step, in buffers, and what it trains beside."""
         self.initial_encoder: nn.Module | None = None
         """The encoder as it was before training, for the feature distance; follows from the config."""
         if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
@@ -80,7 +80,7 @@ class TrainingState:
             self.initial_encoder = self.student.fixed_in_precision(initial)
         self.replica = distributed.replicate(self.student, device)
         """The student as it is called in training; wraps it where there are several processes."""
-        self.optimizer = make_optimizer(self.student, config.optimizer)
+        self.optimizer = make_optimizer(self.student, config.optimizer, self.base)
         # Of no effect in other precisions, whose range is that of float32.
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.training.precision == "float16")
         """What losses are multiplied by, so that gradients of float16 neither vanish nor overflow."""
@@ -273,6 +273,7 @@ def make_student(config: Config, classes: ClassSet | None = None) -> Student:
         precision=training.precision,
         classes=None if classes is None else classes.names,
         bands=config.data.bands,
+        masks_tokens=config.adaptation.masks_tokens,
     )
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgpc.adaptation.masking import Masked, every_second, mask_blocks
+from pgpc.adaptation.masking import Masked, every_second, hidden_patches, mask_blocks
 from pgpc.adaptation.mixing import Mixed, choose_classes, class_mix, perturb
+from pgpc.adaptation.photometric import STRONG, WEAK, Photometric, change_colors
 from pgpc.adaptation.pseudo_labels import PseudoLabels
 from pgpc.bases.passes import image_generators
 from pgpc.bases.state import TrainingState
@@ -28,7 +29,10 @@ def mix_images(state: TrainingState, source: SourceImages, target: TargetImages,
     """
     rngs = image_generators(state, "mix", len(pseudo.labels))
     chosen = choose_classes(source.labels, state.config.model.num_classes, rngs)
-    mixed = class_mix(source.images, source.labels, target.images, pseudo.labels, pseudo.weight, chosen)
+    below = target.images
+    if state.config.adaptation.source_colors != "unchanged":
+        below = jittered(state, below, "colors below mixed classes")
+    mixed = class_mix(source.images, source.labels, below, pseudo.labels, pseudo.weight, chosen)
     return mixed._replace(images=_augment(state, mixed.images, "augmentation", rngs))
 
 
@@ -52,8 +56,29 @@ def mask_images(state: TrainingState, source: SourceImages, target: TargetImages
         images = every_second(source.images, images, first)
         labels = every_second(source.labels, labels, first)
         weight = every_second(torch.ones_like(weight), weight, first)
+    if adaptation.mask_unit == "token":
+        hidden = hidden_patches(state.student.grid(images), share=adaptation.mask_share, rngs=rngs)
+        return Masked(images, labels, weight, hidden.to(images.device, non_blocking=True))
     images = mask_blocks(images, block=adaptation.mask_block, share=adaptation.mask_share, rngs=rngs)
     return Masked(images, labels, weight)
+
+
+def source_images(state: TrainingState, images: Tensor) -> Tensor:
+    """Return labeled source images as the student is shown them, with the colors that the config asks for."""
+    how = {"unchanged": None, "weak": WEAK, "strong": STRONG}[state.config.adaptation.source_colors]
+    return images if how is None else _recolored(state, images, how, "colors of the source")
+
+
+def jittered(state: TrainingState, images: Tensor, purpose: str) -> Tensor:
+    """Return all of this process's images of a domain with their colors jittered weakly, as VFM-UDA does it."""
+    return _recolored(state, images, WEAK, purpose)
+
+
+def _recolored(state: TrainingState, images: Tensor, how: Photometric, purpose: str) -> Tensor:
+    data = state.config.data
+    if data.pixels != RGB:
+        return images
+    return change_colors(images, how, image_generators(state, purpose, len(images)), data.normalization)
 
 
 def _augment(state: TrainingState, images: Tensor, purpose: str, rngs: list[np.random.Generator]) -> Tensor:

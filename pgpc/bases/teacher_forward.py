@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from pgpc.contrast import reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.data.batch import SourceImages, TargetImages
 from pgpc.models.student import ForwardRequest, Student
+from pgpc.runtime.precision import at_least_float32
 
 
 class TargetPixels(NamedTuple):
@@ -84,7 +86,12 @@ def teacher_forward(
     if source is not None:
         requests.append(ForwardRequest(source.images, decode=False, project=True))
     output, *others = teacher(*requests)
-    logits = upsample(output.logits, target.images.shape[2:], teacher.segmenter.align_corners)
+    size, align_corners = target.images.shape[2:], teacher.segmenter.align_corners
+    scores = output.require_logits()
+    logits = upsample(scores, size, align_corners)
+    if adaptation.mirrored_teacher:
+        (mirrored,) = teacher(ForwardRequest(target.images.flip(-1)))
+        scores = logits = mean_of_mirrored(logits, upsample(mirrored.require_logits(), size, align_corners))
     pseudo = pseudo_labels(
         logits,
         target.valid,
@@ -96,11 +103,22 @@ def teacher_forward(
         return TeacherOutput(pseudo, None, None)
     sure = pseudo.usable & reliable(logits, contrast.eta, by=contrast.reliable_by, per=contrast.reliable_per)
     hidden = output.require_hidden()
-    maps = (output.require_logits(), pseudo.labels, pseudo.usable, sure)
+    maps = (scores, pseudo.labels, pseudo.usable, sure)
     pixels = TargetPixels(hidden, *(at_cells_of(hidden, x, target.images.shape[-1]) for x in maps))
     if source is None:
         return TeacherOutput(pseudo, pixels, None)
     return TeacherOutput(pseudo, pixels, source_pixels(others[0].require_hidden(), source.labels))
+
+
+def mean_of_mirrored(logits: Tensor, mirrored: Tensor) -> Tensor:
+    """Return logits whose probabilities are the mean of those of images and of their mirror images (VFM-UDA).
+
+    Args:
+        logits: ``(B, C, h, w)`` of the images.
+        mirrored: ``(B, C, h, w)`` of the mirror images, not yet mirrored back.
+    """
+    ours, theirs = (at_least_float32(x).log_softmax(dim=1) for x in (logits, mirrored.flip(-1)))
+    return torch.logaddexp(ours, theirs) - math.log(2)
 
 
 def source_pixels(hidden: Tensor, labels: Tensor) -> SourcePixels:

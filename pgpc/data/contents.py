@@ -22,6 +22,7 @@ from pgpc.runtime import storage
 from pgpc.runtime.files import expand_user, sha256
 
 SOURCE, TARGET, SCORED, PRETRAINED = "source", "target", "scored split", "pretrained weights"
+DISTILLED = "weights of the distillation"
 LABELED, LABELED_LIST = "target's labels", "list of the target's labels"
 """What a run takes from outside."""
 
@@ -41,7 +42,9 @@ class Place(NamedTuple):
         return self.where if self.split is None else f"{self.where} ({self.split})"
 
 
-def places(data: DataConfig, *, pretrained: Path | None, adapts: bool, measures: bool) -> dict[str, Place]:
+def places(
+    data: DataConfig, *, pretrained: Path | None, adapts: bool, measures: bool, distilled: Path | None = None
+) -> dict[str, Place]:
     """Return what a run takes from outside, by its part in the run.
 
     Args:
@@ -49,6 +52,7 @@ def places(data: DataConfig, *, pretrained: Path | None, adapts: bool, measures:
         pretrained: File of the encoder's initial weights; None for random ones.
         adapts: Whether the run trains on the target.
         measures: Whether criteria are measured on the target.
+        distilled: File of the weights of a frozen encoder that features are held near; None for no such encoder.
     """
     found = {SOURCE: Place(data.source, "train")}
     if adapts or measures:
@@ -61,6 +65,8 @@ def places(data: DataConfig, *, pretrained: Path | None, adapts: bool, measures:
             found[LABELED_LIST] = Place(data.target_labels, None)
     if pretrained is not None:
         found[PRETRAINED] = Place(str(pretrained), None)
+    if distilled is not None:
+        found[DISTILLED] = Place(str(distilled), None)
     return found
 
 

@@ -65,8 +65,10 @@ def load_run(path: Path, changes: dict[str, Any]) -> tuple[TrainingState, list[s
     left_out = []
     if config.adaptation.feature_distance_weight > 0:
         left_out.append("The feature distance is no part of the gradients: it needs the initial encoder.")
-    # The checkpoint has all weights; the file of the initial ones may be on another machine.
-    config = override(config, {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0, **changes})
+    if not config.model.leaves_out:
+        # The checkpoint has all weights; the file of the initial ones may be on another machine.
+        config = override(config, {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0})
+    config = override(config, {"adaptation.feature_distance_weight": 0.0, **changes})
     config = dataclasses.replace(config, data=with_normalization(config.data))
     classes = classes_from_json(saved.get("classes"), config.model.num_classes)
     state = make_base(config).new_state(distributed.local_device(), classes)

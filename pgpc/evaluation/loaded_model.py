@@ -115,7 +115,9 @@ def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
             "folder, or a file of `pgpc export`; weights of other projects are read with model.pretrained."
         )
     _check_network(content, network, path)
-    config = override(_config(content, path), {"contrast.enabled": False})
+    # Low-rank matrices have been merged, and no part of it is left out.
+    complete = {"model.finetuning": "whole", "model.pretrained": None}
+    config = override(_config(content, path), {"contrast.enabled": False, **complete})
     student = _empty_student(config).eval()
     load_weights(student.segmenter, path)
     return LoadedModel(student, config, _classes(content, config), None, path)
@@ -128,7 +130,7 @@ def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> 
     student.load_state_dict(state[network])
     has_teacher = state.get("teacher") is not None
     _warn_of_changed_data(state, path)
-    return LoadedModel(student.eval(), config, _classes(state, config), state["step"], path, has_teacher)
+    return LoadedModel(student.merge().eval(), config, _classes(state, config), state["step"], path, has_teacher)
 
 
 def _warn_of_changed_data(state: Mapping[str, Any], path: Path) -> None:
@@ -152,6 +154,7 @@ def _empty_student(config: Config) -> Student:
         project_last=contrast.maps == "last",
         precision=config.training.precision,
         bands=config.data.bands,
+        masks_tokens=config.adaptation.masks_tokens,
     )
 
 
@@ -164,8 +167,9 @@ def _check_network(content: Mapping[str, Any], network: Network, path: Path) -> 
 
 
 def _config(content: Mapping[str, Any], path: Path) -> Config:
-    # The checkpoint has all weights; the file of the initial ones may be on another machine.
-    return override(from_text(content["config"], path), {"model.pretrained": None})
+    config = from_text(content["config"], path)
+    # A checkpoint that has all weights needs no file of the initial ones, which may be on another machine.
+    return config if config.model.leaves_out else override(config, {"model.pretrained": None})
 
 
 def _classes(content: Mapping[str, Any], config: Config) -> ClassSet:

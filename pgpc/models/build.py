@@ -15,7 +15,9 @@ from pgpc.models.normalization import normalize_images
 from pgpc.models.pretrained import check_weights, image_statistics, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
 from pgpc.models.timm_names import check_name
+from pgpc.models.vit.feature_pyramid import PyramidHead
 from pgpc.models.vit.light import LightHead, LightSegmenter
+from pgpc.models.vit.plain import require_plain
 
 
 def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, bands: int = 3) -> Segmenter:
@@ -55,6 +57,8 @@ def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, ba
         model = HRDA(encoder, head, encoder_channels=channels, detail_crop=config.detail_crop)
     elif config.architecture == "vit_light":
         model = LightSegmenter(encoder, LightHead(channels[-1], config.num_classes), encoder_channels=channels)
+    elif config.architecture == "pyramid":
+        model = Segmenter(encoder, PyramidHead(channels, config.num_classes), encoder_channels=channels)
     else:
         decoder = DAFormerHead(
             channels, channels=config.head_channels, num_classes=config.num_classes, dropout=config.dropout
@@ -71,12 +75,13 @@ def shortest_side(config: ModelConfig) -> int:
     return HRDA.shortest_side if config.architecture == "hrda" else Segmenter.shortest_side
 
 
-def check_model(config: ModelConfig, *, bands: int = 3) -> None:
+def check_model(config: ModelConfig, *, bands: int = 3, masks_tokens: bool = False) -> None:
     """Find, without memory for its weights, what would keep a network from being built.
 
     Args:
         config: Configuration of the network.
         bands: Bands of the images.
+        masks_tokens: Whether patches are to be hidden from it.
 
     Raises:
         ValueError: timm has no such encoder, it gives other feature maps than the architecture needs, or there are no
@@ -84,7 +89,9 @@ def check_model(config: ModelConfig, *, bands: int = 3) -> None:
     """
     check_name(config.encoder)
     check_weights(config)
-    check_encoder(config.encoder, **_encoder_options(config), bands=bands)
+    encoder = check_encoder(config.encoder, **_encoder_options(config), bands=bands)
+    if masks_tokens:
+        require_plain(encoder, config.encoder)
 
 
 def _encoder_options(config: ModelConfig) -> dict[str, Any]:
@@ -94,4 +101,5 @@ def _encoder_options(config: ModelConfig) -> dict[str, Any]:
         "strides": strides.get(config.architecture, STRIDES),
         "drop_path": config.drop_path,
         "checkpointing": config.checkpointing,
+        "image_scale": config.image_scale,
     }

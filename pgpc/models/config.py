@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pgpc.runtime.checks import all_at_once, check
 from pgpc.runtime.fields import Phase, check_fields, documented, key
 
-Architecture = Literal["daformer", "hrda", "deeplabv2", "vit_light"]
+Architecture = Literal["daformer", "hrda", "deeplabv2", "vit_light", "pyramid"]
 
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 """Known values of ``ModelConfig.architecture``."""
@@ -30,7 +30,8 @@ class ModelConfig:
 
     architecture: Architecture = key(
         "daformer",
-        doc='Decoder family; "vit_light" is that of VFM-UDA, for plain vision transformers.',
+        doc='Decoder family; "vit_light" is that of VFM-UDA, for plain vision transformers, '
+        '"pyramid" that of VFM-UDA++.',
         phase=Phase.START,
     )
     encoder: str = key(
@@ -39,6 +40,15 @@ class ModelConfig:
         'a plain vision transformer, such as "vit_base_patch14_dinov2"; the tag of its weights may stand behind a dot. '
         'For "deeplabv2" one that can be dilated to stride 8, such as "resnet101". Checked when the network is built.',
         phase=Phase.START,
+    )
+    image_scale: float = key(
+        1.0,
+        doc="What a plain vision transformer enlarges images by before it cuts them into patches, rounded down to "
+        "whole patches; 1 rounds up. The maps lie on the pixels as they were.",
+        low=0.25,
+        high=4,
+        phase=Phase.START,
+        source="VFM-UDA",
     )
     num_classes: int = key(
         19,
@@ -88,6 +98,21 @@ class ModelConfig:
         phase=Phase.START,
         source="HRDA",
     )
+    finetuning: Literal["whole", "frozen", "lora"] = key(
+        "whole",
+        doc='What of the encoder is trained: "whole", all of it, at `optimizer.lr`; "frozen", nothing, so that only '
+        'what is new learns; "lora", low-rank matrices beside its linear layers, at `optimizer.lora_factor` times that '
+        "rate, which an export merges into the layers (needs pgpc[lora]). What is not trained is in no checkpoint "
+        "where `pretrained` names its weights, from which it is then read again.",
+        phase=Phase.START,
+    )
+    lora_rank: int = key(
+        16,
+        doc="Rank of these matrices.",
+        low=1,
+        phase=Phase.START,
+        source="LoRA",
+    )
     checkpointing: bool = key(
         False,
         doc="Compute the encoder's activations again in the backward pass instead of keeping them: less memory, more "
@@ -104,6 +129,11 @@ class ModelConfig:
         phase=Phase.START,
         place=True,
     )
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether checkpoints lack what of the encoder is not trained."""
+        return self.finetuning != "whole" and self.pretrained is not None
 
     @all_at_once()
     def __post_init__(self) -> None:

@@ -39,16 +39,35 @@ class _Way(NamedTuple):
     plain: bool = False
 
 
-def check_encoder(name: str, *, strides: Strides | None, drop_path: float, checkpointing: bool, bands: int = 3) -> None:
+def check_encoder(
+    name: str,
+    *,
+    strides: Strides | None,
+    drop_path: float,
+    checkpointing: bool,
+    image_scale: float = 1.0,
+    bands: int = 3,
+) -> nn.Module:
     """Find, without memory for its weights, what would keep an encoder from being built.
 
     The arguments and errors are those of :func:`build_encoder`, and the error of :func:`check_centered`, which building
     does without, for networks that were trained before.
+
+    Returns:
+        The encoder, on the meta device.
     """
     with _without_trace():
-        encoder, _ = build_encoder(name, strides=strides, drop_path=drop_path, checkpointing=checkpointing, bands=bands)
+        encoder, _ = build_encoder(
+            name,
+            strides=strides,
+            drop_path=drop_path,
+            checkpointing=checkpointing,
+            image_scale=image_scale,
+            bands=bands,
+        )
     if strides is not None and strides[-1] < 32:
         check_centered(encoder, name)
+    return encoder
 
 
 def check_centered(encoder: nn.Module, name: str) -> None:
@@ -80,7 +99,13 @@ def _is_shifted(pool: nn.AvgPool2d) -> bool:
 
 
 def build_encoder(
-    name: str, *, strides: Strides | None, drop_path: float, checkpointing: bool, bands: int = 3
+    name: str,
+    *,
+    strides: Strides | None,
+    drop_path: float,
+    checkpointing: bool,
+    image_scale: float = 1.0,
+    bands: int = 3,
 ) -> tuple[nn.Module, list[int]]:
     """Build a network that maps images to its last four feature maps.
 
@@ -94,6 +119,7 @@ def build_encoder(
             stride. None takes the last block's map alone, which only a plain vision transformer gives.
         drop_path: Stochastic depth of the last block, in [0, 1).
         checkpointing: Whether activations are computed again in the backward pass.
+        image_scale: What a plain vision transformer enlarges images by, see :class:`PlainEncoder`.
         bands: Bands of the images.
 
     Returns:
@@ -106,10 +132,15 @@ def build_encoder(
     check_name(name)
     way = _find_way(name, strides, drop_path, bands)
     if way.plain:
-        plain = _create_plain(name, way.options, strides)
+        plain = _create_plain(name, way.options, strides, image_scale)
         if checkpointing:
             _checkpoint(plain.vit, name)
         return plain, list(plain.channels)
+    if image_scale != 1:
+        raise ValueError(
+            f"model.image_scale must be 1 for an encoder that is no plain vision transformer, but {name!r} has "
+            f"{image_scale}. Set model.image_scale=1, or choose for example 'vit_base_patch14_dinov2'."
+        )
     assert strides is not None, "only a plain vision transformer has a way without"
     encoder = _create(name, way.options)
     _check_outline(encoder, name, strides)
@@ -139,10 +170,12 @@ def _create(name: str, options: Mapping[str, Any]) -> nn.Module:
     return encoder
 
 
-def _create_plain(name: str, options: Mapping[str, Any], strides: Strides | None) -> PlainEncoder:
+def _create_plain(
+    name: str, options: Mapping[str, Any], strides: Strides | None, image_scale: float = 1.0
+) -> PlainEncoder:
     import timm
 
-    return PlainEncoder(timm.create_model(name, **options), pyramid=strides is not None)
+    return PlainEncoder(timm.create_model(name, **options), pyramid=strides is not None, scale=image_scale)
 
 
 @functools.cache

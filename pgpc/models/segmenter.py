@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from pgpc.models.token_masks import TokenMask
+
 STRIDES = (4, 8, 16, 32)
 """Pixels per cell of the four feature maps of an encoder, unless it is dilated."""
 
@@ -63,11 +65,12 @@ class Segmenter(nn.Module):
         """Return images ``(B, 3, H, W)`` as :meth:`encode` shows them to the encoder, here unchanged."""
         return images
 
-    def encode(self, images: Tensor) -> list[Tensor]:
+    def encode(self, images: Tensor, mask: TokenMask | None = None) -> list[Tensor]:
         """Compute the encoder's maps of the images' context.
 
         Args:
             images: Normalized images ``(B, 3, H, W)``.
+            mask: Patches of the context that are hidden from a plain vision transformer, or None.
 
         Returns:
             Four maps ``(B, C_i, ~H/s, ~W/s)``, finest first.
@@ -80,7 +83,8 @@ class Segmenter(nn.Module):
                 f"images must have shape (B, {self.bands}, H, W) with H and W at least {self.shortest_side}, but got "
                 f"{tuple(images.shape)}. Add a batch dimension, pad the images, or take those of the right bands."
             )
-        maps: list[Tensor] = self.encoder(self.context(images))
+        # By name, since what normalizes and pads images in front of an encoder takes nothing but images.
+        maps: list[Tensor] = self.encoder(self.context(images), **({} if mask is None else {"mask": mask}))
         return maps
 
     def projected(self, features: Sequence[Tensor]) -> Sequence[Tensor]:

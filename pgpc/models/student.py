@@ -14,9 +14,12 @@ from pgpc.models import build_model
 from pgpc.models.batch_norm import frozen_statistics
 from pgpc.models.config import ModelConfig
 from pgpc.models.encoder import mit_stages
+from pgpc.models.finetuning import freeze, frozen_names, leave_out, merge_lora, pretrained_part
 from pgpc.models.low_precision import Slot, cast_weights, show_in_type_of_weights, weight_slots, weights_in
 from pgpc.models.projection import ProjectionHead
 from pgpc.models.segmenter import Segmenter
+from pgpc.models.token_masks import TokenMask
+from pgpc.models.vit.plain import PlainEncoder, require_plain
 from pgpc.runtime.checks import check
 
 _LOW_PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -33,6 +36,8 @@ class ForwardRequest(NamedTuple):
         detached: Whether the gradient of the hidden features stops at the projection head.
         frozen_statistics: Whether the encoder's batch norms keep their running statistics as they are; not where passes
             are merged, for which an encoder has no batch norm.
+        hidden: ``(B, h, w)`` bool, the patches that the mask token stands in for; h and w as :meth:`Student.grid` has
+            them. None hides none.
     """
 
     images: Tensor
@@ -41,6 +46,7 @@ class ForwardRequest(NamedTuple):
     box: tuple[int, int] | None = None
     detached: bool = False
     frozen_statistics: bool = False
+    hidden: Tensor | None = None
 
 
 class Outputs(NamedTuple):
@@ -81,6 +87,11 @@ class Student(nn.Module):
         precision: Type of the activations, "float32", "bfloat16" or "float16".
         classes: Names of the classes, see :func:`pgpc.models.build.build_model`.
         bands: Bands of the images.
+        masks_tokens: Whether patches can be hidden from it, which takes a plain vision transformer and HRDA's two
+            scales not.
+
+    Raises:
+        ValueError: Patches are to be hidden from another encoder; or see :func:`pgpc.models.build.build_model`.
     """
 
     def __init__(
@@ -93,15 +104,27 @@ class Student(nn.Module):
         precision: str = "float32",
         classes: Sequence[str] | None = None,
         bands: int = 3,
+        masks_tokens: bool = False,
     ) -> None:
         super().__init__()
         self.segmenter: Segmenter = build_model(model, classes, bands=bands)
+        freeze(self.segmenter.encoder, model)
+        self.frozen_entries = {f"segmenter.encoder.{name}" for name in frozen_names(self.segmenter.encoder, model)}
+        """Names of the entries of the state that are never trained."""
+        self._keeps_encoder = model.finetuning == "frozen"
+        if model.leaves_out:
+            leave_out(self, self.frozen_entries)
         if merge_passes:
             _check_merging(self.segmenter.encoder, model.encoder)
         self.merges_passes = merge_passes
         self._low_precision = _LOW_PRECISIONS.get(precision)
         self._projects_last = project_last
         self.projection: ProjectionHead | None = None
+        self.mask_token: nn.Parameter | None = None
+        if masks_tokens:
+            # Zero, as in the public code where the encoder is timm's; it learns at the encoder's rate.
+            self.mask_token = nn.Parameter(torch.zeros(require_plain(self.segmenter.encoder, model.encoder).width))
+            self.mask_token.requires_grad_(not self._keeps_encoder)
         if projection is not None:
             self.projection = ProjectionHead(self._projected_channels, *projection)
         # Elsewhere some layer may need another type than its input's, or weights when only autocast knows: timm's
@@ -146,6 +169,18 @@ class Student(nn.Module):
         enabled = self._low_precision is not None and not self._casts_weights
         return torch.autocast(device.type, self._low_precision or torch.bfloat16, enabled=enabled)
 
+    def train(self, mode: bool = True) -> Student:
+        """Set the mode; an encoder that is frozen stays in evaluation mode, without stochastic depth."""
+        super().train(mode)
+        if self._keeps_encoder:
+            pretrained_part(self.segmenter.encoder).eval()
+        return self
+
+    def merge(self) -> Student:
+        """Merge low-rank matrices beside layers into these, for a network that is not trained any more."""
+        merge_lora(self.segmenter)
+        return self
+
     def forward(self, *requests: ForwardRequest) -> list[Outputs]:
         """Compute what is asked for of each request: logits, hidden features of the projection head, or both.
 
@@ -157,7 +192,8 @@ class Student(nn.Module):
                 self._outputs(features, request)
                 for features, request in zip(self._encode(requests), requests, strict=True)
             ]
-        if self.projection is not None and torch.is_grad_enabled() and not any(r.project for r in requests):
+        uses_head = any(request.project for request in requests)
+        if self.projection is not None and torch.is_grad_enabled() and not uses_head and requests[-1].decode:
             # Gradients are averaged over processes in the last backward pass of a step, which must therefore reach
             # every parameter; the projection head takes part with factor 0 where it is not used.
             last = outputs[-1]
@@ -170,12 +206,32 @@ class Student(nn.Module):
         images = [request.images for request in requests]
         if not self.merges_passes or len({x.shape[1:] for x in images}) > 1:
             return [self._encode_alone(request) for request in requests]
-        maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images))]
+        mask = self._mask(requests)
+        maps = [map_.split([len(x) for x in images]) for map_ in self.segmenter.encode(torch.cat(images), mask)]
         return list(zip(*maps, strict=True))
+
+    def _mask(self, requests: Sequence[ForwardRequest]) -> TokenMask | None:
+        """Return which patches of the images of all requests are hidden; None where none is."""
+        if all(request.hidden is None for request in requests):
+            return None
+        assert self.mask_token is not None, "the network has no mask token"
+        hidden = [
+            torch.zeros((len(r.images), *self.grid(r.images)), dtype=torch.bool, device=r.images.device)
+            if r.hidden is None
+            else r.hidden
+            for r in requests
+        ]
+        return TokenMask(torch.cat(hidden), self.mask_token)
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """Return the rows and columns of patches of images ``(B, bands, H, W)`` that can be hidden."""
+        encoder = self.segmenter.encoder
+        assert isinstance(encoder, PlainEncoder), "only a plain vision transformer has patches to be hidden"
+        return encoder.grid(images.shape[2:])
 
     def _encode_alone(self, request: ForwardRequest) -> Sequence[Tensor]:
         if not request.frozen_statistics:
-            return self.segmenter.encode(request.images)
+            return self.segmenter.encode(request.images, self._mask([request]))
         with frozen_statistics(self.segmenter.encoder):
             return self.segmenter.encode(request.images)
 

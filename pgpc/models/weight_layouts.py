@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pgpc.models.finetuning import DIGEST
+
 _NETWORKS = {"student": "model.", "teacher": "ema_model."}
 """Prefixes in a checkpoint of DAFormer, HRDA or MIC. It also holds a frozen ImageNet encoder, ``imnet_model.*``."""
 
@@ -67,6 +69,12 @@ def translate(
     run = isinstance(content, Mapping) and isinstance(content.get("student"), Mapping)
     entries = _state_dict(_network_of_run(content, network, path) if run else _unnested(content), path)
     entries = _unwrapped(entries, path)
+    if any(".lora_" in key or key.endswith(DIGEST) for key in entries):
+        raise ValueError(
+            f"a weights file must have all weights of a network, but {path} has those alone that were trained "
+            "(model.finetuning). Export the network with `pgpc export`, which merges and completes them, and name that "
+            "file."
+        )
 
     def has(prefix: str) -> bool:
         return any(key.startswith(prefix) for key in entries)

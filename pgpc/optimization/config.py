@@ -27,6 +27,23 @@ class OptimizerConfig:
         below=math.inf,
         phase=Phase.START,
     )
+    lora_factor: float = key(
+        10.0,
+        doc="With model.finetuning=lora the low-rank matrices learn at `lr` times this.",
+        above=0,
+        below=math.inf,
+        phase=Phase.START,
+    )
+    layer_decay: float = key(
+        1.0,
+        doc="What the learning rate of a plain vision transformer is multiplied by from each block to the one before; "
+        "patch and position embeddings, the mask token and the norm behind the blocks come before the first. 1 gives "
+        "all the same.",
+        above=0,
+        high=1,
+        phase=Phase.START,
+        source="VFM-UDA++",
+    )
     head_factor: float = key(
         10.0,
         doc="The decoder and the projection head learn at `lr` times this.",
@@ -51,14 +68,21 @@ class OptimizerConfig:
     )
     weight_decay: float = key(
         0.01,
-        doc="Weight decay, AdamW's decoupled; with AdamW 0 on the encoder's normalization layers.",
+        doc="Weight decay, AdamW's decoupled; with AdamW on the encoder's normalization layers only "
+        "with `decay_norms`.",
         low=0,
         below=math.inf,
         phase=Phase.START,
     )
+    decay_norms: bool = key(
+        False,
+        doc="Whether AdamW decays the encoder's normalization layers, too.",
+        phase=Phase.START,
+        source="VFM-UDA",
+    )
     warmup: int = key(
         1500,
-        doc="Linear warmup; the decay acts during it too. 0 starts with the full learning rate.",
+        doc="Linear warmup; the decay acts during it too, but with base=vfm_uda. 0 starts with the full learning rate.",
         low=0,
         unit="iterations",
         phase=Phase.START,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import nn
 
 from pgpc.models.student import Student
+from pgpc.models.vit.plain import PlainEncoder
 from pgpc.optimization.config import OptimizerConfig
+from pgpc.runtime.checks import check
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -40,37 +46,108 @@ def projection_factor(step: int, start: int, head_warmup: int) -> float:
     return min(max(step - start + 1, 1) / head_warmup, 1.0)
 
 
-def make_optimizer(student: Student, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return AdamW or SGD over four groups: encoder, its normalization layers, decoder and projection head.
+def rate_after_warmup(step: int, config: OptimizerConfig, iterations: int) -> float:
+    """Return a learning rate whose decay waits for the end of the warmup, as in VFM-UDA.
 
-    The last two have the larger learning rate, and the decoder's has a plain transformer's pyramid, too; without a
-    projection head there are three groups.
-    AdamW does not decay the encoder's normalization layers, SGD decays all: each as its own papers do.
+    It is lr w(t), where w rises linearly from warmup_ratio at t = 0 to 1 at t = warmup - 1, and lr (1 - t/T)^power from
+    t = warmup on: at the end of the warmup it falls by warmup/T at once.
+
+    Args:
+        step: t, counted from 0.
+        config: Base learning rate and its schedule.
+        iterations: T.
+
+    Returns:
+        The encoder's learning rate.
+    """
+    if step >= config.warmup:
+        decayed: float = config.lr * (1 - step / iterations) ** config.power
+        return decayed
+    return config.lr * (config.warmup_ratio + (1 - config.warmup_ratio) * step / max(config.warmup - 1, 1))
+
+
+def make_optimizer(student: Student, config: OptimizerConfig, base: nn.Module | None = None) -> torch.optim.Optimizer:
+    """Return AdamW or SGD over groups of parameters: the encoder's, its normalization layers', and those that are new.
+
+    What is new begins at random and has the larger learning rate: the decoder with a plain transformer's pyramid, what
+    a base trains beside, and the projection head, which comes last, so that the others have the same numbers without
+    it. With `layer_decay` a plain transformer has two groups for each block. Groups without parameters are left out,
+    but for the first two.
+    AdamW does not decay the encoder's normalization layers unless it is told to, SGD decays all: each as its own papers
+    do.
 
     Args:
         student: The network whose parameters are optimized.
         config: Algorithm and its settings.
+        base: The base's own part of the state, whose parameters are optimized, too.
+
+    Raises:
+        ValueError: The rates are to fall from block to block, and the encoder is no plain vision transformer.
     """
     encoder = student.segmenter.encoder
     # A plain transformer's pyramid begins at random, as the decoder does.
     pyramid: nn.Module | None = getattr(encoder, "pyramid", None)
-    new = [] if pyramid is None else list(pyramid.parameters())
-    pretrained = [p for p in encoder.parameters() if all(p is not q for q in new)]
-    norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
-    decoder = [*student.segmenter.decode_head.parameters(), *new]
-    groups = [
-        {"name": "encoder", "params": [p for p in pretrained if id(p) not in norms], "factor": 1.0},
-        {"name": "norms", "params": [p for p in pretrained if id(p) in norms], "factor": 1.0},
-        {"name": "decoder", "params": decoder, "factor": config.head_factor},
+    new = {"decoder": [*student.segmenter.decode_head.parameters(), *_parameters(pyramid)], "base": _parameters(base)}
+    new["projection"] = _parameters(student.projection)
+    groups = _encoder_groups(student, config)
+    groups += [
+        {"name": name, "params": _trained(parameters), "factor": config.head_factor}
+        for name, parameters in new.items()
+        if _trained(parameters)
     ]
-    if student.projection is not None:
-        projection = list(student.projection.parameters())
-        groups.append({"name": "projection", "params": projection, "factor": config.head_factor})
     if config.algorithm == "sgd":
         # Not fused: that fails where only some parameters of a group have momentum, as once the projection head joins.
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    groups[1]["weight_decay"] = 0.0
+    for group in groups:
+        if group["name"].startswith("norms") and not config.decay_norms:
+            group["weight_decay"] = 0.0
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+
+
+def _encoder_groups(student: Student, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Return the groups of what of the encoder is not new, from its first layer to its last."""
+    encoder = student.segmenter.encoder
+    norms = {id(p) for m in encoder.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
+    new = {id(p) for p in _parameters(getattr(encoder, "pyramid", None))}
+    layers: dict[int, list[nn.Parameter]] = {}
+    depth = _depth(encoder, config)
+    named = [(name, p) for name, p in encoder.named_parameters() if id(p) not in new]
+    named += [] if student.mask_token is None else [("mask_token", student.mask_token)]
+    for name, parameter in named:
+        block = re.search(r"\bblocks\.(\d+)\.", name)
+        layer = int(block[1]) + 1 if block is not None and depth else 0
+        layers.setdefault(layer, []).append(parameter)
+    groups = []
+    lora = any(".lora_" in name for name, _ in named)
+    for layer in range(depth + 1):
+        factor = config.layer_decay ** (depth - layer) * (config.lora_factor if lora else 1)
+        parameters, suffix = _trained(layers.get(layer, [])), f" {layer}" if depth else ""
+        others = [p for p in parameters if id(p) not in norms]
+        groups.append({"name": f"encoder{suffix}", "params": others, "factor": factor})
+        groups.append({"name": f"norms{suffix}", "params": [p for p in parameters if id(p) in norms], "factor": factor})
+    return groups
+
+
+def _depth(encoder: nn.Module, config: OptimizerConfig) -> int:
+    """Return the number of blocks that have rates of their own; 0 where all have one."""
+    if config.layer_decay == 1:
+        return 0
+    check(
+        isinstance(encoder, PlainEncoder),
+        "optimizer.layer_decay must be 1 for an encoder that is no plain vision transformer",
+        config.layer_decay,
+        "Choose for example model.encoder=vit_base_patch14_dinov2.",
+    )
+    vit: Any = encoder.vit
+    return len(vit.blocks)
+
+
+def _parameters(module: nn.Module | None) -> list[nn.Parameter]:
+    return [] if module is None else list(module.parameters())
+
+
+def _trained(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, projection: float = 1.0) -> None:

@@ -18,6 +18,7 @@ from pgpc.runtime.launch import launched
 __all__ = [
     "all_gather",
     "all_reduce_sum",
+    "average_gradients",
     "broadcast_buffers",
     "local_device",
     "no_sync",
@@ -125,6 +126,15 @@ def replicate(module: nn.Module, device: torch.device) -> nn.Module:
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Average the gradients of a module that is not replicated over all processes."""
+    if world_size() == 1:
+        return
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            parameter.grad = all_reduce_sum(parameter.grad) / world_size()
 
 
 def no_sync(module: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -27,6 +27,7 @@ def places_of(config: Config) -> dict[str, Place]:
     return places(
         config.data,
         pretrained=weights_file(config.model),
+        distilled=None if config.distilled is None else weights_file(config.distilled),
         adapts=config.adaptation.enabled,
         measures=config.evaluation.criteria_images > 0,
     )

@@ -115,6 +115,9 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         _CODE: _code(base),
     }
+    if config.distilled is not None:
+        frozen = weights_file(config.distilled)
+        found["adaptation.distillation_pretrained"] = "" if frozen is None else sha256(frozen)
     if (named := config.data.target_labels) is not None:
         found[_LABELED] = [_contents(config.data.target, split_of(named)), sorted(listed_names(named))]
     plain: dict[str, Any] = json.loads(json.dumps(found))

@@ -182,6 +182,10 @@ def shrink(name, tiny):
     changes = {**SMALL, "data.crop": None if config.data.crop is None else 64}
     if config.model.architecture == "deeplabv2":
         changes |= {"model.encoder": "test_efficientnet"}
+    elif config.base == "vfm_uda":
+        changes |= {"model.encoder": "test_vit", "adaptation.distillation_encoder": "test_vit"}
+        changes |= {"adaptation.distillation_pretrained": None, "adaptation.distillation_side": 32}
+        changes |= {"training.batch_size": 2}
     else:
         changes |= {"model.encoder": "mit_b0"}
     if config.model.detail_crop is not None:

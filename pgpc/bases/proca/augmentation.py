@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pgpc.adaptation.photometric import jitter, to_gray
 from pgpc.data.normalization import IMAGENET_PIXELS, Normalization
 from pgpc.data.pixel_form import RGB, PixelForm
 
@@ -63,20 +64,17 @@ def augment_colors(
 
 def _change(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Return one changed image ``(3, H, W)`` in [0, 1]."""
-    # Here and not above: torchvision takes more than a second to import, and ProCA alone needs it.
-    from torchvision.transforms.v2 import functional as V
-
     drawn = _draw(rng)
-    adjust = (
-        lambda x: V.adjust_brightness(x, drawn.brightness),
-        lambda x: V.adjust_contrast(x, drawn.contrast),
-        lambda x: V.adjust_saturation(x, drawn.saturation),
-        lambda x: V.adjust_hue(x, drawn.hue),
+    image = jitter(
+        image,
+        brightness=drawn.brightness,
+        contrast=drawn.contrast,
+        saturation=drawn.saturation,
+        hue=drawn.hue,
+        order=rng.permutation(4),
     )
-    for i in rng.permutation(len(adjust)):
-        image = adjust[i](image)
     if drawn.gray < _GRAY_PROBABILITY:
-        image = V.rgb_to_grayscale(image, num_output_channels=3)
+        image = to_gray(image)
     return _blur(image, drawn.sigma)
 
 
@@ -87,6 +85,7 @@ def _draw(rng: np.random.Generator) -> _Drawn:
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
+    # Here and not above: torchvision takes more than a second to import.
     from torchvision.transforms.v2 import functional as V
 
     blurred: Tensor = V.gaussian_blur(image, [_BLUR_SIDE] * 2, [sigma] * 2)

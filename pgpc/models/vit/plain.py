@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgpc.models.segmenter import STRIDES
+from pgpc.models.token_masks import TokenMask, hiding
 from pgpc.models.vit.pyramid import Pyramid
 
 SIZES_AT_WILL: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {})
@@ -34,57 +35,92 @@ class PlainEncoder(nn.Module):
     Args:
         vit: A model of timm, made so that it takes images of any size.
         pyramid: Whether four maps at strides 4 to 32 are made of the last block's; else that is the only one.
+        scale: What images are enlarged by before they are cut into patches, rounded down to whole patches; 1 rounds up.
 
     Attributes:
         vit: The transformer, the only part with published weights.
         pyramid: What makes four maps of one, from random weights; or None.
         patch: Side of a patch in pixels.
+        width: D, the channels of the tokens.
         channels: Channels of the maps.
         last_block: Number of the map that has the last block's tokens.
     """
 
-    def __init__(self, vit: nn.Module, *, pyramid: bool) -> None:
+    def __init__(self, vit: nn.Module, *, pyramid: bool, scale: float = 1.0) -> None:
         super().__init__()
         self.vit = _without_head(vit)
         info: Any = vit.feature_info
-        self.patch, width = int(info[-1]["reduction"]), int(info[-1]["num_chs"])
-        self.pyramid = Pyramid(width, self.patch) if pyramid else None
-        self.channels = self.pyramid.channels if self.pyramid is not None else (width,)
+        self.patch, self.width = int(info[-1]["reduction"]), int(info[-1]["num_chs"])
+        self._scale = scale
+        self.pyramid = Pyramid(self.width, self.patch) if pyramid else None
+        self.channels = self.pyramid.channels if self.pyramid is not None else (self.width,)
         self.last_block = self.pyramid.level_of_tokens if self.pyramid is not None else 0
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, mask: TokenMask | None = None) -> list[Tensor]:
         """Compute the maps of normalized images.
 
         Args:
             images: ``(B, 3, H, W)``.
+            mask: Patches to be hidden, or None.
 
         Returns:
             With a pyramid ``(B, C_i, ceil(H/s), ceil(W/s))`` for the strides s of 4, 8, 16, 32, where cell (i, j) shows
-            the s x s pixels from (s * i, s * j) on; else ``(B, D, ceil(H/p), ceil(W/p))`` for patches of p pixels,
-            whose cells divide the image evenly.
+            the s x s pixels from (s * i, s * j) on; else ``(B, D, *self.grid((H, W)))``, whose cells divide the image
+            evenly.
         """
         if self.pyramid is None:
-            return [self._last_block(images)]
+            return [self._last_block(images, mask)]
         h, w = images.shape[2:]
-        # To whole cells of all strides; 0 is the mean color.
-        images = F.pad(images, (0, -w % STRIDES[-1], 0, -h % STRIDES[-1]))
-        maps = self.pyramid(self._last_block(images), (images.shape[2], images.shape[3]))
+        images = F.pad(images, (0, -w % STRIDES[-1], 0, -h % STRIDES[-1]))  # 0 is the mean color
+        maps = self.pyramid(self._last_block(images, mask), (images.shape[2], images.shape[3]))
         return [x[:, :, : -(-h // s), : -(-w // s)] for x, s in zip(maps, STRIDES, strict=True)]
 
-    def _last_block(self, images: Tensor) -> Tensor:
-        """Return the last block's tokens as a map ``(B, D, ceil(H/p), ceil(W/p))``."""
-        size = [-(-extent // self.patch) * self.patch for extent in images.shape[2:]]
+    def grid(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return the rows and columns of the tokens of images of a size (height, width) in pixels."""
+        if self.pyramid is not None:
+            size = [extent + -extent % STRIDES[-1] for extent in size]  # to whole cells of all strides
+        rows, columns = (self._patches(extent) for extent in size)
+        return rows, columns
+
+    def _patches(self, extent: int) -> int:
+        """Return how many patches a side of so many pixels is cut into: 80 of 14 for 1024 enlarged by 1.1."""
+        if self._scale == 1:
+            return -(-extent // self.patch)
+        return max(int(extent * self._scale // self.patch), 1)
+
+    def _last_block(self, images: Tensor, mask: TokenMask | None) -> Tensor:
+        """Return the last block's tokens as a map ``(B, D, h, w)`` of images that no row or column is added to."""
+        size = [self._patches(extent) * self.patch for extent in images.shape[2:]]
         if tuple(size) != tuple(images.shape[2:]):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
         vit: Any = self.vit
-        tokens: Tensor = vit.forward_intermediates(
-            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )[0]
+        with hiding(vit.patch_embed, mask):
+            tokens: Tensor = vit.forward_intermediates(
+                images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+            )[0]
         norm_of_pool = getattr(vit, "fc_norm", None)
         if norm_of_pool is None or isinstance(norm_of_pool, nn.Identity):
             return tokens
         normed: Tensor = norm_of_pool(tokens.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return normed
+
+
+def require_plain(encoder: nn.Module, name: str) -> PlainEncoder:
+    """Return an encoder from which patches are to be hidden.
+
+    Args:
+        encoder: The encoder.
+        name: What timm calls it.
+
+    Raises:
+        ValueError: It is no plain vision transformer.
+    """
+    if not isinstance(encoder, PlainEncoder):
+        raise ValueError(
+            f"adaptation.mask_unit must be 'block' for an encoder that is no plain vision transformer, but with "
+            f"{name!r} it is 'token'. Set adaptation.mask_unit=block, or choose for example 'vit_base_patch14_dinov2'."
+        )
+    return encoder
 
 
 def published_entries(encoder: nn.Module, entries: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
