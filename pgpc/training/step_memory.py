@@ -119,7 +119,7 @@ def in_its_own_process(config: Config) -> int | None:
     """
     alone = {name: text for name, text in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     done = subprocess.run(
-        [sys.executable, "-m", "pgpc.training.step_memory"],
+        [sys.executable, "-c", "from pgpc.training.step_memory import main; main()"],
         input=json.dumps(to_dict(config)),
         env={**alone, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -172,5 +172,6 @@ def _batch(config: Config) -> Batch:
     return batch if data.target_labels is None else batch._replace(labeled_images=images.clone(), labeled_labels=labels)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print :func:`computed_bytes` of the config that comes in as JSON."""
     print(computed_bytes(from_dict(json.load(sys.stdin))))
