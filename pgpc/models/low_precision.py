@@ -62,7 +62,7 @@ def weights_in(dtype: torch.dtype, slots: Sequence[Slot]) -> Iterator[None]:
     weights = [slot.owner._parameters[slot.name] for slot in slots]
     cast = list(chain.from_iterable(_Cast.apply(dtype, *chunk) for chunk in _chunks(weights)))
     for (owner, name), low in zip(slots, cast, strict=True):
-        owner._parameters[name] = low  # type: ignore[assignment]
+        owner._parameters[name] = low
     try:
         yield
     finally:

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -82,12 +81,16 @@ def merges_passes(state: TrainingState, base: Base) -> bool:
         return False
     if has_batch_norm(state.student.segmenter.encoder):
         return False
-    share = override(config, {"training.batch_size": config.training.batch_size // distributed.world_size()})
-    needed = in_its_own_process(override(share, {"training.merge_passes": True}))
+    needed = 0
+    if distributed.rank() == 0:
+        share = config.training.batch_size // distributed.world_size()
+        merged = override(config, {"training.batch_size": share, "training.merge_passes": True})
+        needed = in_its_own_process(merged) or 0
+    needed = int(distributed.all_gather(torch.tensor(needed, device=state.device))[0])
     free = torch.cuda.mem_get_info(state.device)[0] + torch.cuda.memory_reserved(state.device)
-    fits = needed is not None and has_room(needed, free)
+    fits = needed > 0 and has_room(needed, free)
     everywhere = bool(distributed.all_gather(torch.tensor(fits, device=state.device)).all())
-    if distributed.rank() == 0 and needed is not None:
+    if distributed.rank() == 0 and needed:
         log.info(
             "The passes of a step are %s: merged they take %.1f GiB, computed, and %.1f GiB are free "
             "(training.merge_passes=auto).",
@@ -140,6 +143,9 @@ def computed_bytes(config: Config) -> int:
     Args:
         config: The config. Weights are not loaded, and the contrast is there from the first step on.
     """
+    # Here and not above: it is slow to import, and a run that computes nothing of this needs it not.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
     compares = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
     changes: dict[str, Any] = {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0}
@@ -159,7 +165,8 @@ def computed_bytes(config: Config) -> int:
         state.optimizer = make_optimizer(state.student, config.optimizer)
         for _ in range(STEPS):
             base.step(state, _batch(config))
-    return live.peak
+    peak: int = live.peak
+    return peak
 
 
 def _batch(config: Config) -> Batch:
