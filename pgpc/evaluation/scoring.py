@@ -88,7 +88,7 @@ def _count(confusion: Tensor, label: Tensor, predicted: Tensor) -> None:
     torch.bincount, for whose number of bins the host waits.
     """
     pair = (label * _IDS + predicted).flatten()
-    confusion.view(-1).scatter_add_(0, pair, torch.ones_like(pair))
+    confusion.view(-1).index_add_(0, pair, torch.ones_like(pair))
 
 
 def _check_ids(strange: int, names: Sequence[str], num_classes: int) -> None:

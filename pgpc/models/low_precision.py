@@ -3,7 +3,7 @@
 torch.autocast casts each weight by itself in every pass, the gradient of each in every backward pass, and a map for
 each layer that reads it: half as many operators again as the network has. A GPU that waits for the host to launch them
 is no faster for the lower precision. Here one operator casts a few megabytes of weights, and one their gradients, which
-arrive at the weights in float32 and add up there. Maps stay in the lower precision from layer to layer, as they do under
+arrive at the weights in float32 and add up there. Maps stay in the lower precision from layer to layer, as under
 autocast on a CPU; sums inside of layers (products, softmax, statistics) are in float32.
 """
 
@@ -62,7 +62,7 @@ def weights_in(dtype: torch.dtype, slots: Sequence[Slot]) -> Iterator[None]:
     weights = [slot.owner._parameters[slot.name] for slot in slots]
     cast = list(chain.from_iterable(_Cast.apply(dtype, *chunk) for chunk in _chunks(weights)))
     for (owner, name), low in zip(slots, cast, strict=True):
-        owner._parameters[name] = low  # type: ignore[assignment]
+        owner._parameters[name] = low
     try:
         yield
     finally:
@@ -110,6 +110,17 @@ def _chunks(weights: Sequence[Any]) -> Iterator[list[Tensor]]:
         yield chunk
 
 
+def _laid_out(gradient: Tensor, shape: torch.Size, stride: tuple[int, ...]) -> Tensor:
+    """Return a gradient with the strides of its weight where they differ in dimensions of one number only.
+
+    A list of tensors is copied by one operator as long as all strides are those of where they go.
+    """
+    own = gradient.stride()
+    if own == stride or any(a != b for a, b, size in zip(own, stride, shape, strict=True) if size > 1):
+        return gradient
+    return gradient.as_strided(shape, stride)
+
+
 class _Cast(torch.autograd.Function):
     """Cast tensors by one operator, and their gradients back by another one."""
 
@@ -127,6 +138,6 @@ class _Cast(torch.autograd.Function):
         # With the strides of the weights, which a gradient of another layout need not have: so nothing copies it again.
         high = [torch.empty_strided(shape, stride, dtype=dtype, device=g.device) for g, shape, stride, dtype in given]
         if high:
-            torch._foreach_copy_(high, [g for g, *_ in given])
+            torch._foreach_copy_(high, [_laid_out(g, shape, stride) for g, shape, stride, _ in given])
         cast = iter(high)
         return (None, *(None if g is None else next(cast) for g in gradients))

@@ -81,8 +81,12 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, H, W, C)`` to the same shape."""
-        out: Tensor = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return out
+        conv = self.dwconv
+        # The gradient of the weight comes in the layout of the map, channels last, and through these views in that of
+        # the weight: the same numbers in the same order, but elsewhere strides are compared that mean nothing.
+        weight = conv.weight.flatten(1).view(conv.weight.shape) if torch.is_grad_enabled() else conv.weight
+        out = F.conv2d(x.permute(0, 3, 1, 2), weight, conv.bias, padding=conv.padding, groups=conv.groups)
+        return out.permute(0, 2, 3, 1)
 
 
 class MixFFN(nn.Module):

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -82,12 +81,16 @@ def merges_passes(state: TrainingState, base: Base) -> bool:
         return False
     if has_batch_norm(state.student.segmenter.encoder):
         return False
-    share = override(config, {"training.batch_size": config.training.batch_size // distributed.world_size()})
-    needed = in_its_own_process(override(share, {"training.merge_passes": True}))
+    needed = 0
+    if distributed.rank() == 0:
+        share = config.training.batch_size // distributed.world_size()
+        merged = override(config, {"training.batch_size": share, "training.merge_passes": True})
+        needed = in_its_own_process(merged) or 0
+    needed = int(distributed.all_gather(torch.tensor(needed, device=state.device))[0])
     free = torch.cuda.mem_get_info(state.device)[0] + torch.cuda.memory_reserved(state.device)
-    fits = needed is not None and has_room(needed, free)
+    fits = needed > 0 and has_room(needed, free)
     everywhere = bool(distributed.all_gather(torch.tensor(fits, device=state.device)).all())
-    if distributed.rank() == 0 and needed is not None:
+    if distributed.rank() == 0 and needed:
         log.info(
             "The passes of a step are %s: merged they take %.1f GiB, computed, and %.1f GiB are free "
             "(training.merge_passes=auto).",
@@ -119,7 +122,7 @@ def in_its_own_process(config: Config) -> int | None:
     """
     alone = {name: text for name, text in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     done = subprocess.run(
-        [sys.executable, "-m", "pgpc.training.step_memory"],
+        [sys.executable, "-c", "from pgpc.training.step_memory import main; main()"],
         input=json.dumps(to_dict(config)),
         env={**alone, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -140,6 +143,9 @@ def computed_bytes(config: Config) -> int:
     Args:
         config: The config. Weights are not loaded, and the contrast is there from the first step on.
     """
+    # Here and not above: it is slow to import, and a run that computes nothing of this needs it not.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
     compares = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
     changes: dict[str, Any] = {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0}
@@ -159,7 +165,8 @@ def computed_bytes(config: Config) -> int:
         state.optimizer = make_optimizer(state.student, config.optimizer)
         for _ in range(STEPS):
             base.step(state, _batch(config))
-    return live.peak
+    peak: int = live.peak
+    return peak
 
 
 def _batch(config: Config) -> Batch:
@@ -172,5 +179,6 @@ def _batch(config: Config) -> Batch:
     return batch if data.target_labels is None else batch._replace(labeled_images=images.clone(), labeled_labels=labels)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print :func:`computed_bytes` of the config that comes in as JSON."""
     print(computed_bytes(from_dict(json.load(sys.stdin))))

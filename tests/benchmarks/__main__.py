@@ -1,8 +1,10 @@
 """All quick benchmarks, one after the other, each in a process of its own.
 
     python -m tests.benchmarks [--list] [NAME ...]
+    python -m tests.benchmarks --gpu
 
-Every benchmark is also ``python -m tests.benchmarks.NAME``, with options of its own.
+Every benchmark is also ``python -m tests.benchmarks.NAME``, with options of its own. ``--gpu`` measures what is claimed
+about GPUs, in ten minutes: see ``gpu.py``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from datetime import date
 from pathlib import Path
 
 import torch
+
+from tests.benchmarks import gpu
 
 FOLDER = Path(__file__).parent
 
@@ -65,6 +69,11 @@ BENCHMARKS = (
             "--encoder mit_b5 --crop 512 --precision",
             "--base hrda --encoder mit_b5 --crop 1024 --only PGPC",
         ),
+    ),
+    Benchmark(
+        name="operators",
+        help="operators that a step launches, which a GPU must be told of one after the other",
+        quick=("",),
     ),
     Benchmark(
         name="step_processes",
@@ -157,7 +166,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", choices=[*names, []], help="(default: the quick ones)")
     parser.add_argument("--list", action="store_true", help="only list all; the quick ones have a star")
+    parser.add_argument("--gpu", action="store_true", help="what is claimed about GPUs, prediction beside outcome")
     arguments = parser.parse_args()
+    if arguments.gpu:
+        gpu.main([])
+        return
     if arguments.list:
         for benchmark in BENCHMARKS:
             print(f"{'*' if benchmark.quick else ' '} {benchmark.name}: {benchmark.help}")

@@ -202,7 +202,7 @@ def print_step() -> None:
         times = {name: seconds(part) * 1e3 for name, part in parts.items()}
         words = ", ".join(f"{name} {value:.1f}" for name, value in times.items())
         total = sum(times.values()) - times["loss"]
-        print(f"step, negatives per {per}: {total:.0f} ms: {words}", flush=True)
+        print(f"step, negatives per {per}: {total:.2f} ms: {words}", flush=True)
 
 
 def print_growth() -> None:
@@ -224,10 +224,14 @@ def main() -> None:
     """Print all comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way (default: %(default)s)")
+    parser.add_argument("--step", action="store_true", help="only what a step's contrast is made of")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.one)))
+        return
+    if arguments.step:
+        print_step()
         return
     where = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}; {SIZES}")

@@ -1,6 +1,7 @@
 """How well two processes share the step's work: the same processes with and without communication, in turns in one run.
 
     python -m tests.benchmarks.step_processes [--encoder mit_b0] [--crop 128] [--steps 3] [--repetitions 4]
+                                              [--processes 2]
 
 Two processes, one thread each (on GPUs: one GPU each), make steps of DAFormer with PGPC on one source and one target
 image each: as one run (gradients averaged, batch norm and the contrast's draws over both), and side by side as two
@@ -41,16 +42,16 @@ def alone() -> Iterator[None]:
         distributed.world_size, distributed.rank = known
 
 
-def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions: int) -> None:
-    """Make the steps of one of the two processes; the first one prints."""
+def work(rank: int, processes: int, port: int, encoder: str, crop: int, steps: int, repetitions: int) -> None:
+    """Make the steps of one of the processes; the first one prints."""
     torch.set_num_threads(1)
-    if torch.cuda.device_count() > 1:
+    if torch.cuda.device_count() >= processes:
         timing.DEVICE = torch.device("cuda", rank)
         torch.cuda.set_device(rank)
         backend = "nccl"
     else:
         timing.DEVICE, backend = torch.device("cpu"), "gloo"
-    dist.init_process_group(backend, init_method=f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
+    dist.init_process_group(backend, init_method=f"tcp://127.0.0.1:{port}", world_size=processes, rank=rank)
     config = make_config("gta5-cityscapes/daformer+pgpc", encoder, crop, {"training.batch_size": 1})
     base, batch = make_base(config), make_batch(config)
     shared = make_state(config)
@@ -72,24 +73,26 @@ def work(rank: int, port: int, encoder: str, crop: int, steps: int, repetitions:
         shared_s, alone_s = (np.array(times[name]) for name in ("shared", "alone"))
         efficiency = np.median(alone_s / shared_s)
         print(
-            f"{encoder}, crop {crop}: two processes {np.median(shared_s):.3f} s per step, two runs side by side "
+            f"{encoder}, crop {crop}: {processes} processes {np.median(shared_s):.3f} s per step, runs side by side "
             f"{np.median(alone_s):.3f} s: efficiency {efficiency:.2f}, communication {1 - efficiency:.2f}"
         )
     dist.destroy_process_group()
 
 
 def main() -> None:
-    """Start both processes."""
+    """Start the processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="mit_b0", help="(default: %(default)s)")
     parser.add_argument("--crop", type=int, default=128, help="(default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="of a turn (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=4, help="turns (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="(default: %(default)s)")
     arguments = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(work, (port, arguments.encoder, arguments.crop, arguments.steps, arguments.repetitions), nprocs=2)
+    sizes = (arguments.encoder, arguments.crop, arguments.steps, arguments.repetitions)
+    mp.spawn(work, (arguments.processes, port, *sizes), nprocs=arguments.processes)
 
 
 if __name__ == "__main__":

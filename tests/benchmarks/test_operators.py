@@ -22,3 +22,11 @@ def test_operators_of_a_step():
     # Both at once: PGPC to its base, and bfloat16 to float32.
     assert ours <= 1.10 * base
     assert ours <= 5_500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["source-only+pgpc", "dacs+pgpc", "mic-hrda+pgpc"])
+@pytest.mark.parametrize("view", ["target", "mixed"])
+def test_no_step_waits_or_has_a_shape_that_depends_on_data(base, view):
+    """What a CUDA graph of the step would need."""
+    assert not operators(base, {"contrast.anchor_view": view}, "thin_mit_b1").waits

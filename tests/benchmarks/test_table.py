@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.__main__ import BENCHMARKS, FOLDER, Benchmark
 
-PARTS = {"__main__", "obvious", "timing"}
+PARTS = {"__main__", "gpu", "gpu_step", "obvious", "timing"}
 """What benchmarks are made of."""
 
 

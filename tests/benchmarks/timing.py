@@ -131,7 +131,7 @@ def make_state(config: Config) -> TrainingState:
         return make_base(with_encoder_weights(config, Path(folder) / "encoder.pt")).new_state(DEVICE)
 
 
-def make_step(config: Config) -> Callable[[], dict[str, Tensor]]:
+def make_step(config: Config) -> partial[dict[str, Tensor]]:
     """Return a function that makes one training step after the other, always on the same batch."""
     return partial(make_base(config).step, make_state(config), make_batch(config))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pgpc.runtime.device import check_trainable, choose_device, local_device
+from pgpc.runtime.device import arithmetic, check_trainable, choose_device, local_device
 
 MACHINE = {"gpus": 0, "mps": False, "local_rank": 0, "on_cpu": False}
 
@@ -58,3 +58,19 @@ def test_what_lacks_double_precision_is_not_trained_on() -> None:
     check_trainable(torch.device("cuda", 0))
     with pytest.raises(ValueError, match="double precision, .* but got 'mps'. Set PGPC_DEVICE=cpu"):
         check_trainable(torch.device("mps"))
+
+
+@pytest.mark.parametrize(("exact", "expected"), [(False, ("high", True, True)), (True, ("highest", False, False))])
+def test_arithmetic_of_a_gpu_is_that_of_the_config_for_a_while(exact, expected) -> None:
+    cudnn = torch.backends.cudnn
+
+    def settings():
+        return torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+
+    before = settings()
+    with pytest.raises(RuntimeError, match="gone wrong"), arithmetic(torch.device("cuda"), exact=exact):
+        assert settings() == expected
+        raise RuntimeError("gone wrong")
+    assert settings() == before
+    with arithmetic(torch.device("cpu"), exact=exact):
+        assert settings() == before

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.multiprocessing
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pgpc.bases.state import make_student
+from pgpc.models.student import ForwardRequest
 from pgpc.runtime import distributed
 
 CPU = torch.device("cpu")
@@ -100,3 +104,21 @@ def test_a_world_of_one_needs_no_number_and_a_larger_one_does(monkeypatch: pytes
         monkeypatch.setenv("WORLD_SIZE", size)
         with pytest.raises(ValueError, match=message), distributed.process_group(CPU):
             pass
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_lie_as_the_buckets_they_are_averaged_in(tiny, precision):
+    """Where a stride differs torch copies the gradient into the bucket at each step, and says so once."""
+    config = tiny("streets/daformer", {"model.dropout": 0.0, "training.precision": precision})
+    student = make_student(config)
+    images = torch.randn(1, 3, 64, 64)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    torch.set_warn_always(True)
+    try:
+        replica = DistributedDataParallel(student, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Grad strides do not match bucket view strides")
+            replica(ForwardRequest(images))[0].logits.sum().backward()
+    finally:
+        torch.set_warn_always(False)
+        dist.destroy_process_group()
