@@ -289,7 +289,8 @@ def describe(setup: Setup) -> str:
         what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
         numbers = listed([str(number) for number in options.table or ()])
-        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.start}"
+        of = "what adaptation adds on encoders" if options.encoders else f"the paper's tables {numbers}"
+        what = f"the {count(sweep.num_trials, 'config')} of {of} around {options.start}"
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""

@@ -72,7 +72,7 @@ def peak_bytes(config: Config) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         for _ in range(STEPS):
-            base.step(state, _batch(config).to(device))
+            base.step(state, batch_of(config).to(device))
         return torch.cuda.max_memory_allocated()
     ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
     with FakeTensorMode(allow_non_fake_inputs=True) as fake, LiveBytes() as live:
@@ -81,13 +81,13 @@ def peak_bytes(config: Config) -> int:
                 continue
             module._apply(fake.from_tensor)
             live.count(*module.parameters(), *module.buffers())
-        state.optimizer = make_optimizer(state.student, config.optimizer)
+        state.optimizer = make_optimizer(state.student, config.optimizer, state.base)
         for _ in range(STEPS):
-            base.step(state, _batch(config))
+            base.step(state, batch_of(config))
     return live.peak
 
 
-def _batch(config: Config) -> Batch:
+def batch_of(config: Config) -> Batch:
     """Return images of the config's size; nothing is in them, since memory does not depend on it."""
     num, side = config.training.batch_size, config.data.crop
     assert side is not None, "the peak is that of a step on crops"
