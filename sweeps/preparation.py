@@ -288,8 +288,8 @@ def describe(setup: Setup) -> str:
         best = listed([label for label in sweep.confirms if label != REFERENCE_LABEL])
         what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
-        numbers = listed([str(number) for number in options.table or ()])
-        of = "what adaptation adds on encoders" if options.encoders else f"the paper's tables {numbers}"
+        numbers = [str(number) for number in options.table or ()]
+        of = f"the paper's tables {listed(numbers)}" if numbers else "what adaptation adds on encoders"
         what = f"the {count(sweep.num_trials, 'config')} of {of} around {options.start}"
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
