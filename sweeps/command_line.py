@@ -36,6 +36,7 @@ EXAMPLES = """examples:
   python sweeps/run_ablation.py --range contrast.r=2:6 --range contrast.eta=0.2:0.8:0.2 --search grid
   python sweeps/run_ablation.py --scheduler pbt --population 4 --trials 12
   python sweeps/run_ablation.py --table 12 --seeds 0,1,2           the paper's Table 12, beside the paper's figures
+  python sweeps/run_ablation.py --preset streets/vfm-uda+pgpc --encoders test_vit,test_vit2 --seeds 0,1,2
   python sweeps/run_ablation.py --preset gta5-cityscapes/daformer+pgpc --address auto --storage /shared/results \\
       --set data.source=/data/gta5 --set data.target=/data/cityscapes --workers 4 --gpus-per-worker 1
 """
@@ -132,6 +133,13 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         type=_option("bases", _names),
         metavar="NAME,NAME,..",
         help=f"bases of Tables {bases} (default: the paper's: {', '.join(BASES)})",
+    )
+    group.add_argument(
+        "--encoders",
+        type=_option("encoders", _names),
+        metavar="NAME,NAME,..",
+        help="instead of a search, measure what adaptation adds on each of these encoders: the preset's training with "
+        "the source alone, with its self-training, and with PGPC, each beside the one before",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TextIO
 from pgpc.runtime.display import printable
 from sweeps.common.names import Kind, Status
 from sweeps.definition.folder import RESULTS_FILE
-from sweeps.definition.paper_tables import INFERENCE
+from sweeps.definition.paper_tables import ENCODERS, INFERENCE
 from sweeps.definition.paper_tables import Table as PaperTable
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.capacity.checkpoints import kept_at_end, remove_at_end
@@ -139,7 +139,8 @@ def write_tables(sweep: Sweep, compared: Sequence[Compared]) -> str:
         pages.setdefault(table.number, []).append(f"## {heading}\n\n{to_markdown(cells, plain=True)}{note}\n")
     for number, parts in pages.items():
         parts += [f"Note. {sentence}\n" for sentence in _changes(sweep)]
-        write_text(sweep.folder / f"table-{number}.md", "\n".join(parts))
+        name = "encoders" if number == ENCODERS else number
+        write_text(sweep.folder / f"table-{name}.md", "\n".join(parts))
     return "\n\n".join(texts)
 
 

@@ -288,8 +288,9 @@ def describe(setup: Setup) -> str:
         best = listed([label for label in sweep.confirms if label != REFERENCE_LABEL])
         what, how = f"the confirmation of {sweep.report_folder.name}, its base and its best trials {best} anew", ""
     else:
-        numbers = listed([str(number) for number in options.table or ()])
-        what = f"the {count(sweep.num_trials, 'config')} of the paper's tables {numbers} around {options.start}"
+        numbers = [str(number) for number in options.table or ()]
+        of = f"the paper's tables {listed(numbers)}" if numbers else "what adaptation adds on encoders"
+        what = f"the {count(sweep.num_trials, 'config')} of {of} around {options.start}"
         how = ""
     lengths = " or ".join(str(n) for n in sorted({config.training.iterations for config in sweep.configs}))
     seeds = f", with each of the seeds {listed([str(s) for s in sweep.seeds])}" if len(sweep.seeds) > 1 else ""

@@ -227,7 +227,13 @@ def test_the_lists_of_keys():
         "training.keep_best",
     )
     assert unreported_keys() == ("name", "data.loader_workers", "training.keep_best")
-    assert place_keys() == ("data.source", "data.target", "data.target_labels", "model.pretrained")
+    assert place_keys() == (
+        "data.source",
+        "data.target",
+        "data.target_labels",
+        "model.pretrained",
+        "adaptation.distillation_pretrained",
+    )
     assert adjustable_keys() == (
         "contrast.r",
         "contrast.eta",

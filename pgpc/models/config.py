@@ -45,7 +45,7 @@ class ModelConfig:
         1.0,
         doc="What a plain vision transformer enlarges images by before it cuts them into patches, rounded down to "
         "whole patches; 1 rounds up. The maps lie on the pixels as they were.",
-        low=0.25,
+        low=1,
         high=4,
         phase=Phase.START,
         source="VFM-UDA",

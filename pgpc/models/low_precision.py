@@ -78,8 +78,9 @@ def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
         dtype: The type.
     """
     for owner, name in weight_slots(network):
-        parameter = owner.get_parameter(name)
-        parameter.data = parameter.data.to(dtype)
+        # Not in place: what is frozen is shared with the student, whose own weights stay as they are.
+        low = owner.get_parameter(name).detach().to(dtype)
+        owner.register_parameter(name, nn.Parameter(low, requires_grad=False))
 
 
 def show_in_type_of_weights(encoder: nn.Module) -> None:

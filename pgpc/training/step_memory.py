@@ -162,7 +162,7 @@ def computed_bytes(config: Config) -> int:
             if module is not None:
                 module._apply(fake.from_tensor)
                 live.count(*module.parameters(), *module.buffers())
-        state.optimizer = make_optimizer(state.student, config.optimizer)
+        state.optimizer = make_optimizer(state.student, config.optimizer, state.base)
         for _ in range(STEPS):
             base.step(state, _batch(config))
     peak: int = live.peak

@@ -176,6 +176,8 @@ class SweepOptions:
     """Numbers of the paper's tables whose rows are run instead of a search; None for a search."""
     bases: tuple[str, ...] | None = _option(None, rule=_BASES, identifies=True)
     """Bases in the rows of Tables 1 to 5; None for the paper's."""
+    encoders: tuple[str, ...] | None = _option(None, rule=_TEXTS, identifies=True)
+    """Encoders on which it is measured what adaptation adds, instead of a search; None for a search or tables."""
     report_split: float | None = _option(None, rule=_PART, identifies=True)
     """Share of the labeled target images that is kept out of every choice, to report on; None for no such split."""
     objectives: tuple[str, ...] = _option((METRIC,), rule=_OBJECTIVES, identifies=True, of_search=True)
@@ -259,6 +261,17 @@ class SweepOptions:
             f"--table {','.join(map(str, self.table))}" if self.table else "no --table",
             "Add --table, or leave --bases out.",
         )
+        check(
+            not (self.encoders and self.table),
+            "--encoders runs a table of its own",
+            f"--table {','.join(map(str, self.table or ()))}",
+            "Leave one of them out.",
+        )
+        check(
+            self.encoders is None or 0 < len(set(self.encoders)) == len(self.encoders),
+            "--encoders must be different names of encoders",
+            ",".join(self.encoders or ()),
+        )
 
     @property
     def start(self) -> str:
@@ -281,7 +294,7 @@ class SweepOptions:
         Raises:
             ValueError: The options do not go together.
         """
-        _check_given(given, table=given.get("table"))
+        _check_given(given, table=given.get("table") or given.get("encoders"))
         check(
             not given.get("retry_failed"),
             "--retry-failed goes with --resume, which has trials that failed",
@@ -344,7 +357,7 @@ class SweepOptions:
                     f"{_shown(now)!r}. Leave the flag out, or start a new sweep under another --name."
                 )
         self.check_address(given)
-        _check_given(given, table=self.table)
+        _check_given(given, table=self.table or self.encoders)
         once = {option.name: option.default for option in dataclasses.fields(self) if option.metadata["once"]}
         return dataclasses.replace(self, **{**once, **given, "resume": None})
 
@@ -400,11 +413,12 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_given(given: Mapping[str, Any], *, table: Sequence[int] | None) -> None:
+def _check_given(given: Mapping[str, Any], *, table: Sequence[object] | None) -> None:
     """Refuse options that a user must not give together, whatever their values."""
     strange = [name for name, option in _FIELDS.items() if option.metadata["of_search"] and name in given]
     if table and strange:
-        raise ValueError(f"--table runs rows that are given, so there is no {flag(strange[0])}.")
+        runs = "--encoders" if "encoders" in given else "--table"
+        raise ValueError(f"{runs} runs rows that are given, so there is no {flag(strange[0])}.")
     if "seed" in given and "seeds" in given:
         raise ValueError(
             f"--seeds {_shown(given['seeds'])} and --seed {given['seed']} exclude each other. Give one of them."

@@ -1,5 +1,7 @@
 """The paper's tables as data: which configs their rows stand for, and the figures that the paper prints.
 
+One table is nobody's: what adaptation adds on encoders that a user names, :func:`encoder_table`.
+
 Figures are mIoU in percent on the paper's own tasks, but for Table 5, which has frames per second. A row is compared
 with its base, the same training without the contrast, which every table here has, also where the paper's has not.
 """
@@ -255,6 +257,41 @@ TABLES: Sequence[Table] = (
     ),
 )
 
+ENCODERS = 0
+"""Number of the table of encoders, which no paper has."""
+_SOURCE_ALONE: Changes = {"adaptation.enabled": False, **REFERENCE}
+
+
+def encoder_table(encoders: Sequence[str]) -> Table:
+    """Return the table of what adaptation adds on encoders: for each the source alone, self-training, and PGPC.
+
+    All else is that of the sweep's config: what it does with images of the target, the contrast aside, is its base.
+    Each row is compared with the one above it.
+
+    Args:
+        encoders: Names of encoders, as ``model.encoder`` has them.
+    """
+    rows = []
+    for encoder in encoders:
+        before = None
+        for what, changes in (("source only", _SOURCE_ALONE), ("self-training", REFERENCE), ("PGPC", {})):
+            label = f"{encoder}, {what}"
+            rows.append(TableRow(label=label, changes={"model.encoder": encoder, **changes}, figure=None, base=before))
+            before = label
+    note = "Each row is compared with the one above it, of the same encoder."
+    return Table(number=ENCODERS, title="What adaptation adds", rows=tuple(rows), note=note)
+
+
+def row_name(number: int, label: str) -> str:
+    """Return how a row is called among those of all tables.
+
+    Args:
+        number: Number of its table.
+        label: Its label.
+    """
+    return label if number == ENCODERS else f"{number}: {label}"
+
+
 NUMBERS = tuple(dict.fromkeys(table.number for table in TABLES))
 TABLES_OF_BASES = tuple(number for number in NUMBERS if number <= 5)
 """Tables 1 to 5, each with several bases."""
@@ -312,5 +349,5 @@ def table_configs(tables: Sequence[Table], config: Config, changes: Changes) -> 
     found: dict[Config, str] = {}
     for table in tables:
         for row in table.rows:
-            found.setdefault(row_config(row, config, changes), f"{table.number}: {row.label}")
+            found.setdefault(row_config(row, config, changes), row_name(table.number, row.label))
     return {name: config for config, name in found.items()}

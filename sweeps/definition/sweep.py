@@ -21,6 +21,7 @@ import pgpc
 from pgpc.config import Config, UnknownKey, flatten, from_dict, place_keys, to_dict
 from pgpc.data.config import LABELED_SPLIT
 from pgpc.models.config import is_weights_name
+from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user, write_file
 from pgpc.runtime.storage import is_url
 from sweeps.common.commands import sweep_command
@@ -183,7 +184,7 @@ class Sweep:
 
     @property
     def tables(self) -> list[paper_tables.Table]:
-        """The paper's tables that are run; none in a search."""
+        """The paper's tables that are run, or that of encoders; none in a search."""
         return _tables(self.options)
 
     @property
@@ -275,18 +276,25 @@ class Sweep:
 
 
 def configs_of_tables(options: SweepOptions, config: Config) -> dict[str, Config]:
-    """Return the configs of the paper's tables that are asked for, by name; none for a search.
+    """Return the configs of the paper's tables, or of encoders, that are asked for, by name; none for a search.
 
     Args:
         options: The sweep's options.
         config: The config that the sweep is around.
 
     Raises:
-        ValueError: An ablation is around a config without contrast, or a row does not go with ``--set``.
+        ValueError: An ablation, or encoders, are around a config without contrast, or a row does not go with ``--set``.
     """
-    if not options.table:
+    if options.encoders:
+        check(
+            config.contrast.enabled and config.adaptation.enabled,
+            "--encoders needs a preset with adaptation and contrast, whose rows leave out one after the other",
+            options.start,
+            "Choose a --preset that ends in +pgpc, and not source-only.",
+        )
+    elif not options.table:
         return {}
-    if set(options.table) & set(paper_tables.ABLATIONS) and not config.contrast.enabled:
+    if set(options.table or ()) & set(paper_tables.ABLATIONS) and not config.contrast.enabled:
         raise ValueError(
             f"Tables 6 to 12 vary the contrast, so contrast.enabled must be true, but {options.start} has False. "
             "Choose a --preset that ends in +pgpc."
@@ -358,6 +366,8 @@ def _of_another_version(folder: Path, unknown: str, stored: Mapping[str, Any]) -
 
 
 def _tables(options: SweepOptions) -> list[paper_tables.Table]:
+    if options.encoders:
+        return [paper_tables.encoder_table(options.encoders)]
     return paper_tables.select(options.table or (), options.bases or paper_tables.BASES)
 
 

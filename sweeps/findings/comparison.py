@@ -9,8 +9,8 @@ from typing import Any
 
 from sweeps.common import words
 from sweeps.common.names import METRIC, Status
+from sweeps.definition.paper_tables import ENCODERS, TableRow
 from sweeps.definition.paper_tables import Table as PaperTable
-from sweeps.definition.paper_tables import TableRow
 from sweeps.definition.selection import BY_MIOU, Selection
 from sweeps.estimates.differences import Difference, compare_all
 from sweeps.estimates.spread import Spread, Values, mean_std_text, paired
@@ -130,7 +130,7 @@ def beside_paper(
         Column(change, lambda line: tables.figures(str(line.difference) if line.difference else words.NOTHING)),
         *(of_seed(seed) for seed in seeds if num > 1),
     ]
-    if not replaced:
+    if not replaced and table.number != ENCODERS:
         columns += [
             Column("paper", lambda line: tables.number(line.figure)),
             Column(f"paper {change}", lambda line: tables.number(line.figure_to_base, spec)),
@@ -145,8 +145,8 @@ def _is_replaced(table: PaperTable, selection: Selection) -> bool:
 
 
 def title(table: PaperTable) -> str:
-    """Return what stands above a table: its number and its title."""
-    return f"Table {table.number}. {table.title}"
+    """Return what stands above a table: its number, if a paper has given it one, and its title."""
+    return table.title if table.number == ENCODERS else f"Table {table.number}. {table.title}"
 
 
 def _figure_to_base(table: PaperTable, row: TableRow) -> float | None:

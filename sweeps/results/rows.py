@@ -19,7 +19,7 @@ from pgpc.runtime.files import write_file
 from sweeps.common.names import METRIC, REFERENCE_LABEL, Kind, Status
 from sweeps.definition import objectives
 from sweeps.definition.folder import trials_folder
-from sweeps.definition.paper_tables import INFERENCE
+from sweeps.definition.paper_tables import INFERENCE, row_name
 from sweeps.results.forks import TrunkFork, read_fork
 from sweeps.search import replicates
 
@@ -81,7 +81,7 @@ class PaperRow:
     row: str
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.row}"
+        return row_name(self.table, self.row)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pgpc.training.trunk import _load_all_but_head, _load_optimizer
 from tests.bases.test_vfm_uda import TINY, batch_of
 from tests.helpers.training import new_state, train_step
 
-WAYS = ("frozen", "lora")
+WAYS = ("frozen", pytest.param("lora", marks=pytest.mark.slow))  # the package is slow to import
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,11 @@ BENCHMARKS = (
         on_a_gpu=("--encoder vit_base_patch14_dinov2 --crop 512",),
     ),
     Benchmark(
+        name="vision_transformers",
+        help="memory and operations of a step on plain vision transformers, beside MiT-B5 (computed; about an hour)",
+        on_a_gpu=("--seconds --repetitions 3",),
+    ),
+    Benchmark(
         name="loader",
         help="images per second of the loader, against folders and PIL",
         quick=("--batches 4 --repetitions 1",),

@@ -107,6 +107,11 @@ def test_tables_are_described(tmp_path: Path, seeds: tuple[int, ...] | None) -> 
     assert rest[0].startswith("On: ")
 
 
+def test_encoders_are_described(tmp_path: Path) -> None:
+    what, *_ = described(tmp_path, preset="streets/vfm-uda+pgpc", encoders=("test_vit", "test_vit2"))
+    assert what.startswith("Sweep first: the 6 configs of what adaptation adds on encoders around the preset ")
+
+
 def test_a_confirmation_is_described_and_is_of_a_sweep_that_has_ended(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, TYPICAL, {0: [10, 20, 29, 30.0]}, name="first")
     given = {"storage": str(tmp_path), "resume": "first", "confirm": 2, "seeds": (3, 4)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ class PlainEncoder(nn.Module):
         self.vit = _without_head(vit)
         info: Any = vit.feature_info
         self.patch, self.width = int(info[-1]["reduction"]), int(info[-1]["num_chs"])
-        self._scale = scale
+        self._scale = Fraction(scale).limit_denominator(1000)
         self.pyramid = Pyramid(self.width, self.patch) if pyramid else None
         self.channels = self.pyramid.channels if self.pyramid is not None else (self.width,)
         self.last_block = self.pyramid.level_of_tokens if self.pyramid is not None else 0
@@ -86,7 +87,7 @@ class PlainEncoder(nn.Module):
         """Return how many patches a side of so many pixels is cut into: 80 of 14 for 1024 enlarged by 1.1."""
         if self._scale == 1:
             return -(-extent // self.patch)
-        return max(int(extent * self._scale // self.patch), 1)
+        return extent * self._scale.numerator // (self._scale.denominator * self.patch)
 
     def _last_block(self, images: Tensor, mask: TokenMask | None) -> Tensor:
         """Return the last block's tokens as a map ``(B, D, h, w)`` of images that no row or column is added to."""

@@ -42,7 +42,11 @@ def all_sections(report: SweepReport, gallery: Gallery | None) -> list[Section]:
         Section("confirmation", "Confirmation", _confirmation(report)),
         Section("ranking", "Ranking", _ranking(report)),
         Section("pareto", "Pareto front", _pareto(report)),
-        Section("paper", "Beside the paper", "".join(to_html(table) for table in tables.paper(report))),
+        Section(
+            "paper",
+            "Encoders" if report.sweep.options.encoders else "Beside the paper",
+            "".join(to_html(table) for table in tables.paper(report)),
+        ),
         Section("curves", "Learning curves", _curves(report)),
         Section("selection", "Choice without labels", _selection(report)),
         Section("parameters", "Parameters", _parameters(report)),

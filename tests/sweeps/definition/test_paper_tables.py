@@ -147,6 +147,42 @@ def test_bases_of_ones_choice() -> None:
         tables.select([3], ["proca"])
 
 
+def test_encoders_are_compared_step_by_step(tmp_path: Path) -> None:
+    """Each has the source alone, self-training and PGPC, which differ in nothing else, each beside the one before."""
+    options = SweepOptions(
+        preset="streets/vfm-uda+pgpc", encoders=("test_vit", "test_vit2"), seeds=(0, 1), storage=str(tmp_path)
+    )
+    sweep = new_sweep(options)
+    assert list(sweep.table_configs) == [
+        f"{encoder}, {what}"
+        for encoder in ("test_vit", "test_vit2")
+        for what in ("source only", "self-training", "PGPC")
+    ]
+    preset = flatten(sweep.config)
+    for name, config in sweep.table_configs.items():
+        encoder, _, what = name.partition(", ")
+        expected = {} if encoder == "test_vit" else {"model.encoder": encoder}
+        expected |= {} if what == "PGPC" else {"contrast.enabled": False}
+        expected |= {"adaptation.enabled": False} if what == "source only" else {}
+        assert {key: value for key, value in flatten(config).items() if value != preset[key]} == expected
+    (table,) = sweep.tables
+    assert [row.base for row in table.rows[:3]] == [None, "test_vit, source only", "test_vit, self-training"]
+    assert table.rows[3].base is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoders": ("a",), "table": (6,)}, "--encoders runs a table of its own, but got '--table 6'"),
+        ({"encoders": ("a", "a")}, "--encoders must be different names of encoders"),
+        ({"encoders": ("test_vit",), "preset": "streets/daformer"}, "needs a preset with adaptation and contrast"),
+    ],
+)
+def test_encoders_that_cannot_be_compared(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        new_sweep(SweepOptions(**{"storage": str(tmp_path), **options}))
+
+
 def test_row_that_does_not_go_with_the_users_changes_is_named() -> None:
     with pytest.raises(ValueError, match=r"Row 'PGPC\+ProCA': contrast.start must lie in"):
         tables.table_configs(tables.select([1]), STREETS, {"contrast.start": "100"})
