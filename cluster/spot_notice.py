@@ -1,7 +1,7 @@
 """On each worker of AWS: tells Ray when the instance is going to be taken back: ``spot_notice.py HEAD:PORT``.
 
 AWS announces it two minutes before, in the metadata of the instance, which Ray 2.60 does not read. The node is drained:
-nothing new is started on it, and the trials that run on it save (see `sweeps.execution.trial.preemption_watcher`).
+nothing new is started on it, and the trials that run on it save (see `sweeps.execution.slots.training`).
 """
 
 from __future__ import annotations

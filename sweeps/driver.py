@@ -53,11 +53,12 @@ REPEATED_FAILURES = 4
 _DUE = (Event.COMPLETE, Event.PRUNED, Event.FAILED, Event.OUTPACED)  # after these there is something new to write
 
 
-def command(given: Mapping[str, Any]) -> int:
+def command(given: Mapping[str, Any], *, is_own_process: bool) -> int:
     """Run a sweep as the command does, and return the exit code.
 
     Args:
         given: The options that the user has given, by the names of the fields of `SweepOptions`.
+        is_own_process: Whether this process does nothing else, and has done nothing before.
     """
     silence()
     with contextlib.ExitStack() as stack:
@@ -69,7 +70,7 @@ def command(given: Mapping[str, Any]) -> int:
         stack.callback(ray.shutdown)
         received = stack.enter_context(exit_by_signals())
         try:
-            setup = prepare(given, stack)
+            setup = prepare(given, stack, is_own_process=is_own_process)
         except (ValueError, OSError) as error:
             print(printable(f"{program(sweep_command())}: error: {error}"), file=sys.stderr)
             return 2
@@ -97,7 +98,7 @@ def run(given: Mapping[str, Any], *, quiet: bool) -> Results:
     silence()
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
-        setup = prepare(given, stack)
+        setup = prepare(given, stack, is_own_process=False)
         stdout = cast("TextIO", Outlet(sys.stdout))
         code = _drive(setup, None if quiet else stdout, io.StringIO() if quiet else stdout)
     if code == 128 + signal.SIGINT:

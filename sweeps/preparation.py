@@ -38,6 +38,7 @@ from sweeps.execution.capacity.disk import DiskNeed, describe_need
 from sweeps.execution.capacity.workers import concurrency, default_workers, trial_slots
 from sweeps.execution.joining.shared_folder import check_shared, local_places
 from sweeps.execution.joining.weights import fetch_everywhere
+from sweeps.execution.slots.fork_server import ADDRESS, ForkServer
 from sweeps.results.outcome import Results
 from sweeps.search import replicates, schedulers
 from sweeps.search.population import check_population
@@ -78,12 +79,14 @@ class Setup:
     disk: str = ""
 
 
-def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
+def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_process: bool) -> Setup:
     """Check all that can be checked before a worker starts, cheap things first, and write sweep.json.
 
     Args:
         given: The options that the user has given, by the names of the fields of `SweepOptions`.
-        stack: Holds the lock on the sweep's folder, until the sweep is over.
+        stack: Holds the lock on the sweep's folder, and the process that trainings are forked from, until the sweep is
+            over.
+        is_own_process: Whether this process does nothing else, and has done nothing before, such as compute with torch.
 
     Raises:
         ValueError: The user must change something; the message says what.
@@ -92,6 +95,10 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     sweep = _described_sweep(given)
     options = sweep.options
     check_package(options.log_to)
+    server = None
+    if options.cluster is None:  # the workers are on this machine
+        server = ForkServer(as_fork=is_own_process)  # now, before anything is computed here
+        stack.callback(server.close)
     with all_at_once():
         _check_configs(sweep)
         with noted():
@@ -113,7 +120,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack) -> Setup:
     for model in models:
         weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
-    resources.connect(options.cluster)
+    resources.connect(options.cluster, {ADDRESS: server.address} if server else {})
     check_shared(sweep.folder, local_places(sweep.configs))
     fetch_everywhere(models)
     nodes = resources.nodes()

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{program(sweep_command())}: error: {error}", file=sys.stderr)
         return 2
     try:
-        return driver.command(given)
+        return driver.command(given, is_own_process=argv is None)
     except KeyboardInterrupt:
         return 130
 

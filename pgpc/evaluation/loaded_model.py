@@ -17,6 +17,7 @@ from pgpc.evaluation.names import Network
 from pgpc.evaluation.one_picture import AnyPicture, pixels_of, segment_picture
 from pgpc.models.checkpoint import BEST, CHECKPOINT, fetched, fetched_file, read_checkpoint
 from pgpc.models.student import Student
+from pgpc.models.undrawn import without_draws
 from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.storage import is_url
@@ -126,7 +127,8 @@ def load_model(path: Path | str, network: Network = "student") -> LoadedModel:
 def _from_checkpoint(state: Mapping[str, Any], path: Path, network: Network) -> LoadedModel:
     _check_network(state, network, path)
     config = _config(state, path)
-    student = _empty_student(config)
+    with without_draws():
+        student = _empty_student(config)
     student.load_state_dict(state[network])
     has_teacher = state.get("teacher") is not None
     _warn_of_changed_data(state, path)

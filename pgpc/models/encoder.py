@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pgpc.models.feature_maps import SIZES, check_maps, multiple_of_sides, pad_images
 from pgpc.models.timm_names import check_name, pretrained_config
+from pgpc.models.undrawn import without_draws
 from pgpc.models.vit.plain import SIZES_AT_WILL, PlainEncoder, is_plain
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def build_encoder(
 @contextlib.contextmanager
 def _without_trace() -> Iterator[None]:
     """Make what is made within without numbers, and without drawing any from torch's generator."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad(), without_draws():
         yield
 
 
@@ -180,12 +181,19 @@ def _create_plain(
 
 @functools.cache
 def _find_way(name: str, strides: Strides | None, drop_path: float, bands: int = 3) -> _Way:
-    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say."""
+    """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say.
+
+    It is tried on the meta device, which takes a second; our own networks are made to be so.
+    """
+    from pgpc.models.mit import OWN, OWN_STRIDES
+
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     if bands != 3:
         options["in_chans"] = bands
     if strides is not None and strides[-1] < 32:
         options["output_stride"] = strides[-1]
+    if strides == OWN_STRIDES and name in OWN:
+        return _Way(options, multiple=1)
     pretrained_cfg = pretrained_config(name)
     fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
     # How a model whose weights came with one size is told to take others, by family.

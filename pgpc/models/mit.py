@@ -246,7 +246,11 @@ def _cfg() -> dict[str, Any]:
 
 
 # Without urls: the ImageNet weights are under a license of their own and are loaded from a file the user has.
-default_cfgs = generate_default_cfgs({f"mit_b{i}": _cfg() for i in range(6)})
+OWN = tuple(f"mit_b{i}" for i in range(6))
+"""The names that these networks have among timm's. They take images of any size."""
+OWN_STRIDES = (4, 8, 16, 32)
+"""Pixels per cell of their maps."""
+default_cfgs = generate_default_cfgs({name: _cfg() for name in OWN})
 
 
 def _create(

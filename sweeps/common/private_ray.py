@@ -56,11 +56,9 @@ from ray._private.services import get_ray_address_from_environment  # noqa: E402
 # Which nodes an autoscaler can start; the public API tells only of those that are there.
 from ray._private.state import state as cluster_state  # noqa: E402
 
-# Train's list of a run's checkpoints, to write one that names what is there; see sweeps.execution.recovery.
-from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import (  # noqa: E402
-    _CheckpointManagerState,
-    _TrainingResultState,
-)
+# Train's own process of a run, which can as well be an object in the process that starts the run; see
+# sweeps.execution.trainer.
+from ray.train.v2._internal.execution.controller import TrainController  # noqa: E402
 
 # Train's decision whether to start workers again. The public FailureConfig counts over a whole run, see
 # sweeps.execution.recovery.
@@ -106,6 +104,7 @@ __all__ = [
     "PreemptionError",
     "PreemptionInfo",
     "RunConfig",
+    "TrainController",
     "TrainingFailedError",
     "WorkerGroupError",
     "build_address",
@@ -113,7 +112,6 @@ __all__ = [
     "create_gcs_channel",
     "default_token_file",
     "find_address",
-    "list_of_checkpoints",
     "ray_logging",
     "user_error",
 ]
@@ -126,23 +124,6 @@ def find_address() -> str:
         ConnectionError: There is none.
     """
     return str(get_ray_address_from_environment("auto", None))
-
-
-def list_of_checkpoints(name: str) -> str:
-    """Return the text of Train's list of checkpoints for a run that has one, whose folder is called so."""
-    only = _TrainingResultState(checkpoint_dir_name=name, metrics={})
-    state = _CheckpointManagerState(
-        checkpoint_results=[only],
-        checkpoint_report_indices=[0],
-        latest_checkpoint_result=only,
-        pending_training_results=[],
-        pending_validation_specs=[],
-        current_report_index=1,
-        validated_checkpoint_dir_names=[],
-        timed_out_validation_checkpoint_dir_names=[],
-        failed_validation_checkpoint_dir_names=[],
-    )
-    return str(state.json())
 
 
 def user_error(error: BaseException) -> BaseException:

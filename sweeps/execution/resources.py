@@ -2,10 +2,9 @@
 
 With T trials at a time, each on W GPUs, so on T x W of them, what runs out first, and what moves it:
 
-- the head's memory. Besides the driver each trial keeps there what a node that is lost must not take with it: Tune's
-  actor and its queue, and Train's controller, cleaner, watcher and meeting point: six processes, 1.1 GB
-  a trial as measured (pages that they share counted in each). More workers a trial (--workers), or a head with more
-  memory.
+- the head's memory. Besides the driver each slot keeps there what a node that is lost must not take with it: Tune's
+  actor, and Train's cleaner, watcher and meeting point: four processes, 1.1 GB when they were six, as measured (pages
+  that they share counted in each). More workers a trial (--workers), or a head with more memory.
 - the driver's time. One process takes every report, asks the pruner and writes to the study: T reports per evaluation
   interval, and the results and the report anew, in at most a tenth of the time. Without these a trial of a few
   reports takes 0.2 s of it (tests.benchmarks.sweep_scale). Longer intervals (training.eval_interval).
@@ -28,8 +27,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import ray
 from ray.util.state import list_actors
@@ -55,8 +55,12 @@ _WORKER_ENV = {
 }
 
 
-def connect(address: str | None) -> None:
+def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType({})) -> None:
     """Join the cluster at `address`, or start one on this machine that ends with this process.
+
+    Args:
+        address: Its address; None for one of its own.
+        variables: Environment variables of all processes that the sweep starts in it.
 
     Raises:
         ValueError: There is no cluster at the address, it cannot free the workers of stopped trials, or others may read
@@ -68,7 +72,7 @@ def connect(address: str | None) -> None:
         check_cluster_address(address)
     else:
         _check_temporary_folder()
-    env = {key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}
+    env = {**{key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}, **variables}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
         env["RAY_ADDRESS"] = reserve_address()

@@ -1,33 +1,57 @@
-"""Ray Train's trainer without what every trial would pay for and never use.
+"""Ray Train's trainer without what every slot would pay for and never use.
 
 Ray's own TorchTrainer imports torch where the trainer is built and where it is controlled, which takes each of these
-two processes seconds; and it starts a third one for the data sets of Ray Data. Here only the workers import torch.
+two processes seconds; it starts a process for its controller, and one for the data sets of Ray Data. Here the
+controller runs in the process that calls `fit`, which is one of Tune's, and nobody imports torch but the trainings.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-from datetime import timedelta
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ray
-import ray.train
 from ray.train.backend import Backend, BackendConfig
 
-from sweeps.common.private_ray import DataParallelTrainer, ExecutionGroup, FailureConfig
+from sweeps.common.private_ray import DataParallelTrainer, ExecutionGroup, FailureConfig, TrainController
 from sweeps.execution.recovery import RecoveryPolicy
 
-TIMEOUT = timedelta(minutes=30)
-"""How long the others may wait for one process in a collective; the same as TorchTrainer's."""
+_LISTENERS: dict[str, Callable[[ExecutionGroup], None]] = {}  # by the names of runs
 
 
 class Trainer(DataParallelTrainer):
-    """Does what TorchTrainer does: the workers find one torch process group, of all of them. It takes no data sets."""
+    """Runs a function on workers as TorchTrainer does, without a process group of torch. It takes no data sets.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, backend_config=_TorchGroup(), **kwargs)
+    Args:
+        args: As of `DataParallelTrainer`.
+        on_workers: Is given the workers each time that a group of them was started, before they run the function.
+        directory: Returns the directory of the run that is being trained, see `RecoveryPolicy`.
+        kwargs: As of `DataParallelTrainer`; the run config has a name.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        on_workers: Callable[[ExecutionGroup], None],
+        directory: Callable[[], Path | None],
+        **kwargs: Any,
+    ) -> None:
+        name = str(kwargs["run_config"].name)
+        super().__init__(*args, backend_config=_Announced(name), **kwargs)
+        self._name, self._on_workers, self._directory = name, on_workers, directory
+
+    def fit(self) -> Any:
+        """Run the function until it has returned on all workers.
+
+        Raises:
+            TrainingFailedError: It failed, or workers were lost, more often than the run config allows.
+        """
+        _LISTENERS[self._name] = self._on_workers
+        try:
+            return super().fit()
+        finally:
+            del _LISTENERS[self._name]
 
     def _create_default_callbacks(self) -> list[Any]:
         # By name: where a later Ray calls it otherwise, the process is started, and that is all.
@@ -35,55 +59,36 @@ class Trainer(DataParallelTrainer):
         return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-        # The same holds for a later Ray without this method: Train then counts as it does by itself.
-        run = self.run_config
-        directory = Path(str(run.storage_path), str(run.name))
-        limits = run.failure_config
+        limits = self.run_config.failure_config
         assert isinstance(limits, FailureConfig), f"Train V2 has limits of its own kind, but got {limits!r}"
-        arguments["failure_policy"] = RecoveryPolicy(limits, directory)
-        return super()._initialize_and_run_controller(**arguments)
+        arguments["failure_policy"] = RecoveryPolicy(limits, self._directory)
+        controller = TrainController(**arguments)
+        asyncio.run(controller.run())
+        return controller.get_result()
 
 
-class _TorchGroup(BackendConfig):
+class _Announced(BackendConfig):
+    """Says who is told of new workers; by name, as it travels to the workers, too.
+
+    Args:
+        name: The name of the run.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
     @property
     def backend_cls(self) -> type[Backend]:
         """The backend, for which Train asks."""
-        return _Joining
+        return _Announcing
 
 
-class _Joining(Backend):
+class _Announcing(Backend):
     share_cuda_visible_devices = True  # workers of one machine see the same GPUs, by their local ranks
 
     def on_start(  # type: ignore[override]  # of several kinds of groups Train V2 gives this one
         self, worker_group: ExecutionGroup, backend_config: BackendConfig
     ) -> None:
-        """Join the workers to one group; called by Train when they are there, and before they train."""
-        backend = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) > 0 else "gloo"
-        address, port = worker_group.execute_single(0, _free_address)
-        joined: list[Any] = worker_group.execute_async(_join, address, port, backend)
-        ray.get(joined)
-
-
-def _free_address() -> tuple[str, int]:
-    """Return where the first worker can be reached by the others."""
-    address = ray.util.get_node_ip_address()
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as free:
-        free.bind(("", 0))
-        return address, free.getsockname()[1]
-
-
-def _join(address: str, port: int, backend: str) -> None:
-    """Make this worker one of the group, with the variables of the environment that torchrun sets."""
-    import torch.distributed as dist
-
-    context = ray.train.get_context()
-    os.environ.update(
-        MASTER_ADDR=address,
-        MASTER_PORT=str(port),
-        RANK=str(context.get_world_rank()),
-        WORLD_SIZE=str(context.get_world_size()),
-        LOCAL_RANK=str(context.get_local_rank()),
-        LOCAL_WORLD_SIZE=str(context.get_local_world_size()),
-        NODE_RANK=str(context.get_node_rank()),
-    )
-    dist.init_process_group(backend, timeout=TIMEOUT)
+        """Hand the workers on; called by Train when they are there, and before they run the function."""
+        assert isinstance(backend_config, _Announced), f"the backend is given its own config, but got {backend_config}"
+        _LISTENERS[backend_config.name](worker_group)

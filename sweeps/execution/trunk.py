@@ -29,7 +29,7 @@ from sweeps.common.words import count, duration, listed
 from sweeps.definition.folder import trials_folder
 from sweeps.definition.space import REFERENCE
 from sweeps.definition.sweep import Sweep
-from sweeps.execution.recovery import CHECKPOINT
+from sweeps.execution.checkpoints import CHECKPOINT
 from sweeps.execution.storage_faults import RunSearcher
 from sweeps.execution.watch.silence import SilenceWatch
 from sweeps.results.forks import FORKED, TrunkFork, read_fork

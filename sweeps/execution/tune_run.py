@@ -15,14 +15,14 @@ from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME
 from sweeps.execution.recovery import MAX_FAILURES
+from sweeps.execution.run_errors import describe
+from sweeps.execution.slots.slot import Slot
 from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line, is_fault
-from sweeps.execution.trial import describe, run_trial
 from sweeps.search.trial_spec import REPORT
 
-# What Tune's own process of a run occupies: Tune wants something, and any share of a CPU, however small, would leave
-# no room for 2 workers on a machine of 2 cores. The head has this resource and no other node; the Train controller and
-# what else a run starts beside its workers follow Tune's process, so that of the nodes that come and go a run has but
-# its workers.
+# What Tune's own process of a slot occupies: Tune wants something, and any share of a CPU, however small, would leave
+# no room for 2 workers on a machine of 2 cores. The head has this resource and no other node; what else a slot starts
+# beside its workers follows Tune's process, so that of the nodes that come and go a run has but its workers.
 TRIAL_RESOURCES = {"cpu": 0, HEAD_NODE_RESOURCE_NAME: 0.0001}
 
 
@@ -121,12 +121,13 @@ def execute(
     shutil.rmtree(folder / "tune", ignore_errors=True)
     catcher = FaultCatcher(searcher, folder, interruption.note_fault, interruption.stop_all)
     tuner = tune.Tuner(
-        tune.with_resources(run_trial, TRIAL_RESOURCES),
+        tune.with_resources(Slot, TRIAL_RESOURCES),
         tune_config=tune.TuneConfig(
             search_alg=catcher,
             scheduler=PrunerScheduler(catcher),
             num_samples=-1,
             max_concurrent_trials=concurrency,
+            reuse_actors=True,
             trial_name_creator=lambda trial: str(trial.config["label"]),
             trial_dirname_creator=lambda trial: f"{trial.config['label']}_{trial.trial_id}",
         ),
@@ -136,6 +137,7 @@ def execute(
             stop=interruption,
             callbacks=[_EachStep(on_step)],
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
             # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.
             progress_reporter=tune.CLIReporter(),
             verbose=0,

@@ -138,6 +138,10 @@ BENCHMARKS = (
         help="what a trial of a sweep costs beside its training, against the pattern of Ray's guide",
     ),
     Benchmark(
+        name="sweep_account",
+        help="where the time of the default sweep goes: the share of training and evaluation (about five minutes)",
+    ),
+    Benchmark(
         name="sweep_scale",
         help="what the sweep itself costs per trial, as the number of trials grows",
     ),

@@ -119,10 +119,11 @@ def main() -> int:
     settings = STUB if arguments.stub else {**TINY, "training.iterations": 24}
     stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
-        tune_run.run_trial = stub["run_trial"]
+        tune_run.Slot = stub["Stub"]
         preparation.check_model = lambda *checked: None
         preparation.check_data = lambda *checked: []
         preparation.checkpoint_bytes = lambda config: 1000
+        preparation.ForkServer = stub["NoServer"]
     flags = [text for key, value in {**settings, **FIXED}.items() for text in ("--set", f"{key}={value}")]
     # A grid, so that a driver that resumes the sweep tries what the first one would have tried.
     grid = f"contrast.eta=0.2:{0.2 * arguments.trials:.1f}:0.2"

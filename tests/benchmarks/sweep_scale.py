@@ -232,9 +232,8 @@ def main() -> None:
     clock.wrap(driver, "collect", "rows")
     clock.wrap(driver, "write_parquet", RESULTS_FILE)
     clock.wrap(driver, "attempt", "report.html")
-    tune_run.run_trial = Curve
-    tune.TuneConfig = functools.partial(tune.TuneConfig, reuse_actors=True)
-    # Without the latter, whatever else runs on the machine goes before the trials.
+    tune_run.Slot = Curve
+    # Without niceness 0, whatever else runs on the machine goes before the trials.
     os.environ.update(TUNE_RESULT_BUFFER_LENGTH=str(2 * ITERATIONS // INTERVAL), RAY_worker_niceness="0")
     found: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="pgpc-scale-") as folder:

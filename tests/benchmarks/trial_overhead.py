@@ -2,27 +2,17 @@
 
     python -m tests.benchmarks.trial_overhead [--rounds 3] [--workers 2]
 
-Both ways run the same two trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
+Both ways run the same four trials, one after the other: `pgpc.train` on a tiny config that reports (with a checkpoint)
 every two steps; the first trial is stopped by its scheduler at its second report. "guide" is the page "Hyperparameter
 Tuning with Ray Tune" of Ray Train's user guides: a function that builds a TorchTrainer with TuneReportCallback, and a
 Tuner, both with their defaults. "sweep" is `sweeps.execution.tune_run.execute` on a cluster of
-`sweeps.execution.resources.connect`. Each way has a Ray cluster of its own, in a process of its own; the ways
-alternate, and medians over the rounds are printed.
+`sweeps.execution.resources.connect`, with the fork server of a driver. Each way has a Ray cluster of its own, in a
+process of its own; the ways alternate, and medians over the rounds are printed. The first trial of a sweep starts what
+the later ones use; "a trial, over all" counts both.
 
-Predicted before the first run with these settings (2026-11-23, 2 CPU cores, shared with other work): ratios of 0.7 for
-the start of a trial (torch is imported by the workers alone, and two processes fewer are started), 0.1 to 1 for a
-report (the guide's waits where reports are closer than 2 s), 0.2 for the end, 0.7 from a stop to the next first step;
-0.6 in all. One round on the quiet machine came out:
-
-    start of a trial to its first step               13.8 s    17.5 s   0.78
-    a report, until the scheduler knows               0.2 s     2.3 s   0.10
-    a report, the training waits                      0.2 s     0.5 s   0.35
-    last report to the trial's end                    1.3 s     5.1 s   0.25
-    stop of a trial to the next one's first step     10.3 s    16.0 s   0.65
-    a whole trial: start, 5 reports, end             15.9 s    25.2 s   0.63
-    ... and a stop                                   26.3 s    41.2 s   0.64
-
-What is left is mostly the workers' imports (torch, timm), which both ways pay.
+Predicted before the workers outlived their trials (2026-11-23, 2 trials): 0.6 of the guide's for a trial, and 0.63 came
+out. Predicted with workers that stay (2026-11-30): 0.4 for the start of the first trial, 0.1 for that of a later one,
+0.1 for a report, 0.1 for the end, 0.2 over all four.
 """
 
 from __future__ import annotations
@@ -45,11 +35,16 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from sweeps.execution.slots import training
+from sweeps.execution.slots.fork_server import ADDRESS, ForkServer
+from sweeps.execution.slots.slot import Slot
+
 ROOT = Path(__file__).parents[2]
 MARKS = "PGPC_TRIAL_OVERHEAD"  # environment variable: the file of all processes' time stamps
-TIMEOUT = 240.0  # seconds for the trials of one way
-NUM_TRIALS, STOPPED, STOPPED_AT = 2, "0", 2  # the first trial is stopped, at its second report
-WHOLE = "1"
+TIMEOUT = 900.0  # seconds for the trials of one way
+STOPPED, STOPPED_AT = "0", 2  # the first trial is stopped, at its second report
+WHOLE = ("1", "2", "3")
+LABELS = (STOPPED, *WHOLE)
 TINY = {
     "data.streets.num_source": 8,
     "data.streets.num_target": 8,
@@ -76,31 +71,40 @@ def mark(event: str, trial: str, at: float | None = None) -> None:
         file.write(json.dumps([event, trial, time.time() if at is None else at]) + "\n")
 
 
+def timed_report(report: Any, label: str) -> Any:
+    """Return what reports, with time stamps."""
+
+    def timed(*args: Any, **kwargs: Any) -> None:
+        began = time.time()
+        report(*args, **kwargs)
+        mark("report begins", label, began)
+        mark("report ends", label)
+
+    return timed
+
+
+def mark_first_step(label: str) -> None:
+    """Have this process's first training step leave a time stamp."""
+    from pgpc.bases.self_training import SelfTraining
+
+    step, steps = SelfTraining.step, []
+
+    def timed_step(*args: Any) -> Any:
+        if not steps:
+            mark("first step", label)
+            steps.append(0)
+        return step(*args)
+
+    SelfTraining.step = timed_step
+
+
 def timed(loop: Any, spec: dict[str, Any]) -> None:
     """Run a train function with time stamps of its first step and of its reports, of rank 0."""
     label = Path(spec["directory"]).name
     if ray.train.get_context().get_world_rank() == 0:
         mark("loop", label)
-        report = ray.train.report
-
-        def timed_report(*args: Any, **kwargs: Any) -> None:
-            began = time.time()
-            report(*args, **kwargs)
-            mark("report begins", label, began)
-            mark("report ends", label)
-
-        ray.train.report = timed_report
-        from pgpc.bases.self_training import SelfTraining
-
-        step, steps = SelfTraining.step, []
-
-        def timed_step(*args: Any) -> Any:
-            if not steps:
-                mark("first step", label)
-                steps.append(0)
-            return step(*args)
-
-        SelfTraining.step = timed_step
+        ray.train.report = timed_report(ray.train.report, label)
+        mark_first_step(label)
     loop(spec)
 
 
@@ -196,13 +200,22 @@ class Trials(Searcher):
         """Do nothing: nothing is resumed."""
 
 
-def run_sweep_trial(spec: dict[str, Any]) -> None:
-    """Run a trial as the sweep's trainable does, with time stamps."""
-    mark("trial function", spec["label"])
-    from sweeps.execution import trial
+class TimedSlot(Slot):
+    """The sweep's trainable, with time stamps."""
 
-    trial.train_loop = functools.partial(timed, trial.train_loop)
-    trial.run_trial(spec)
+    def _begin(self, plain: dict[str, Any]) -> None:
+        mark("trial function", plain["label"])
+        super()._begin(plain)
+
+
+def timed_run(run: Any, plain: dict[str, Any], rank: int, number: int) -> int:
+    """Train a run of the sweep, in a process of its own, with time stamps of rank 0."""
+    label = plain["label"]
+    if rank == 0:
+        mark("loop", label)
+        training.Worker.report = timed_report(training.Worker.report, label)
+        mark_first_step(label)
+    return run(plain, rank, number)
 
 
 def child(way: str, folder: Path, num_workers: int) -> None:
@@ -217,20 +230,23 @@ def child(way: str, folder: Path, num_workers: int) -> None:
     specs = [
         {
             **TrialSpec(
-                label=str(i),
+                label=i,
                 config=config,
-                directory=folder / "trials" / str(i),
+                directory=folder / "trials" / i,
                 workers=Workers(count=num_workers, cpus=1, gpus=0),
             ).to_plain(),
             "storage": str(folder / "storage"),
         }
-        for i in range(NUM_TRIALS)
+        for i in LABELS
     ]
     if way == "sweep":
         silence()
-        resources.connect(None)
-        tune_run.run_trial = run_sweep_trial
+        training.run = functools.partial(timed_run, training.run)
+        server = ForkServer(as_fork=True)
+        resources.connect(None, {ADDRESS: server.address})
+        tune_run.Slot = TimedSlot
         tune_run.execute(Trials(specs), tune_run.Interruption(None), 1, folder)
+        server.close()
     else:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
         os.environ["RAY_ADDRESS"] = resources.reserve_address()
@@ -239,7 +255,7 @@ def child(way: str, folder: Path, num_workers: int) -> None:
         tune.Tuner(
             guide_driver,
             tune_config=tune.TuneConfig(
-                search_alg=Trials(specs), scheduler=StopOne(), num_samples=NUM_TRIALS, max_concurrent_trials=1
+                search_alg=Trials(specs), scheduler=StopOne(), num_samples=len(LABELS), max_concurrent_trials=1
             ),
             run_config=tune.RunConfig(name="guide", storage_path=str(folder / "tune"), verbose=0),
         ).fit()
@@ -270,22 +286,37 @@ def measure(way: str, num_workers: int) -> dict[str, float]:
     at: dict[tuple[str, str], list[float]] = {}
     for event, trial, when in events:
         at.setdefault((event, trial), []).append(when)
-    reports = list(zip(at["report begins", WHOLE], at["report ends", WHOLE], at["known", WHOLE]))
-    assert len(reports) == NUM_REPORTS, reports
+    reports = [
+        times
+        for label in WHOLE
+        for times in zip(at["report begins", label], at["report ends", label], at["known", label], strict=True)
+    ]
+    assert len(reports) == NUM_REPORTS * len(WHOLE), reports
 
     def between(one: str, other: str) -> float:
-        # Of the first trial: the second one starts while the first one's processes end.
         return at[other, STOPPED][0] - at[one, STOPPED][0]
 
+    def start_after(one: str, other: str) -> float:
+        end = at["stopped", one] if one == STOPPED else at["complete", one]
+        return at["first step", other][0] - end[0]
+
+    first = between("suggested", "first step")
+    later = [start_after(one, other) for one, other in zip(LABELS, WHOLE)]
+    waits = statistics.mean(ends - begins for begins, ends, _ in reports)
+    end = statistics.mean(at["complete", label][0] - at["report ends", label][-1] for label in WHOLE)
     return {
         "  until the trial's function": between("suggested", "trial function"),
         "  until the train function": between("trial function", "loop"),
         "  until the first step": between("loop", "first step"),
-        "start of a trial to its first step": between("suggested", "first step"),
+        "start of the first trial to its first step": first,
+        "stop of a trial to the next one's first step": later[0],
+        "end of a trial to the next one's first step": statistics.mean(later[1:]),
         "  until the scheduler knows": statistics.mean(known - begins for begins, _, known in reports),
-        "a report, the training waits": statistics.mean(ends - begins for begins, ends, _ in reports),
-        "last report to the trial's end": at["complete", WHOLE][0] - at["report ends", WHOLE][-1],
-        "stop of a trial to the next one's first step": at["first step", WHOLE][0] - at["stopped", STOPPED][0],
+        "a report, the training waits": waits,
+        "last report to the trial's end": end,
+        f"the first trial: start, {NUM_REPORTS} reports, end": first + NUM_REPORTS * waits + end,
+        "a later trial": statistics.mean(later) + NUM_REPORTS * waits + end,
+        f"a trial, over all {len(LABELS)}": statistics.mean([first, *later]) + NUM_REPORTS * waits + end,
     }
 
 
@@ -304,10 +335,6 @@ def main() -> None:
     median = {
         way: {part: statistics.median(run[part] for run in runs) for part in runs[0]} for way, runs in found.items()
     }
-    for values in median.values():
-        start, _, report, end, stop = list(values.values())[-5:]
-        values[f"a whole trial: start, {NUM_REPORTS} reports, end"] = start + NUM_REPORTS * report + end
-        values["... and a stop"] = start + NUM_REPORTS * report + end + stop
     for part, ours in median["sweep"].items():
         guide = median["guide"][part]
         print(f"{part:<46} {ours:7.2f} s {guide:7.2f} s {ours / guide:6.2f}")

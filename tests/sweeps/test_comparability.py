@@ -16,7 +16,7 @@ from sweeps.definition.confirmation import confirmation_of
 from sweeps.definition.options import SweepOptions
 from sweeps.definition.planning import new_sweep
 from sweeps.definition.sweep import Sweep
-from sweeps.execution.trial import check_data
+from sweeps.execution.slots.training import check_data
 from sweeps.finalize import write_tables
 from sweeps.reporting.write import write_report
 from sweeps.search.trial_spec import TrialSpec, Workers

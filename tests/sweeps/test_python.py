@@ -23,9 +23,10 @@ STUB = {"contrast.start": 1, "contrast.fill": 1, "training.iterations": 4}
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets trials report without training anything."""
-    monkeypatch.setattr("sweeps.execution.tune_run.run_trial", stub_sweep.run_trial)
+    monkeypatch.setattr("sweeps.execution.tune_run.Slot", stub_sweep.Stub)
     monkeypatch.setattr(preparation, "check_model", lambda *checked, **bands: None)
     monkeypatch.setattr(preparation, "check_data", lambda *checked: [])
+    monkeypatch.setattr(preparation, "ForkServer", stub_sweep.NoServer)
 
 
 def test_importing_sweeps_loads_next_to_nothing() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sweeps.common import faults
 from sweeps.common.names import REFERENCE_LABEL, Event, Status
-from sweeps.execution.recovery import snapshot_file
+from sweeps.execution.checkpoints import snapshot_file
 from sweeps.results.rows import Row
 from sweeps.search.searcher import Run
 

@@ -107,7 +107,7 @@ def busy(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) ->
     flags = ["--storage", storage, "--name", "busy", "--trials", 200, *SHORT, "--set", "training.iterations=24"]
     driver = start(*flags, script=STUB)
     driver.wait_for("0000  iteration 2 of")
-    os.kill(driver.family("ray::ImplicitFunc")[0], signal.SIGKILL)
+    os.kill(driver.family("ray::ResourceTrainable")[0], signal.SIGKILL)
     driver.wait_for("(base|0000)  resumed from its checkpoint")
     driver.wait_for("0000  complete")
     driver.wait_for("0001  iteration 2 of")  # by now results.parquet has been written, and 0001 is far from its end

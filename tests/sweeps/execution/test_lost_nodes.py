@@ -38,7 +38,7 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.util.state import list_actors
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sweeps.execution.recovery import snapshot_file
+from sweeps.execution.checkpoints import snapshot_file
 
 pytestmark = [pytest.mark.timeout(420), pytest.mark.long]
 STEPS = [3, 6, 9, 12, 15, 18, 21, 24]
@@ -90,7 +90,7 @@ def wait_for_save(trials: Path, timeout: float = 60) -> tuple[str, int]:
         for trial in ("base", "0000"):
             with contextlib.suppress(ValueError):  # it is just being written
                 newest = json.loads(snapshot_file(trials / trial).read_text())["latest_checkpoint_result"]
-                if (iteration := newest["metrics"]["report"]["iteration"]) not in STEPS:
+                if (iteration := newest["metrics"]["iteration"]) not in STEPS:
                     return trial, int(iteration)
         time.sleep(0.05)
     raise AssertionError(f"no trial has saved within {timeout} s")
@@ -184,7 +184,7 @@ def test_all_but_the_workers_is_on_the_head(sweep: dict[str, Any]) -> None:
     for actor in sweep["before"]:
         kinds[actor.node_id == sweep["head"]].add(actor.class_name.rpartition(".")[2])
     assert kinds[False] == {"RayTrainWorker"}
-    assert {"TrainController", "PlacementGroupCleaner", "PreemptionWatcher", "_QueueActor"} <= kinds[True]
+    assert {"ResourceTrainable", "PlacementGroupCleaner", "PreemptionWatcher", "SynchronizationActor"} <= kinds[True]
 
 
 def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from pathlib import Path
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError
-from ray.train.v2._internal.exceptions import CheckpointManagerInitializationError, WorkerHealthCheckFailedError
-from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
-from ray.train.v2._internal.execution.storage import StorageContext
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from sweeps.common.private_ray import (
-    CheckpointConfig,
     ControllerError,
     FailureConfig,
     FailureDecision,
     TrainingFailedError,
     WorkerGroupError,
-    list_of_checkpoints,
 )
-from sweeps.execution.recovery import (
-    CHECKPOINT,
-    RecoveryPolicy,
-    drop_unlisted_checkpoints,
-    has_lost_machine,
-    mend_snapshot,
-    newest_checkpoint,
-    snapshot_file,
-)
+from sweeps.execution.checkpoints import snapshot_file
+from sweeps.execution.recovery import RecoveryPolicy, has_lost_machine
 
 RETRY, RAISE = FailureDecision.RETRY, FailureDecision.RAISE
 
@@ -51,7 +38,7 @@ BUG = WorkerGroupError("", {0: RuntimeError("a bug")})
 
 @pytest.fixture
 def policy(tmp_path: Path) -> RecoveryPolicy:
-    return RecoveryPolicy(FailureConfig(max_failures=2, max_preemption_failures=4), tmp_path)
+    return RecoveryPolicy(FailureConfig(max_failures=2, max_preemption_failures=4), lambda: tmp_path)
 
 
 def decisions(policy: RecoveryPolicy, *errors: TrainingFailedError) -> list[FailureDecision]:
@@ -59,7 +46,7 @@ def decisions(policy: RecoveryPolicy, *errors: TrainingFailedError) -> list[Fail
 
 
 def reach(directory: Path, checkpoint: str) -> None:
-    """What Train leaves when there is a new checkpoint."""
+    """What a run leaves when there is a new checkpoint."""
     snapshot_file(directory).write_text(json.dumps({"latest_checkpoint_result": {"checkpoint_dir_name": checkpoint}}))
 
 
@@ -85,6 +72,16 @@ def test_a_checkpoint_that_was_there_before_is_no_progress(policy: RecoveryPolic
     assert decisions(policy, BUG, BUG, BUG) == [RETRY, RETRY, RAISE]
 
 
+def test_each_run_is_counted_by_itself_and_nothing_is_replaced_between_two(tmp_path: Path) -> None:
+    runs: list[Path | None] = [tmp_path / "0000"]
+    policy = RecoveryPolicy(FailureConfig(max_failures=2, max_preemption_failures=4), lambda: runs[-1])
+    assert decisions(policy, PROCESS, BUG) == [RETRY, RETRY]
+    runs.append(tmp_path / "0001")
+    assert decisions(policy, PROCESS, BUG, PROCESS) == [RETRY, RETRY, RAISE]
+    runs.append(None)
+    assert decisions(policy, PROCESS, NODE) == [RAISE, RAISE]
+
+
 def test_a_worker_lost_during_its_start_is_replaced(policy: RecoveryPolicy) -> None:
     assert decisions(policy, *[ControllerError(died("worker process"))] * 3) == [RETRY, RETRY, RAISE]
     assert decisions(policy, ControllerError(ValueError("of the controller itself"))) == [RAISE]
@@ -93,65 +90,3 @@ def test_a_worker_lost_during_its_start_is_replaced(policy: RecoveryPolicy) -> N
 def test_what_is_a_lost_machine() -> None:
     assert has_lost_machine(NODE)
     assert not any(map(has_lost_machine, (PROCESS, BUG, ControllerError(died("node")))))
-
-
-def test_checkpoints_that_a_killed_process_has_left_in_part_are_removed(tmp_path: Path) -> None:
-    for name in ("checkpoint_1", "checkpoint_2"):
-        (tmp_path / name).mkdir()
-
-    def left() -> list[str]:
-        drop_unlisted_checkpoints(tmp_path)
-        return sorted(path.name for path in tmp_path.glob("checkpoint_?"))
-
-    assert left() == ["checkpoint_1", "checkpoint_2"], "nothing is known without a list"
-    for listed, kept in ((["checkpoint_3"], 2), ([], 2), (["checkpoint_1"], 1)):
-        entries = [{"checkpoint_dir_name": name} for name in listed]
-        snapshot_file(tmp_path).write_text(json.dumps({"checkpoint_results": entries}))
-        assert len(left()) == kept
-    assert left() == ["checkpoint_1"]
-
-
-def leave(directory: Path, *names: str) -> None:
-    """Checkpoints as Train leaves them."""
-    for name in names:
-        (directory / name).mkdir(parents=True)
-        with zipfile.ZipFile(directory / name / CHECKPOINT, "w") as archive:
-            archive.writestr("data", "learned")
-
-
-def known_to_train(directory: Path) -> str | None:
-    """The name of the checkpoint that Train would go on from.
-
-    Raises:
-        CheckpointManagerInitializationError: Train refuses the run.
-    """
-    storage = StorageContext(storage_path=str(directory.parent), experiment_dir_name=directory.name)
-    found = CheckpointManager(CheckpointConfig(num_to_keep=1), storage).latest_checkpoint_result
-    return None if found is None else Path(found.checkpoint.path).name
-
-
-@pytest.mark.parametrize("text", ['{"checkpoint_res', "[]", '{"checkpoint_results": 3}', None])
-def test_a_list_that_names_nothing_that_is_there_falls_back(text: str | None, tmp_path: Path) -> None:
-    run = tmp_path / "0000"
-    leave(run, "checkpoint_0", "checkpoint_1", "checkpoint_2")
-    os.truncate(run / "checkpoint_2" / CHECKPOINT, 40)  # the copy of it was cut short
-    gone = list_of_checkpoints("checkpoint_3")
-    snapshot_file(run).write_text(gone if text is None else text)
-    with pytest.raises(CheckpointManagerInitializationError):
-        known_to_train(run)
-    mend_snapshot(run)
-    assert known_to_train(run) == newest_checkpoint(run) == "checkpoint_1"
-
-
-def test_a_list_is_removed_where_there_is_no_checkpoint_and_left_alone_where_it_is_right(tmp_path: Path) -> None:
-    mend_snapshot(tmp_path)
-    assert not any(tmp_path.iterdir())
-    snapshot_file(tmp_path).write_text(list_of_checkpoints("checkpoint_3"))
-    (tmp_path / "checkpoint_3").mkdir()
-    mend_snapshot(tmp_path)
-    assert not snapshot_file(tmp_path).exists(), "a folder without the file is no checkpoint"
-    leave(tmp_path, "checkpoint_4", "checkpoint_5")
-    right = list_of_checkpoints("checkpoint_4")
-    snapshot_file(tmp_path).write_text(right)
-    mend_snapshot(tmp_path)
-    assert snapshot_file(tmp_path).read_text() == right

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 import ray
-import ray.train
 
 from sweeps.execution import resources
-from sweeps.execution.trainer import Trainer
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
@@ -82,28 +80,6 @@ def test_helpers_find_the_cluster_among_several(connected: str) -> None:
     finally:
         other.kill()
         other.wait()
-
-
-def test_workers_of_a_trial_are_one_process_group(connected: str, tmp_path: Path) -> None:
-    def loop() -> None:
-        import torch
-        import torch.distributed as dist
-
-        total = torch.tensor(dist.get_rank() + 1.0)
-        dist.all_reduce(total)
-        found = [dist.get_backend(), dist.get_world_size(), total.item(), os.environ["LOCAL_RANK"]]
-        (tmp_path / f"{dist.get_rank()}.txt").write_text(" ".join(map(str, found)))
-
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        Trainer(
-            loop,
-            scaling_config=ray.train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
-            run_config=ray.train.RunConfig(name="trial", storage_path=str(tmp_path / "runs")),
-        ).fit()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["gloo 2 3.0 0", "gloo 2 3.0 1"]
 
 
 def test_ray_is_in_no_session_of_ours(connected: str) -> None:

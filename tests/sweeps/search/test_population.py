@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-import ray.train
 import torch
 from optuna.trial import TrialState, create_trial
-from ray.train.torch import TorchTrainer
 from ray.tune.search import Searcher
 
 import pgpc
@@ -27,8 +25,7 @@ from sweeps import run_ablation
 from sweeps.definition.options import DEFAULTS, SweepOptions
 from sweeps.definition.selection import Selection
 from sweeps.definition.space import own_values, search_space
-from sweeps.execution.joining.shared_folder import mark_run
-from sweeps.execution.trial import train_loop
+from sweeps.execution.slots.training_process import Servers
 from sweeps.execution.tune_run import PrunerScheduler
 from sweeps.results.ranking import terminal_table
 from sweeps.results.rows import Parent, collect
@@ -36,6 +33,7 @@ from sweeps.search import population, replicates, schedulers
 from sweeps.search.perturbation import perturbed
 from sweeps.search.searcher import StudySearcher
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
+from tests.helpers.forked import trained
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -424,15 +422,9 @@ def test_the_training_of_a_child_goes_on_from_the_copy_with_its_own_settings(tin
     (tmp_path / "at3" / "previous.pt").rename(tmp_path / "at3" / "checkpoint.pt")
     child = pgpc.override(config, {"contrast.r": 2})
     spec = TrialSpec(label="0001", config=child, directory=tmp_path / "0001", workers=WORKERS, parent=tmp_path / "at3")
-    mark_run(spec.directory)
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config=spec.to_plain(),
-        scaling_config=ray.train.ScalingConfig(num_workers=0),  # in this process
-        run_config=ray.train.RunConfig(name="0001", storage_path=str(tmp_path)),
-    )
-    found = trainer.fit().metrics["report"]
+    servers = Servers()
+    found = trained(servers, spec)[-1]
+    servers.close()
     alone = pgpc.train(child, out=tmp_path / "alone", begin=ForkParent(tmp_path / "at3")).metrics
     assert {key: found[key] for key in found if "loss/" in key} == {key: alone[key] for key in alone if "loss/" in key}
-    assert not ray.is_initialized()
     assert json.loads((tmp_path / "0001" / "config.json").read_text())["contrast"]["r"] == 2

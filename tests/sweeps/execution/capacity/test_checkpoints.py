@@ -10,7 +10,7 @@ import pytest
 
 from sweeps.common.names import Event, Kind, Status
 from sweeps.execution.capacity.checkpoints import Keeper, kept_at_end, remove_at_end, remove_checkpoints
-from sweeps.execution.recovery import snapshot_file
+from sweeps.execution.checkpoints import snapshot_file
 from sweeps.results.rows import Row
 
 NAN = "NonFiniteLoss: loss/total became NaN"
