@@ -17,6 +17,7 @@ from pgpc.training import ForkParent, ForkTrunk, Fresh, Resume
 from sweeps.common import faults
 from sweeps.common.private_ray import WorkerGroupError
 from sweeps.execution import trial
+from sweeps.execution.joining import shared_folder
 from sweeps.execution.trial import FailFast, describe, preemption_watcher
 from sweeps.results.forks import TrunkFork, read_fork
 from sweeps.search.trial_spec import TrialSpec, Workers
@@ -26,6 +27,16 @@ WORKERS = Workers(count=1, cpus=1, gpus=0)
 
 def spec(folder: Path, **others: Path) -> TrialSpec:
     return TrialSpec(label="0", config=pgpc.preset("streets"), directory=folder, workers=WORKERS, **others)
+
+
+def test_a_worker_that_does_not_see_the_runs_folder_trains_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another node a folder of that name may be another one, in which results would be lost."""
+    monkeypatch.setattr(shared_folder, "PATIENCE", 0.3)
+    with pytest.raises(ValueError, match="what the head has written in .*run is not there on"):
+        trial.train_loop(spec(tmp_path / "run").to_plain())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lost_process_says_what_to_lower() -> None:
