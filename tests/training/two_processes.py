@@ -100,7 +100,7 @@ def refusals():
     """What processes are told that read other data than one another, or were not told the same; "" for nothing."""
     config, device, rank = pgpc.preset("streets"), torch.device("cpu"), distributed.rank()
     state = SimpleNamespace(config=config, classes=CITYSCAPES, device=device)
-    by_itself = pgpc.override(config, {"training.seed": rank})
+    by_itself = pgpc.override(config, {"seed": rank})
     checks = {
         "same data": lambda: _check_alike(state, {"source": "0"}),
         "other data": lambda: _check_alike(state, {"source": str(rank)}),
