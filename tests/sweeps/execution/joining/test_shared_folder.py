@@ -72,7 +72,7 @@ def test_a_worker_on_a_node_that_does_not_see_the_run_does_not_train(tmp_path: P
 
 @pytest.fixture
 def half_blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a cluster of three nodes, and a folder in whose place one of them has another, empty one."""
+    """The address of a cluster of two nodes, and a folder in whose place one of them has another, empty one."""
     folder = tmp_path / "results"
     folder.mkdir()
     small = 80 * 2**20
@@ -80,7 +80,6 @@ def half_blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         free.bind(("127.0.0.1", 0))
         dashboard = {"include_dashboard": True, "dashboard_port": free.getsockname()[1]}  # a driver asks it
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": small, **dashboard})
-    cluster.add_node(num_cpus=1, object_store_memory=small)
     join = f"{sys.executable} -m ray.scripts.scripts start --block --num-cpus 1 --object-store-memory {small}"
     script = f"mount -t tmpfs tmpfs {folder} && exec {join} --address {cluster.address}"
     log = tmp_path / "blind.log"
@@ -93,8 +92,8 @@ def half_blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         )
     try:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        deadline = time.monotonic() + 120
-        while len(ray.nodes()) < 3:
+        deadline = time.monotonic() + 300
+        while len(ray.nodes()) < 2:
             assert time.monotonic() < deadline and blind.poll() is None, log.read_text()
             time.sleep(0.5)
         ray.shutdown()
@@ -107,7 +106,7 @@ def half_blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="takes root and unshare")
 def test_a_cluster_with_a_node_that_has_another_folder_trains_nothing(
     half_blind: tuple[str, Path], start: Callable[..., Any], tiny: list[str]
