@@ -98,9 +98,9 @@ def _total_warnings(name: str, split: SplitManifest) -> list[str]:
         )
     if totals.turned_images:
         found.append(
-            f"{totals.turned_images} labeled photos of split {name!r} have an EXIF orientation and were turned as it "
-            "says, as viewers show them. See that their labels lie as --label-orientation says: upright, as the photo "
-            "is shown (the default), or stored, as its pixels are."
+            f"Labeled photos of split {name!r} that were turned as their EXIF orientation says, as viewers show them: "
+            f"{totals.turned_images}. See that their labels lie as --label-orientation says: upright, as the photo is "
+            "shown (the default), or stored, as its pixels are."
         )
     return found
 

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = train(config, out=out, begin=begin, patience=PATIENCE if arguments.resume else 0.0)
     if is_first():
         metrics = result.metrics
-        score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else ""
+        score = f"mIoU {metrics['mIoU']:.2f} {over_classes(metrics)}  " if "mIoU" in metrics else "trained  "
         log.info("%s->  %s", score, result.out)
         if result.best is not None:
             name, value, iteration = result.best

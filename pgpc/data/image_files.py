@@ -162,7 +162,7 @@ def decode_image(data: bytes | memoryview, region: Region | None = None, form: P
             return pixels if rotation is None else turn(pixels, _orientation(image))
         # Pillow itself would silently halve the depth of 16-bit colors.
         if image.mode not in _MODES or form.bits != 8 or (header is not None and header.depth == 16):
-            kind = f"a {header} PNG" if header is not None else f"a {image.format} of 8 bits ({image.mode})"
+            kind = f"a PNG of {header}" if header is not None else f"a {image.format} of 8 bits ({image.mode})"
             raise PictureError(f"image must have {form}, but it is {kind}. {FORM_REMEDY}")
         image.load()
         colors = _of_bands(image, form)

@@ -41,7 +41,7 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
         check_chunks(data)
         if channel == "red16":
             if (header.depth, header.color) != (16, RGB):
-                raise PictureError(f"label must be a 16-bit RGB PNG with the ids in red, but it is a {header} PNG")
+                raise PictureError(f"label must be a 16-bit RGB PNG with the ids in red, but it is a PNG of {header}")
             return np.ascontiguousarray(both_bytes(data, image)[..., 0])
         if header.depth == 16 and header.color != GRAY:
             raise PictureError(f"label must be a PNG of ids in one channel, but it is {header}")

@@ -6,6 +6,7 @@ resumed, step t sees the same images, crops and flips.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from pgpc.data import transforms
 from pgpc.data.batch import Batch, BatchPlan
 from pgpc.data.config import DataConfig
 from pgpc.data.on_device import normalized
-from pgpc.data.parcels import PREFETCHED, Packed, unpacked
+from pgpc.data.parcels import PREFETCHED, Packed, room_for_processes, unpacked
 from pgpc.data.rare_class import rare_classes
 from pgpc.data.samples import read_image, read_label
 from pgpc.data.scaled_crops import ScaledCrops, scaled_crop
@@ -374,19 +375,25 @@ def in_order(data: Dataset[Any], order: Sequence[int], workers: int) -> Iterator
         data: The data set; with processes its items must be named tuples.
         order: Indices of its items.
         workers: Number of processes; 0 prepares the items in this one.
+
+    Raises:
+        ValueError: There is no room for what processes take before there is any item.
     """
-    loader = DataLoader(
-        Packed(data) if workers else data,
-        batch_size=None,
-        sampler=order,
-        num_workers=workers,
-        prefetch_factor=PREFETCHED if workers else None,
-        collate_fn=_unchanged,
-        pin_memory=torch.cuda.is_available(),
-        # Without its own generator the loader would take a number from PyTorch's global one.
-        generator=torch.Generator(),
-    )
-    items = iter(loader)  # which starts the processes
+    with warnings.catch_warnings(), room_for_processes():
+        # That there are more processes than cores; they wait for disks most of the time.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            Packed(data) if workers else data,
+            batch_size=None,
+            sampler=order,
+            num_workers=workers,
+            prefetch_factor=PREFETCHED if workers else None,
+            collate_fn=_unchanged,
+            pin_memory=torch.cuda.is_available(),
+            # Without its own generator the loader would take a number from PyTorch's global one.
+            generator=torch.Generator(),
+        )
+        items = iter(loader)  # which starts the processes
     return unpacked(items) if workers else items
 
 

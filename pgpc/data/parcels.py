@@ -8,6 +8,8 @@ numbers themselves go through the pipe between the processes.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import logging
 import pickle
@@ -108,6 +110,26 @@ def unpacked(parcels: Iterable[Parcel | Delivered]) -> Iterator[Any]:
             _said.add(obstacle.kind)
             log.warning("%s", obstacle.text)
         yield item
+
+
+@contextlib.contextmanager
+def room_for_processes() -> Iterator[None]:
+    """Say what is full where the processes of a loader cannot be started, whose locks are files in /dev/shm, too.
+
+    Raises:
+        ValueError: It is /dev/shm.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not _SHARED_MEMORY.is_dir():
+            raise
+        total, _, free = shutil.disk_usage(_SHARED_MEMORY)
+        raise ValueError(
+            f"Processes that load images (data.loader_workers) need room for their locks in {_SHARED_MEMORY}, but it "
+            f"has {free / _MB:.1f} of {total / _MB:.1f} MB free. Remove what fills it, make it larger where the "
+            "container is started, for example by --shm-size=1g, or set data.loader_workers=0."
+        ) from None
 
 
 def _lack_of_room(item: Iterable[Any]) -> Obstacle | None:

@@ -122,15 +122,21 @@ def read_metrics(folder: Path) -> dict[str, float]:
 def read_config_text(folder: Path) -> str:
     """Return the config in the newest checkpoint of a folder, as JSON, without reading what was learned.
 
+    Where ``checkpoint.pt`` is missing or damaged it is that of ``previous.pt``, with which the run is resumed then.
+
     Args:
-        folder: The folder that holds ``checkpoint.pt`` or ``previous.pt``.
+        folder: The folder that holds them.
 
     Raises:
         FileNotFoundError: There is neither in `folder`.
-        ValueError: It is cut short, or not a checkpoint of this program.
+        ValueError: None that is there can be read.
     """
-    newest = folder / CHECKPOINT
-    return str(_read_entry(newest if newest.is_file() else folder / PREVIOUS, "config"))
+    newest, previous = folder / CHECKPOINT, folder / PREVIOUS
+    if previous.is_file():
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return str(_read_entry(newest, "config"))
+        return str(_read_entry(previous, "config"))
+    return str(_read_entry(newest, "config"))
 
 
 def _read_entry(path: Path, name: str) -> Any:

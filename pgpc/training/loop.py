@@ -32,7 +32,7 @@ from pgpc.runtime.malloc import keep_freed_memory
 from pgpc.runtime.storage import is_url
 from pgpc.training import remote, trunk
 from pgpc.training.averages import BANK_FILL, Progress
-from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Resume
+from pgpc.training.begin import FRESH, Begin, ForkParent, ForkTrunk, Fresh, Resume
 from pgpc.training.best import Best, BestKeeper, check_best
 from pgpc.training.callbacks import NO_CALLBACKS, Callbacks, OnReport
 from pgpc.training.curves import COSTS
@@ -121,7 +121,7 @@ def train(
         remote.sole_writer(folder, url, patience) as lease,
     ):
         check_same_run(config, str(out), device)
-        domains = _open_domains(base)
+        domains = _open_domains(base, begin)
         state = base.new_state(device, domains.source.classes)
         if merges_passes(state, base):
             state.merge_passes()
@@ -150,7 +150,7 @@ def train(
     return Result(state.metrics, folder if url is None else url, best)
 
 
-def _open_domains(base: Base) -> Domains:
+def _open_domains(base: Base, begin: Begin) -> Domains:
     """Open the splits that a run reads; warn of absent classes, and of random weights that start on real images."""
     config = base.config
     data, evaluation = config.data, config.evaluation
@@ -170,7 +170,8 @@ def _open_domains(base: Base) -> Domains:
             log.warning("%s", note)
     if distributed.rank() == 0 and config.training.precision == "float16" and distributed.local_device().type == "cpu":
         log.warning("training.precision=float16 is for GPUs: on a CPU a step takes many times as long as in float32.")
-    if distributed.rank() == 0 and config.model.pretrained is None and not data.source.startswith("streets:"):
+    is_random = config.model.pretrained is None and isinstance(begin, Fresh)
+    if distributed.rank() == 0 and is_random and not data.source.startswith("streets:"):
         log.warning(
             "The encoder starts from random weights, as model.pretrained=none says. Published figures need those of "
             "ImageNet: --set model.pretrained=imagenet."

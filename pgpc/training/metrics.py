@@ -132,8 +132,10 @@ def check_losses(averages: Averages, step: int) -> None:
     """
     name = averages.first_non_finite()
     if name is not None:
+        first = step - averages.steps + 1
+        where = f"iteration {step}" if first == step else f"iterations {first} to {step}"
         raise NonFiniteLoss(
-            f"{name} became infinite or NaN in the {averages.steps} iterations before {step}. "
+            f"{name} became infinite or NaN in {where}. "
             "Lower optimizer.lr or the weight of that loss; the last checkpoint is from before."
         )
 

@@ -94,7 +94,7 @@ class Sweep:
         except UnknownKey as error:
             raise ValueError(_of_another_version(folder, str(error), stored)) from None
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-            what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).removesuffix(".")
             raise ValueError(
                 f"{file} must be what a sweep wrote, but it is damaged: {what}. Put it back, or start the sweep anew "
                 "under another --name."

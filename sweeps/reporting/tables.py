@@ -225,7 +225,7 @@ def cost(report: SweepReport) -> Table:
     (iterations, seconds), workers = cost_of(report), report.sweep.num_workers
     lines = [
         _CostLine("trained", seconds.used, iterations.used),
-        _CostLine("of it wasted", seconds.wasted, iterations.wasted),
+        _CostLine("of it in trials stopped early or failed", seconds.wasted, iterations.wasted),
         _CostLine("saved by the trunk", seconds.trunk, iterations.trunk),
         *([_CostLine("saved by children", seconds.inherited, iterations.inherited)] if iterations.inherited else []),
         _CostLine("saved by stopping early", seconds.pruning, iterations.pruning),

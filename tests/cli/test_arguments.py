@@ -1,3 +1,4 @@
+import dataclasses
 from argparse import Namespace
 
 import pytest
@@ -32,6 +33,12 @@ def test_the_config_of_a_run_is_read_from_its_checkpoint(tiny, tmp_path):
     assert _config_of_run(str(tmp_path)) == config
     (tmp_path / "checkpoint.pt").write_bytes(b"half")
     assert _config_of_run(str(tmp_path)) is None
+    (tmp_path / "checkpoint.pt").unlink()
+    for step in (1, 2):
+        new_state(dataclasses.replace(config, seed=step)).save(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"half")
+    resumed = _config_of_run(str(tmp_path))
+    assert resumed is not None and resumed.seed == 1, "it is resumed from the one before"
 
 
 @pytest.mark.parametrize("text", ["optimizer.power=-1", "optimizer.power=inf"])

@@ -112,7 +112,7 @@ def test_pack_takes_lists_endings_and_how_labels_lie(tmp_path, capsys):
     command += ["--image-suffix", "_rgb.jpg", "--label-suffix", "_seg.png"]
     command += ["--split-file", f"train={tmp_path}/a.txt", "--split-file", f"val={tmp_path}/b.txt"]
     main(command)
-    assert "1 labeled photos of split 'train' have an EXIF orientation" in capsys.readouterr().err
+    assert "turned as their EXIF orientation says, as viewers show them: 1. See" in capsys.readouterr().err
     shards = Shards.open(tmp_path / "out", "train")
     assert shards.names == ["day/a"] and np.array_equal(decode_label(shards.label_bytes(0)), label)
     main([*command, "--label-orientation", "stored"])

@@ -45,7 +45,7 @@ def test_warnings_of_labels() -> None:
     (blank,) = label_warnings(manifest((3, 1), LabelTotals(pixels=8, blank_images=1)))
     assert "1 of 2 labels have no pixel of any class" in blank
     (turned,) = label_warnings(manifest((3, 1), LabelTotals(pixels=4, turned_images=1)))
-    assert turned.startswith("1 labeled photos of split 'train' have an EXIF orientation") and "upright" in turned
+    assert turned.startswith("Labeled photos of split 'train' that were turned as their EXIF") and ": 1. See" in turned
 
 
 def test_a_band_of_one_value_is_told() -> None:

@@ -179,7 +179,7 @@ def test_errors_tell_the_kind_of_a_file_but_nothing_that_stands_in_it(contents: 
 
 def test_deep_and_moving_pictures_are_refused(png) -> None:
     for depth_16 in (png(np.zeros((3, 3)), depth=16), png(np.zeros((3, 3, 3)), depth=16, color=2)):
-        with pytest.raises(PictureError, match="3 bands of 8 bits, but it is a 16-bit"):
+        with pytest.raises(PictureError, match="3 bands of 8 bits, but it is a PNG of 16-bit"):
             decode_image(depth_16)
     frames = [Image.fromarray(PIXELS[..., k]) for k in range(3)]
     for kind in ("png", "webp"):

@@ -106,16 +106,22 @@ def test_items_arrive_where_nothing_can_be_shared_and_one_line_says_so(first, me
 
 
 @pytest.mark.slow
-def test_a_small_dev_shm_is_found_before_it_is_full():
+def test_a_small_dev_shm_is_found_before_it_is_full_and_a_full_one_is_named():
     """In a container with 4 MB of it, as root where namespaces are allowed."""
     inside = ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$@"', "bash"]
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
         pytest.skip("no namespaces of mounts here")
     code = (
         "import logging; from pgpc.data.loader import in_order; from tests.data import test_parcels as t\n"
-        "logging.basicConfig(); t.check_all(in_order(t.Items(), range(8), 4)); print('all arrived')"
+        "logging.basicConfig(); t.check_all(in_order(t.Items(), range(8), 4)); print('all arrived')\n"
+        "with t.contextlib.suppress(OSError), open('/dev/shm/file', 'wb', 0) as file:\n"
+        "    while file.write(bytes(4096)): pass\n"
+        "with t.pytest.raises(ValueError) as refused: in_order(t.Items(), range(8), 4)\n"
+        "print(refused.value)"
     )
     done = subprocess.run([*inside, sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "all arrived\n", done.stderr
+    arrived, refused = done.stdout.splitlines() or (done.stderr, "")
+    assert arrived == "all arrived" and "room for their locks in /dev/shm, but it has 0.0 of 4.0 MB free." in refused
+    assert "This DataLoader will create" not in done.stderr, "more processes than cores are no mistake"
     assert done.stderr.count("WARNING") == 1 and "of 4 MB free" in done.stderr
     assert "may need 8 MB" in done.stderr and "--shm-size=1g" in done.stderr

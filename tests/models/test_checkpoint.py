@@ -49,6 +49,8 @@ def test_the_one_before_is_kept(tmp_path):
     assert torch.load(folder / PREVIOUS)["step"] == 2
     assert read_metrics(folder) == {"mIoU": 3}
     assert read_config_text(folder) == "{}"
+    (folder / CHECKPOINT).write_bytes(b"half")
+    assert read_config_text(folder) == "{}", "of the previous one, as where there is no other"
     (folder / CHECKPOINT).unlink()
     assert read_config_text(folder) == "{}", "of the previous one"
 

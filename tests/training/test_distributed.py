@@ -41,12 +41,29 @@ def script():
     return module
 
 
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each of two processes has of the pieces of a step, and what it was told."""
+    out = tmp_path_factory.mktemp("pieces")
+    torchrun(SCRIPT, "pieces", out)
+    return [torch.load(out / f"{r}.pt") for r in range(2)]
+
+
 @pytest.mark.slow
-def test_two_processes_with_half_the_batch_compute_what_one_does(tmp_path, script):
+def test_processes_that_are_not_told_the_same_are_refused_all_of_them(ranks):
+    """By each of them, so that none waits for the others."""
+    for rank in ranks:
+        told = rank["refusals"]
+        assert told["same data"] == told["same run"] == ""
+        assert "processes 1 find other contents than process 0 at source, streets:source" in told["other data"]
+        for name in ("other config", "other folder"):
+            assert "the same config and --out, but processes 1 have others than process 0" in told[name]
+
+
+@pytest.mark.slow
+def test_two_processes_with_half_the_batch_compute_what_one_does(ranks, script):
     """Pseudo-label weight, class choice, feature distance, reliable pixels, memory, contrast: values and gradients."""
     alone = script.pieces()
-    torchrun(SCRIPT, "pieces", tmp_path)
-    ranks = [torch.load(tmp_path / f"{r}.pt") for r in range(2)]
     for name, expected in alone.items():
         parts = torch.cat([rank[name] for rank in ranks])
         if name.endswith(("distance", "loss")):  # each process computes its part of the sum

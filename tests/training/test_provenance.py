@@ -24,7 +24,7 @@ from pgpc.models.checkpoint import read_checkpoint
 from pgpc.runtime.environment import Environment
 from pgpc.runtime.locks import FolderInUseError, sole_writer
 from pgpc.training import FRESH, Begin, Callbacks, ForkParent, Resume
-from pgpc.training.provenance import _check_alike, data_of, note_start, places_of
+from pgpc.training.provenance import note_start, places_of
 from tests.helpers.data_sets import TWO_CLASSES, write_two_classes
 from tests.helpers.training import CPU, new_state
 
@@ -101,6 +101,7 @@ def test_changed_data_are_refused_or_accepted_and_noted(
     with caplog.at_level(logging.WARNING):
         load_model(run)
     assert "was trained on other contents of the source, target, scored split from iteration 2 on" in caplog.text
+    assert sum("starts from random weights" in message for message in caplog.messages) == 1, "at the start alone"
 
 
 @pytest.mark.slow
@@ -196,7 +197,8 @@ def test_processes_must_read_the_same_data(tiny: Callable[..., Config], monkeypa
     state = new_state(tiny())
     monkeypatch.setattr("pgpc.training.provenance.distributed.all_gather", lambda x: torch.stack([x, x, x + 1]))
     with pytest.raises(ValueError, match=r"processes 2 find other contents than process 0 at source, streets:source"):
-        _check_alike(state, data_of(state.config))
+        note_start(state, FRESH)
+    assert state.starts == []
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tiny: Callable[..., Config], tmp_path: Path) -> None:

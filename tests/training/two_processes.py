@@ -9,6 +9,7 @@ import random
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -19,12 +20,14 @@ from pgpc.adaptation.feature_distance import feature_distance
 from pgpc.adaptation.mixing import choose_classes
 from pgpc.adaptation.pseudo_labels import pseudo_labels
 from pgpc.bases import make_base
+from pgpc.classes import CITYSCAPES
 from pgpc.config import from_dict
 from pgpc.contrast import PixelContrast, reliable
 from pgpc.contrast.config import ContrastConfig
 from pgpc.data.domains import open_shards
 from pgpc.runtime import distributed
 from pgpc.training import Resume
+from pgpc.training.provenance import _check_alike, check_same_run
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # torchrun starts this file by its path
 from tests.helpers.precision import double_precision, in_double, show_in_double
@@ -91,6 +94,27 @@ def pieces():
         "reliable": reliable(logits[mine], 0.3, per="batch"),
         **contrasted,
     }
+
+
+def refusals():
+    """What processes are told that read other data than one another, or were not told the same; "" for nothing."""
+    config, device, rank = pgpc.preset("streets"), torch.device("cpu"), distributed.rank()
+    state = SimpleNamespace(config=config, classes=CITYSCAPES, device=device)
+    by_itself = pgpc.override(config, {"seed": rank})
+    checks = {
+        "same data": lambda: _check_alike(state, {"source": "0"}),
+        "other data": lambda: _check_alike(state, {"source": str(rank)}),
+        "same run": lambda: check_same_run(config, "runs/a", device),
+        "other config": lambda: check_same_run(by_itself, "runs/a", device),
+        "other folder": lambda: check_same_run(config, f"runs/{rank}", device),
+    }
+    found = dict.fromkeys(checks, "")
+    for name, run in checks.items():
+        try:
+            run()
+        except ValueError as error:
+            found[name] = str(error)
+    return found
 
 
 def shards(config):
@@ -192,7 +216,7 @@ if __name__ == "__main__":
     task, out = sys.argv[1], Path(sys.argv[2])
     with distributed.process_group(torch.device("cpu")):
         if task == "pieces":
-            result = pieces()
+            result = {**pieces(), "refusals": refusals()}
         else:
             configs = {name: from_dict(config) for name, config in json.loads(sys.argv[3]).items()}
             result = {

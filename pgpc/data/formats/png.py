@@ -83,7 +83,7 @@ def decode_deep(data: bytes, image: Image.Image, header: PngHeader, form: PixelF
         return np.repeat(gray[..., None], form.bands, axis=2)
     if (header.color, form.bands) in ((RGB, 3), (RGBA, 3), (RGBA, 4)):
         return np.ascontiguousarray(both_bytes(data, image)[..., : form.bands])
-    raise PictureError(f"image must have {form}, but it is a {header} PNG. {FORM_REMEDY}")
+    raise PictureError(f"image must have {form}, but it is a PNG of {header}. {FORM_REMEDY}")
 
 
 def both_bytes(data: bytes, image: Image.Image) -> np.ndarray:

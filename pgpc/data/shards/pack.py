@@ -165,9 +165,10 @@ class _Work:
                 lines = [f"No image of split {split!r} of {self._source.root} can be packed:"]
                 raise PackError("\n".join(lines + [image.problem for image in skipped]))
         if self._problems:
+            number = len(self._problems)
             first = (
-                f"{len(self._problems)} problems in the {self._source.num_images} images of {self._source.root}; "
-                "nothing was written. Mend or remove these files, or leave them out (--skip-bad):"
+                f"{number} problem{'s' * (number != 1)} in the {self._source.num_images} images of "
+                f"{self._source.root}; nothing was written. Mend or remove these files, or leave them out (--skip-bad):"
             )
             raise PackError("\n".join([first, *self._problems]))
         return Manifest(

@@ -95,8 +95,8 @@ def serve() -> None:
 
 def _begin(servers: Servers, order: Train) -> TrainingProcess:
     """Have a training process begin with a run, as the rank that this worker has."""
-    context = ray.train.get_context()
     check_run(Path(order.plain["directory"]))
+    context = ray.train.get_context()
     variables = {
         "MASTER_ADDR": order.address,
         "MASTER_PORT": str(order.port),

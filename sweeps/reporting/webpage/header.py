@@ -33,7 +33,7 @@ def _tiles(report: SweepReport) -> list[tuple[str, str]]:
     order = (Status.COMPLETE, Status.PRUNED, Status.FAILED, Status.RUNNING, Status.INTERRUPTED)
     counts = ", ".join(f"{searched.count(status)} {status}" for status in order if status in searched)
     _, spent = tables.cost_of(report)
-    shares = {"saved": spent.saved, "wasted": spent.wasted_share}
+    shares = {"saved": spent.saved, "in trials that were stopped early or failed": spent.wasted_share}
     told = "".join(f", {words.percent(share)} {name}" for name, share in shares.items() if share > 0.005)
     return [
         (

@@ -171,7 +171,7 @@ def test_bad_images_can_be_left_out(tmp_path: Path) -> None:
 def test_a_label_without_an_image_is_a_sign_that_images_are_missing(tmp_path: Path) -> None:
     write_gta5(tmp_path / "gta", count=3)
     (tmp_path / "gta/images/00001.png").unlink()
-    with pytest.raises(PackError, match=r"(?s)1 problems in the 2.*labels/00001.png: its image is missing"):
+    with pytest.raises(PackError, match=r"(?s)1 problem in the 2.*labels/00001.png: its image is missing"):
         pack("gta5", tmp_path / "gta", tmp_path / "out")
     packed = pack("gta5", tmp_path / "gta", tmp_path / "out", skip_bad=True)
     assert [image.name for image in packed.manifest.skipped] == ["labels/00001.png"]
@@ -459,7 +459,7 @@ def test_shards_on_s3_are_replaced_at_the_end(tmp_path: Path, cache: Path, s3: s
     assert len(Shards.open(s3, "train")) == 6 and len(storage.sizes(s3)) == 4
     (tmp_path / "gta/images/00005.png").write_bytes(b"")
     after = storage.sizes(s3)
-    with pytest.raises(PackError, match="1 problems in the 6"):
+    with pytest.raises(PackError, match="1 problem in the 6"):
         pack("gta5", tmp_path / "gta", s3)
     assert storage.sizes(s3) == after
     assert [path.name for path in cache.iterdir()] == ["shards"]  # what was read

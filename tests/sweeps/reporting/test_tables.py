@@ -53,12 +53,12 @@ def test_cost_counts_a_trunk_once_and_what_stopping_early_saves(make: Make, writ
         directory = folder / "trials" / label
         directory.mkdir(parents=True)
         (directory / "forked.json").write_text(json.dumps({"warm_up": "w", "iterations": 20, "seconds": 2.0}))
-    # Three runs of 10 s and one of 5 s, wasted; twice 2 s of these were not trained again, and 5 s not at all.
+    # Three runs of 10 s and one of 5 s, stopped early; twice 2 s of these were not trained again, and 5 s not at all.
     iterations, worker_seconds = tables.cost_of(read(folder))
     assert worker_seconds == pytest.approx((2 * 31, 2 * 4, 0, 2 * 5, 2 * 5))
     assert iterations == pytest.approx((310, 40, 0, 50, 50))
     page = write(folder).page
-    assert page.tables["table-cost"][2] == ["of it wasted", "0:10", "10", "12", "50"]
+    assert page.tables["table-cost"][2] == ["of it in trials stopped early or failed", "0:10", "10", "12", "50"]
     assert [line[0] for line in page.tables["table-cost"]][3:] == [
         "saved by the trunk",
         "saved by stopping early",

@@ -37,4 +37,4 @@ def test_numbers_at_the_top(typical: Path) -> None:
     assert "33.46 %highest mIoU, 0001" in words
     assert "5 of 5trials: 2 complete, 1 pruned, 2 failed" in words
     assert "Preset streets, 100 iterations, seed 0, 2 workers per trial; search tpe, scheduler asha." in words
-    assert "worker-time, " in words and " wasted" in words
+    assert "worker-time, " in words and " % in trials that were stopped early or failed" in words
