@@ -15,7 +15,7 @@ ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 IMAGENET = "imagenet"
 """Value of ``ModelConfig.pretrained`` that stands for the weights that the encoder was published with."""
 STREETS = "streets"
-"""Value of ``ModelConfig.pretrained`` that stands for the weights which come with the package, for the embedded pair."""
+"""Value of ``ModelConfig.pretrained`` that stands for the weights of the embedded pair, which come with the package."""
 HUB_PREFIX = "hf:"
 """What a value of ``ModelConfig.pretrained`` begins with that names a repository on the Hugging Face hub."""
 

@@ -1,10 +1,12 @@
 """What ``model.pretrained=streets`` is made by: a small network, trained beforehand on scenes like those of the source.
 
     OMP_NUM_THREADS=1 python -m pgpc.training.streets_pretraining --out weights
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m pgpc.training.streets_pretraining --out weights
 
 The scenes are in no pair of any seed, and in the style of the source alone; augmentation is generic. What is written is
 ``weights/streets.safetensors``, in 16 bits, and ``weights/streets.json`` with the recipe and the checksum, which is
-printed. The same seed gives the same file on one machine with one thread. An interrupted training goes on where it last
+printed. Several processes share each batch, and batch norm has the statistics of a share. The same seed gives the same
+file on one machine, with one thread and the same number of processes. An interrupted training goes on where it last
 saved when the same command is given again.
 """
 
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pgpc.adaptation.mixing import perturb
@@ -38,7 +40,10 @@ from pgpc.models.config import ModelConfig
 from pgpc.models.segmenter import Segmenter
 from pgpc.models.shipped import RECIPE_FILE, WEIGHTS_FILE
 from pgpc.presets import preset
+from pgpc.runtime import distributed
+from pgpc.runtime.checks import check
 from pgpc.runtime.files import sha256, write_file
+from pgpc.runtime.launch import is_first
 from pgpc.runtime.malloc import keep_freed_memory
 from pgpc.runtime.seeding import numpy_generator, seed_everything
 
@@ -60,7 +65,8 @@ class Recipe:
         width: Width of a scene in pixels.
         crop: Side of the crops in pixels.
         sides: Sides in pixels that crops are shown at; each batch has one of them, drawn uniformly.
-        batch_size: Crops of an iteration.
+        batch_size: Crops of an iteration, of all processes.
+        processes: Processes that share them.
         iterations: Length.
         lr: Largest learning rate, of all of the network; it rises linearly, then falls as half a cosine.
         warmup: Share of the iterations in which it rises.
@@ -76,8 +82,9 @@ class Recipe:
     width: int = 256
     crop: int = 128
     sides: tuple[int, ...] = (64, 96, 128, 128)
-    batch_size: int = 4
-    iterations: int = 4500
+    batch_size: int = 8
+    processes: int = 1
+    iterations: int = 2500
     lr: float = 1.5e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
@@ -165,7 +172,7 @@ def draw_batch(scenes: Scenes, recipe: Recipe, step: int) -> tuple[Tensor, Tenso
     return shown, truth.long()
 
 
-def learn(network: Segmenter, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], weights: Tensor) -> float:
+def learn(network: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], weights: Tensor) -> float:
     """Take one step, and return its loss."""
     images, labels = batch
     logits = F.interpolate(network(images), size=labels.shape[1:], mode="bilinear", align_corners=False)
@@ -185,33 +192,43 @@ def pretrain(recipe: Recipe, out: Path) -> str:
         out: Folder of what is written, and of what an interrupted training has left.
 
     Returns:
-        The SHA-256 checksum of the file of weights.
+        The SHA-256 checksum of the file of weights, on process 0, which writes; "" on others.
 
     Raises:
-        ValueError: An interrupted training in the folder was of another recipe.
+        ValueError: An interrupted training in the folder was of another recipe, or the processes cannot share a batch.
     """
     keep_freed_memory()
-    out.mkdir(parents=True, exist_ok=True)
+    device, rank = torch.device("cpu"), distributed.rank()
+    check(
+        recipe.batch_size % recipe.processes == 0,
+        f"--batch-size must be a multiple of the number of processes ({recipe.processes})",
+        recipe.batch_size,
+    )
+    share = np.s_[rank :: recipe.processes]
     log.info("Rendering %d scenes.", recipe.scenes)
     scenes = render_scenes(recipe)
     weights = class_weights(scenes.labels, recipe.rare)
     seed_everything(recipe.seed, "pretraining weights")
     network = build_model(network_config())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     first = _resume(out / _PARTIAL, recipe, network, optimizer)
+    replica = distributed.replicate(network, device)
     began, mean = time.monotonic(), 0.0
     for step in range(first, recipe.iterations):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe)
-        seed_everything(recipe.seed, "pretraining dropout", step)
-        loss = learn(network, optimizer, draw_batch(scenes, recipe, step), weights)
+        seed_everything(recipe.seed, "pretraining dropout", step, rank)
+        images, labels = draw_batch(scenes, recipe, step)
+        loss = learn(replica, optimizer, (images[share], labels[share]), weights)
         mean = loss if step == first else 0.98 * mean + 0.02 * loss
-        if (step + 1) % _SAVE_EVERY == 0:
+        if (step + 1) % _SAVE_EVERY == 0 and rank == 0:
             content = {"recipe": asdict(recipe), "step": step + 1, "network": network.state_dict()}
             content["optimizer"] = optimizer.state_dict()
             write_file(out / _PARTIAL, lambda file, content=content: torch.save(content, file))  # type: ignore[misc]  # of the default
             left = (time.monotonic() - began) / (step + 1 - first) * (recipe.iterations - step - 1)
             log.info("iteration %d of %d, loss %.3f, %.0f s left", step + 1, recipe.iterations, mean, left)
+    if rank > 0:
+        return ""
     checksum = write_weights(network, recipe, out)
     (out / _PARTIAL).unlink(missing_ok=True)
     return checksum
@@ -269,11 +286,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default, help="see Recipe (default: %(default)s)")
     arguments = vars(parser.parse_args(argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO if is_first() else logging.WARNING, format="%(message)s", stream=sys.stderr)
     if os.environ.get("OMP_NUM_THREADS") != "1":
         log.warning("The same weights come out with OMP_NUM_THREADS=1 only.")
     out = arguments.pop("out")
-    print(f"sha256 {pretrain(Recipe(**arguments), out)}  {out / WEIGHTS_FILE}")
+    with distributed.process_group(torch.device("cpu")):
+        checksum = pretrain(Recipe(**arguments, processes=distributed.world_size()), out)
+    if checksum:
+        print(f"sha256 {checksum}  {out / WEIGHTS_FILE}")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
     python -m tests.benchmarks.streets_table [--only daformer,hrda] [--seeds 0,1,2,3,4] [--iterations 200] [--jobs 2]
 
-Trains the presets ``streets/{base}`` and ``streets/{base}+pgpc`` with every seed, and two controls that differ from them
-in ``contrast.weight=0`` alone: DAFormer with the contrast's extra pass through the network, and ProCA with the teacher
-and the pseudo-labels that PGPC brings with it. It prints tables in Markdown: means, and 95 % intervals (Student's t) of
-the differences of pairs with the same seed. `--jobs` trainings go on at a time, each in `--threads` threads. With
-``--other KEY=VALUE`` every base is also trained with PGPC and other settings than the paper's, and compared with PGPC
-as it is: so a setting that a sweep has found is confirmed with fresh seeds.
+Trains the presets ``streets/{base}`` and ``streets/{base}+pgpc`` with every seed, and two controls that differ from the
+latter in ``contrast.weight=0`` alone: DAFormer with the contrast's extra pass through the network, and ProCA with the
+teacher and the pseudo-labels that PGPC brings with it. It prints tables in Markdown: means, and 95 % intervals
+(Student's t) of the differences of pairs with the same seed. `--jobs` trainings go on at a time, each in `--threads`
+threads. With ``--other KEY=VALUE`` every base is also trained with PGPC and other settings than the paper's, and
+compared with PGPC as it is: so a setting that a sweep has found is confirmed with fresh seeds.
 
-What is finished in `--out` is not trained again, and what was interrupted goes on from its last checkpoint. Lengths
-follow the number of iterations, as they do with ``pgpc train --set training.iterations=N``.
+What is finished in `--out` is not trained again, and what was interrupted goes on from its last checkpoint. Start and
+fill of the contrast and warm-up are those of the trials of a sweep, the preset "streets"; they and the stages of ProCA
+follow the number of iterations, as with ``pgpc train --set training.iterations=N``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from pgpc import presets
+from pgpc.config import Config, flatten
 from pgpc.models.checkpoint import CHECKPOINT, read_checkpoint
 from pgpc.recipes.recipe import from_preset
 from sweeps.estimates.differences import LEVEL, t_interval
@@ -40,11 +42,12 @@ OTHER = "+other"
 CONTROLS = ("daformer", "proca")
 """Bases with a control: all that PGPC brings with it, but for the contrast's gradient."""
 ORACLE = "oracle"
+_LENGTHS = ("optimizer.warmup", "contrast.start", "contrast.fill")
 _NO_GRADIENT: Changes = {"contrast.weight": 0.0}
 
 
 def names_of(rows: Sequence[str], *, other: bool = False) -> list[str]:
-    """Return what is trained for the rows of the table, in their order, with other settings too where there are some."""
+    """Return what is trained for the rows of the table, in their order; `other` adds PGPC with other settings."""
     found = []
     for row in rows:
         found.append(row)
@@ -53,6 +56,25 @@ def names_of(rows: Sequence[str], *, other: bool = False) -> list[str]:
         if row in CONTROLS:
             found.append(row + CONTROL)
     return found
+
+
+def config_of(name: str, seed: int, iterations: int, other: Changes) -> Config:
+    """Return the config of a run of the table.
+
+    Args:
+        name: A base, with one of the endings behind it, or the oracle.
+        seed: Its seed.
+        iterations: Its length.
+        other: The settings of runs that have other ones.
+    """
+    preset = f"streets/{name.replace(CONTROL, WITH).replace(OTHER, WITH)}"
+    settings: dict[str, Any] = {"training.iterations": iterations}
+    if presets.preset(preset).base != "proca":  # which has stages of its own
+        short = flatten(from_preset("streets", settings).config)
+        settings |= {key: short[key] for key in _LENGTHS}
+    settings |= {"seed": seed, "training.eval_interval": iterations, "evaluation.criteria_images": 0}
+    settings |= _NO_GRADIENT if name.endswith(CONTROL) else other if name.endswith(OTHER) else {}
+    return from_preset(preset, settings).config
 
 
 def score(name: str, seed: int, iterations: int, other: Changes, folder: Path) -> tuple[float, float]:
@@ -65,19 +87,15 @@ def score(name: str, seed: int, iterations: int, other: Changes, folder: Path) -
         saved = read_checkpoint(folder)
         if saved["step"] == iterations:
             return float(saved["metrics"]["mIoU"]), 0.0
-    settings = {"seed": seed, "training.iterations": iterations, "training.eval_interval": iterations}
-    settings |= {"evaluation.criteria_images": 0}
-    settings |= _NO_GRADIENT if name.endswith(CONTROL) else other if name.endswith(OTHER) else {}
-    config = from_preset(f"streets/{name.replace(CONTROL, WITH).replace(OTHER, WITH)}", settings).config
+    config = config_of(name, seed, iterations, other)
     metrics = train(config, out=folder, begin=Resume(folder) if finished else FRESH).metrics
     return float(metrics["mIoU"]), time.monotonic() - began
 
 
 def print_tables(rows: Sequence[str], scores: Mapping[str, np.ndarray], seeds: Sequence[int]) -> None:
     """Print one row per base, alone and with PGPC, and then the controls."""
-    print(
-        f"| base | mIoU, mean ± std over seeds {', '.join(map(str, seeds))} | with PGPC | difference (95 % interval) |"
-    )
+    of_seeds = f"mIoU, mean ± std over seeds {', '.join(map(str, seeds))}"
+    print(f"| base | {of_seeds} | with PGPC | difference (95 % interval) |")
     print("| --- | --- | --- | --- |")
     for row in rows:
         ours = scores.get(row + WITH)
@@ -130,20 +148,17 @@ def train_all(names: Sequence[str], arguments: argparse.Namespace) -> dict[tuple
     """Return the final mIoU of every name and seed, after training what is missing; say how far it is."""
     out, found, spent = arguments.out / str(arguments.iterations), dict[tuple[str, int], float](), 0
     other = dict(setting.split("=", 1) for setting in arguments.other)
-    words = ",".join(arguments.other)  # in the folder's name, so that other settings are other runs
+
+    def folder_of(name: str, seed: int) -> Path:
+        """Return the folder of a run; other settings are in its name, so that they are other runs."""
+        return out / name.replace(OTHER, f"{OTHER} {','.join(arguments.other)}") / str(seed)
+
     pool = ProcessPoolExecutor(
         arguments.jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(arguments.threads,)
     )
     with pool:
         runs = {  # seed by seed, so that a first comparison is there early
-            pool.submit(
-                score,
-                name,
-                seed,
-                arguments.iterations,
-                other,
-                out / name.replace(OTHER, f"{OTHER} {words}") / str(seed),
-            ): (name, seed)
+            pool.submit(score, name, seed, arguments.iterations, other, folder_of(name, seed)): (name, seed)
             for seed in arguments.seeds
             for name in names
         }
