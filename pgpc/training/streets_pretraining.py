@@ -68,8 +68,9 @@ class Recipe:
         batch_size: Crops of an iteration, of all processes.
         processes: Processes that share them.
         iterations: Length.
+        horizon: Iterations after which the learning rate would be 0; the training is stopped before.
         lr: Largest learning rate, of all of the network; it rises linearly, then falls as half a cosine.
-        warmup: Share of the iterations in which it rises.
+        warmup: Share of the horizon in which it rises.
         weight_decay: AdamW's.
         rare: Exponent e of the weight f^-e of a class with the share f of the pixels; 0 weighs all alike.
         jitter: Half-width of the color jitter; 0 for none.
@@ -84,7 +85,8 @@ class Recipe:
     sides: tuple[int, ...] = (64, 96, 128, 128)
     batch_size: int = 8
     processes: int = 1
-    iterations: int = 2500
+    iterations: int = 1400
+    horizon: int = 2500
     lr: float = 1.5e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
@@ -135,10 +137,10 @@ def class_weights(labels: np.ndarray, exponent: float) -> Tensor:
 
 def learning_rate(step: int, recipe: Recipe) -> float:
     """Return the learning rate of an iteration, counted from 0."""
-    rise = max(recipe.warmup * recipe.iterations, 1.0)
+    rise = max(recipe.warmup * recipe.horizon, 1.0)
     if step < rise:
         return recipe.lr * (step + 1) / (rise + 1)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / (recipe.iterations - rise)))
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / (recipe.horizon - rise)))
 
 
 def draw_batch(scenes: Scenes, recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
@@ -281,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of what is written")
     defaults = Recipe()
-    for name in ("scenes", "iterations", "batch_size", "lr", "jitter", "blur", "seed"):
+    for name in ("scenes", "iterations", "horizon", "batch_size", "lr", "jitter", "blur", "seed"):
         default = getattr(defaults, name)
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default, help="see Recipe (default: %(default)s)")

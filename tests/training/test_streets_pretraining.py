@@ -15,7 +15,9 @@ from pgpc.models.shipped import RECIPE_FILE, WEIGHTS_FILE
 from pgpc.training import streets_pretraining
 from pgpc.training.streets_pretraining import Recipe, class_weights, draw_batch, learning_rate, pretrain, render_scenes
 
-TINY = Recipe(scenes=2, height=64, width=96, crop=64, sides=(32, 64), batch_size=2, iterations=3, jitter=0.2, blur=0.5)
+TINY = Recipe(
+    scenes=2, height=64, width=96, crop=64, sides=(32, 64), batch_size=2, iterations=3, horizon=4, jitter=0.2, blur=0.5
+)
 
 
 def test_it_writes_weights_recipe_and_checksum_and_the_same_ones_again(tmp_path, monkeypatch):
@@ -75,7 +77,7 @@ def test_rare_classes_weigh_more():
 
 
 def test_the_learning_rate_rises_and_falls():
-    recipe = dataclasses.replace(TINY, iterations=100, warmup=0.1, lr=1.0)
+    recipe = dataclasses.replace(TINY, horizon=100, warmup=0.1, lr=1.0)
     rates = [learning_rate(step, recipe) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11) and rates[10] == pytest.approx(1) and rates[55] == pytest.approx(0.5)
     assert max(rates) == rates[10] and rates[99] < 0.001
