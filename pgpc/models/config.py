@@ -14,13 +14,15 @@ ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 """Known values of ``ModelConfig.architecture``."""
 IMAGENET = "imagenet"
 """Value of ``ModelConfig.pretrained`` that stands for the weights that the encoder was published with."""
+STREETS = "streets"
+"""Value of ``ModelConfig.pretrained`` that stands for the weights of the embedded pair, which come with the package."""
 HUB_PREFIX = "hf:"
 """What a value of ``ModelConfig.pretrained`` begins with that names a repository on the Hugging Face hub."""
 
 
 def is_weights_name(pretrained: str) -> bool:
     """Return whether a value of ``ModelConfig.pretrained`` is a name, which holds on every machine, and no file."""
-    return pretrained == IMAGENET or pretrained.startswith(HUB_PREFIX)
+    return pretrained in (IMAGENET, STREETS) or pretrained.startswith(HUB_PREFIX)
 
 
 @documented
@@ -123,7 +125,8 @@ class ModelConfig:
     pretrained: str | None = key(
         None,
         doc="The initial weights: \"imagenet\", those that the encoder was published with (NVIDIA's of MiT, timm's of "
-        'other backbones), "hf:owner/name" or "hf:owner/name@revision", a repository on the Hugging Face hub, a file, '
+        'other backbones), "hf:owner/name" or "hf:owner/name@revision", a repository on the Hugging Face hub, '
+        '"streets", the small network of the embedded pair that comes with the package, a file, '
         "or the folder of a run. What has a decoder that fits gives that too, with its classifier where the classes "
         "are the same. None for random ones.",
         phase=Phase.START,

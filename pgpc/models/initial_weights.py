@@ -2,8 +2,8 @@
 
 A file with a decoder is a trained network, one's own or a published one: to start from it is to fine-tune it. The
 encoder must fit in full, as everywhere. The decoder is taken as a whole or not at all; its classifier, which tells
-classes by their place, only where file and network have the same classes. What is not taken is drawn at random, as
-without a file, and said.
+classes by their place, only where file and network have the same classes. HRDA takes DAFormer's decoder for both of
+its scales, and draws the attention between them. What is not taken is drawn at random, as without a file, and said.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pgpc.runtime import distributed
 
 log = logging.getLogger(__name__)
 
+_HEAD, _INNER = "decode_head.", "decode_head.head."
+"""What names of a decoder begin with, and in HRDA those of the decoder of one scale."""
 _CLASSIFIERS = {"conv_seg", "classifiers", "out"}
 """Modules whose output channels are the classes, wherever they stand in a decoder."""
 
@@ -47,7 +49,7 @@ def load_initial(model: nn.Module, path: str | os.PathLike[str], classes: Sequen
     layout, entries = translated(model, content, "student", path)
     encoder = {key: value for key, value in entries.items() if not in_head(key)}
     load_entries(model, path, layout, adapted_to_bands(model, encoder), partial=False)
-    head = {key: value for key, value in entries.items() if in_head(key)}
+    head = _for_both_scales(model, {key: value for key, value in entries.items() if in_head(key)})
     if not head:
         return
     problem = _misfit(model, head)
@@ -61,6 +63,15 @@ def load_initial(model: nn.Module, path: str | os.PathLike[str], classes: Sequen
         _say_part(path, "encoder and decoder are taken. The classifier", problem)
     elif distributed.rank() == 0:
         log.info("%s: encoder, decoder and classifier are taken.", path)
+
+
+def _for_both_scales(model: nn.Module, head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the decoder of a file, for HRDA that of DAFormer too: it decodes both scales, and attention is new."""
+    expected = {key: value for key, value in model.state_dict().items() if in_head(key)}
+    if not head or any(key.startswith(_INNER) for key in head) or not any(key.startswith(_INNER) for key in expected):
+        return dict(head)
+    attention = {key: value for key, value in expected.items() if not key.startswith(_INNER)}
+    return {**attention, **{key.replace(_HEAD, _INNER, 1): value for key, value in head.items()}}
 
 
 def _misfit(model: nn.Module, head: Mapping[str, Tensor]) -> str:

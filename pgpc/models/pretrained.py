@@ -1,7 +1,7 @@
 """The encoder's initial weights by name: which file ``model.pretrained`` stands for.
 
 "imagenet" is what the encoder was trained to on ImageNet by those who published it: NVIDIA for MiT, and for timm's
-other backbones the weights that timm itself takes.
+other backbones the weights that timm itself takes. "streets" comes with the package.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pgpc.models.checkpoint import CHECKPOINT
-from pgpc.models.config import HUB_PREFIX, IMAGENET, ModelConfig, is_weights_name
+from pgpc.models.config import HUB_PREFIX, IMAGENET, STREETS, ModelConfig, is_weights_name
 from pgpc.models.hub import HubFile, cached, fetch, snapshot_of
 from pgpc.models.normalization import Statistics, published_statistics
+from pgpc.models.shipped import shipped_weights
 from pgpc.models.timm_names import pretrained_config
 from pgpc.runtime.checks import check
 
@@ -53,6 +54,8 @@ def weights_file(config: ModelConfig) -> Path | None:
     """
     if config.pretrained is None:
         return None
+    if config.pretrained == STREETS:
+        return shipped_weights(config)
     if not is_weights_name(config.pretrained):
         check_weights(config)
         return _file(config.pretrained)
@@ -82,13 +85,16 @@ def check_weights(config: ModelConfig) -> None:
     """
     if config.pretrained is None:
         return
+    if config.pretrained == STREETS:
+        shipped_weights(config)
+        return
     if is_weights_name(config.pretrained):
         _published(config)
         return
     check(
         _file(config.pretrained).is_file(),
-        "model.pretrained must name a file of weights, a run's folder, imagenet, hf:owner/name, or none for random "
-        "weights",
+        "model.pretrained must name a file of weights, a run's folder, imagenet, streets, hf:owner/name, or none for "
+        "random weights",
         config.pretrained,
         f"There is no {CHECKPOINT} in it." if Path(config.pretrained).is_dir() else "There is no such file.",
     )
@@ -102,7 +108,7 @@ def _file(place: str) -> Path:
 
 def is_here(config: ModelConfig) -> bool:
     """Return whether the encoder's initial weights need no network: a file, or in the cache, or random ones."""
-    if config.pretrained is None or not is_weights_name(config.pretrained):
+    if config.pretrained in (None, STREETS) or not is_weights_name(str(config.pretrained)):
         return True
     return cached(_published(config).file) is not None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgpc.config import Config, field_of, from_dict, override
+from pgpc.models.config import STREETS
 from pgpc.presets import OWN, find, preset, task_of
 from pgpc.recipes.files import nested, read_config_file
 from pgpc.recipes.lengths import ITERATIONS, in_words, scaled_lengths
@@ -154,7 +155,9 @@ def _changed(recipe: Recipe, settings: Changes, *, said: Collection[str]) -> Rec
     if lengths:
         notes.append(in_words(before, lengths, config.training.iterations))
     check(
-        config.model.pretrained is not None or "model.pretrained" in said or config.data.source.startswith("streets:"),
+        config.model.pretrained not in (None, STREETS)
+        or "model.pretrained" in said
+        or config.data.source.startswith("streets:"),
         "model.pretrained must be said where the encoder learns from real images",
         config.model.pretrained,
         "Set it to imagenet, hf:owner/name or a file; or to none, which starts from random weights and takes far "

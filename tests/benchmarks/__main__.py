@@ -123,7 +123,11 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="streets_table",
-        help="target mIoU of every base with and without PGPC on the embedded pair (about an hour and a half)",
+        help="target mIoU of every base with and without PGPC on the embedded pair, five seeds (about an hour)",
+    ),
+    Benchmark(
+        name="regime",
+        help="whether the embedded pair leaves something for the contrast to work on: four figures (minutes)",
     ),
     Benchmark(
         name="selection_evidence",

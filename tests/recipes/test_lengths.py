@@ -61,6 +61,6 @@ def test_every_preset_remains_valid(name, iterations):
 
 def test_what_has_changed_is_said_with_what_it_was():
     config = pgpc.preset("streets")
-    text = in_words(config, scaled_lengths(config, 280), 280)
-    assert text.startswith("training.iterations=280 instead of 140, and in proportion ")
-    assert "contrast.start=80 (was 40)" in text
+    text = in_words(config, scaled_lengths(config, 400), 400)
+    assert text.startswith("training.iterations=400 instead of 200, and in proportion ")
+    assert "contrast.start=120 (was 60)" in text

@@ -39,7 +39,7 @@ def test_iterations_that_are_none_are_refused_with_all_else(iterations):
 
 def test_random_weights_on_real_images_must_be_said(tmp_path):
     shards = {"data.source": "shards/mine"}
-    with pytest.raises(ValueError, match=r"model\.pretrained must be said .* but got None\. Set it to imagenet"):
+    with pytest.raises(ValueError, match=r"model\.pretrained must be said .* but got 'streets'\. Set it to imagenet"):
         from_preset("streets/daformer", shards)
     for said in ("none", "imagenet", "hf:owner/name"):
         config = from_preset("streets/daformer", {**shards, "model.pretrained": said}).config

@@ -28,6 +28,7 @@ CITIES: dict[str, tuple[str, ...]] = {
     "val": ("lindenthal", "rotmark"),
 }
 _DOMAIN_KEYS: dict[str, int] = {"source": 0, "train": 1, "val": 2}  # second word of an image's seed
+_APART = 3  # that of scenes which are in no pair
 
 _RAW_IDS = np.zeros(256, dtype=np.uint8)  # train id -> raw Cityscapes id; ignored pixels are 0, "unlabeled"
 _RAW_IDS[: len(CLASSES)] = [c.cityscapes_id for c in CLASSES]
@@ -58,6 +59,21 @@ def render(domain: Domain, rng: np.random.Generator, height: int, width: int) ->
     image = flat.astype(np.float32) + texture(rng, labels, fine=domain == "target")
     image = (game_look if domain == "source" else camera_look)(image, rng)
     return to_bytes(image), labels
+
+
+def render_apart(seed: int, index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Render a scene in the style of the source that is in no pair, whatever that one's seed.
+
+    Args:
+        seed: The seed of the scenes.
+        index: The number of the scene, at least 0.
+        height: The height of the image in pixels.
+        width: Its width in pixels.
+
+    Returns:
+        Image and labels as :func:`render` gives them.
+    """
+    return render("source", np.random.default_rng([seed, _APART, index]), height, width)
 
 
 def _paths(root: Path, split: _Split, index: int) -> tuple[Path, Path]:
