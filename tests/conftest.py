@@ -270,6 +270,7 @@ TINY = {
     "adaptation.ignore_bottom": 4,
     "optimizer.warmup": 10,
     "model.head_channels": 8,
+    "model.pretrained": None,
     "contrast.start": 1,
     "contrast.fill": 1,
     "contrast.dim": 8,

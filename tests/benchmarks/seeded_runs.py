@@ -37,6 +37,7 @@ TINY: dict[str, Any] = {
     "model.drop_path": 0.1,
     "model.head_channels": 8,
     "optimizer.warmup": 2,
+    "model.pretrained": None,
     "contrast.dim": 8,
     "contrast.hidden": 8,
     "contrast.anchors": 16,

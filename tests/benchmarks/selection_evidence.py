@@ -62,6 +62,7 @@ CANDIDATES = tuple(map(Selection.parse, (*SINGLE, *TOGETHER)))
 """What the default can be."""
 
 SETTINGS: Mapping[str, Any] = {
+    "model.pretrained": "none",  # as it was when the default was chosen
     "training.iterations": 280,
     "training.eval_interval": 70,
     "training.log_interval": 10,  # this and the next two as in the preset, although the training is twice as long

@@ -21,6 +21,7 @@ import pgpc
 from pgpc.bases import TrainingState, make_base
 from pgpc.config import Config
 from pgpc.data.batch import Batch
+from pgpc.models.config import STREETS
 from pgpc.runtime.malloc import keep_freed_memory
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -106,6 +107,8 @@ def make_config(preset: str, encoder: str, crop: int, changes: Mapping[str, Any]
         "optimizer.warmup": 0,
         **(changes or {}),
     }
+    if config.model.pretrained == STREETS:  # of one encoder, and any weights do
+        settings["model.pretrained"] = None
     if config.contrast.enabled:
         settings |= {"contrast.start": 0, "contrast.fill": 0}
     return pgpc.override(config, settings)

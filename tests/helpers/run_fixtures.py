@@ -15,6 +15,7 @@ TINY = {
     "data.target_size": (128, 64),
     "data.crop": 64,
     "model.head_channels": 8,
+    "model.pretrained": None,
     "contrast.dim": 8,
     "contrast.hidden": 8,
     "contrast.bank_size": 64,

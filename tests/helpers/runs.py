@@ -17,6 +17,7 @@ from pgpc.models.student import Student
 SMALL = {
     "model.encoder": "mit_b0",
     "model.head_channels": 8,
+    "model.pretrained": None,
     "data.target_size": "128,64",
     "data.crop": 64,
     "data.streets.num_source": 1,

@@ -37,7 +37,8 @@ def test_groups_hold_every_parameter_once_with_its_rate_and_decay():
 
 
 def test_the_pyramid_of_a_plain_transformer_learns_as_fast_as_the_decoder():
-    config = pgpc.override(pgpc.preset("streets"), {"model.encoder": "test_vit", "model.head_channels": 8})
+    changes = {"model.encoder": "test_vit", "model.head_channels": 8, "model.pretrained": None}
+    config = pgpc.override(pgpc.preset("streets"), changes)
     student = Student(config.model)
     groups = make_optimizer(student, config.optimizer).param_groups
     names = {id(p): name.removeprefix("segmenter.") for name, p in student.named_parameters()}

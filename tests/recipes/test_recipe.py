@@ -24,7 +24,7 @@ def test_iterations_alone_scale_the_lengths_and_that_is_said():
 
 def test_a_length_of_a_file_counts_from_the_file(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"preset": "streets", "contrast.start": 70, "contrast.fill": 10}))
-    config, notes = compose(None, tmp_path / "a.json", {"training.iterations": 280})
+    config, notes = compose(None, tmp_path / "a.json", {"training.iterations": 400})
     assert (config.contrast.start, config.contrast.fill) == (140, 20)
     assert len(notes) == 1
     with pytest.raises(ValueError, match="A preset and --config exclude each other"):

@@ -29,6 +29,7 @@ TINY = {
     "data.crop": 64,
     "data.rare_class_sampling": "false",
     "model.head_channels": 16,
+    "model.pretrained": "none",
     "contrast.start": 2,
     "contrast.fill": 2,  # from the start, so that there is no trunk to share
     "optimizer.warmup": 1,

@@ -54,7 +54,10 @@ sys.stdin.read()
         (["--name", ".."], "--name must be a plain name"),
         (["--name=-x"], "which does not begin with a dash, but got '-x'"),
         (["--name", "a\nb"], "--name must be a plain name"),
-        (["--set", "adaptation.feature_distance_weight=0.1"], "Set model.pretrained=imagenet or a file"),
+        (
+            ["--set", "adaptation.feature_distance_weight=0.1", "--set", "model.pretrained=none"],
+            "Set model.pretrained=imagenet or a file",
+        ),
         (["--resume", "absent"], "There is no sweep 'absent'"),
         (["--resume"], "There is no sweep to resume"),
         (["--set", "data.source=nowhere", "--set", "model.pretrained=none"], "nowhere"),

@@ -16,12 +16,12 @@ from pgpc.training import streets_pretraining
 from pgpc.training.streets_pretraining import Recipe, class_weights, draw_batch, learning_rate, pretrain, render_scenes
 
 TINY = Recipe(
-    scenes=2, height=64, width=96, crop=64, sides=(32, 64), batch_size=2, iterations=3, horizon=4, jitter=0.2, blur=0.5
+    scenes=2, height=64, width=96, crop=64, sides=(32, 64), batch_size=2, iterations=2, horizon=3, jitter=0.2, blur=0.5
 )
 
 
 def test_it_writes_weights_recipe_and_checksum_and_the_same_ones_again(tmp_path, monkeypatch):
-    """Also where it was interrupted after its first two iterations."""
+    """Also where it was interrupted after its first iteration."""
     whole = pretrain(TINY, tmp_path / "whole")
     made = json.loads((tmp_path / "whole" / RECIPE_FILE).read_text())
     assert made["sha256"] == whole
@@ -29,15 +29,15 @@ def test_it_writes_weights_recipe_and_checksum_and_the_same_ones_again(tmp_path,
     weights = load_file(tmp_path / "whole" / WEIGHTS_FILE)
     assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}
 
-    monkeypatch.setattr(streets_pretraining, "_SAVE_EVERY", 2)
+    monkeypatch.setattr(streets_pretraining, "_SAVE_EVERY", 1)
     learn = streets_pretraining.learn
 
-    def stop_at_the_third(network, optimizer, batch, class_weights):
-        if optimizer.state and next(iter(optimizer.state.values()))["step"] == 2:
+    def stop_at_the_second(network, optimizer, batch, class_weights):
+        if optimizer.state and next(iter(optimizer.state.values()))["step"] == 1:
             raise KeyboardInterrupt
         return learn(network, optimizer, batch, class_weights)
 
-    monkeypatch.setattr(streets_pretraining, "learn", stop_at_the_third)
+    monkeypatch.setattr(streets_pretraining, "learn", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         pretrain(TINY, tmp_path / "parts")
     with pytest.raises(ValueError, match="must be of the same recipe"):
