@@ -96,9 +96,8 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_pro
     options = sweep.options
     check_package(options.log_to)
     server = None
-    if options.cluster is None:  # the workers are on this machine
-        server = ForkServer(as_fork=is_own_process)  # now, before anything is computed here
-        stack.callback(server.close)
+    if options.cluster is None and is_own_process:  # now, before anything is computed here
+        server = stack.enter_context(contextlib.closing(ForkServer(as_fork=True)))
     with all_at_once():
         _check_configs(sweep)
         with noted():
@@ -120,6 +119,8 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_pro
     for model in models:
         weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
+    if options.cluster is None and server is None:
+        server = stack.enter_context(contextlib.closing(ForkServer()))
     resources.connect(options.cluster, {ADDRESS: server.address} if server else {})
     check_shared(sweep.folder, local_places(sweep.configs))
     fetch_everywhere(models)

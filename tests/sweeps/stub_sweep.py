@@ -78,7 +78,7 @@ class NoServer:
 
     address = ""
 
-    def __init__(self, *, as_fork: bool) -> None:
+    def __init__(self, *, as_fork: bool = False) -> None:
         pass
 
     def close(self) -> None:
