@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,13 +62,21 @@ def note_start(state: TrainingState, begin: Begin) -> None:
     start = Start(
         step=state.step,
         processes=distributed.world_size(),
-        environment=Environment.here(state.device),
+        environment=_environment(state),
         data=data,
         changed=_changed_data(state, data, begin),
     )
     if state.starts and distributed.rank() == 0:
         _warn_of_differences(state.starts[-1], start)
     state.starts = [*state.starts, start]
+
+
+def _environment(state: TrainingState) -> Environment:
+    """Return the environment, with what of it has decided something that the config leaves open."""
+    found = Environment.here(state.device)
+    if state.config.training.merge_passes != "auto" or not state.student.merges_passes:
+        return found
+    return replace(found, determinism={**found.determinism, "training.merge_passes": "True"})
 
 
 def check_same_run(config: Config, out: str, device: torch.device) -> None:

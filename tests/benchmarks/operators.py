@@ -32,7 +32,10 @@ from pgpc.models import mit
 from tests.benchmarks.timing import make_config, make_step
 
 _ALLOCATE = ("empty", "new_empty", "new_empty_strided", "empty_like", "empty_strided", "_unsafe_view")
-_WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "equal", "unique_dim", "_unique2")
+_WAIT = (
+    *("_local_scalar_dense", "item", "is_nonzero", "equal"),
+    *("nonzero", "masked_select", "bincount", "unique_dim", "_unique2"),
+)
 _INDEX = ("index", "index_put", "index_put_", "_index_put_impl_")
 _AUTOCAST = "bfloat16 under autocast"
 WAYS: dict[str, dict[str, Any]] = {

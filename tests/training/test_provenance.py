@@ -193,6 +193,13 @@ def test_threads_and_versions_are_compared(begun: TrainingState, caplog: Any) ->
     assert "The run goes on in another environment (timm 0.1, now " in caplog.text and "bit for bit" in caplog.text
 
 
+def test_passes_that_a_gpu_has_merged_are_noted(begun: TrainingState) -> None:
+    assert "training.merge_passes" not in begun.starts[-1].environment.determinism
+    begun.merge_passes()
+    note_start(begun, FRESH)
+    assert begun.starts[-1].environment.determinism["training.merge_passes"] == "True"
+
+
 def test_processes_must_read_the_same_data(tiny: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
     state = new_state(tiny())
     monkeypatch.setattr("pgpc.training.provenance.distributed.all_gather", lambda x: torch.stack([x, x, x + 1]))
