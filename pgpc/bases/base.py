@@ -139,7 +139,8 @@ class Base(abc.ABC):
     def changes_colors(self) -> bool:
         """Whether a step changes the colors of images at random."""
         adaptation = self.config.adaptation
-        return adaptation.enabled and adaptation.jitter_strength > 0
+        jitters = adaptation.enabled and adaptation.jitter_strength > 0
+        return jitters or adaptation.source_colors != "unchanged"
 
     def labeled_per_step(self) -> int:
         """Return how many target images with labels a step takes over all processes, beside the others."""

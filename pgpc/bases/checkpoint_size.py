@@ -16,10 +16,10 @@ _MOMENTS = {"adamw": 2, "sgd": 1}  # tensors of a parameter's size that the opti
 
 
 def checkpoint_bytes(config: Config) -> int:
-    """Return the bytes of a checkpoint of a run, but for less than a hundredth.
+    """Return the bytes of a checkpoint of a run, but for less than a hundredth; with a distillation, a few hundredths.
 
-    It holds the student, the teacher, the moments of the optimizer, and the memory bank; what a base remembers besides
-    is small.
+    It holds the student, the teacher, the moments of the optimizer, and the memory bank; what a base remembers or
+    trains besides is small. What of the encoder is not trained is left out where it is left out of checkpoints.
 
     Args:
         config: The config of the run.
