@@ -111,7 +111,7 @@ def read_outline(data: bytes) -> Outline:
     """Read the tags of a TIFF, and check that all of its pixels are there.
 
     Raises:
-        PictureError: The file is damaged or truncated, or has several pages.
+        PictureError: The file is damaged or truncated, has no pixels, or has several pages.
     """
     try:
         pages = _pages(data)
@@ -137,6 +137,8 @@ def read_outline(data: bytes) -> Outline:
         raise
     except Exception as error:  # damaged tags make the reader fail in many ways
         raise PictureError("picture is damaged: it is a TIFF whose tags cannot be read") from error
+    if min(outline.width, outline.height) < 1:
+        raise PictureError(f"picture must have pixels, but the TIFF is {outline.width} x {outline.height}")
     if len(set(bits)) > 1:
         raise PictureError(f"bands of a TIFF must have the same bits, but they have {bits}")
     if outline.pages > 1:

@@ -121,6 +121,16 @@ def test_a_file_that_ends_too_early_is_not_filled_up() -> None:
         decode_image(data[:-40], form=PixelForm(6, 16))
 
 
+@pytest.mark.parametrize(("tag", "size"), [(256, "0 x 9"), (257, "13 x 0")], ids=["width", "height"])
+def test_a_file_without_pixels_is_refused_before_it_is_decoded(tag: int, size: str) -> None:
+    data = tiff(PIXELS[..., :3])
+    entry = struct.pack("<HHI", tag, 4, 1)  # one 32-bit number
+    assert data.count(entry) == 1
+    at = data.index(entry) + len(entry)
+    with pytest.raises(PictureError, match=f"must have pixels, but the TIFF is {size}"):
+        read_header(data[:at] + bytes(4) + data[at + 4 :])
+
+
 def test_labels_may_be_tiffs_without_loss() -> None:
     ids = RNG.integers(0, 7, (9, 13))
     for dtype in (np.uint8, np.uint16):

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 import pgpc
 from sweeps.execution.joining import shared_folder
@@ -68,54 +56,3 @@ def test_a_worker_on_a_node_that_does_not_see_the_run_does_not_train(tmp_path: P
         check_run(tmp_path / "trials" / "0000")
     mark_run(tmp_path / "trials" / "0000")
     check_run(tmp_path / "trials" / "0000")
-
-
-@pytest.fixture
-def half_blind(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a cluster of two nodes, and a folder in whose place one of them has another, empty one."""
-    folder = tmp_path / "results"
-    folder.mkdir()
-    small = 80 * 2**20
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        dashboard = {"include_dashboard": True, "dashboard_port": free.getsockname()[1]}  # a driver asks it
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": small, **dashboard})
-    join = f"{sys.executable} -m ray.scripts.scripts start --block --num-cpus 1 --object-store-memory {small}"
-    script = f"mount -t tmpfs tmpfs {folder} && exec {join} --address {cluster.address}"
-    log = tmp_path / "blind.log"
-    with log.open("w") as output:
-        blind = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
-            start_new_session=True,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        deadline = time.monotonic() + 300
-        while len(ray.nodes()) < 2:
-            assert time.monotonic() < deadline and blind.poll() is None, log.read_text()
-            time.sleep(0.5)
-        ray.shutdown()
-        yield cluster.address, folder
-    finally:
-        ray.shutdown()
-        os.killpg(blind.pid, signal.SIGKILL)
-        blind.wait()
-        cluster.shutdown()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="takes root and unshare")
-def test_a_cluster_with_a_node_that_has_another_folder_trains_nothing(
-    half_blind: tuple[str, Path], start: Callable[..., Any], tiny: list[str]
-) -> None:
-    address, folder = half_blind
-    driver = start("--address", address, "--storage", folder, "--name", "blind", "--trials", 1, *tiny)
-    assert driver.wait() == 2, driver.output
-    refused = (
-        r"must be one that all nodes of the cluster see and write, but \S+/blind is missing, or is another one, on"
-    )
-    assert re.search(refused, driver.output), driver.output
-    assert "started" not in driver.output and not list(folder.rglob(f"{shared_folder._MARK}*")), "marks are removed"
