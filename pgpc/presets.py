@@ -113,6 +113,7 @@ _VFM: Changes = {
 _VFM_ON_STREETS: Changes = {
     # Tiny, and shown images at twice their size: from random weights patches of 16 of their pixels are coarse.
     "model.encoder": "test_vit",
+    "model.pretrained": None,  # the weights that come with the package are a MiT's
     "model.image_scale": 2.0,
     "training.precision": "float32",
 }
