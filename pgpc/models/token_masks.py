@@ -27,13 +27,13 @@ class TokenMask(NamedTuple):
 
 
 @contextlib.contextmanager
-def hiding(patch_embed: nn.Module, mask: TokenMask | None) -> Iterator[None]:
+def hiding(vit: nn.Module, mask: TokenMask | None) -> Iterator[None]:
     """Replace the embeddings of hidden patches by the mask token, in all that is computed within.
 
     A hook, since timm's models take no argument for that; it is removed again, so that nothing else is changed.
 
     Args:
-        patch_embed: What makes embeddings ``(B, h, w, D)`` or ``(B, h * w, D)`` of images.
+        vit: A transformer of timm, whose ``patch_embed`` makes embeddings ``(B, h, w, D)`` or ``(B, h * w, D)``.
         mask: The patches; None hides none.
     """
     if mask is None:
@@ -45,7 +45,7 @@ def hiding(patch_embed: nn.Module, mask: TokenMask | None) -> Iterator[None]:
         hidden = chosen.reshape(*embedded.shape[:-1], 1)
         return torch.where(hidden, token.to(embedded.dtype), embedded)
 
-    handle = patch_embed.register_forward_hook(replace)
+    handle = vit.get_submodule("patch_embed").register_forward_hook(replace)
     try:
         yield
     finally:

@@ -95,7 +95,7 @@ class PlainEncoder(nn.Module):
         if tuple(size) != tuple(images.shape[2:]):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
         vit: Any = self.vit
-        with hiding(vit.patch_embed, mask):
+        with hiding(vit, mask):
             tokens: Tensor = vit.forward_intermediates(
                 images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
             )[0]
