@@ -86,7 +86,7 @@ RANGES: Mapping[str, str] = {
     "contrast.eta": f"0.1:0.9 {_ON}",
     "contrast.weight": f"0.02:0.5:log {_ON}",
     "contrast.temperature": f"0.05:1:log {_ON}",
-    "contrast.start": f"40:200:20 {_ON}",
+    "contrast.start": f"40:200:4 {_ON}",
 }
 
 

@@ -20,6 +20,7 @@ TINY = Recipe(
 )
 
 
+@pytest.mark.slow
 def test_it_writes_weights_recipe_and_checksum_and_the_same_ones_again(tmp_path, monkeypatch):
     """Also where it was interrupted after its first iteration."""
     whole = pretrain(TINY, tmp_path / "whole")
