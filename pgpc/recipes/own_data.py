@@ -227,11 +227,9 @@ def _sizes(base: BasePreset, source: Side, target: Side, settings: Changes) -> d
         "adaptation.mask_block": max(1, crop // 16),
     }
     if base.high_resolution:
-        changes |= {
-            "model.detail_crop": crop // 2,
-            "evaluation.window": crop,
-            "evaluation.window_stride": crop // 2,
-        }
+        changes |= {"evaluation.window": crop, "evaluation.window_stride": crop // 2}
+    if "model.detail_crop" in base.changes:
+        changes["model.detail_crop"] = crop // 2
     return changes
 
 

@@ -290,9 +290,9 @@ def test_every_study_is_saved_whole_that_of_a_confirmation_too(s3, old, tmp_path
 def test_names_are_those_of_the_sweep():
     from pgpc.models import checkpoint
     from sweeps.definition import folder
-    from sweeps.execution import recovery, trunk
+    from sweeps.execution import checkpoints, trunk
 
-    assert recovery.snapshot_file(Path()).name == LIST and checkpoint.CHECKPOINT == CHECKPOINT
+    assert checkpoints.snapshot_file(Path()).name == LIST and checkpoint.CHECKPOINT == CHECKPOINT
     assert (trunk._FOLDER, trunk._TRAINED_BY) == (keep_results.TRUNKS, keep_results.TRUNK_SEAL)
     assert folder.SWEEP_FILE == keep_results.SWEEP
 

@@ -270,7 +270,8 @@ def test_an_incomplete_trunk_is_refused(trained, tmp_path):
 def test_the_address_depends_on_every_setting_but_those_without_influence(tiny):
     config = tiny(changes=CHANGES)
     found = trunk.influences(config, processes=1, device="cpu", threads=1)
-    neutral = set(OTHER) | {"contrast.enabled", "data.target_labels", "training.keep_best"}
+    unused = {"data.target_labels", "adaptation.distillation_pretrained"}
+    neutral = set(OTHER) | unused | {"contrast.enabled", "training.keep_best"}
     assert set(flatten(config)) - set(found) == neutral
     assert address(config) == address(pgpc.override(config, {**OTHER, "contrast.start": 4, "contrast.fill": 1}))
     others = [

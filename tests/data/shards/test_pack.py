@@ -244,7 +244,7 @@ def test_unchanged_files_are_not_packed_again(tmp_path: Path) -> None:
 def test_packing_anew_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gta5(tmp_path / "gta", count=7)
     for threads in (1, 5):
-        monkeypatch.setattr(parallel.os, "cpu_count", lambda threads=threads: threads)
+        monkeypatch.setattr(parallel, "usable_cpus", lambda threads=threads: threads)
         pack("gta5", tmp_path / "gta", tmp_path / f"out{threads}")
     assert len(contents(tmp_path / "out1")) == 5  # four files and the manifest
     assert contents(tmp_path / "out1") == contents(tmp_path / "out5")

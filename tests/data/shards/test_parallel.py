@@ -14,7 +14,7 @@ from pgpc.data.shards.parallel import in_parallel
 
 @pytest.fixture(autouse=True)
 def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(parallel, "usable_cpus", lambda: 4)
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -20,9 +20,9 @@ def sweep_of(storage: Path, **options: object) -> Sweep:
 
 def test_iterations_alone_scale_the_lengths_and_the_sweep_says_so(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, set=("training.iterations=280",))
-    assert (sweep.config.contrast.start, sweep.config.training.eval_interval) == (80, 70)
+    assert (sweep.config.contrast.start, sweep.config.training.eval_interval) == (84, 70)
     assert len(sweep.notes) == 1
-    assert "contrast.start=80 (was 40)" in sweep.notes[0]
+    assert "contrast.start=84 (was 60)" in sweep.notes[0]
 
 
 def test_a_config_file_takes_the_place_of_the_preset(tmp_path: Path) -> None:
