@@ -38,6 +38,7 @@ class Slot(tune.Trainable):
         self._group: Group | None = None
         self._train_folder = Path(self.logdir) / "train"
         self._clock: threading.Timer | None = None
+        self._has_reported = False
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

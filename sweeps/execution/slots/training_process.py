@@ -91,7 +91,7 @@ class TrainingProcess:
             Exception: What it has met.
         """
         try:
-            said = self.connection.recv()
+            said: Report | WhoIsGoing | Failed = self.connection.recv()
         except (EOFError, OSError):
             code = self._wait()
             if code == "0":

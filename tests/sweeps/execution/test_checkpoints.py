@@ -48,7 +48,8 @@ def test_a_clock_that_is_behind_makes_no_older_checkpoint(tmp_path: Path) -> Non
     snapshot_file(run).write_text(list_of_checkpoints("checkpoint_2999-01-01_00-00-00.5"))
     for content in ("a", "b"):
         keep_checkpoint(run, saved(tmp_path / "scratch", content), {})
-        assert max(path.name for path in run.glob("checkpoint_*") if path.is_dir()) == newest_checkpoint(run) > "checkpoint_2999-01-01_00-00-00.5"
+        newest = max(path.name for path in run.glob("checkpoint_*") if path.is_dir())
+        assert newest == newest_checkpoint(run) > "checkpoint_2999-01-01_00-00-00.5"
 
 
 def test_one_that_cannot_be_listed_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
