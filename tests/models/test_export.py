@@ -19,7 +19,12 @@ _ARCHITECTURES = {
 
 def _network(architecture: str = "daformer") -> tuple[Segmenter, Config]:
     """A network whose norms are not the identity."""
-    changes = {"model.encoder": "mit_b0", "model.head_channels": 8, **_ARCHITECTURES[architecture]}
+    changes = {
+        "model.pretrained": None,
+        "model.encoder": "mit_b0",
+        "model.head_channels": 8,
+        **_ARCHITECTURES[architecture],
+    }
     config = override(preset("streets/source-only"), changes)
     torch.manual_seed(0)
     model = build_model(config.model)

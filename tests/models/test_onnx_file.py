@@ -29,7 +29,10 @@ DATA = preset("streets/source-only").data
 
 def network(architecture):
     """A network whose norms are not the identity and whose scores differ."""
-    config = override(preset("streets/source-only"), {"model.head_channels": 8, **_ARCHITECTURES[architecture]})
+    config = override(
+        preset("streets/source-only"),
+        {"model.pretrained": None, "model.head_channels": 8, **_ARCHITECTURES[architecture]},
+    )
     torch.manual_seed(0)
     model = build_model(config.model)
     for module in model.modules():
@@ -58,7 +61,7 @@ class Tiny(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["daformer", "deeplabv2"])
+@pytest.mark.parametrize("architecture", [pytest.param("daformer", marks=pytest.mark.long), "deeplabv2"])
 def test_logits_of_any_number_and_size_are_those_of_the_network(architecture, tmp_path):
     import onnxruntime
 

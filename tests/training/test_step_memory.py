@@ -34,6 +34,7 @@ def test_passes_are_not_merged_on_a_cpu_unless_one_says_so(tiny):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_merged_passes_take_more_memory(tiny):
     changes = {"model.drop_path": 0.0, "data.crop": 64}
     apart, merged = (
