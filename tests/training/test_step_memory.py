@@ -33,7 +33,6 @@ def test_passes_are_not_merged_on_a_cpu_unless_one_says_so(tiny):
         assert merges_passes(base.new_state(torch.device("cpu")), base) is merged
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_merged_passes_take_more_memory(tiny):
     changes = {"model.drop_path": 0.0, "data.crop": 64}
