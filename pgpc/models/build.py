@@ -15,9 +15,9 @@ from pgpc.models.normalization import normalize_images
 from pgpc.models.pretrained import check_weights, image_statistics, weights_file
 from pgpc.models.segmenter import STRIDES, Segmenter
 from pgpc.models.timm_names import check_name
-from pgpc.models.vit.feature_pyramid import PyramidHead
 from pgpc.models.vit.light import LightHead, LightSegmenter
 from pgpc.models.vit.plain import require_plain
+from pgpc.models.vit.pyramid_head import PyramidHead
 
 
 def build_model(config: ModelConfig, classes: Sequence[str] | None = None, *, bands: int = 3) -> Segmenter:

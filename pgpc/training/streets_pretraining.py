@@ -33,6 +33,7 @@ from pgpc.adaptation.mixing import perturb
 from pgpc.classes import CLASSES, IGNORE_INDEX
 from pgpc.config import override
 from pgpc.data.normalization import IMAGENET_PIXELS
+from pgpc.data.on_device import normalized
 from pgpc.data.streets.generator import render_apart
 from pgpc.data.transforms import cut, draw_box, draw_flip
 from pgpc.models import build_model
@@ -159,8 +160,7 @@ def draw_batch(scenes: Scenes, recipe: Recipe, step: int) -> tuple[Tensor, Tenso
             image, label = image[:, ::-1], label[:, ::-1]
         images.append(torch.from_numpy(image.copy()).permute(2, 0, 1))
         labels.append(torch.from_numpy(label.copy()))
-    scale, shift = IMAGENET_PIXELS.as_tensors()
-    shown, truth = torch.stack(images).float() * scale + shift, torch.stack(labels)
+    shown, truth = normalized(torch.stack(images), IMAGENET_PIXELS), torch.stack(labels)
     if side != recipe.crop:
         shown = F.interpolate(shown, size=(side, side), mode="bilinear", antialias=True)
         truth = F.interpolate(truth[:, None], size=(side, side), mode="nearest")[:, 0]

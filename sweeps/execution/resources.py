@@ -50,7 +50,7 @@ _WORKER_ENV = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # How often it is asked whether a machine is about to be taken away, by default every 5 s; some clouds give it 30.
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
-    # Train gives its controller this variable; with the same on the whole job the controller can be an idle process.
+    # Train's controller, which runs in Tune's processes, waits inside its event loop; Ray would warn of it each time.
     "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
 

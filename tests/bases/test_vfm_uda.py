@@ -14,12 +14,12 @@ from pgpc.adaptation.distillation import DistillationHead, feature_loss
 from pgpc.adaptation.masking import hidden_patches
 from pgpc.bases.losses import upsample
 from pgpc.bases.teacher_forward import teacher_forward
-from pgpc.data.batch import Batch, TargetImages
+from pgpc.data.batch import TargetImages
 from pgpc.models.student import ForwardRequest, Student
-from pgpc.models.vit.feature_pyramid import PyramidHead
+from pgpc.models.vit.pyramid_head import PyramidHead
 from pgpc.optimization.optimizer import make_optimizer, rate_after_warmup
 from tests.conftest import FOLDER, Golden, _weight
-from tests.helpers.training import new_state, train_step
+from tests.helpers.training import new_state, random_batch, train_step
 
 SIDE, STEP = 150, 15
 DISTILLED = {
@@ -166,18 +166,9 @@ def test_hidden_patches_are_a_share_of_them_drawn_for_each_image():
     assert not torch.equal(hidden[0], hidden[1])
 
 
-def batch_of(config):
-    """A batch of random images, whose labels are in squares of 16 pixels."""
-    num, side, g = config.training.batch_size, config.data.crop, torch.Generator().manual_seed(0)
-    images = torch.randn(2, num, 3, side, side, generator=g)
-    labels = torch.randint(0, config.model.num_classes, (num, side // 16, side // 16), generator=g)
-    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
-    return Batch(images[0], labels, images[1], torch.ones_like(labels, dtype=torch.bool))
-
-
 def test_the_masked_pass_learns_the_mask_token_and_no_other_does(tiny):
     config = tiny("streets/vfm-uda", {**TINY, "adaptation.confidence": 0.01, "training.precision": "float32"})
-    state, batch = new_state(config), batch_of(config)
+    state, batch = new_state(config), random_batch(config)
     passes = []
     state.student.register_forward_pre_hook(lambda _, requests: passes.extend(requests))
     log = train_step(state, batch)
@@ -189,7 +180,7 @@ def test_the_masked_pass_learns_the_mask_token_and_no_other_does(tiny):
 
 def test_the_distillation_learns_a_head_that_is_resumed_and_a_frozen_encoder_that_is_not_saved(tiny, tmp_path):
     config = tiny("streets/vfm-uda-plusplus", {**TINY, **DISTILLED})
-    state, batch = new_state(config), batch_of(config)
+    state, batch = new_state(config), random_batch(config)
     frozen = [p.clone() for p in state.base.frozen.parameters()]
     head = state.base.head.layers[0].weight.clone()
     log = train_step(state, batch)
@@ -209,7 +200,7 @@ def test_the_distillation_learns_a_head_that_is_resumed_and_a_frozen_encoder_tha
 def test_the_mirrored_mean_of_a_symmetric_image_is_symmetric(tiny):
     config = tiny("streets/vfm-uda", TINY)
     state = new_state(config)
-    images = batch_of(config).target_images
+    images = random_batch(config).target_images
     images = torch.cat([images, images.flip(-1)], dim=-1)
     target = TargetImages(images, torch.ones_like(images[:, 0], dtype=torch.bool))
     seen = teacher_forward(state.teacher, target, None, adaptation=config.adaptation, contrast=None)

@@ -5,22 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pgpc.data.batch import Batch
 from pgpc.evaluation.loaded_model import load_model
 from pgpc.models.normalization import Statistics
 from pgpc.models.student import ForwardRequest
-from tests.helpers.training import new_state, train_step
+from tests.helpers.training import new_state, random_batch, train_step
 
 VIT = {"model.encoder": "test_vit", "contrast.start": 0, "contrast.fill": 0, "adaptation.feature_distance_weight": 0}
-
-
-def batch_of(config):
-    """Return a batch of random images, whose labels are in squares of 16 pixels."""
-    num, side, g = config.training.batch_size, config.data.crop, torch.Generator().manual_seed(0)
-    images = torch.randn(2, num, 3, side, side, generator=g)
-    labels = torch.randint(0, config.model.num_classes, (num, side // 16, side // 16), generator=g)
-    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
-    return Batch(images[0], labels, images[1], torch.ones_like(labels, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +27,7 @@ def batch_of(config):
 @pytest.mark.slow
 def test_a_step_contrasts_where_it_is_told(tiny, changes, cells):
     config = tiny("streets/daformer+pgpc", {**VIT, **changes, "data.crop": 64})
-    state, batch = new_state(config), batch_of(config)
+    state, batch = new_state(config), random_batch(config)
     (output,) = state.student(ForwardRequest(batch.source_images, decode=False, project=True))
     assert output.require_hidden().shape[2:] == (cells, cells)
     for _ in range(2):
@@ -52,7 +42,7 @@ def test_a_checkpoint_predicts_as_its_run_whatever_timm_says_later(tiny, tmp_pat
     config = tiny("streets/daformer+pgpc", {**VIT, "contrast.maps": "last", "data.crop": 64})
     state = new_state(config)
     state.student.segmenter.encoder.image_scale.fill_(0.5)  # as weights that were loaded say
-    train_step(state, batch_of(config))
+    train_step(state, random_batch(config))
     state.save(tmp_path)
     images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -95,22 +95,22 @@ def score(name: str, seed: int, iterations: int, other: Changes, folder: Path) -
 def print_tables(rows: Sequence[str], scores: Mapping[str, np.ndarray], seeds: Sequence[int]) -> None:
     """Print one row per base, alone and with PGPC, and then the controls."""
     of_seeds = f"mIoU, mean ± std over seeds {', '.join(map(str, seeds))}"
-    print(f"| base | {of_seeds} | with PGPC | difference (95 % interval) |")
-    print("| --- | --- | --- | --- |")
+    _print_row("base", of_seeds, "with PGPC", "difference (95 % interval)")
+    _print_row(*4 * ["---"])
     for row in rows:
         ours = scores.get(row + WITH)
-        cells = [row, _mean(scores[row])] + ([_mean(ours), _pair(ours, scores[row])] if ours is not None else ["", ""])
-        print(f"| {' | '.join(cells)} |")
+        added = [_mean(ours), _pair(ours, scores[row])] if ours is not None else ["", ""]
+        _print_row(row, _mean(scores[row]), *added)
     _print_others(rows, scores)
     controlled = [row for row in rows if row in CONTROLS]
     if not controlled:
         return
-    print("\n| control, contrast.weight=0 | mIoU | against the base | PGPC against the control |")
-    print("| --- | --- | --- | --- |")
+    print()
+    _print_row("control, contrast.weight=0", "mIoU", "against the base", "PGPC against the control")
+    _print_row(*4 * ["---"])
     for row in controlled:
         control = scores[row + CONTROL]
-        cells = [row, _mean(control), _pair(control, scores[row]), _pair(scores[row + WITH], control)]
-        print(f"| {' | '.join(cells)} |")
+        _print_row(row, _mean(control), _pair(control, scores[row]), _pair(scores[row + WITH], control))
 
 
 def _print_others(rows: Sequence[str], scores: Mapping[str, np.ndarray]) -> None:
@@ -118,12 +118,16 @@ def _print_others(rows: Sequence[str], scores: Mapping[str, np.ndarray]) -> None
     others = [row for row in rows if row + OTHER in scores]
     if not others:
         return
-    print("\n| PGPC with other settings on | mIoU | against the base | against the paper's settings |")
-    print("| --- | --- | --- | --- |")
+    print()
+    _print_row("PGPC with other settings on", "mIoU", "against the base", "against the paper's settings")
+    _print_row(*4 * ["---"])
     for row in others:
         other = scores[row + OTHER]
-        cells = [row, _mean(other), _pair(other, scores[row]), _pair(other, scores[row + WITH])]
-        print(f"| {' | '.join(cells)} |")
+        _print_row(row, _mean(other), _pair(other, scores[row]), _pair(other, scores[row + WITH]))
+
+
+def _print_row(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |")
 
 
 def _mean(values: np.ndarray) -> str:

@@ -31,6 +31,16 @@ def open_pair(config: Config) -> tuple[Shards, Shards]:
     return open_shards(data.source, data, "train"), open_shards(data.target, data, "train")
 
 
+def random_batch(config: Config) -> Batch:
+    """Return random images, whose labels are in squares of 16 pixels."""
+    num, side, g = config.training.batch_size, config.data.crop, torch.Generator().manual_seed(0)
+    assert side is not None, "the images are crops"
+    images = torch.randn(2, num, 3, side, side, generator=g)
+    labels = torch.randint(0, config.model.num_classes, (num, side // 16, side // 16), generator=g)
+    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    return Batch(images[0], labels, images[1], torch.ones_like(labels, dtype=torch.bool))
+
+
 def training_batches(
     config: Config, source: Shards | None = None, target: Shards | None = None, **share: Any
 ) -> Iterator[Batch]:
