@@ -14,8 +14,8 @@ from pgpc.models.finetuning import DIGEST
 from pgpc.models.student import Student
 from pgpc.models.weights import load_encoder
 from pgpc.training.trunk import _load_all_but_head, _load_optimizer
-from tests.bases.test_vfm_uda import TINY, batch_of
-from tests.helpers.training import new_state, train_step
+from tests.bases.test_vfm_uda import TINY
+from tests.helpers.training import new_state, random_batch, train_step
 
 WAYS = ("frozen", pytest.param("lora", marks=pytest.mark.slow))  # the package is slow to import
 
@@ -49,7 +49,7 @@ def entries(student):
 def test_a_step_trains_what_the_way_says_and_nothing_else(make, way):
     state = new_state(make(way))
     before = entries(state.student)
-    train_step(state, batch_of(state.config))
+    train_step(state, random_batch(state.config))
     changed = {name for name, value in entries(state.student).items() if not torch.equal(value, before[name])}
     trained = {name for name in before if name.startswith("decode_head.") or ".lora_B." in name}
     assert {name for name in changed if ".lora_A." not in name} == trained
@@ -60,7 +60,7 @@ def test_a_step_trains_what_the_way_says_and_nothing_else(make, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_the_teacher_shares_what_is_not_trained(make, way):
     state = new_state(make(way))
-    train_step(state, batch_of(state.config))
+    train_step(state, random_batch(state.config))
     pairs = list(zip(state.student.parameters(), state.teacher.parameters(), strict=True))
     assert all((ours is theirs) != ours.requires_grad for ours, theirs in pairs if ours is not state.student.mask_token)
 
@@ -68,7 +68,7 @@ def test_the_teacher_shares_what_is_not_trained(make, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_is_resumed_from_a_checkpoint_without_the_encoder(make, way, tmp_path):
     config = make(way)
-    state, batch = new_state(config), batch_of(config)
+    state, batch = new_state(config), random_batch(config)
     train_step(state, batch)
     state.save(tmp_path)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -88,7 +88,7 @@ def test_a_run_is_resumed_from_a_checkpoint_without_the_encoder(make, way, tmp_p
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_is_forked_from_a_trunk_without_the_encoder(make, way, tmp_path):
     plain = new_state(make(way, **{"contrast.start": 3}))
-    train_step(plain, batch_of(plain.config))
+    train_step(plain, random_batch(plain.config))
     plain.save(tmp_path)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     ours = new_state(make(way))
@@ -124,9 +124,9 @@ def test_an_export_is_complete_and_gives_the_logits_of_the_run(make, way, weight
     state = new_state(config)
     with torch.enable_grad():
         for _ in range(2):
-            train_step(state, batch_of(config))
+            train_step(state, random_batch(config))
     state.save(tmp_path)
-    images = batch_of(config).target_images
+    images = random_batch(config).target_images
     expected = state.student.eval().segmenter(images)
     loaded = load_model(tmp_path)
     torch.testing.assert_close(loaded.student.segmenter(images), expected, atol=1e-5, rtol=1e-5)
