@@ -18,6 +18,7 @@ from pgpc.data.run_splits import check_image_sizes, label_notes
 from pgpc.data.target_labels import without_labeled
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models import check_model, shortest_side, weights_file
+from pgpc.models.mit import OUTLINES as MIT_OUTLINES
 from pgpc.runtime.checks import all_at_once, check, noted
 from pgpc.runtime.device import VARIABLE
 from sweeps.common.names import METRIC, REFERENCE_LABEL
@@ -96,8 +97,10 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_pro
     options = sweep.options
     check_package(options.log_to)
     server = None
+    encoders_of_timm = any(model.encoder not in MIT_OUTLINES for config in sweep.configs for model in config.networks)
     if options.cluster is None and is_own_process:  # now, before anything is computed here
-        server = stack.enter_context(contextlib.closing(ForkServer(as_fork=True)))
+        as_fork = ForkServer(as_fork=True, encoders_of_timm=encoders_of_timm)
+        server = stack.enter_context(contextlib.closing(as_fork))
     with all_at_once():
         _check_configs(sweep)
         with noted():
@@ -120,7 +123,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_pro
         weights_file(model)  # fetched here where need be, so that it is known to be there before anything starts
     tracker = make_tracker(sweep)
     if options.cluster is None and server is None:
-        server = stack.enter_context(contextlib.closing(ForkServer()))
+        server = stack.enter_context(contextlib.closing(ForkServer(encoders_of_timm=encoders_of_timm)))
     resources.connect(options.cluster, {ADDRESS: server.address} if server else {})
     check_shared(sweep.folder, local_places(sweep.configs))
     fetch_everywhere(models)

@@ -179,7 +179,7 @@ def loaded_by(code):
 
 @pytest.mark.slow
 def test_training_loads_neither_ray_nor_optuna():
-    loaded = loaded_by("import pgpc.cli, pgpc.training, pgpc.models.mit")
+    loaded = loaded_by("import pgpc.cli, pgpc.training, pgpc.models.mit_in_timm")
     assert "torch" in loaded
     assert not {"ray", "optuna"} & loaded
 
@@ -203,3 +203,17 @@ SLOW = {"timm", "tensorboard", "torchvision", "sklearn", "matplotlib", "PIL.Imag
 @pytest.mark.parametrize(("names", "needed"), [("pgpc", set()), ("pgpc.training, pgpc.contrast", {"PIL.Image"})])
 def test_what_is_slow_is_imported_where_it_is_used(names, needed):
     assert SLOW & loaded_by(f"import {names}") == needed
+
+
+@pytest.mark.slow
+def test_a_mix_transformer_is_checked_measured_and_built_without_timm():
+    """Each takes seconds to import, in every process: timm loads torchvision, and arithmetic on "meta" the compiler."""
+    checked = "check_model(config.model); checkpoint_bytes(config)"
+    built = "build_model(config.model); make_teacher(build_model(config.model))"
+    loaded = loaded_by(
+        "import pgpc; from pgpc.models import build_model, check_model; "
+        "from pgpc.adaptation.teacher import make_teacher; "
+        "from pgpc.bases.checkpoint_size import checkpoint_bytes; "
+        f"config = pgpc.preset('streets'); {checked}; {built}"
+    )
+    assert not {"timm", "torchvision", "torch._dynamo"} & loaded

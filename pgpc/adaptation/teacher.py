@@ -9,6 +9,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from pgpc.models.drop_path import DropPath
+from pgpc.models.timm_names import is_of_timm
+
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -78,10 +81,8 @@ def _paired(teacher: nn.Module, student: nn.Module) -> _Pairs:
 
 def _set_modes(teacher: nn.Module) -> list[tuple[nn.Module, bool]]:
     """Set the modes of all modules, and return those below the teacher itself, which must not be kept alive by it."""
-    from timm.layers.drop import DropPath
-
     teacher.train()
     for module in teacher.modules():
-        if isinstance(module, (nn.modules.dropout._DropoutNd, DropPath)):
+        if isinstance(module, (nn.modules.dropout._DropoutNd, DropPath)) or is_of_timm(module, "DropPath"):
             module.eval()
     return [(module, module.training) for module in teacher.modules() if module is not teacher]

@@ -11,6 +11,7 @@ from torch import Tensor
 from pgpc.bases.state import make_student
 from pgpc.config import Config
 from pgpc.contrast import PixelContrast
+from pgpc.models.undrawn import without_draws
 
 _MOMENTS = {"adamw": 2, "sgd": 1}  # tensors of a parameter's size that the optimizer keeps for each
 
@@ -25,7 +26,7 @@ def checkpoint_bytes(config: Config) -> int:
         config: The config of the run.
     """
     plain = dataclasses.replace(config, model=dataclasses.replace(config.model, pretrained=""))
-    with torch.device("meta"):
+    with torch.device("meta"), without_draws():
         student = make_student(plain)
         contrast = PixelContrast(config.contrast, config.model.num_classes) if config.contrast.enabled else None
     left_out = student.frozen_entries if config.model.leaves_out else set()

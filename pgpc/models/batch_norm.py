@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pgpc.models.timm_names import is_of_timm
 from pgpc.runtime import distributed
 from pgpc.runtime.precision import at_least_float32
 
@@ -138,10 +139,8 @@ def synchronize_batch_norm(module: nn.Module) -> None:
     """
     if distributed.world_size() == 1:
         return
-    # Here and not above: timm takes seconds to import.
-    from timm.layers.norm_act import BatchNormAct2d
-
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, nn.BatchNorm2d) and type(child) in (nn.BatchNorm2d, BatchNormAct2d):
+            known = type(child) is nn.BatchNorm2d or is_of_timm(child, "BatchNormAct2d")
+            if known and isinstance(child, nn.BatchNorm2d):
                 setattr(parent, name, SynchronizedBatchNorm2d(child))

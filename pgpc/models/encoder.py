@@ -1,4 +1,4 @@
-"""Encoders: any of timm's backbones that gives four feature maps at the strides that a decoder needs.
+"""Encoders: MiT, or any of timm's backbones that gives four feature maps at the strides that a decoder needs.
 
 A plain vision transformer, whose blocks all have one stride, gets a pyramid for that.
 """
@@ -8,20 +8,23 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pgpc.models.feature_maps import SIZES, check_maps, multiple_of_sides, pad_images
+from pgpc.models.mit import OUTLINES, OWN_STRIDES, Stage, build_mit
 from pgpc.models.timm_names import check_name, pretrained_config
 from pgpc.models.undrawn import without_draws
 from pgpc.models.vit.plain import SIZES_AT_WILL, PlainEncoder, is_plain
 
-if TYPE_CHECKING:
-    from pgpc.models.mit import Stage
-
 _FAILURES = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError)
+
+_NOT_PLAIN = (
+    "model.encoder must be a plain vision transformer for model.architecture=vit_light, but {name!r} is none. Choose "
+    "for example 'vit_base_patch14_dinov2', or another architecture."
+)
 
 Strides = tuple[int, int, int, int]
 
@@ -115,7 +118,7 @@ def build_encoder(
     these images are padded with 0, the mean color, at the right and bottom, and the cells of the padding cut off.
 
     Args:
-        name: A model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
+        name: A MiT, or a model of timm. Where its input size is fixed only by habit, as that of Swin, any size will do.
         strides: s, the strides of the four maps. If the last is below 32, the model is dilated to end with that
             stride. None takes the last block's map alone, which only a plain vision transformer gives.
         drop_path: Stochastic depth of the last block, in [0, 1).
@@ -131,17 +134,19 @@ def build_encoder(
         ValueError: timm has no such model, it cannot be built so, or it gives other maps.
     """
     check_name(name)
+    if name in OUTLINES:
+        _check_of_mit(name, strides, image_scale)
+        mit = build_mit(name, drop_path=drop_path, bands=bands)
+        for stage in mit_stages(mit):
+            stage.checkpointing = checkpointing
+        return mit, mit.channels
     way = _find_way(name, strides, drop_path, bands)
     if way.plain:
         plain = _create_plain(name, way.options, strides, image_scale)
         if checkpointing:
             _checkpoint(plain.vit, name)
         return plain, list(plain.channels)
-    if image_scale != 1:
-        raise ValueError(
-            f"model.image_scale must be 1 for an encoder that is no plain vision transformer, but {name!r} has "
-            f"{image_scale}. Set model.image_scale=1, or choose for example 'vit_base_patch14_dinov2'."
-        )
+    _check_scale(name, image_scale)
     assert strides is not None, "only a plain vision transformer has a way without"
     encoder = _create(name, way.options)
     _check_outline(encoder, name, strides)
@@ -150,6 +155,26 @@ def build_encoder(
         _checkpoint(encoder, name)
     info: Any = encoder.feature_info
     return encoder, info.channels()
+
+
+def _check_of_mit(name: str, strides: Strides | None, image_scale: float) -> None:
+    """Refuse to build a MiT otherwise than it is."""
+    _check_scale(name, image_scale)
+    if strides is None:
+        raise ValueError(_NOT_PLAIN.format(name=name))
+    if strides != OWN_STRIDES:
+        raise ValueError(
+            "model.encoder must be one that can be dilated where model.architecture=deeplabv2, to end at stride "
+            f"{strides[-1]}, but {name!r} ends at {OWN_STRIDES[-1]}. Choose another, for example {_example(strides)}."
+        )
+
+
+def _check_scale(name: str, image_scale: float) -> None:
+    if image_scale != 1:
+        raise ValueError(
+            f"model.image_scale must be 1 for an encoder that is no plain vision transformer, but {name!r} has "
+            f"{image_scale}. Set model.image_scale=1, or choose for example 'vit_base_patch14_dinov2'."
+        )
 
 
 @contextlib.contextmanager
@@ -183,17 +208,13 @@ def _create_plain(
 def _find_way(name: str, strides: Strides | None, drop_path: float, bands: int = 3) -> _Way:
     """Find out how timm's model is made such that it takes images of any size, and has its maps where strides say.
 
-    It is tried on the meta device, which takes a second; our own networks are made to be so.
+    It is tried on the meta device, which takes a second.
     """
-    from pgpc.models.mit import OWN, OWN_STRIDES
-
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path > 0 else {}
     if bands != 3:
         options["in_chans"] = bands
     if strides is not None and strides[-1] < 32:
         options["output_stride"] = strides[-1]
-    if strides == OWN_STRIDES and name in OWN:
-        return _Way(options, multiple=1)
     pretrained_cfg = pretrained_config(name)
     fixed_size = pretrained_cfg is not None and pretrained_cfg.fixed_input_size
     # How a model whose weights came with one size is told to take others, by family.
@@ -205,10 +226,7 @@ def _find_way(name: str, strides: Strides | None, drop_path: float, bands: int =
                 if is_plain(_reduction(encoder)):
                     return _plain_way(name, options, strides, bands)
                 if strides is None:
-                    raise ValueError(
-                        "model.encoder must be a plain vision transformer for model.architecture=vit_light, but timm's "
-                        f"{name!r} is none. Choose for example 'vit_base_patch14_dinov2', or another architecture."
-                    )
+                    raise ValueError(_NOT_PLAIN.format(name=name))
                 _check_outline(encoder, name, strides)
                 return _Way({**options, **extra}, multiple_of_sides(encoder, strides, bands))
         except _FAILURES as error:
@@ -275,18 +293,11 @@ def mit_stages(encoder: nn.Module) -> list[Stage]:
     Args:
         encoder: A network of :func:`build_encoder`.
     """
-    from pgpc.models.mit import Stage
-
     return [module for module in encoder.modules() if isinstance(module, Stage)]
 
 
 def _checkpoint(encoder: nn.Module, name: str) -> None:
     """Let an encoder compute activations again in the backward pass, or raise ValueError where it cannot."""
-    stages = mit_stages(encoder)
-    for stage in stages:
-        stage.checkpointing = True
-    if stages:
-        return
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
         raise ValueError(
             "model.checkpointing must be False for an encoder with batch norm, whose running averages would count "

@@ -1,29 +1,26 @@
-"""Mix Transformer (MiT), the encoder of SegFormer, as timm models ``mit_b0`` .. ``mit_b5``.
+"""Mix Transformer (MiT), the encoder of SegFormer, ``mit_b0`` .. ``mit_b5``.
 
 Source: Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers",
 NeurIPS 2021. Parameter names equal those of SegFormer's ImageNet files.
 
 Shapes: B batch, H and W height and width of a stage, C its channels. Inside a stage maps are (B, H, W, C),
 since linear layers and layer norms want channels last; only convolutions see a permuted view. Each stage ends
-in a norm that returns (B, C, H, W). The children of the network are therefore a plain chain, which timm's
-``features_only`` cuts at ``norm1`` .. ``norm4`` without renaming a parameter.
+in a norm that returns (B, C, H, W).
 
-Importing this module registers the models with timm.
+Nothing of timm is used here, which every process that trains would pay seconds of imports for.
+:mod:`pgpc.models.mit_in_timm` makes these networks models of timm, too.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers.drop import DropPath
-from timm.layers.weight_init import trunc_normal_
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from pgpc.models.drop_path import DropPath
 
 _NUM_HEADS = (1, 2, 5, 8)
 _REDUCTIONS = (8, 4, 2, 1)
@@ -149,14 +146,17 @@ class StageNorm(nn.LayerNorm):
 
 
 class MixTransformer(nn.Module):
-    """MiT as a classifier; ``timm.create_model(name, features_only=True)`` makes an encoder of it.
+    """The four stages of MiT, and the classifier that they are trained with on ImageNet.
 
     Args:
         embed_dims: Channels of the four stages, multiples of the 1, 2, 5 and 8 attention heads.
         depths: Number of blocks of the four stages.
         in_chans: Channels of the images.
-        num_classes: Outputs of the classifier; 0 returns the pooled features.
+        num_classes: Outputs of the classifier; 0 for none.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0 over all blocks.
+
+    Attributes:
+        channels: Channels of the four maps.
     """
 
     def __init__(
@@ -168,9 +168,7 @@ class MixTransformer(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = embed_dims[-1]
-        self.feature_info: list[dict[str, Any]] = []
+        self.channels = list(embed_dims)
         rates = iter(drop_path_rate * i / max(sum(depths) - 1, 1) for i in range(sum(depths)))
         for i, (dim, depth, num_heads, reduction) in enumerate(
             zip(embed_dims, depths, _NUM_HEADS, _REDUCTIONS, strict=True)
@@ -183,47 +181,30 @@ class MixTransformer(nn.Module):
             self.add_module(f"patch_embed{i + 1}", embed)
             self.add_module(f"block{i + 1}", Stage(*blocks))
             self.add_module(f"norm{i + 1}", StageNorm(dim, eps=1e-6))
-            self.feature_info.append({"num_chs": dim, "reduction": 4 * 2**i, "module": f"norm{i + 1}"})
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+        self.head: nn.Module = nn.Linear(embed_dims[-1], num_classes) if num_classes > 0 else nn.Identity()
         self.apply(_init_weights)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Compute features ``(B, C, ~H/32, ~W/32)`` of the last stage from images ``(B, in_chans, H, W)``."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images ``(B, in_chans, H, W)``, H and W at least 29, to the maps of all stages.
+
+        Returns:
+            Four maps ``(B, C_i, ceil(H/s), ceil(W/s))``, at the strides s of `OWN_STRIDES`.
+        """
+        maps, x = [], images
         for name, module in self.named_children():
             if name != "head":
                 x = module(x)
-        return x
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Compute class logits of the last stage's features.
-
-        Args:
-            x: Features ``(B, C, h, w)``.
-            pre_logits: Whether to stop before the classifier.
-
-        Returns:
-            Class logits ``(B, num_classes)``, or the pooled features ``(B, C)``.
-        """
-        x = x.mean(dim=(2, 3))
-        return x if pre_logits else self.head(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute class logits ``(B, num_classes)`` of images ``(B, in_chans, H, W)``, H and W at least 29."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        """Return the last linear layer (part of timm's model interface)."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a new one (part of timm's model interface)."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+            if isinstance(module, StageNorm):
+                maps.append(x)
+        return maps
 
 
 def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Conv2d)) and module.weight.is_meta:
+        return  # there is nothing to fill; and arithmetic without numbers has torch import its compiler, for 2 s
     if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
+        with torch.no_grad():  # normal numbers out of uniform ones, by the inverse of their distribution; none beyond 2
+            module.weight.uniform_(-1.0, 1.0).erfinv_().mul_(0.02 * math.sqrt(2.0)).clamp_(-2.0, 2.0)
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
@@ -232,76 +213,31 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _cfg() -> dict[str, Any]:
-    return {
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": "patch_embed1.proj",
-        "classifier": "head",
-        "fixed_input_size": False,
-    }
-
-
-# Without urls: the ImageNet weights are under a license of their own and are loaded from a file the user has.
-OWN = tuple(f"mit_b{i}" for i in range(6))
-"""The names that these networks have among timm's. They take images of any size."""
+_WIDE = (64, 128, 320, 512)
+OUTLINES: dict[str, tuple[tuple[int, int, int, int], tuple[int, int, int, int]]] = {
+    "mit_b0": ((32, 64, 160, 256), (2, 2, 2, 2)),  # 3.3 M parameters without the classifier
+    "mit_b1": (_WIDE, (2, 2, 2, 2)),  # 13.2 M
+    "mit_b2": (_WIDE, (3, 4, 6, 3)),  # 24.2 M
+    "mit_b3": (_WIDE, (3, 4, 18, 3)),  # 44.1 M
+    "mit_b4": (_WIDE, (3, 8, 27, 3)),  # 60.8 M
+    "mit_b5": (_WIDE, (3, 6, 40, 3)),  # 81.4 M
+}
+"""Channels and numbers of blocks of the four stages, by the names of the networks (SegFormer, Table 6)."""
 OWN_STRIDES = (4, 8, 16, 32)
 """Pixels per cell of their maps."""
-default_cfgs = generate_default_cfgs({name: _cfg() for name in OWN})
 
 
-def _create(
-    variant: str,
-    pretrained: bool,
-    embed_dims: tuple[int, int, int, int],
-    depths: tuple[int, int, int, int],
-    **kwargs: Any,
-) -> MixTransformer:
-    return build_model_with_cfg(
-        MixTransformer,
-        variant,
-        pretrained,
-        feature_cfg={"out_indices": (0, 1, 2, 3)},
-        embed_dims=embed_dims,
-        depths=depths,
-        **kwargs,
-    )
+def build_mit(name: str, *, drop_path: float = 0.0, bands: int = 3) -> MixTransformer:
+    """Build an encoder; it takes images of any size.
 
+    Args:
+        name: One of `OUTLINES`.
+        drop_path: Stochastic depth of the last block, in [0, 1).
+        bands: Bands of the images.
 
-@register_model
-def mit_b0(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B0, with 3.3 M parameters without the classifier."""
-    return _create("mit_b0", pretrained, (32, 64, 160, 256), (2, 2, 2, 2), **kwargs)
-
-
-@register_model
-def mit_b1(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B1, with 13.2 M parameters without the classifier."""
-    return _create("mit_b1", pretrained, (64, 128, 320, 512), (2, 2, 2, 2), **kwargs)
-
-
-@register_model
-def mit_b2(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B2, with 24.2 M parameters without the classifier."""
-    return _create("mit_b2", pretrained, (64, 128, 320, 512), (3, 4, 6, 3), **kwargs)
-
-
-@register_model
-def mit_b3(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B3, with 44.1 M parameters without the classifier."""
-    return _create("mit_b3", pretrained, (64, 128, 320, 512), (3, 4, 18, 3), **kwargs)
-
-
-@register_model
-def mit_b4(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B4, with 60.8 M parameters without the classifier."""
-    return _create("mit_b4", pretrained, (64, 128, 320, 512), (3, 8, 27, 3), **kwargs)
-
-
-@register_model
-def mit_b5(pretrained: bool = False, **kwargs: Any) -> MixTransformer:
-    """Make MiT-B5, with 81.4 M parameters without the classifier."""
-    return _create("mit_b5", pretrained, (64, 128, 320, 512), (3, 6, 40, 3), **kwargs)
+    Returns:
+        The network without its classifier, with random weights.
+    """
+    network = MixTransformer(*OUTLINES[name], in_chans=bands, drop_path_rate=drop_path)
+    del network.head  # only now: a seed gives the stages the numbers that it gives them in the whole network
+    return network

@@ -1,9 +1,16 @@
-"""Names of timm's models, behind a dot perhaps with the tag of their weights."""
+"""Names of timm's models, behind a dot perhaps with the tag of their weights; those of MiT do without timm.
+
+timm is imported where it is needed and not above: that takes seconds, which no process should pay that trains a MiT.
+"""
 
 from __future__ import annotations
 
 import difflib
 from typing import Any
+
+from torch import nn
+
+from pgpc.models.mit import OUTLINES
 
 
 def check_name(name: str) -> None:
@@ -15,10 +22,11 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: There is no such model, or no such weights of it.
     """
-    # Here and not above: timm takes seconds to import, which only building a network is worth.
+    if name in OUTLINES:
+        return
     import timm
 
-    import pgpc.models.mit  # noqa: F401  (registers mit_b0 .. mit_b5)
+    import pgpc.models.mit_in_timm  # noqa: F401  (registers mit_b0 .. mit_b5)
 
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5)
@@ -28,7 +36,7 @@ def check_name(name: str) -> None:
 
 
 def pretrained_config(name: str) -> Any:
-    """Return what timm knows of a model's weights, its ``PretrainedCfg``; None where there is nothing.
+    """Return what timm knows of a model's weights, its ``PretrainedCfg``; None where there is nothing, as of MiT.
 
     Args:
         name: A model that timm knows.
@@ -36,6 +44,8 @@ def pretrained_config(name: str) -> Any:
     Raises:
         ValueError: There are no weights with such a tag.
     """
+    if name in OUTLINES:
+        return None
     import timm
 
     try:
@@ -47,3 +57,9 @@ def pretrained_config(name: str) -> Any:
             f"model.encoder must have a tag of weights that timm knows of {architecture!r} behind the dot, or none, "
             f"but got {name!r}. There are {known}."
         ) from error
+
+
+def is_of_timm(module: nn.Module, class_name: str) -> bool:
+    """Return whether a module is of a class of timm, which is not imported for it: where it is not, there is none."""
+    kind = type(module)
+    return kind.__name__ == class_name and kind.__module__.startswith("timm.")

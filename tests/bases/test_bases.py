@@ -204,7 +204,7 @@ def by_speed(name):
     return name if name.startswith("streets") else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", map(by_speed, preset_names()))
+@pytest.mark.parametrize("name", [*map(by_speed, preset_names())])
 def test_two_steps_of_every_preset(name, tiny):
     """The second step has the contrast, where the preset has it, and is ProCA's first against prototypes."""
     config = shrink(name, tiny)

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from timm.layers import DropPath
 from torch import nn
 
 from pgpc.bases.state import TrainingState
 from pgpc.data.domains import open_shards
+from pgpc.models.drop_path import DropPath
 from tests.helpers.training import train_step, training_batches
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from timm.models import list_modules
 
-import pgpc.models.mit  # noqa: F401  (registers the family "mit")
+import pgpc.models.mit_in_timm  # noqa: F401  (registers the family "mit")
 from pgpc.models import encoder as encoder_module
 from pgpc.models.encoder import build_encoder
 from tests.helpers.networks import build, random_images

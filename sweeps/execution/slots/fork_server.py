@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
@@ -35,7 +35,7 @@ _LENGTH = 4  # bytes that give the length of a request
 _KILLED_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 # What a training imports at some time or other; a part that is missing here costs each training its import.
 _IMPORTED = (
-    "timm",
+    "torch._dynamo",  # by the first optimizer
     "torch.nn.parallel",
     "torch.utils.tensorboard",
     "pgpc.training.loop",
@@ -66,11 +66,13 @@ class ForkServer:
     """The server, as the process sees it that has started it.
 
     Args:
-        as_fork: Whether it is a fork of this process, which saves it the imports. That is for a process which has
-            computed nothing with torch so far, and has one thread; another one starts a fresh Python.
+        as_fork: Whether it is a fork of this process, which saves it the imports that are done. That is for a process
+            which has computed nothing with torch so far, and has one thread; another one starts a fresh Python.
+        encoders_of_timm: Whether trainings need timm, which takes seconds to import.
     """
 
-    def __init__(self, *, as_fork: bool = False) -> None:
+    def __init__(self, *, as_fork: bool = False, encoders_of_timm: bool = True) -> None:
+        imported = (*_IMPORTED, *["timm"] * encoders_of_timm)
         self._folder = tempfile.mkdtemp(prefix="pgpc-fork-")  # for its user alone
         self.address = os.path.join(self._folder, _SOCKET)
         lifeline, self._life = os.pipe()
@@ -78,9 +80,9 @@ class ForkServer:
             listener.bind(self.address)  # from now on it can be asked; it answers when it has imported everything
             listener.listen()
             if as_fork and threading.active_count() == 1:
-                self.pid = _start_as_fork(listener, lifeline, self._life)
+                self.pid = _start_as_fork(listener, lifeline, self._life, imported)
             else:
-                self.pid = _start_afresh(listener, lifeline)
+                self.pid = _start_afresh(listener, lifeline, imported)
         os.close(lifeline)
 
     def close(self) -> None:
@@ -90,9 +92,8 @@ class ForkServer:
         shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
 
 
-def _start_as_fork(listener: socket.socket, lifeline: int, life: int) -> int:
+def _start_as_fork(listener: socket.socket, lifeline: int, life: int, imported: Sequence[str]) -> int:
     """Start a server in a fork of this process, which alone keeps the end `life` of the pipe; return its id."""
-    _import_everything()
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
@@ -103,14 +104,14 @@ def _start_as_fork(listener: socket.socket, lifeline: int, life: int) -> int:
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
-            _serve(listener, lifeline)
+            _serve(listener, lifeline, imported)  # it imports while this process goes on
         os._exit(1)
     return pid
 
 
-def _start_afresh(listener: socket.socket, lifeline: int) -> int:
+def _start_afresh(listener: socket.socket, lifeline: int, imported: Sequence[str]) -> int:
     """Start a server in a Python of its own, and return its id."""
-    code = f"from {__name__} import serve; serve({listener.fileno()}, {lifeline})"
+    code = f"from {__name__} import serve; serve({listener.fileno()}, {lifeline}, {[*imported]})"
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -157,25 +158,22 @@ def ask(address: str, request: Request, channel: socket.socket) -> socket.socket
     return control
 
 
-def serve(listener: int, lifeline: int) -> None:
+def serve(listener: int, lifeline: int, imported: Sequence[str]) -> None:
     """Import everything, then fork what is asked for; this is the program of a server in a Python of its own.
 
     Args:
         listener: File descriptor of the socket to listen on.
         lifeline: That of a pipe at whose end it ends.
+        imported: The modules that it imports.
     """
-    _import_everything()
-    _serve(socket.socket(fileno=listener), lifeline)
+    _serve(socket.socket(fileno=listener), lifeline, imported)
 
 
-def _import_everything() -> None:
-    for name in _IMPORTED:
+def _serve(listener: socket.socket, lifeline: int, imported: Sequence[str]) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in imported:
         with contextlib.suppress(ImportError):  # each training will meet it, and can say so
             importlib.import_module(name)
-
-
-def _serve(listener: socket.socket, lifeline: int) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()  # the collector would else touch, and so copy, every page that a forked process shares
     _Server(listener, lifeline).run()
