@@ -7,6 +7,7 @@ under another one fails with a sentence that says so, before a trial meets the d
 from __future__ import annotations
 
 import ray
+from ray.util.placement_group import PlacementGroup
 
 VERSION = "2.60"
 """Release of Ray that these names were read from; patches of it may differ."""
@@ -53,8 +54,10 @@ from ray._private.gcs_utils import create_gcs_channel  # noqa: E402
 # What "auto" stands for; the public `ray.init` says it only once it has connected.
 from ray._private.services import get_ray_address_from_environment  # noqa: E402
 
-# Which nodes an autoscaler can start; the public API tells only of those that are there.
+# Which nodes an autoscaler can start, and which placement groups have lost the actor that made them; the public API
+# tells neither.
 from ray._private.state import state as cluster_state  # noqa: E402
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # noqa: E402
 
 # Train's own process of a run, which can as well be an object in the process that starts the run; see
 # sweeps.execution.trainer.
@@ -112,6 +115,7 @@ __all__ = [
     "create_gcs_channel",
     "default_token_file",
     "find_address",
+    "orphaned_placement_groups",
     "ray_logging",
     "user_error",
 ]
@@ -124,6 +128,21 @@ def find_address() -> str:
         ConnectionError: There is none.
     """
     return str(get_ray_address_from_environment("auto", None))
+
+
+def orphaned_placement_groups() -> list[PlacementGroup]:
+    """Return the placement groups of this job that a dead actor has made; Ray keeps them until the end of the job."""
+    job = ray.get_runtime_context().get_job_id()
+    rows = cluster_state._connect_and_get_accessor().get_placement_group_table()
+    groups = [PlacementGroupTableData.FromString(row) for row in rows]
+    return [
+        PlacementGroup(ray.PlacementGroupID(group.placement_group_id))
+        for group in groups
+        if group.creator_actor_dead
+        and not ray.ActorID(group.creator_actor_id).is_nil()  # a driver has made it
+        and group.creator_job_id.hex() == job
+        and group.state != PlacementGroupTableData.REMOVED
+    ]
 
 
 def user_error(error: BaseException) -> BaseException:

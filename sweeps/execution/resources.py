@@ -3,8 +3,8 @@
 With T trials at a time, each on W GPUs, so on T x W of them, what runs out first, and what moves it:
 
 - the head's memory. Besides the driver each slot keeps there what a node that is lost must not take with it: Tune's
-  actor, and Train's cleaner, watcher and meeting point: four processes, 1.1 GB when they were six, as measured (pages
-  that they share counted in each). More workers a trial (--workers), or a head with more memory.
+  actor, and Train's watcher and meeting point: three processes, 1.1 GB when they were six, as measured (pages that they
+  share counted in each). More workers a trial (--workers), or a head with more memory.
 - the driver's time. One process takes every report, asks the pruner and writes to the study: T reports per evaluation
   interval, and the results and the report anew, in at most a tenth of the time. Without these a trial of a few
   reports takes 0.2 s of it (tests.benchmarks.sweep_scale). Longer intervals (training.eval_interval).
@@ -26,24 +26,19 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import ray
-from ray.util.state import list_actors
 
-from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME, build_address, cluster_state
+from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME, cluster_state
 from sweeps.execution.joining.auth_token import protect_token
 from sweeps.execution.joining.cluster_address import NO_CLUSTER, check_cluster_address
 
-PORT = "RAY_GCS_SERVER_PORT"  # environment variable: where the cluster that is started next is to listen
-STATE_API_TIMEOUT = 60.0
-"""Seconds that the dashboard gets to answer; it starts a few seconds after the cluster."""
 _TEMPORARY = ("RAY_TMPDIR", "TMPDIR") if sys.platform.startswith("linux") else ("RAY_TMPDIR",)
 """Environment variables that name the folder below which Ray keeps a session; the first that is set counts."""
-_LONGEST_SOCKET = "dash_TaskEventsHead"  # of those that Ray makes; without it the dashboard does not start
+_LONGEST_SOCKET = "plasma_store"  # of those that Ray makes
 _WORKER_ENV = {
     # Reports are handed over at this interval, by default 2 s each.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
@@ -63,9 +58,8 @@ def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType
         variables: Environment variables of all processes that the sweep starts in it.
 
     Raises:
-        ValueError: There is no cluster at the address, it cannot free the workers of stopped trials, or others may read
-            the token of clusters; or the path of the folder for temporary files is too long for a cluster on this
-            machine.
+        ValueError: There is no cluster at the address, or others may read the token of clusters; or the path of the
+            folder for temporary files is too long for a cluster on this machine.
     """
     protect_token()
     if address:
@@ -75,26 +69,21 @@ def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType
     env = {**{key: os.environ.get(key, value) for key, value in _WORKER_ENV.items()}, **variables}
     if not address:
         env["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # a process of every trial, and this machine is not a spot one
-        env["RAY_ADDRESS"] = reserve_address()
-    elif address != "auto":
-        env["RAY_ADDRESS"] = address
     if "PGPC_CACHE" in os.environ:
         env["PGPC_CACHE"] = str(Path(os.environ["PGPC_CACHE"]).expanduser().absolute())
     try:
         with _sessions_of_their_own(), _own_handler():
             ray.init(
                 address=address or "local",
-                include_dashboard=None if address else True,
+                # A dozen processes that nothing here asks; those of another cluster are its owner's.
+                include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
                 runtime_env={"env_vars": env},
             )
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
-    finally:
-        os.environ.pop(PORT, None)
     protect_token()
-    _check_state_api()
 
 
 def _check_temporary_folder() -> None:
@@ -140,42 +129,6 @@ def _own_handler() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def reserve_address() -> str:
-    """Return the address that the cluster which is started next is going to have.
-
-    What frees a stopped trial's workers (see `_check_state_api`) looks for its own cluster by itself. Where several run
-    on the machine, it finds it by the environment variable RAY_ADDRESS only, which must be known before the start.
-    """
-    host = ray.util.get_node_ip_address()
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind(("", 0))
-        port = free.getsockname()[1]
-    os.environ[PORT] = str(port)
-    return str(build_address(host, port))
-
-
-def _check_state_api() -> None:
-    """Refuse a cluster whose State API, which the dashboard serves, does not answer.
-
-    A stopped trial's workers are freed by a helper of Ray Train that asks it. Where nothing answers, they stay and the
-    next trials wait for ever: https://github.com/ray-project/ray/issues/54305.
-    """
-    deadline = time.monotonic() + STATE_API_TIMEOUT
-    while True:
-        try:
-            # Without an address it fails where there are several clusters, such as two sweeps on one machine.
-            list_actors(ray.get_runtime_context().gcs_address, limit=1, timeout=10)
-            return
-        except Exception as error:  # whatever it is: connection, HTTP, protocol; the dashboard may still be starting
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    "Ray's State API must answer, or the workers of a stopped trial are never freed, but it does not "
-                    f"({type(error).__name__}: {error}). Install `ray[default]` on the head node and start it with its "
-                    "dashboard (`ray start --head --include-dashboard=true`)."
-                ) from None
-            time.sleep(1)
 
 
 def nodes() -> list[dict[str, float]]:

@@ -3,6 +3,8 @@
 Ray's own TorchTrainer imports torch where the trainer is built and where it is controlled, which takes each of these
 two processes seconds; it starts a process for its controller, and one for the data sets of Ray Data. Here the
 controller runs in the process that calls `fit`, which is one of Tune's, and nobody imports torch but the trainings.
+What would give back the workers' places where that process is killed is a process of its own, too, and needs Ray's
+dashboard; here the driver does it, see `sweeps.execution.slots.orphans`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from ray.train.backend import Backend, BackendConfig
 from sweeps.common.private_ray import DataParallelTrainer, ExecutionGroup, FailureConfig, TrainController
 from sweeps.execution.recovery import RecoveryPolicy
 
+_NOT_NEEDED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 _LISTENERS: dict[str, Callable[[ExecutionGroup], None]] = {}  # by the names of runs
 
 
@@ -56,7 +59,7 @@ class Trainer(DataParallelTrainer):
     def _create_default_callbacks(self) -> list[Any]:
         # By name: where a later Ray calls it otherwise, the process is started, and that is all.
         callbacks = super()._create_default_callbacks()
-        return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
+        return [callback for callback in callbacks if type(callback).__name__ not in _NOT_NEEDED]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         limits = self.run_config.failure_config

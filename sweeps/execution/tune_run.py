@@ -16,6 +16,7 @@ from ray.tune.schedulers import FIFOScheduler
 from sweeps.common.private_ray import HEAD_NODE_RESOURCE_NAME
 from sweeps.execution.recovery import MAX_FAILURES
 from sweeps.execution.run_errors import describe
+from sweeps.execution.slots.orphans import Orphans
 from sweeps.execution.slots.slot import Slot
 from sweeps.execution.storage_faults import FaultCatcher, RunSearcher, first_line, is_fault
 from sweeps.search.trial_spec import REPORT
@@ -135,7 +136,7 @@ def execute(
             name="tune",
             storage_path=str(folder),
             stop=interruption,
-            callbacks=[_EachStep(on_step)],
+            callbacks=[_EachStep(on_step), _EachStep(Orphans().look)],
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trainings keep their own
             # Neither says anything, but the one that Tune takes in notebooks clears what the cell has shown so far.

@@ -21,6 +21,7 @@ import argparse
 import functools
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -208,6 +209,16 @@ class TimedSlot(Slot):
         super()._begin(plain)
 
 
+def reserve_address() -> str:
+    """Have the cluster that is started next listen at an address that is known before."""
+    host = ray.util.get_node_ip_address()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def timed_run(run: Any, plain: dict[str, Any], rank: int, number: int) -> int:
     """Train a run of the sweep, in a process of its own, with time stamps of rank 0."""
     label = plain["label"]
@@ -242,14 +253,14 @@ def child(way: str, folder: Path, num_workers: int) -> None:
     if way == "sweep":
         silence()
         training.run = functools.partial(timed_run, training.run)
-        server = ForkServer(as_fork=True)
+        server = ForkServer(as_fork=True, encoders_of_timm=False)
         resources.connect(None, {ADDRESS: server.address})
         tune_run.Slot = TimedSlot
         tune_run.execute(Trials(specs), tune_run.Interruption(None), 1, folder)
         server.close()
     else:
         # Or no stopped trial is ever cleaned up where the machine has another Ray cluster.
-        os.environ["RAY_ADDRESS"] = resources.reserve_address()
+        os.environ["RAY_ADDRESS"] = reserve_address()
         # The guide's trial takes a CPU beside its workers.
         ray.init(address="local", num_cpus=num_workers + 1, log_to_driver=False, logging_level="CRITICAL")
         tune.Tuner(

@@ -150,7 +150,7 @@ def interrupted_sweep(
 ) -> dict[str, Any]:
     """Three drivers, one after the other, on one sweep of the reference and two trials; and what they said.
 
-    One is killed, one gets the signal of a batch system, and one loses a worker.
+    One is killed, one gets the signal of a batch system, and one loses a worker, then the process of its slot.
     """
     storage = tmp_path_factory.mktemp("storage")
     first = start("--storage", storage, "--name", "hardy", "--trials", 2, "--scheduler", "none", *tiny)
@@ -169,6 +169,8 @@ def interrupted_sweep(
     third = start("--storage", storage, "--resume")
     third.wait_for("0001  iteration 3 of")
     os.kill(third.family("RayTrainWorker")[0], signal.SIGKILL)
+    third.wait_for("0001  iteration 6 of")
+    os.kill(third.family("ray::ResourceTrainable")[0], signal.SIGKILL)
     third_code = third.wait()
     # Here, since what a killed driver has started takes up to a minute to end, and a user does not wait for that.
     clean = [driver.leaves_nothing() for driver in (first, second, third)]

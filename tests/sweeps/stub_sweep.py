@@ -78,7 +78,7 @@ class NoServer:
 
     address = ""
 
-    def __init__(self, *, as_fork: bool = False) -> None:
+    def __init__(self, *, as_fork: bool = False, encoders_of_timm: bool = True) -> None:
         pass
 
     def close(self) -> None:

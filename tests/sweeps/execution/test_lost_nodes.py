@@ -184,7 +184,7 @@ def test_all_but_the_workers_is_on_the_head(sweep: dict[str, Any]) -> None:
     for actor in sweep["before"]:
         kinds[actor.node_id == sweep["head"]].add(actor.class_name.rpartition(".")[2])
     assert kinds[False] == {"RayTrainWorker"}
-    assert {"ResourceTrainable", "PlacementGroupCleaner", "PreemptionWatcher", "SynchronizationActor"} <= kinds[True]
+    assert {"ResourceTrainable", "PreemptionWatcher", "SynchronizationActor"} <= kinds[True]
 
 
 def test_finished_trials_are_kept(sweep: dict[str, Any]) -> None:
