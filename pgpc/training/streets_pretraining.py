@@ -86,7 +86,7 @@ class Recipe:
     sides: tuple[int, ...] = (64, 96, 128, 128)
     batch_size: int = 8
     processes: int = 1
-    iterations: int = 1200
+    iterations: int = 2500
     horizon: int = 2500
     lr: float = 1.5e-3
     warmup: float = 0.05
