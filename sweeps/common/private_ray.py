@@ -57,7 +57,7 @@ from ray._private.services import get_ray_address_from_environment  # noqa: E402
 # Which nodes an autoscaler can start, and which placement groups have lost the actor that made them; the public API
 # tells neither.
 from ray._private.state import state as cluster_state  # noqa: E402
-from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # noqa: E402
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]  # made when imported  # noqa: E402
 
 # Train's own process of a run, which can as well be an object in the process that starts the run; see
 # sweeps.execution.trainer.
