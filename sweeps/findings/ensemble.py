@@ -32,6 +32,7 @@ from sweeps.results.rows import Row, last_checkpoint, write_parquet
 
 if TYPE_CHECKING:
     from pgpc.evaluation.criteria.ensemble import Voter
+    from pgpc.evaluation.loaded_model import LoadedModel
 
 METRIC_NAME = CRITERIA_PREFIX + ENSEMBLE
 """Name of the criterion among the metrics of a row."""
@@ -147,14 +148,14 @@ def _scores(sweep: Sweep, runs: Sequence[Row], say: Say) -> Mapping[str, float]:
     from pgpc.evaluation.loaded_model import load_model
 
     checkpoints = {run.label: _checkpoint(sweep, run) for run in runs}
-    classes = load_model(next(iter(checkpoints.values()))).classes  # before images are opened: it may be damaged
+    first = load_model(next(iter(checkpoints.values())))  # before images are opened: it may be damaged
     target = open_shards(sweep.config.data.target, sweep.config.data, "train")
     num = sweep.config.evaluation.criteria_images
     say(f"{ENSEMBLE}: segmenting {count(min(num, len(target)), 'image')} with {count(len(runs), 'network')}")
     # In the sweep's folder, since that for temporary files may be memory.
     with scratch_folder(f".{ENSEMBLE}-", sweep.folder) as scratch:
-        voters = _voters(checkpoints, functools.partial(_say_now_and_then, say, [time.monotonic()], len(runs)))
-        found = ensemble_agreement(voters, target, num, classes, scratch=scratch)
+        voters = _voters(checkpoints, first, functools.partial(_say_now_and_then, say, [time.monotonic()], len(runs)))
+        found = ensemble_agreement(voters, target, num, first.classes, scratch=scratch)
     return dict(zip(checkpoints, found, strict=True))
 
 
@@ -166,15 +167,15 @@ def _checkpoint(sweep: Sweep, run: Row) -> Path:
     return found
 
 
-def _voters(checkpoints: Mapping[str, Path], on_progress: Callable[[int], None]) -> Iterator[Voter]:
-    """Load one student after the other; the one before is let go."""
+def _voters(checkpoints: Mapping[str, Path], first: LoadedModel, on_progress: Callable[[int], None]) -> Iterator[Voter]:
+    """Load one student after the other, but for the first, which stays; of the others the one before is let go."""
     from pgpc.evaluation.criteria.ensemble import Voter
     from pgpc.evaluation.loaded_model import load_model
     from pgpc.runtime.distributed import local_device
 
     for done, (label, file) in enumerate(checkpoints.items()):
         on_progress(done)
-        loaded = load_model(file)
+        loaded = load_model(file) if done else first
         network = loaded.student.segmenter.to(local_device())
         config = loaded.config
         del loaded
