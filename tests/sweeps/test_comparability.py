@@ -30,8 +30,8 @@ Begin = Callable[..., Sweep]
 def repack(tmp_path: Path) -> Callable[..., None]:
     """Packs shards of two classes anew into the same folder."""
 
-    def write(classes: dict[str, int] = TWO_CLASSES, seed: int = 0) -> None:
-        write_two_classes(tmp_path / "raw", tmp_path / "shards", classes, seed)
+    def write(classes: dict[str, int] = TWO_CLASSES, seed: int = 0, things: tuple[str, ...] = ()) -> None:
+        write_two_classes(tmp_path / "raw", tmp_path / "shards", classes, seed, things)
 
     write()
     return write
