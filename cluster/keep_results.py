@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pgpc.runtime import storage
+from pgpc.runtime.json_text import parse_json
 
 STUDIES = {"study.db": "study.saved.db", "reference.db": "reference.saved.db"}
 """Names of the databases of the studies in the folder of a sweep, each with that of its backup, which is what a new
@@ -107,7 +108,7 @@ class _Copy:
         self.there = {name for name in storage.sizes(url) if not _is_passing(name)}
         self._known: dict[str, list[int]] = {}  # size in bytes and time of the last change in ns, when it was copied
         with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads((folder / _NOTES).read_text()).get(url, {})
+            self._known = parse_json((folder / _NOTES).read_text()).get(url, {})
 
     def note(self) -> None:
         """Keep for the next time what has been copied."""
@@ -238,7 +239,7 @@ def checkpoints_in(text: bytes | None) -> set[str] | None:
     if text is None:
         return set()
     try:
-        stored = json.loads(text)
+        stored = parse_json(text)
         found = {str(result["checkpoint_dir_name"]) for result in stored["checkpoint_results"]}
         return found | {str(stored["latest_checkpoint_result"]["checkpoint_dir_name"])}
     except (ValueError, KeyError, TypeError):

@@ -38,6 +38,7 @@ from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase
 from pgpc.runtime.files import expand_user, sha256, write_file
+from pgpc.runtime.json_text import parse_json
 from pgpc.runtime.storage import is_url
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def read_record(folder: Path) -> TrunkRecord:
         ValueError: there is none in `folder`, or it is damaged.
     """
     try:
-        return TrunkRecord(**json.loads((folder / FILE).read_bytes()))
+        return TrunkRecord(**parse_json((folder / FILE).read_bytes()))
     except FileNotFoundError:
         raise ValueError(
             f"A trunk has a {FILE}, but {folder} has none. Name the folder of train(.., until=..)."
