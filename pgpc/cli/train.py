@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
     if MANIFEST in there:
         raise ValueError(
-            f"A run needs a folder of its own, but {out} holds shards ({MANIFEST}), which could not be packed anew with "
-            "a run among them. Choose another --out."
+            f"A run needs a folder of its own, but {out} holds shards ({MANIFEST}), which could not be packed anew "
+            "with a run among them. Choose another --out."
         )
     if BEST in there and not there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(

@@ -104,10 +104,11 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         if key not in place_keys() and key not in trunk_length_keys() and not _is_neutral(key, base)
     }
     weights = weights_file(config.model)
+    reads_target = config.adaptation.enabled or config.evaluation.criteria_images > 0  # reports have criteria on it
     found: dict[str, Any] = {
         **values,
         "data.source": _contents(config.data.source, "train"),
-        "data.target": _contents(config.data.target, "train") if config.adaptation.enabled else None,
+        "data.target": _contents(config.data.target, "train") if reads_target else None,
         "scored": _contents(config.data.target, config.data.eval_split),
         "model.pretrained": "" if weights is None else sha256(weights),
         "processes": processes,
