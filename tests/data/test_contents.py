@@ -22,6 +22,11 @@ def test_what_a_run_takes_from_outside() -> None:
         "scored split": "/b (val)",
         "pretrained weights": "w.pth",
     }
+    distilled = places(data, pretrained=None, adapts=True, measures=False, distilled=Path("frozen.pth"))
+    assert str(distilled["weights of the distillation"]) == "frozen.pth"
+    few = dataclasses.replace(data, target_labels="split:few")
+    labeled = places(few, pretrained=None, adapts=True, measures=False)
+    assert str(labeled["target's labels"]) == "/b (few)" and "list of the target's labels" not in labeled
     alone = dataclasses.replace(data, eval_split=None)
     assert places(alone, pretrained=None, adapts=False, measures=False).keys() == {"source"}
     assert "target" in places(alone, pretrained=None, adapts=False, measures=True)
