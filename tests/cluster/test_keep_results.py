@@ -294,7 +294,7 @@ def test_names_are_those_of_the_sweep():
     from sweeps.execution import checkpoints, trunk
 
     assert checkpoints.snapshot_file(Path()).name == LIST and checkpoint.CHECKPOINT == CHECKPOINT
-    assert (trunk._FOLDER, trunk._TRAINED_BY) == (keep_results.TRUNKS, keep_results.TRUNK_SEAL)
+    assert (folder.TRUNKS, trunk._TRAINED_BY) == (keep_results.TRUNKS, keep_results.TRUNK_SEAL)
     assert folder.SWEEP_FILE == keep_results.SWEEP
 
 
