@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from pgpc.runtime import storage
+from pgpc.runtime.json_text import parse_json
 
 STUDIES = {"study.db": "study.saved.db", "reference.db": "reference.saved.db"}
 """Names of the databases of the studies in the folder of a sweep, each with that of its backup, which is what a new
@@ -51,7 +52,8 @@ def save(folder: Path, url: str) -> None:
     """
     copy = _Copy(folder, url)
     names = _names(folder)  # before the studies, which then know all trials that are copied
-    _back_up_studies(folder)
+    waiting = tuple(_back_up_studies(folder))
+    names = [name for name in names if not name.startswith(waiting)]
     saved = (file for name in STUDIES.values() for file in folder.rglob(name))
     names = sorted({*names, *(_relative(folder, file) for file in saved)})
     try:
@@ -107,7 +109,7 @@ class _Copy:
         self.there = {name for name in storage.sizes(url) if not _is_passing(name)}
         self._known: dict[str, list[int]] = {}  # size in bytes and time of the last change in ns, when it was copied
         with contextlib.suppress(OSError, ValueError):
-            self._known = json.loads((folder / _NOTES).read_text()).get(url, {})
+            self._known = parse_json((folder / _NOTES).read_text()).get(url, {})
 
     def note(self) -> None:
         """Keep for the next time what has been copied."""
@@ -238,7 +240,7 @@ def checkpoints_in(text: bytes | None) -> set[str] | None:
     if text is None:
         return set()
     try:
-        stored = json.loads(text)
+        stored = parse_json(text)
         found = {str(result["checkpoint_dir_name"]) for result in stored["checkpoint_results"]}
         return found | {str(stored["latest_checkpoint_result"]["checkpoint_dir_name"])}
     except (ValueError, KeyError, TypeError):
@@ -298,17 +300,34 @@ def _order(name: str) -> tuple[int, str]:
     return first.get(PurePosixPath(name).name, 2), name
 
 
-def _back_up_studies(folder: Path) -> None:
-    """Write beside each study that has changed a copy of it that is whole."""
+def _back_up_studies(folder: Path) -> list[str]:
+    """Write beside each study that has changed a copy of it that is whole.
+
+    Returns:
+        What the names of the files begin with that must wait until the study of their sweep can be read, which comes
+        before them. Those of other sweeps do not wait for it.
+    """
+    waiting = []
     for study in (found for name in STUDIES for found in folder.rglob(name)):
         saved = STUDIES[study.name]
         backup = study.with_name(saved)
         if backup.exists() and backup.stat().st_mtime_ns >= study.stat().st_mtime_ns:
             continue
         temporary = study.with_name(f"{saved}.tmp")
-        with contextlib.closing(sqlite3.connect(study)) as live, contextlib.closing(sqlite3.connect(temporary)) as copy:
-            live.backup(copy)
+        for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+            left.unlink(missing_ok=True)  # of a process that was killed; a torn one could not be copied into
+        try:
+            with (
+                contextlib.closing(sqlite3.connect(study)) as live,
+                contextlib.closing(sqlite3.connect(temporary)) as copy,
+            ):
+                live.backup(copy)
+        except sqlite3.Error as error:
+            waiting.append(_relative(folder, study).removesuffix(study.name))
+            print(f"{study} cannot be read ({error}): {study.parent.name} is not copied, the other sweeps are.")
+            continue
         os.replace(temporary, backup)
+    return waiting
 
 
 def _relative(folder: Path, file: Path) -> str:

@@ -25,6 +25,7 @@ from pgpc.runtime import key_reference
 from pgpc.runtime.checks import all_at_once, check, noted
 from pgpc.runtime.coercion import coerce
 from pgpc.runtime.fields import FieldInfo, Phase, check_fields, documented, fields_of, key, type_hints
+from pgpc.runtime.json_text import parse_json
 
 __all__ = [
     "AdaptationConfig",
@@ -392,7 +393,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Return a config as nested plain data, which :func:`from_dict` and JSON take."""
-    tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    tree: dict[str, Any] = parse_json(json.dumps(dataclasses.asdict(config)))
     return tree
 
 
@@ -423,7 +424,7 @@ def from_text(text: str, where: Path | str) -> Config:
         ValueError: It is no JSON, or not that of a config; the message says where it is.
     """
     try:
-        return from_dict(json.loads(text))
+        return from_dict(parse_json(text))
     except (ValueError, TypeError) as error:
         raise ValueError(f"The config in {where} cannot be read: {error}") from None
 

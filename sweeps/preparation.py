@@ -162,7 +162,7 @@ def check_data(sweep: Sweep) -> list[str]:
     """Check the data of all runs of a sweep; return a sentence for each thing that a class without labels decides."""
     settings = {(config.data, config.evaluation, shortest_side(config.model)) for config in sweep.configs}
     on_target = {name.removeprefix(CRITERIA_PREFIX) for name in sweep.selection.metrics} - {METRIC, "source_mIoU"}
-    keeps_things = any(c.adaptation.enabled and c.adaptation.feature_distance_weight > 0 for c in sweep.configs)
+    keeps_things = any(config.adaptation.keeps_things for config in sweep.configs)
     notes: dict[str, None] = {}
     for data, evaluation, least in settings:
         domains = check_pair(data, evaluation.report_share)

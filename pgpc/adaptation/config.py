@@ -188,6 +188,11 @@ class AdaptationConfig:
         """Whether patches are hidden from the student."""
         return self.enabled and self.masked_weight > 0 and self.mask_unit == "token"
 
+    @property
+    def keeps_things(self) -> bool:
+        """Whether features of classes that are things are kept near those of the initial encoder."""
+        return self.enabled and self.feature_distance_weight > 0
+
     @all_at_once()
     def __post_init__(self) -> None:
         if not check_fields(self, "adaptation"):

@@ -74,7 +74,7 @@ class TrainingState:
         """The base's own part: whatever it remembers from step to step, in buffers, and what it trains beside."""
         self.initial_encoder: nn.Module | None = None
         """The encoder as it was before training, for the feature distance; follows from the config."""
-        if config.adaptation.enabled and config.adaptation.feature_distance_weight > 0:
+        if config.adaptation.keeps_things:
             check_feature_distance(config)
             initial = make_teacher(self.student.segmenter.encoder).eval()
             self.initial_encoder = self.student.fixed_in_precision(initial)
@@ -290,7 +290,7 @@ def check_feature_distance(config: Config) -> None:
         ValueError: The feature distance is on and the encoder has no pretrained weights.
     """
     adaptation = config.adaptation
-    if adaptation.enabled and adaptation.feature_distance_weight > 0 and config.model.pretrained is None:
+    if adaptation.keeps_things and config.model.pretrained is None:
         raise ValueError(
             f"adaptation.feature_distance_weight ({adaptation.feature_distance_weight}) needs an encoder with "
             "pretrained weights, but got model.pretrained=none. Set model.pretrained=imagenet or a file, or "

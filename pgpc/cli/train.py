@@ -46,6 +46,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one network: in this process, or in all that torchrun or Slurm's srun start."""
+    from pgpc.data.shards.manifest import MANIFEST
     from pgpc.evaluation.scores import over_classes
     from pgpc.models.checkpoint import BEST, CHECKPOINT, PREVIOUS
     from pgpc.runtime import storage
@@ -59,6 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     there = storage.sizes(out).keys() if storage.is_url(out) else {path.name for path in Path(out).glob("*.*")}
     if not arguments.resume and there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(f"{out} holds a checkpoint already. Add --resume to resume from it, or choose another --out.")
+    if MANIFEST in there:
+        raise ValueError(
+            f"A run needs a folder of its own, but {out} holds shards ({MANIFEST}), which could not be packed anew "
+            "with a run among them. Choose another --out."
+        )
     if BEST in there and not there & {CHECKPOINT, PREVIOUS}:
         raise ValueError(
             f"{out} holds a {BEST} of a run, but no checkpoint that it could be resumed from. Move it away, or choose "

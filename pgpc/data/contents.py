@@ -24,6 +24,7 @@ from pgpc.runtime.files import expand_user, sha256
 SOURCE, TARGET, SCORED, PRETRAINED = "source", "target", "scored split", "pretrained weights"
 DISTILLED = "weights of the distillation"
 LABELED, LABELED_LIST = "target's labels", "list of the target's labels"
+THINGS = "classes that are things"
 """What a run takes from outside."""
 
 
@@ -32,7 +33,7 @@ class Place(NamedTuple):
 
     Attributes:
         where: A folder of shards, its address on S3, a side of the embedded pair, or a file.
-        split: The split of the shards; None for a file.
+        split: The split of the shards, or `THINGS` for which of their classes are things; None for a file.
     """
 
     where: str
@@ -43,7 +44,13 @@ class Place(NamedTuple):
 
 
 def places(
-    data: DataConfig, *, pretrained: Path | None, adapts: bool, measures: bool, distilled: Path | None = None
+    data: DataConfig,
+    *,
+    pretrained: Path | None,
+    adapts: bool,
+    measures: bool,
+    distilled: Path | None = None,
+    keeps_things: bool = False,
 ) -> dict[str, Place]:
     """Return what a run takes from outside, by its part in the run.
 
@@ -53,6 +60,8 @@ def places(
         adapts: Whether the run trains on the target.
         measures: Whether criteria are measured on the target.
         distilled: File of the weights of a frozen encoder that features are held near; None for no such encoder.
+        keeps_things: Whether features of things are kept near those of ImageNet, so that it counts which classes are
+            things; the files of the shards are the same whatever they are.
     """
     found = {SOURCE: Place(data.source, "train")}
     if adapts or measures:
@@ -63,6 +72,8 @@ def places(
         found[LABELED] = Place(data.target, split_of(data.target_labels))
         if listed_names(data.target_labels):
             found[LABELED_LIST] = Place(data.target_labels, None)
+    if keeps_things and not data.source.startswith("streets:"):
+        found[THINGS] = Place(data.source, THINGS)
     if pretrained is not None:
         found[PRETRAINED] = Place(str(pretrained), None)
     if distilled is not None:
@@ -94,7 +105,8 @@ def digest(place: Place) -> str:
         file = expand_user(place.where)
         status = file.stat()
         return _file_digest(file, status.st_size, status.st_mtime_ns)[:16]
-    return hashlib.sha256(json.dumps(split_files(place)).encode()).hexdigest()[:16]
+    what = _things(place.where) if place.split == THINGS else split_files(place)
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
 def split_files(place: Place) -> list[str]:
@@ -109,6 +121,12 @@ def split_files(place: Place) -> list[str]:
 def class_names(where: str) -> tuple[str, ...] | None:
     """Return the names of the classes of shards, in their order; None of the embedded pair, whose never change."""
     return None if where.startswith("streets:") else _manifest(where).classes.names
+
+
+def _things(where: str) -> list[str]:
+    """Return the names of those classes of shards that are things."""
+    classes = _manifest(where).classes
+    return [classes.names[k] for k in classes.things]
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

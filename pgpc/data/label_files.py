@@ -8,7 +8,7 @@ import numpy as np
 
 from pgpc.data.formats import tiff
 from pgpc.data.formats.png import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, PngHeader, both_bytes, check_chunks, png_header
-from pgpc.data.image_files import UPRIGHT, kind_of, opened
+from pgpc.data.image_files import UPRIGHT, kind_of, opened, read_orientation
 from pgpc.data.image_limits import PictureError
 from pgpc.data.tiles import decode_tiles, is_tiled
 
@@ -23,7 +23,7 @@ def decode_label(data: bytes, channel: Literal["gray", "red16"] = "gray") -> np.
             red channel of a 16-bit RGB picture, as in SYNTHIA, whose other channels count instances.
 
     Returns:
-        ``(H, W)`` uint8, or uint16 where the file has 16 bits per channel. EXIF orientation is not looked at.
+        ``(H, W)`` uint8, or uint16 where the file has 16 bits per channel. One that EXIF says to turn is refused.
 
     Raises:
         PictureError: The data are no such file or a damaged one, or it has more than `MAX_PIXELS`, several frames, or
@@ -90,7 +90,17 @@ def _label_header(data: bytes) -> PngHeader:
             "label must be a PNG or a TIFF file, since others may be lossy, but "
             + (f"the file is {kind_of(data)}. Save it as PNG." if data else "the file is empty (0 bytes).")
         )
+    _check_upright("PNG", read_orientation(data))
     return header
+
+
+def _check_upright(kind: str, orientation: int) -> None:
+    """Refuse a label that viewers turn: nobody knows whether it was drawn on the photo as shown, or as stored."""
+    if orientation != UPRIGHT:
+        raise PictureError(
+            f"label must be a {kind} that is stored as it is shown, but its orientation is {orientation}. Save it "
+            "upright, without this tag."
+        )
 
 
 def _equal_channels(pixels: np.ndarray, header: PngHeader) -> np.ndarray:
@@ -114,11 +124,7 @@ def _tiff_outline(data: bytes) -> tiff.Outline:
             f"label must be a TIFF of whole numbers, stored without loss, but it is {outline}. Save it as PNG, or as "
             "TIFF with LZW or Deflate."
         )
-    if outline.orientation not in (0, UPRIGHT):
-        raise PictureError(
-            f"label must be a TIFF that is stored as it is shown, but its orientation is {outline.orientation}. Save "
-            "it upright, without this tag."
-        )
+    _check_upright("TIFF", outline.orientation or UPRIGHT)
     return outline
 
 

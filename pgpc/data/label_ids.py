@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from pgpc.classes import IGNORE_INDEX, ClassSet, classes_from_json
 from pgpc.data.label_colors import LabelColors, label_colors
 from pgpc.runtime.checks import check
+from pgpc.runtime.json_text import parse_json
 
 UNKNOWN = IGNORE_INDEX - 1
 """Entry of a table for ids that mean nothing, a sign of a wrong file. Never a train id, as classes are fewer."""
@@ -94,7 +94,7 @@ def read_description(file: Path | str) -> Description:
         OSError: The file cannot be read.
     """
     try:
-        description = json.loads(Path(file).read_text(encoding="utf-8-sig"))
+        description = parse_json(Path(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"A description of classes must be JSON, but {file} is not: {error}. {_FORM}") from error
     try:

@@ -10,6 +10,7 @@ from pgpc.data.config import DataConfig
 from pgpc.data.label_coverage import Coverage, coverage_notes
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.reader import Shards
+from pgpc.data.target_labels import same_named_image
 from pgpc.data.transforms import box_size
 
 SOURCE, SCORED = "Source images", "Scored images"
@@ -81,7 +82,9 @@ def check_coverage(domains: Domains) -> None:
 
 
 def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
-    """Return a sentence for each thing that is decided by a class without labels: what is learned, and what is scored.
+    """Return a sentence for each thing that labels decide unseen: what is learned, and what is scored.
+
+    A class may have none, and images that are scored may be images whose labels are trained on.
 
     Args:
         domains: The images of a run.
@@ -97,6 +100,14 @@ def label_notes(domains: Domains, *, keeps_things: bool = False) -> list[str]:
             f'No pixel of a class that is a thing ("thing": true) in {source.what}: the feature distance to ImageNet '
             "(adaptation.feature_distance_weight), which is taken on these, is 0 throughout."
         )
+    for shards in (domains.scored, domains.reported):
+        learned = None if shards is None else same_named_image(domains.source, shards)
+        if shards is not None and learned is not None:
+            notes.append(
+                f"Scored images (split {shards.split!r} of {shards.folder}) are among the source images whose labels "
+                f"are trained on, such as {learned!r}: the score is not one of images that were never seen."
+            )
+            break
     return notes
 
 

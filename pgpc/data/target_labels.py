@@ -99,6 +99,18 @@ def shared_images(labeled: Shards, others: Shards) -> Iterator[tuple[str, str]]:
                 yield labeled.names[known], name
 
 
+def same_named_image(first: Shards, second: Shards) -> str | None:
+    """Return the name of an image that two sets of images have under one name; None where there is none.
+
+    Only what has one name is looked at, and of that a few bytes, so that large data sets are not read for it.
+    """
+    rows = {name: row for row, name in enumerate(first.names)}
+    for row, name in enumerate(second.names):
+        if name in rows and _outline(first.image_bytes(rows[name])) == _outline(second.image_bytes(row)):
+            return name
+    return None
+
+
 def _outline(image: memoryview) -> tuple[int, bytes]:
     """Return what tells most images apart without reading them: the length, and some bytes of the middle."""
     middle = len(image) // 2

@@ -13,6 +13,7 @@ from torch import nn
 from pgpc.config import Config, flatten
 from pgpc.evaluation.loaded_model import LoadedModel
 from pgpc.runtime.files import write_file
+from pgpc.runtime.json_text import parse_json
 
 MADE_BY = "made_by.json"
 """Name of the file that says it, in the folder of the results."""
@@ -58,7 +59,7 @@ class Maker(NamedTuple):
         file = folder / MADE_BY
         found: Maker | None = None
         try:
-            found = cls(**json.loads(file.read_bytes()))
+            found = cls(**parse_json(file.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):

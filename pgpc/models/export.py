@@ -19,6 +19,7 @@ from pgpc.models.weight_files import read_weight_file
 from pgpc.models.weights import load_weights
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import write_file
+from pgpc.runtime.json_text import parse_json
 
 
 def export_weights(
@@ -69,7 +70,7 @@ def load_exported(path: str | os.PathLike[str]) -> Segmenter:
 def _model_config(text: str, path: str | os.PathLike[str]) -> ModelConfig:
     """Return the part of an exported config, which is JSON, that says how the network is built."""
     try:
-        config = json.loads(text)
+        config = parse_json(text)
     except ValueError:
         config = None
     described = config.get("model", {}) if isinstance(config, Mapping) else None
@@ -90,7 +91,7 @@ def _model_config(text: str, path: str | os.PathLike[str]) -> ModelConfig:
 
 def _bands(text: str) -> int:
     """Return the bands of the images that an exported config, which was read before, is for."""
-    data = json.loads(text).get("data", {})
+    data = parse_json(text).get("data", {})
     return int(data.get("bands", 3)) if isinstance(data, Mapping) else 3
 
 

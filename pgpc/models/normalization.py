@@ -7,7 +7,6 @@ cannot differ. The numbers are buffers of the encoder, which lie in checkpoints 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from pgpc.models.timm_names import pretrained_config
 from pgpc.runtime.checks import check
+from pgpc.runtime.json_text import parse_json
 
 SCALE, SHIFT = "image_scale", "image_shift"
 """Names of the buffers of an encoder: what images are multiplied by, then what is added to each channel."""
@@ -129,7 +129,7 @@ def _of_repository(folder: Path) -> Statistics | None:
     ):
         file = folder / name
         try:
-            content = json.loads(file.read_text()) if file.is_file() else {}
+            content = parse_json(file.read_text()) if file.is_file() else {}
         except ValueError:
             content = {}
         described = content.get(group) if group is not None and isinstance(content, Mapping) else content

@@ -7,12 +7,12 @@ Keys that begin with ``//`` are comments.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pgpc.runtime.checks import check
+from pgpc.runtime.json_text import parse_json
 
 COMMENT = "//"
 _YAML = (".yaml", ".yml")
@@ -74,13 +74,15 @@ def _parsed(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() not in _YAML:
-            return json.loads(text)
+            return parse_json(text)
         import yaml  # comes with huggingface_hub
 
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ValueError(" ".join(str(error).split())) from error
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
     except ValueError as error:  # also of text that is no UTF-8
         kind = "YAML" if path.suffix.lower() in _YAML else "JSON"
         raise ValueError(f"The config file {path} must be {kind}, but cannot be read as such: {error}.") from error

@@ -14,6 +14,12 @@ import torch
 
 PACKAGES = ("pgpc", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow")
 """Packages whose versions may change what a run computes."""
+_VARIABLES = (
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+)
+"""Variables by which the libraries below torch compute otherwise, on GPUs and on CPUs, without torch saying so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,9 +89,7 @@ def settings() -> dict[str, str]:
         "cudnn.benchmark": str(cudnn.benchmark),
         "cudnn.deterministic": str(cudnn.deterministic),
         **({"cudnn.allow_tf32": str(cudnn.allow_tf32)} if torch.cuda.is_available() else {}),
-        **{
-            name: os.environ[name] for name in ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE") if name in os.environ
-        },
+        **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
 

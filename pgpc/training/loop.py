@@ -163,8 +163,7 @@ def _open_domains(base: Base, begin: Begin) -> Domains:
     check_image_sizes(domains, data, shortest_side(config.model), evaluation.scales)
     check_best(config, domains)
     if distributed.rank() == 0:
-        distance = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
-        for note in label_notes(domains, keeps_things=distance):
+        for note in label_notes(domains, keeps_things=config.adaptation.keeps_things):
             log.warning("%s", note)
         for note in pixel_notes(data, jitters=base.changes_colors):
             log.warning("%s", note)

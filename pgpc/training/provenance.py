@@ -31,6 +31,7 @@ def places_of(config: Config) -> dict[str, Place]:
         distilled=None if config.distilled is None else weights_file(config.distilled),
         adapts=config.adaptation.enabled,
         measures=config.evaluation.criteria_images > 0,
+        keeps_things=config.adaptation.keeps_things,
     )
 
 

@@ -147,7 +147,7 @@ def computed_bytes(config: Config) -> int:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     ALL_PRODUCTS["cpu"] = ALL_PRODUCTS["cuda"]  # what is computed is a GPU's memory
-    compares = config.adaptation.enabled and config.adaptation.feature_distance_weight > 0
+    compares = config.adaptation.keeps_things
     changes: dict[str, Any] = {"model.pretrained": None, "adaptation.feature_distance_weight": 0.0}
     if config.contrast.enabled:
         changes |= {"contrast.start": 0, "contrast.fill": 0}

@@ -38,6 +38,7 @@ from pgpc.runtime import distributed
 from pgpc.runtime.checks import check
 from pgpc.runtime.fields import Phase
 from pgpc.runtime.files import expand_user, sha256, write_file
+from pgpc.runtime.json_text import parse_json
 from pgpc.runtime.storage import is_url
 
 log = logging.getLogger(__name__)
@@ -103,10 +104,11 @@ def influences(config: Config, *, processes: int, device: str, threads: int) -> 
         if key not in place_keys() and key not in trunk_length_keys() and not _is_neutral(key, base)
     }
     weights = weights_file(config.model)
+    reads_target = config.adaptation.enabled or config.evaluation.criteria_images > 0  # reports have criteria on it
     found: dict[str, Any] = {
         **values,
         "data.source": _contents(config.data.source, "train"),
-        "data.target": _contents(config.data.target, "train") if config.adaptation.enabled else None,
+        "data.target": _contents(config.data.target, "train") if reads_target else None,
         "scored": _contents(config.data.target, config.data.eval_split),
         "model.pretrained": "" if weights is None else sha256(weights),
         "processes": processes,
@@ -172,7 +174,7 @@ def read_record(folder: Path) -> TrunkRecord:
         ValueError: there is none in `folder`, or it is damaged.
     """
     try:
-        return TrunkRecord(**json.loads((folder / FILE).read_bytes()))
+        return TrunkRecord(**parse_json((folder / FILE).read_bytes()))
     except FileNotFoundError:
         raise ValueError(
             f"A trunk has a {FILE}, but {folder} has none. Name the folder of train(.., until=..)."

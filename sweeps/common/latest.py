@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pgpc.runtime.files import write_file
+from pgpc.runtime.json_text import parse_json
 
 _FILE = "latest.json"
 _LOSS = "loss/"
@@ -50,7 +51,7 @@ def write_latest(directory: Path, point: Mapping[str, float]) -> None:
 def read_latest(directory: Path) -> Latest | None:
     """Return the last point that was written into a run's directory, or None where there is none that can be read."""
     try:
-        found = json.loads((directory / _FILE).read_text())
+        found = parse_json((directory / _FILE).read_text())
         return Latest(
             iteration=int(found["iteration"]),
             loss=float(found["loss"]),

@@ -19,6 +19,8 @@ RESULTS_FILE = "results.parquet"
 """One row per run; see :mod:`sweeps.results.rows`."""
 CONFIRMATION = "confirmation"
 """Name of the folder, in that of a search, of the sweep that confirms its best trials."""
+TRUNKS = "warmups"
+"""Name of the folder, beside those of the sweeps, of the trunks that they share; older than the word trunk."""
 _LOCK = ".lock"
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ _OF_A_SWEEP = (
     "*.db-journal",
     "*.parquet",
     "best/*",
-    "warmups/*",
+    f"{TRUNKS}/*",
     f"{CONFIRMATION}/*",
     "report.html",
 )

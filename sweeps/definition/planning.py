@@ -18,7 +18,7 @@ from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
 from sweeps.common.names import METRIC
 from sweeps.definition import paper_tables
-from sweeps.definition.folder import SWEEP_FILE, check_new, trials_folder
+from sweeps.definition.folder import SWEEP_FILE, TRUNKS, check_new, trials_folder
 from sweeps.definition.options import DEFAULT_TRIALS, DEFAULTS, SweepOptions, check_value
 from sweeps.definition.paper_tables import BASES
 from sweeps.definition.selection import DEFAULT_SELECTION, Selection
@@ -115,6 +115,7 @@ def _new_folder(options: SweepOptions) -> Path:
             "--name must be a plain name without folders, which does not begin with a dash, but got "
             f"{name!r}. Use --storage for the folder."
         )
+    check(name != TRUNKS, "--name must not be that of the folder in which sweeps share their trunks", name)
     folder = expand_user(options.storage).absolute() / name
     if (folder / SWEEP_FILE).exists():
         raise ValueError(

@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from pgpc.config import Config, flatten, override
 from pgpc.runtime.files import expand_user
+from pgpc.runtime.json_text import parse_json
 from sweeps.common.private_optuna import contains
 
 Space = dict[str, BaseDistribution]
@@ -127,7 +128,7 @@ def read_space(file: Path) -> dict[str, str]:
         ValueError: The file cannot be read, or is something else.
     """
     try:
-        found = json.loads(expand_user(file).read_text())
+        found = parse_json(expand_user(file).read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"--space must name a JSON file, but {str(file)!r} cannot be read: {error}.") from None
     texts = {key: _range_text(entry) for key, entry in found.items()} if isinstance(found, dict) else {}

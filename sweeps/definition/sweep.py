@@ -23,6 +23,7 @@ from pgpc.data.config import LABELED_SPLIT
 from pgpc.models.config import is_weights_name
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user, write_file
+from pgpc.runtime.json_text import parse_json
 from pgpc.runtime.storage import is_url
 from sweeps.common.commands import sweep_command
 from sweeps.common.names import METRIC
@@ -334,7 +335,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
         ValueError: It is no JSON, or a part is of another type; the message says which.
         KeyError: A part is missing that every version has written.
     """
-    stored = json.loads(text.decode())
+    stored = parse_json(text.decode())
     if not isinstance(stored, dict):
         raise ValueError(f"it must be an object, but is {stored!r:.60}")
     stored = {"when": {}, "confirms": {}, **stored}

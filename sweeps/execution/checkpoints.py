@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpc.runtime.files import write_file
+from pgpc.runtime.json_text import parse_json
 
 CHECKPOINT = "checkpoint.pt"
 """Name of the file in a checkpoint's folder; that of pgpc.models.checkpoint, which imports torch."""
@@ -35,7 +36,7 @@ def newest_checkpoint(directory: Path) -> str | None:
         None where there is none yet, or the list is damaged, see `mend_snapshot`.
     """
     try:
-        return str(json.loads(snapshot_file(directory).read_text())[_NEWEST][_NAME])
+        return str(parse_json(snapshot_file(directory).read_text())[_NEWEST][_NAME])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -95,7 +96,7 @@ def drop_unlisted_checkpoints(directory: Path) -> None:
     names one that is not there.
     """
     try:
-        listed = {entry[_NAME] for entry in json.loads(snapshot_file(directory).read_text())[_LISTED]}
+        listed = {entry[_NAME] for entry in parse_json(snapshot_file(directory).read_text())[_LISTED]}
     except (OSError, ValueError, TypeError, KeyError):
         return
     if listed and all((directory / name).is_dir() for name in listed):
@@ -113,7 +114,7 @@ def _write_list(directory: Path, name: str, metrics: Mapping[str, float]) -> Non
 def _names_what_is_there(file: Path) -> bool:
     """Return whether a list of checkpoints can be read, and each of them is there."""
     try:
-        stored = json.loads(file.read_text())
+        stored = parse_json(file.read_text())
         found = [*stored[_LISTED], *filter(None, [stored.get(_NEWEST)])]
         return all((file.parent / result[_NAME] / CHECKPOINT).is_file() for result in found)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -26,7 +26,7 @@ from pgpc.runtime.locks import try_lock
 from pgpc.training import trunk
 from sweeps.common.names import METRIC
 from sweeps.common.words import count, duration, listed
-from sweeps.definition.folder import trials_folder
+from sweeps.definition.folder import TRUNKS, trials_folder
 from sweeps.definition.space import REFERENCE
 from sweeps.definition.sweep import Sweep
 from sweeps.execution.checkpoints import CHECKPOINT
@@ -37,7 +37,6 @@ from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 
 LABEL = "trunk"
 """What the training of a trunk is called on the screen."""
-_FOLDER = "warmups"
 _TRAINED_BY = "trained_by.json"
 _NEW = "-new"
 _KEPT = ("config.json", trunk.FILE, "events.out.tfevents.*")
@@ -58,7 +57,7 @@ class TrunkStore:
     @classmethod
     def beside(cls, sweep: Path, workers: Workers) -> TrunkStore:
         """Return the store that the sweep in the folder `sweep` shares with those beside it."""
-        return cls(sweep.parent / _FOLDER, workers)
+        return cls(sweep.parent / TRUNKS, workers)
 
     def address(self, config: Config) -> str | None:
         """Return the name of the trunk that a run of this config can fork; None where there is nothing to share."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shlex
 import statistics
 from collections import defaultdict
@@ -21,6 +20,7 @@ from pgpc.recipes.lengths import ITERATIONS
 from pgpc.recipes.recipe import from_preset
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
+from pgpc.runtime.json_text import parse_json
 from sweeps.common.commands import program, sweep_command
 from sweeps.common.names import METRIC, REPORT_METRIC, Kind, Status
 from sweeps.common.words import as_flag_value, number
@@ -206,7 +206,7 @@ class SweepReport:
     def config(self, run: Row) -> Config:
         """Return what the run was trained with: as it has written it, or else as the sweep would."""
         try:
-            return from_dict(json.loads((self.directory(run) / "config.json").read_text()))
+            return from_dict(parse_json((self.directory(run) / "config.json").read_text()))
         except (OSError, ValueError):
             return self._asked_for(run)
 

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgpc.runtime.json_text import parse_json
+
 FORKED = "forked.json"
 """Name of the note in a run's directory."""
 
@@ -40,7 +42,7 @@ def write_fork(directory: Path, fork: TrunkFork) -> None:
 def read_fork(directory: Path) -> TrunkFork | None:
     """Return what the note in a run's directory says, or None where there is no note that can be read."""
     try:
-        note = json.loads((directory / FORKED).read_text())
+        note = parse_json((directory / FORKED).read_text())
         return TrunkFork(trunk=note["warm_up"], iterations=note["iterations"], seconds=note["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

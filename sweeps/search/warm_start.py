@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sqlalchemy import make_url
 
 from pgpc.runtime.checks import check
 from pgpc.runtime.files import expand_user
+from pgpc.runtime.json_text import parse_json
 from sweeps.common.names import METRIC
 from sweeps.common.private_optuna import contains
 from sweeps.definition.objectives import direction
@@ -44,7 +44,7 @@ def read_params(texts: Sequence[str]) -> list[dict[str, Any]]:
             params.append({key.strip(): value.strip() for key, _, value in pairs})
             continue
         try:
-            found = json.loads(expand_user(text).read_text())
+            found = parse_json(expand_user(text).read_text())
         except (OSError, ValueError) as error:
             raise ValueError(f"--enqueue must name a JSON file, but {text!r} cannot be read: {error}.") from None
         if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):

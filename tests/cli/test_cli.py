@@ -70,6 +70,13 @@ def test_train_leaves_the_best_network_of_another_run_alone(tmp_path, capsys):
         assert "holds a best.pt of a run, but no checkpoint that it could be resumed from. Move it away" in error
 
 
+def test_train_leaves_a_folder_of_shards_alone(tmp_path, capsys):
+    (tmp_path / "manifest.json").touch()
+    error = fails(capsys, "train", "--out", tmp_path, "--set", "model.pretrained=none")
+    assert "holds shards (manifest.json), which could not be packed anew with a run among them" in error
+    assert [file.name for file in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_the_pages_show_all_commands_and_no_other(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

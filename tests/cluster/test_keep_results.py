@@ -168,9 +168,10 @@ def test_a_trial_that_begins_meanwhile_comes_with_the_next_copy(s3, old, monkeyp
     real = keep_results._back_up_studies
 
     def back_up(folder):
-        real(folder)
+        waiting = real(folder)
         if not (folder / "first/trials/0001").exists():
             reach(folder / "first/trials/0001", "checkpoint_0")
+        return waiting
 
     monkeypatch.setattr(keep_results, "_back_up_studies", back_up)
     save(old, s3)
@@ -293,7 +294,7 @@ def test_names_are_those_of_the_sweep():
     from sweeps.execution import checkpoints, trunk
 
     assert checkpoints.snapshot_file(Path()).name == LIST and checkpoint.CHECKPOINT == CHECKPOINT
-    assert (trunk._FOLDER, trunk._TRAINED_BY) == (keep_results.TRUNKS, keep_results.TRUNK_SEAL)
+    assert (folder.TRUNKS, trunk._TRAINED_BY) == (keep_results.TRUNKS, keep_results.TRUNK_SEAL)
     assert folder.SWEEP_FILE == keep_results.SWEEP
 
 
@@ -322,3 +323,23 @@ def test_results_outlive_the_cluster(s3, tmp_path):
     for name in ("study.db", "reference.db"):
         assert sqlite3.connect(new / "first" / name).execute("select number from trials").fetchall() == [(1,)]
     assert not list(new.rglob("*.saved.db"))
+
+
+def test_what_a_killed_backup_has_left_does_not_end_all_later_ones(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    study(tmp_path / "a", 0, 1)
+    for left in (f"{SAVED}.tmp", f"{SAVED}.tmp-journal"):
+        (tmp_path / "a" / left).write_bytes(b"torn" * 5000)
+    assert keep_results._back_up_studies(tmp_path) == []
+    assert numbers(tmp_path / "a" / SAVED) == [0, 1]
+    assert {file.name for file in (tmp_path / "a").iterdir()} == {STUDY, SAVED}
+
+
+def test_a_study_that_cannot_be_read_keeps_its_own_sweep_alone_from_being_copied(tmp_path: Path, capsys) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / STUDY).write_bytes(b"torn" * 5000)
+    study(tmp_path / "b", 2)
+    assert keep_results._back_up_studies(tmp_path) == ["a/"]
+    assert numbers(tmp_path / "b" / SAVED) == [2] and not (tmp_path / "a" / SAVED).exists()
+    assert "file is not a database): a is not copied, the other sweeps are" in capsys.readouterr().out

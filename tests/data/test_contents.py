@@ -22,6 +22,11 @@ def test_what_a_run_takes_from_outside() -> None:
         "scored split": "/b (val)",
         "pretrained weights": "w.pth",
     }
+    distilled = places(data, pretrained=None, adapts=True, measures=False, distilled=Path("frozen.pth"))
+    assert str(distilled["weights of the distillation"]) == "frozen.pth"
+    few = dataclasses.replace(data, target_labels="split:few")
+    labeled = places(few, pretrained=None, adapts=True, measures=False)
+    assert str(labeled["target's labels"]) == "/b (few)" and "list of the target's labels" not in labeled
     alone = dataclasses.replace(data, eval_split=None)
     assert places(alone, pretrained=None, adapts=False, measures=False).keys() == {"source"}
     assert "target" in places(alone, pretrained=None, adapts=False, measures=True)
@@ -40,6 +45,24 @@ def test_shards_packed_anew_are_told_by_what_is_in_them(tmp_path: Path) -> None:
     assert changed(before, now({"bg": 255, "fg": 0})) == ["train", "val"], "the same pictures with other labels"
     assert class_names(str(tmp_path / "shards")) == ("bg", "fg")
     assert class_names("streets:source") is None
+
+
+def test_other_things_are_told_where_they_count(tmp_path: Path) -> None:
+    data = DataConfig(source=str(tmp_path / "shards"), target="/b", eval_split=None)
+
+    def now(*things: str, keeps_things: bool = True) -> dict[str, str]:
+        write_two_classes(tmp_path / "raw", tmp_path / "shards", things=things)
+        found = places(data, pretrained=None, adapts=False, measures=False, keeps_things=keeps_things)
+        return contents(found)
+
+    before = now("fg")
+    assert now("fg") == before
+    assert changed(before, now("bg")) == ["classes that are things"], "the files of the shards are the same"
+    assert changed(before, now("bg", keeps_things=False)) == []
+    streets = dataclasses.replace(data, source="streets:source")
+    assert "classes that are things" not in places(
+        streets, pretrained=None, adapts=False, measures=False, keeps_things=True
+    )
 
 
 def test_labels_of_the_target_count_as_changed_where_there_were_none_or_no_list_of_them() -> None:

@@ -18,7 +18,7 @@ from pgpc.data.run_splits import Domains, check_image_sizes, label_notes
 from pgpc.data.shards.manifest import ShardError
 from pgpc.data.shards.pack import pack
 from pgpc.runtime.storage import upload
-from tests.helpers.data_sets import SMALL_PAIR, pack_own_pair, pair_in
+from tests.helpers.data_sets import SMALL_PAIR, pack_own_pair, pair_in, write_two_classes
 
 DATA = DataConfig(streets=SMALL_PAIR)
 
@@ -135,6 +135,18 @@ def test_absent_classes_are_told(tmp_path: Path) -> None:
     assert label_notes(pair._replace(scored=None)) == [learned]
     *_, distance = label_notes(pair, keeps_things=True)
     assert "feature distance to ImageNet" in distance
+
+
+def test_scored_images_that_are_trained_on_are_told(tmp_path: Path) -> None:
+    own = str(tmp_path / "shards")
+    write_two_classes(tmp_path / "raw", own)
+    data = dataclasses.replace(DATA, source=own, target=own, eval_split="train")
+    pair = check_pair(data)
+    (note,) = label_notes(pair)
+    assert "Scored images (split 'train' of" in note and "such as 'a': the score is not one of images" in note
+    (note,) = label_notes(pair._replace(scored=None, reported=pair.scored))
+    assert "such as 'a'" in note
+    assert label_notes(check_pair(dataclasses.replace(data, eval_split="val"))) == [], "others under the same names"
 
 
 def test_images_that_resizing_leaves_nothing_of_are_refused(tmp_path: Path) -> None:

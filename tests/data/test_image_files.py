@@ -7,6 +7,8 @@ import io
 import os
 import struct
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from pgpc.data.image_files import (
     read_orientation,
     turn,
 )
-from pgpc.data.label_files import decode_label
+from pgpc.data.label_files import decode_label, decode_label_colors
 from pgpc.data.pixel_form import PixelForm
 from pgpc.data.tiles import encode_tiles
 from tests.helpers.tiffs import tiff
@@ -156,6 +158,20 @@ def test_photos_are_turned_as_their_exif_says(kind: str) -> None:
         assert np.array_equal(turn(np.dstack([blocks] * 3), orientation)[..., 1], expected)
         assert read_header(data) == decoded.shape[1::-1] == expected.shape[::-1]
         assert np.abs(decoded[..., 0].astype(int) - expected).max() < 40
+
+
+@pytest.mark.parametrize("decode", [decode_label, partial(decode_label_colors, with_palette=False)])
+def test_labels_that_exif_says_to_turn_are_refused(decode: Callable[[bytes], np.ndarray]) -> None:
+    """Viewers show them turned, and their pixels are those of a photo as it is stored, or of nothing."""
+    label, exif = Image.fromarray(np.zeros((8, 12, 3), dtype=np.uint8)), Image.Exif()
+    for orientation in range(2, 9):
+        exif[0x0112] = orientation
+        with pytest.raises(
+            PictureError, match=f"PNG that is stored as it is shown, but its orientation is {orientation}"
+        ):
+            decode(encoded(label, "png", exif=exif))
+    exif[0x0112] = 1
+    assert decode(encoded(label, "png", exif=exif)).shape[:2] == (8, 12)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -230,11 +230,12 @@ def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:
     root.mkdir()
     classes = [{"name": "bg"}, {"name": "fg"}, {"name": "edge"}]
     (root / "classes.json").write_text(json.dumps({"classes": classes, "ignore": "rest"}))
-    for side, split, value in (("source", "train", source), ("target", "train", 0), ("target", "val", val)):
+    parts = (("source", "train", source), ("target", "train", 0), ("target", "val", val))
+    for shade, (side, split, value) in enumerate(parts):
         label = np.full((64, 64), value, dtype=np.uint8)
         label[0, 0] = value or 1
         for name in "ab":
-            for folder, pixels in (("images", np.zeros((64, 64, 3), dtype=np.uint8)), ("labels", label)):
+            for folder, pixels in (("images", np.full((64, 64, 3), shade, dtype=np.uint8)), ("labels", label)):
                 (root / side / folder / split).mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(root / side / folder / split / f"{name}.png")
     for side in ("source", "target"):
@@ -245,8 +246,10 @@ def pack_own_pair(root: Path, *, source: int = 0, val: int = 0) -> Path:
 TWO_CLASSES = {"bg": 0, "fg": 255}
 
 
-def write_two_classes(root: Path, out: Path, classes: Mapping[str, int] = TWO_CLASSES, seed: int = 0) -> None:
-    """Pack pictures of two classes, drawn with a seed, whose labels are 0 and 255."""
+def write_two_classes(
+    root: Path, out: Path, classes: Mapping[str, int] = TWO_CLASSES, seed: int = 0, things: Collection[str] = ()
+) -> None:
+    """Pack pictures of two classes, drawn with a seed, whose labels are 0 and 255; some classes may be things."""
     rng = np.random.default_rng(seed)
     shutil.rmtree(root, ignore_errors=True)
     for split in ("train", "val"):
@@ -257,7 +260,9 @@ def write_two_classes(root: Path, out: Path, classes: Mapping[str, int] = TWO_CL
             image = np.stack([label // 2 + rng.integers(0, 100, label.shape)] * 3, axis=2)
             Image.fromarray(image.astype(np.uint8)).save(root / "images" / split / name)
             Image.fromarray(label.astype(np.uint8)).save(root / "labels" / split / name)
-    description = {"classes": [{"name": name, "ids": [number]} for name, number in classes.items()]}
+    description = {
+        "classes": [{"name": name, "ids": [number], "thing": name in things} for name, number in classes.items()]
+    }
     (root / "classes.json").write_text(json.dumps(description))
     shutil.rmtree(out, ignore_errors=True)
     pack("folder", root, out, description=root / "classes.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
 import torch
 
 from pgpc.runtime.environment import Environment
@@ -35,6 +36,16 @@ def test_differences_are_named() -> None:
         f"torch {here.versions['torch']}, now 9.9",
         "cudnn.benchmark False, now True",
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["CUBLAS_WORKSPACE_CONFIG", "MKL_CBWR", "ONEDNN_DEFAULT_FPMATH_MODE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"]
+)
+def test_variables_by_which_libraries_compute_otherwise_are_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name, raising=False)
+    before = Environment.here(CPU)
+    monkeypatch.setenv(name, "BF16")
+    assert before.differences(Environment.here(CPU)) == [f"{name} none, now BF16"]
 
 
 def test_threads_of_the_cpu_do_not_count_on_a_gpu() -> None:

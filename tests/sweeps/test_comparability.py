@@ -30,8 +30,8 @@ Begin = Callable[..., Sweep]
 def repack(tmp_path: Path) -> Callable[..., None]:
     """Packs shards of two classes anew into the same folder."""
 
-    def write(classes: dict[str, int] = TWO_CLASSES, seed: int = 0) -> None:
-        write_two_classes(tmp_path / "raw", tmp_path / "shards", classes, seed)
+    def write(classes: dict[str, int] = TWO_CLASSES, seed: int = 0, things: tuple[str, ...] = ()) -> None:
+        write_two_classes(tmp_path / "raw", tmp_path / "shards", classes, seed, things)
 
     write()
     return write
@@ -41,13 +41,9 @@ def repack(tmp_path: Path) -> Callable[..., None]:
 def begin(repack: Callable[..., None], tmp_path: Path) -> Begin:
     """Begins a sweep on the shards, as its first driver does."""
 
-    def make(name: str = "mine", **options: Any) -> Sweep:
-        places = (
-            f"data.source={tmp_path / 'shards'}",
-            f"data.target={tmp_path / 'shards'}",
-            "model.pretrained=none",
-        )
-        settings = (*places, "model.num_classes=2", "contrast.r=1")
+    def make(name: str = "mine", searched: tuple[str, ...] = (), **options: Any) -> Sweep:
+        places = [f"{key}={tmp_path / 'shards'}" for key in ("data.source", "data.target") if key not in searched]
+        settings = (*places, "model.pretrained=none", "model.num_classes=2", "contrast.r=1")
         sweep = new_sweep(SweepOptions(storage=str(tmp_path), name=name, set=settings, **options))
         (sweep.folder / "trials").mkdir(parents=True)
         sweep.save(look_around(sweep, WORKERS))
@@ -69,6 +65,16 @@ def test_what_a_driver_finds_is_in_sweep_json(begin: Begin, tmp_path: Path) -> N
     assert {"deterministic_algorithms", "cudnn.benchmark"} <= found["determinism"].keys()
     assert Surroundings.from_json(found) == sweep.surroundings[0]
     assert look_around(sweep, WORKERS) == sweep.surroundings[0], "nothing has changed"
+
+
+def test_places_that_are_searched_are_compared(begin: Begin, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_two_classes(tmp_path / "raw", other, seed=3)
+    sweep = begin(range=(f"data.source={tmp_path / 'shards'},{other}",), searched=("data.source",))
+    assert f"{other} (train)" in sweep.surroundings[0].data
+    write_two_classes(tmp_path / "raw", other, seed=4)
+    with pytest.raises(ValueError, match=r"contents of .*other \(train\) have changed"):
+        look_around(sweep, WORKERS)
 
 
 def test_changed_data_are_refused_or_said_in_every_report(

@@ -219,3 +219,12 @@ def test_the_command_names_the_folder_and_takes_the_flag_with_resume_only(tmp_pa
     command = [sys.executable, "-m", "pgpc", "train", "--out", str(tmp_path), "--accept-changed-data"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "--accept-changed-data goes with --resume" in done.stderr
+
+
+def test_which_classes_are_things_counts_where_features_of_things_are_kept(own: tuple[Config, Any]) -> None:
+    config, _ = own
+    assert "classes that are things" not in places_of(config)
+    keeping = pgpc.override(config, {"adaptation.feature_distance_weight": 0.005})
+    assert str(places_of(keeping)["classes that are things"]) == f"{config.data.source} (classes that are things)"
+    alone = pgpc.override(keeping, {"adaptation.enabled": False, "contrast.enabled": False})
+    assert "classes that are things" not in places_of(alone), "the source alone keeps none near"

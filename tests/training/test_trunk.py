@@ -17,6 +17,7 @@ from pgpc.config import flatten, to_dict
 from pgpc.data.domains import open_shards
 from pgpc.models.checkpoint import read_checkpoint
 from pgpc.training import Callbacks, ForkTrunk, Resume, trunk
+from tests.helpers.data_sets import write_two_classes
 
 CHANGES = {
     "contrast.start": 4,
@@ -370,3 +371,30 @@ def test_what_is_scored_on_counts_though_nothing_is_learned_from_it(tmp_path, ti
         config = tiny(changes={"data.target": str(tmp_path / "target")})
         found.append(trunk.influences(config, processes=1, device="cpu", threads=1))
     assert {key for key, value in found[0].items() if value != found[1][key]} == {"scored"}
+
+
+@pytest.mark.parametrize(("images", "counts"), [(2, True), (0, False)])
+def test_what_is_measured_on_counts_though_nothing_is_learned_from_it(tmp_path, tiny, images, counts):
+    """The source alone is trained on, and its reports have criteria on the train split of the target."""
+    places = {f"data.{side}": str(tmp_path / side) for side in ("source", "target")}
+    alone = {"adaptation.enabled": False, "contrast.enabled": False, "evaluation.criteria_images": images}
+    found = []
+    write_two_classes(tmp_path / "raw", tmp_path / "source")
+    for seed in (1, 2):
+        write_two_classes(tmp_path / "raw", tmp_path / "target", seed=seed)
+        config = tiny(changes={**places, **alone, "data.eval_split": None, "model.num_classes": 2})
+        found.append(trunk.influences(config, processes=1, device="cpu", threads=1))
+    assert (found[0] != found[1]) == counts
+
+
+def test_labels_of_the_target_count_of_whatever_split_they_are(tmp_path, tiny):
+    """Neither the train split nor one that is scored has them, of which the contents count anyhow."""
+    found = []
+    for seed in (1, 2):
+        write_two_classes(tmp_path / "raw", tmp_path / "target", seed=seed)
+        write_two_classes(tmp_path / "raw", tmp_path / "source")
+        places = {f"data.{side}": str(tmp_path / side) for side in ("source", "target")}
+        labels = {"data.target_labels": "split:val", "data.eval_split": None, "evaluation.criteria_images": 0}
+        config = tiny(changes={**places, **labels, "model.num_classes": 2, "contrast.r": 1})
+        found.append(trunk.influences(config, processes=1, device="cpu", threads=1))
+    assert found[0]["labels of the target"] != found[1]["labels of the target"]

@@ -1,13 +1,17 @@
-"""Files of a data set that no split takes: pictures that are not used, and labels without an image."""
+"""Files of a data set that no split takes, or several: pictures not used, labels without an image, and repeats."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pgpc.data.layouts.layout import Layout
 from pgpc.data.layouts.scan import Item
 from pgpc.data.picture_names import PICTURE_SUFFIXES, files_below, folders_in
+from pgpc.runtime.files import sha256
+
+_BEGINNING = 4096  # bytes that tell most pictures of one size apart
 
 
 def unused(layout: Layout, root: Path | str, items: Sequence[Item]) -> list[Path]:
@@ -55,3 +59,45 @@ def lonely_labels(layout: Layout, root: Path | str, split: str, items: Sequence[
         for label in labels - known
         if not any(str(label).endswith(end) and str(label)[: -len(end)] in stems for end in suffixes)
     )
+
+
+def repeated(items: Mapping[str, Sequence[Item]]) -> list[tuple[Path, Path]]:
+    """Return the images of the train split that are in another one, too, each with the file there.
+
+    They are the same byte for byte, such as copies, or one file by a link. Whole files are read only where sizes and
+    beginnings are the same.
+
+    Args:
+        items: The images of each split.
+    """
+    trained: dict[tuple[int, bytes], list[Path]] = defaultdict(list)
+    others = [item.image for split, of_split in items.items() if split != "train" for item in of_split]
+    sizes = {_size(file) for file in others}
+    for item in items.get("train", ()):
+        if _size(item.image) in sizes:
+            trained[_outline(item.image)].append(item.image)
+    if not trained:
+        return []
+    return [
+        (file, other)
+        for other in others
+        for file in trained.get(_outline(other), ())
+        if file.samefile(other) or sha256(file) == sha256(other)
+    ]
+
+
+def _size(file: Path) -> int:
+    """Return the size of a file in bytes; -1 where there is none, of which packing says more."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
+
+
+def _outline(file: Path) -> tuple[int, bytes]:
+    """Return what tells most files apart: the size and the beginning."""
+    try:
+        with file.open("rb") as opened:
+            return _size(file), opened.read(_BEGINNING)
+    except OSError:
+        return -1, bytes(file)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from pgpc.runtime.json_text import parse_json
 
 IsSelected = Callable[[str], bool]
 """A function that says of an image, by its path below the folder without suffix, whether it belongs to a split."""
@@ -75,7 +76,7 @@ class Attribute:
 def _attributes(file: Path, attribute: str, changed_ns: int) -> dict[str, str]:
     """Return the value of each image of a list, by its name without suffix; a list that is the same is read once."""
     try:
-        entries: Sequence[Any] = json.loads(file.read_bytes())
+        entries: Sequence[Any] = parse_json(file.read_bytes())
         return {
             Path(entry["name"]).stem: str(entry["attributes"][attribute])
             for entry in entries

@@ -5,7 +5,6 @@ The names of the keys are those of the JSON on the disk, which must not change: 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pgpc.data.shards.label_totals import LabelTotals
 from pgpc.data.shards.pixel_totals import PixelTotals
 from pgpc.runtime import storage
 from pgpc.runtime.files import expand_user
+from pgpc.runtime.json_text import parse_json
 
 VERSION = 3
 """Version of the format; a reader takes this one only."""
@@ -280,7 +280,7 @@ def read_manifest(folder: Path | str) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ShardError(_no_manifest(folder)) from error
     try:
-        contents = json.loads(text)
+        contents = parse_json(text)
         version = contents["version"]
         # Of another version nothing more is known.
         manifest = Manifest.from_json(contents) if version == VERSION else None

@@ -20,7 +20,7 @@ from pgpc.data.image_limits import check_ratio
 from pgpc.data.label_ids import LabelForm
 from pgpc.data.layouts.labels import ReadLabel, read_label
 from pgpc.data.layouts.layout import Layout
-from pgpc.data.layouts.leftovers import lonely_labels, unused
+from pgpc.data.layouts.leftovers import lonely_labels, repeated, unused
 from pgpc.data.layouts.scan import Item, scan, scan_listed
 from pgpc.data.pixel_form import RGB, PixelForm
 from pgpc.data.shards import writer
@@ -137,6 +137,12 @@ class PackSource:
                         f"{number} images of split {split!r} are named as another image and {end!r}. If they are its "
                         f"labels, move them to {layout.label_folders[0]}/, and say how they are named (--label-suffix)."
                     )
+        if same := repeated(self.items):
+            (trained, other), *_ = same
+            notes.append(
+                f"{len(same)} images of other splits are images of split 'train', too, byte for byte, such as "
+                f"{self._shown(other)} and {self._shown(trained)}: scores on them are of images that were trained on."
+            )
         if unused and not any(item.label for items in self.items.values() for item in items):
             notes.append(
                 f"No image has a label. Labels are looked for in {layout.label_folders[0]}/, in the folders that "

@@ -12,7 +12,7 @@ from pgpc.data.image_files import decode_image, read_file
 from pgpc.data.layouts.driving import ACDC, GTA5
 from pgpc.data.layouts.known import FOLDER, find_layout
 from pgpc.data.layouts.labels import read_label
-from pgpc.data.layouts.leftovers import unused
+from pgpc.data.layouts.leftovers import repeated, unused
 from pgpc.data.layouts.scan import scan, scan_listed
 from tests.helpers.data_sets import image_names, touch
 
@@ -39,6 +39,22 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert image_names(GTA5, tmp_path / "root", "train") == ["a/1", "a/deep/2"]
     (tmp_path / "root/images/b").symlink_to(tmp_path / "disk")  # twice, but in no circle
     assert [n for n in image_names(GTA5, tmp_path / "root", "train") if n.count("/") == 1] == ["a/1", "b/1"]
+
+
+def test_images_of_the_train_split_in_another_one(tmp_path: Path) -> None:
+    """Copies under any name, and links, but not pictures that only have one size or one beginning."""
+    for name, text in (("train/a", "same"), ("train/b", "link"), ("train/c", "x" * 5000 + "1"), ("train/d", "long!")):
+        touch(tmp_path, f"images/{name}.png")
+        (tmp_path / f"images/{name}.png").write_text(text)
+    touch(tmp_path, "images/val/1.png", "images/val/3.png", "images/test/4.png")
+    for name, text in (("val/1", "same"), ("val/3", "x" * 5000 + "2"), ("test/4", "other")):
+        (tmp_path / f"images/{name}.png").write_text(text)
+    (tmp_path / "images/val/2.png").symlink_to(tmp_path / "images/train/b.png")
+    (tmp_path / "images/val/5.png").symlink_to(tmp_path / "gone.png")
+    items = {split: scan(FOLDER, tmp_path, split) for split in ("train", "val", "test")}
+    found = [tuple(str(file.relative_to(tmp_path / "images")) for file in pair) for pair in repeated(items)]
+    assert found == [("train/a.png", "val/1.png"), ("train/b.png", "val/2.png")]
+    assert repeated({"train": items["train"]}) == repeated({"val": items["val"]}) == []
 
 
 def test_links_to_nothing_are_problems(tmp_path: Path) -> None:

@@ -154,6 +154,16 @@ def test_images_that_are_named_as_labels_are_and_labels_that_are_elsewhere(tmp_p
     assert [file.name for file in only.unused()] == ["a.png", "a_mask.png", "b.png", "b_mask.png", "a.png"]
 
 
+def test_images_that_are_trained_on_and_scored_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/a.png", "images/train/b.png")
+    (tmp_path / "images/train/b.png").write_bytes(b"another one")
+    (tmp_path / "images/val").symlink_to(tmp_path / "images/train")
+    (note,) = PackSource.scan(FOLDER, tmp_path, None).notes([])
+    assert note.startswith("2 images of other splits are images of split 'train', too, byte for byte, such as ")
+    assert "images/val/a.png and images/train/a.png: scores on them" in note
+    assert PackSource.scan(FOLDER, tmp_path, ["train"]).notes([]) == []
+
+
 def test_what_another_split_uses_is_not_unused(tmp_path: Path) -> None:
     write_folder(tmp_path)
     assert PackSource.scan(FOLDER, tmp_path, ["test"]).unused() == []

@@ -177,7 +177,18 @@ def test_what_another_version_knows_is_not_called_damaged(where: str, tmp_path: 
     assert "damaged" not in str(stop.value)
 
 
-@pytest.mark.parametrize("left", ["trials/0000/checkpoint_a/checkpoint.pt", "study.db", "results.parquet", "best/x.pt"])
+def test_a_sweep_is_not_called_as_the_trunks_that_lie_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--name must not be that of the folder in which sweeps share their trunks"):
+        new_sweep(SweepOptions(storage=str(tmp_path), name="warmups"))
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        *("trials/0000/checkpoint_a/checkpoint.pt", "study.db", "reference.db-journal", "results.parquet", "best/x.pt"),
+        *("warmups/x", "confirmation/sweep.json", "report.html"),
+    ],
+)
 def test_a_new_sweep_takes_nothing_that_another_has_left(left: str, tmp_path: Path) -> None:
     file = tmp_path / "mine" / left
     file.parent.mkdir(parents=True)
