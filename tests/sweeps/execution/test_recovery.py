@@ -18,7 +18,8 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
 )
 from sweeps.execution.checkpoints import snapshot_file
-from sweeps.execution.recovery import RecoveryPolicy, has_lost_machine
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, RecoveryPolicy, has_lost_machine
+from tests.helpers.pages import page
 
 RETRY, RAISE = FailureDecision.RETRY, FailureDecision.RAISE
 
@@ -90,3 +91,9 @@ def test_a_worker_lost_during_its_start_is_replaced(policy: RecoveryPolicy) -> N
 def test_what_is_a_lost_machine() -> None:
     assert has_lost_machine(NODE)
     assert not any(map(has_lost_machine, (PROCESS, BUG, ControllerError(died("node")))))
+
+
+def test_the_faq_says_how_often() -> None:
+    answer = page("faq.md").partition("**A trial's process was killed")[2].partition("**All my trials fail")[0]
+    assert MAX_FAILURES == 2 and "replaced twice in a row" in answer.replace("\n", " ")
+    assert f"lost machines {MAX_LOST_MACHINES} times" in answer.replace("\n", " ")
