@@ -56,6 +56,10 @@ from ray._private.services import get_ray_address_from_environment  # noqa: E402
 # Which nodes an autoscaler can start; the public API tells only of those that are there.
 from ray._private.state import state as cluster_state  # noqa: E402
 
+# How Train says that a worker was lost while it was started, which it would repeat without end; see
+# sweeps.execution.recovery.
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError  # noqa: E402
+
 # Train's own process of a run, which can as well be an object in the process that starts the run; see
 # sweeps.execution.trainer.
 from ray.train.v2._internal.execution.controller import TrainController  # noqa: E402
@@ -107,6 +111,7 @@ __all__ = [
     "TrainController",
     "TrainingFailedError",
     "WorkerGroupError",
+    "WorkerGroupStartupFailedError",
     "build_address",
     "cluster_state",
     "create_gcs_channel",
