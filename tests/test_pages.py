@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import pgpc
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.pages import DOCS, ROOT
 from tests.helpers.reports import TYPICAL, make_sweep
@@ -58,6 +59,14 @@ def test_the_page_of_commands_has_every_command_and_flag():
     assert {"pgpc", "pgpc pack", "pgpc draw selection", "pgpc-sweep", "pgpc-report"} <= set(headings)
     assert re.search(r"`--search {cmaes,.*tpe}` \|", page)
     assert "%(" not in page and "None |" not in page
+
+
+def test_the_page_of_python_has_all_that_the_packages_offer():
+    """What configs hold is on a page of its own."""
+    offered = {"sweeps.run", "sweeps.read", *pgpc.__all__} - {"contrast"}
+    places = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    shown = {name for name in offered if any(f".{place}".endswith(f".{name}") for place in places)}
+    assert {name for name in offered - shown if not name.endswith("Config")} == set()
 
 
 def test_every_page_is_in_the_menu_once():
