@@ -1,6 +1,7 @@
 """The pages of docs/: generated ones are up to date, links lead somewhere, examples and the build work."""
 
 import importlib.util
+import itertools
 import re
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import pgpc
+from tests.helpers.browser import Browser, chromium
 from tests.helpers.pages import DOCS, ROOT
 from tests.helpers.reports import TYPICAL, make_sweep
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+GUIDES = ["tutorial.md", "data.md", "networks.md", "sweeps.md", "selection.md", "clusters.md", "streets.md", "tasks.md"]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
@@ -55,6 +59,14 @@ def test_the_page_of_commands_has_every_command_and_flag():
     assert {"pgpc", "pgpc pack", "pgpc draw selection", "pgpc-sweep", "pgpc-report"} <= set(headings)
     assert re.search(r"`--search {cmaes,.*tpe}` \|", page)
     assert "%(" not in page and "None |" not in page
+
+
+def test_the_page_of_python_has_all_that_the_packages_offer():
+    """What configs hold is on a page of its own."""
+    offered = {"sweeps.run", "sweeps.read", *pgpc.__all__} - {"contrast"}
+    places = re.findall(r"^::: (\S+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    shown = {name for name in offered if any(f".{place}".endswith(f".{name}") for place in places)}
+    assert {name for name in offered - shown if not name.endswith("Config")} == set()
 
 
 def test_every_page_is_in_the_menu_once():
@@ -106,9 +118,45 @@ def test_the_example_of_results_runs(tmp_path, capsys):
     assert means == [["0001", "33.46"], ["0000", "31.23"], ["base", "30.00"]]
 
 
-@pytest.mark.slow
-def test_the_pages_can_be_built(tmp_path):
+@pytest.mark.parametrize("name", GUIDES)
+def test_commands_of_guides_are_read_without_scrolling(name):
+    """In a window of 1280 pixels, between both menus, is room for so much code."""
+    code = "\n".join(re.findall(r"^```\w+\n(.*?)^```", (DOCS / name).read_text(), re.MULTILINE | re.DOTALL))
+    assert [line for line in code.splitlines() if len(line) > 103] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built pages."""
     pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    folder = tmp_path_factory.mktemp("pages") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
     subprocess.run(command, check=True, cwd=ROOT)
-    assert "rank_negatives" in (tmp_path / "site" / "api.html").read_text()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_pages_can_be_built(site):
+    assert "rank_negatives" in (site / "api.html").read_text()
+
+
+# What is cut is what is wider than its box: the page, tables, keys that are broken in two.
+CUT = """(() => {
+  const wide = (element) => element.scrollWidth > element.clientWidth + 1;
+  const boxes = [document.documentElement, ...document.querySelectorAll(".md-typeset__scrollwrap")];
+  const keys = [...document.querySelectorAll("table:has(th:nth-child(3)) td:first-child code")];
+  return [boxes.filter(wide).length, keys.filter((key) => key.getClientRects().length > 1).length];
+})()"""
+
+
+@pytest.mark.slow
+def test_the_pages_of_reference_fit_their_windows(site, tmp_path):
+    browser = Browser(chromium(), tmp_path / "profile")
+    try:
+        browser.ask("Page.enable")
+        for name, width in itertools.product(("configuration", "api"), (400, 1280)):
+            browser.load(site / f"{name}.html", width)
+            assert browser.value("document.querySelectorAll('.md-typeset__scrollwrap').length") > 5
+            assert browser.value(CUT) == [0, 0], (name, width)
+    finally:
+        browser.end()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgpc.cli.arguments import add_set
 from pgpc.config import parse_settings
+
+if TYPE_CHECKING:
+    from pgpc.recipes.own_data import Side
 
 SUMMARY = "print a config file for your own data, to start from"
 """What `pgpc --help` says of the command."""
@@ -47,9 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     for note in recipe.notes:
         log.info("%s", note)
     sides = {key: look_at(where) for key, where in places.items() if where}
-    remarks = {
-        key: f"{len(side.sizes)} images, typically {side.typical[0]} x {side.typical[1]} pixels, classes: "
-        f"{', '.join(side.classes)}."
-        for key, side in sides.items()
-    }
+    remarks = {key: _remark(side) for key, side in sides.items()}
     print(starter(recipe.config, also=settings, remarks=remarks), end="")
+
+
+def _remark(side: Side) -> str:
+    """Return what is said of a domain: its images, and the classes where it has labels of any."""
+    classes = f", classes: {', '.join(side.classes)}" if side.class_pixels.any() else ", without labels"
+    return f"{len(side.sizes)} images, typically {side.typical[0]} x {side.typical[1]} pixels{classes}."

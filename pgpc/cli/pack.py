@@ -244,7 +244,10 @@ def _summary(manifest: Manifest) -> str:
     ]
     left_out = f"; {len(manifest.skipped)} left out, listed in the manifest" if manifest.skipped else ""
     form = "" if manifest.pixels == RGB else f"; {manifest.pixels}"
-    return f"{', '.join(splits)}; {len(manifest.classes.names)} classes{form}{left_out}"
+    # Where nothing has labels, classes are those that labels would have had.
+    has_labels = any(split.labeled for split in manifest.splits.values())
+    classes = f"; {len(manifest.classes.names)} classes" if has_labels else ""
+    return f"{', '.join(splits)}{classes}{form}{left_out}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -59,6 +59,10 @@ from ray._private.services import get_ray_address_from_environment  # noqa: E402
 from ray._private.state import state as cluster_state  # noqa: E402
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]  # made when imported  # noqa: E402
 
+# How Train says that a worker was lost while it was started, which it would repeat without end; see
+# sweeps.execution.recovery.
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError  # noqa: E402
+
 # Train's own process of a run, which can as well be an object in the process that starts the run; see
 # sweeps.execution.trainer.
 from ray.train.v2._internal.execution.controller import TrainController  # noqa: E402
@@ -110,6 +114,7 @@ __all__ = [
     "TrainController",
     "TrainingFailedError",
     "WorkerGroupError",
+    "WorkerGroupStartupFailedError",
     "build_address",
     "cluster_state",
     "create_gcs_channel",

@@ -13,7 +13,6 @@ from pathlib import Path
 from ray.exceptions import RayActorError
 
 from sweeps.common.private_ray import (
-    ControllerError,
     DefaultFailurePolicy,
     FailureConfig,
     FailureDecision,
@@ -24,6 +23,7 @@ from sweeps.common.private_ray import (
     WorkerGroupError,
 )
 from sweeps.execution.checkpoints import newest_checkpoint
+from sweeps.execution.run_errors import lost_at_start
 
 MAX_FAILURES = 2
 """How often lost workers, or a lost process of a trial, are replaced without getting to the next checkpoint."""
@@ -60,9 +60,10 @@ class RecoveryPolicy(FailurePolicy):
         place = directory, newest_checkpoint(directory)
         if place != self._place:
             self._place, self._policy = place, DefaultFailurePolicy(self.failure_config)
-        if isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError):
-            # Train calls it an error of its own, and gives up, when a worker is lost between two steps of its start.
-            error = WorkerGroupError("A worker was lost while it was started.", {0: error.controller_failure})
+        lost = lost_at_start(error)
+        if lost is not None:
+            # Train calls it an error of its own, and depending on the moment gives up at once or never.
+            error = WorkerGroupError("A worker was lost while it was started.", {0: lost})
         if has_lost_machine(error):
             error = PreemptionError(PreemptionInfo(None, {}), drain_timed_out=True)
         return self._policy.make_decision(error)

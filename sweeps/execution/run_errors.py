@@ -8,7 +8,7 @@ import ray
 import ray.train
 
 from sweeps.common import faults
-from sweeps.common.private_ray import ControllerError, WorkerGroupError, user_error
+from sweeps.common.private_ray import ControllerError, WorkerGroupError, WorkerGroupStartupFailedError, user_error
 
 
 class FailFast(ray.train.UserCallback):
@@ -39,7 +39,7 @@ def describe(error: BaseException) -> str:
         lost = [c for c in causes if isinstance(c, ray.exceptions.RayError)]
         return describe((lost or causes)[0]) if causes else str(error)
     if isinstance(error, ControllerError):
-        return describe(user_error(error.controller_failure))
+        return describe(lost_at_start(error) or user_error(error.controller_failure))
     if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
         return describe(error.cause)
     text = _text(error)
@@ -47,6 +47,14 @@ def describe(error: BaseException) -> str:
         first = text.partition("\n")[0]
         return f"a process was lost ({first}). If its machine was out of memory, {faults.LESS_MEMORY}"
     return f"{text}. To need less, {faults.LESS_MEMORY}" if faults.out_of_memory(text) else text
+
+
+def lost_at_start(error: BaseException) -> ray.exceptions.RayActorError | None:
+    """Return the loss of a worker that was being started, to Train an error of its own; None for other errors."""
+    found = error.controller_failure if isinstance(error, ControllerError) else None
+    if isinstance(found, WorkerGroupStartupFailedError):
+        found = found.__cause__
+    return found if isinstance(found, ray.exceptions.RayActorError) else None
 
 
 def _text(error: BaseException) -> str:

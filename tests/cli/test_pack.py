@@ -123,6 +123,12 @@ def test_pack_takes_lists_endings_and_how_labels_lie(tmp_path, capsys):
     assert "packs nothing" in fails(capsys, "pack", "--check", tmp_path / "out", "--label-orientation", "stored")
 
 
+def test_pack_names_no_classes_where_there_are_no_labels(tmp_path, capsys):
+    save(np.zeros((32, 32, 3), dtype=np.uint8), tmp_path / "photos/a.png")
+    main(["pack", str(tmp_path / "photos"), str(tmp_path / "out")])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("train 1 image (0 with labels) in 1 file")
+
+
 def test_pack_resumes_after_an_interrupt(gta, tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

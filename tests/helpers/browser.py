@@ -5,9 +5,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+
+def chromium() -> str:
+    """Return the program, or skip the test where the machine has none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    return program
 
 
 class Browser:

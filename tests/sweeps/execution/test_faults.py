@@ -254,6 +254,7 @@ def test_disk_read_only_then_full(start: Callable[..., Any], disk: Disk, capsys:
 
     first = start(*flags, script=STUB)
     first.wait_for("0001  iteration 2 of")
+    first.wait_for(r"000\d  complete")  # the reference, which has a study of its own, may have ended before them
     disk.fail()
     stops(first, "ead-only file system")
     disk.unmount()

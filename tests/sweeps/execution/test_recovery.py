@@ -16,9 +16,12 @@ from sweeps.common.private_ray import (
     FailureDecision,
     TrainingFailedError,
     WorkerGroupError,
+    WorkerGroupStartupFailedError,
 )
 from sweeps.execution.checkpoints import snapshot_file
-from sweeps.execution.recovery import RecoveryPolicy, has_lost_machine
+from sweeps.execution.recovery import MAX_FAILURES, MAX_LOST_MACHINES, RecoveryPolicy, has_lost_machine
+from sweeps.execution.run_errors import describe
+from tests.helpers.pages import page
 
 RETRY, RAISE = FailureDecision.RETRY, FailureDecision.RAISE
 
@@ -82,11 +85,32 @@ def test_each_run_is_counted_by_itself_and_nothing_is_replaced_between_two(tmp_p
     assert decisions(policy, PROCESS, NODE) == [RAISE, RAISE]
 
 
-def test_a_worker_lost_during_its_start_is_replaced(policy: RecoveryPolicy) -> None:
-    assert decisions(policy, *[ControllerError(died("worker process"))] * 3) == [RETRY, RETRY, RAISE]
+def not_started(cause: str) -> TrainingFailedError:
+    failure = WorkerGroupStartupFailedError("One of the worker actors failed to initialize")
+    failure.__cause__ = died(cause)
+    return ControllerError(failure)
+
+
+@pytest.mark.parametrize("error", [ControllerError(died("worker process")), not_started("worker process")])
+def test_a_worker_lost_during_its_start_is_replaced_twice(policy: RecoveryPolicy, error: TrainingFailedError) -> None:
+    assert decisions(policy, *[error] * 3) == [RETRY, RETRY, RAISE]
+    assert describe(error).startswith("a process was lost (")
+
+
+def test_a_machine_lost_during_the_start_counts_as_one(policy: RecoveryPolicy) -> None:
+    assert decisions(policy, *[not_started("node")] * 5) == [RETRY] * 4 + [RAISE]
+
+
+def test_an_error_of_the_controller_itself_ends_a_trial(policy: RecoveryPolicy) -> None:
     assert decisions(policy, ControllerError(ValueError("of the controller itself"))) == [RAISE]
 
 
 def test_what_is_a_lost_machine() -> None:
     assert has_lost_machine(NODE)
     assert not any(map(has_lost_machine, (PROCESS, BUG, ControllerError(died("node")))))
+
+
+def test_the_faq_says_how_often() -> None:
+    answer = page("faq.md").partition("**A trial's process was killed")[2].partition("**All my trials fail")[0]
+    assert MAX_FAILURES == 2 and "replaced twice in a row" in answer.replace("\n", " ")
+    assert f"lost machines {MAX_LOST_MACHINES} times" in answer.replace("\n", " ")

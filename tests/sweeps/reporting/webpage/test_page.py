@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.browser import Browser
+from tests.helpers.browser import Browser, chromium
 from tests.helpers.reports import EVIL, Write
 
 
@@ -42,10 +41,7 @@ def test_every_section_is_linked(typical: Path, write: Write) -> None:
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
     """Chromium, where the machine has it."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    found = Browser(program, tmp_path / "profile")
+    found = Browser(chromium(), tmp_path / "profile")
     yield found
     found.end()
 
