@@ -51,7 +51,7 @@ def describe(error: BaseException) -> str:
 
 def lost_at_start(error: BaseException) -> ray.exceptions.RayActorError | None:
     """Return the loss of a worker that was being started, to Train an error of its own; None for other errors."""
-    found = error.controller_failure if isinstance(error, ControllerError) else None
+    found: BaseException | None = error.controller_failure if isinstance(error, ControllerError) else None
     if isinstance(found, WorkerGroupStartupFailedError):
         found = found.__cause__
     return found if isinstance(found, ray.exceptions.RayActorError) else None
