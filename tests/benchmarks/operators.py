@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from timm.models import register_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pgpc.bases import TrainingState
@@ -48,16 +47,9 @@ WAYS: dict[str, dict[str, Any]] = {
 BASES = ("daformer", "daformer+pgpc")
 
 
-@register_model
-def thin_mit_b1(pretrained: bool = False, **options: Any) -> mit.MixTransformer:
-    """Make a network as deep as MiT-B1, for a test that is fast."""
-    return mit._create("mit_b1", pretrained, (4, 8, 20, 32), (2, 2, 2, 2), **options)
-
-
-@register_model
-def thin_mit_b5(pretrained: bool = False, **options: Any) -> mit.MixTransformer:
-    """Make a network as deep as MiT-B5, a sixteenth as wide."""
-    return mit._create("mit_b5", pretrained, (4, 8, 20, 32), (3, 6, 40, 3), **options)
+# As deep as MiT-B1, for a test that is fast, and as MiT-B5; a sixteenth as wide.
+mit.OUTLINES["thin_mit_b1"] = ((4, 8, 20, 32), (2, 2, 2, 2))
+mit.OUTLINES["thin_mit_b5"] = ((4, 8, 20, 32), (3, 6, 40, 3))
 
 
 class Operators(TorchDispatchMode):
