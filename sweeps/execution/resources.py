@@ -58,8 +58,8 @@ def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType
         variables: Environment variables of all processes that the sweep starts in it.
 
     Raises:
-        ValueError: There is no cluster at the address, or others may read the token of clusters; or the path of the
-            folder for temporary files is too long for a cluster on this machine.
+        ValueError: There is no cluster at the address, or others may read the token of clusters; or Ray does not start
+            on this machine, or the path of the folder for temporary files is too long for it.
     """
     protect_token()
     if address:
@@ -83,21 +83,34 @@ def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType
             )
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise ValueError(NO_CLUSTER.format(address=address, error=error)) from None
+    except Exception as error:  # of no type of its own when Ray's start takes longer than half a minute
+        if address or "timed out during startup" not in str(error):
+            raise
+        raise ValueError(
+            f"Ray must start on this machine within half a minute, but it did not ({error}). Where other programs keep "
+            "the machine busy, wait for them, then give the command again; nothing is lost. Else Ray's logs tell more: "
+            f"{_temporary_folder()}/ray/session_latest/logs."
+        ) from None
     protect_token()
 
 
 def _check_temporary_folder() -> None:
     """Refuse a folder for temporary files in which Ray's sockets would have longer paths than a socket can have."""
-    variable = next((name for name in _TEMPORARY if name in os.environ), None)
-    folder = os.environ[variable] if variable else "/tmp"
+    folder = _temporary_folder()
     session = f"/ray/session_2026-01-31_23-59-59_999999_{os.getpid()}/sockets/{_LONGEST_SOCKET}"
     most = (103 if sys.platform == "darwin" else 107) - len(session)
     if len(os.fsencode(folder)) > most:
+        variable = next(name for name in _TEMPORARY if os.environ.get(name) == folder)  # "/tmp" is not too long
         raise ValueError(
             f"{variable} must have at most {most} bytes, since the paths of the sockets that Ray makes below it are "
             f"limited by the operating system, but got {folder!r}. Set RAY_TMPDIR to a folder with a short name, such "
             "as /tmp."
         )
+
+
+def _temporary_folder() -> str:
+    """Return the folder below which Ray keeps a session."""
+    return next((os.environ[name] for name in _TEMPORARY if name in os.environ), "/tmp")
 
 
 _starting_ray = threading.Event()

@@ -72,11 +72,19 @@ class PrunerScheduler(FIFOScheduler):
     def __init__(self, searcher: RunSearcher) -> None:
         super().__init__()
         self._searcher = searcher
+        self._reached: dict[str, float] = {}  # the last iteration that each run has reported
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether the run goes on; called by Tune with a run's flattened report."""
+        """Return whether the run goes on; called by Tune with a run's flattened report.
+
+        Tune counts lost processes over the whole run, and never anew; here each report that gets further makes them
+        forgotten, as it makes lost workers, see `sweeps.execution.recovery`.
+        """
         prefix = f"{REPORT}/"
         metrics = {key[len(prefix) :]: value for key, value in result.items() if key.startswith(prefix)}
+        if metrics and metrics["iteration"] > self._reached.get(trial.trial_id, 0):
+            self._reached[trial.trial_id] = metrics["iteration"]
+            trial.run_metadata.num_failures = 0
         if metrics and self._searcher.report(trial.trial_id, metrics):
             return str(self.STOP)
         return str(self.CONTINUE)

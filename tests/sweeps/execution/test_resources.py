@@ -32,6 +32,16 @@ def test_a_short_folder_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     resources._check_temporary_folder()
 
 
+def test_a_machine_too_busy_for_ray_is_a_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**options: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ..")  # as Ray does
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    with pytest.raises(ValueError, match=r"Ray must start .* wait for them, .* more: /tmp/ray/session_latest/logs\."):
+        resources.connect(None)
+
+
 @pytest.mark.parametrize("starting", [True, False])
 def test_processes_of_ray_have_sessions_of_their_own_and_others_have_not(starting: bool) -> None:
     """So that a signal to the driver's group does not reach Ray."""

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 
 from sweeps.execution import tune_run
 from sweeps.execution.tune_run import Interruption, PrunerScheduler
+from sweeps.search.trial_spec import REPORT
 
 
 def test_a_sweep_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +47,22 @@ def test_a_process_that_is_started_again_is_no_failure_of_its_run() -> None:
         )
         PrunerScheduler(searcher).on_trial_error(None, trial)
     assert heard == [("its process was lost", False), ("ValueError: contrast.r", True)]
+
+
+def test_lost_processes_are_forgotten_when_a_run_gets_further_and_not_before() -> None:
+    searcher: Any = SimpleNamespace(report=lambda trial, metrics: False)
+    scheduler, trial = PrunerScheduler(searcher), SimpleNamespace(trial_id="a", run_metadata=SimpleNamespace())
+    counts = []
+    for iteration in (3, 3, 6):  # the second is reported again by the process that takes the place of a lost one
+        trial.run_metadata.num_failures = 2
+        assert scheduler.on_trial_result(None, trial, {f"{REPORT}/iteration": iteration}) == scheduler.CONTINUE
+        counts.append(trial.run_metadata.num_failures)
+    assert counts == [0, 2, 0]
+
+
+def test_tune_counts_failures_where_they_are_forgotten() -> None:
+    trial = Trial("nothing", stub=True, max_failures=2)
+    trial.run_metadata.num_failures = 3
+    assert not trial.should_recover()
+    trial.run_metadata.num_failures = 0
+    assert trial.should_recover()
