@@ -125,6 +125,7 @@ BENCHMARKS = (
         name="streets_table",
         help="target mIoU of every base with and without PGPC on the embedded pair, five seeds (about an hour)",
     ),
+    Benchmark(name="adabn", help="what batch norm's statistics of the target gain alone; ten trainings"),
     Benchmark(
         name="regime",
         help="whether the embedded pair leaves something for the contrast to work on: four figures (minutes)",

@@ -11,6 +11,7 @@ from ray.tune.experiment import Trial
 from sweeps.execution import tune_run
 from sweeps.execution.tune_run import Interruption, PrunerScheduler
 from sweeps.search.trial_spec import REPORT
+from tests.helpers.tune_trials import tune_trial
 
 
 def test_a_sweep_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +52,7 @@ def test_a_process_that_is_started_again_is_no_failure_of_its_run() -> None:
 
 def test_lost_processes_are_forgotten_when_a_run_gets_further_and_not_before() -> None:
     searcher: Any = SimpleNamespace(report=lambda trial, metrics: False)
-    scheduler, trial = PrunerScheduler(searcher), SimpleNamespace(trial_id="a", run_metadata=SimpleNamespace())
+    scheduler, trial = PrunerScheduler(searcher), tune_trial("a")
     counts = []
     for iteration in (3, 3, 6):  # the second is reported again by the process that takes the place of a lost one
         trial.run_metadata.num_failures = 2

@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from sweeps.search.perturbation import perturbed
 from sweeps.search.searcher import StudySearcher
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 from tests.helpers.forked import trained
+from tests.helpers.tune_trials import tune_trial
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -172,7 +172,7 @@ class Bench:
 
 def report(scheduler: PrunerScheduler, trial_id: str, metrics: dict[str, float]) -> str:
     flat = {f"report/{key}": value for key, value in metrics.items()}
-    return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), flat)
+    return scheduler.on_trial_result(None, tune_trial(trial_id), flat)
 
 
 def finish(driver: Iterator[None]) -> None:

@@ -21,6 +21,7 @@ from sweeps.search import replicates, schedulers
 from sweeps.search.samplers import make_sampler
 from sweeps.search.searcher import Run, StudySearcher
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
+from tests.helpers.tune_trials import tune_trial
 
 CONFIG = pgpc.override(
     pgpc.preset("streets"), {"training.iterations": 100, "training.eval_interval": 20, "contrast.start": 0}
@@ -95,7 +96,7 @@ class Bench:
 def report(scheduler: PrunerScheduler, trial_id: str, iteration: int, value: float, **others: float) -> str:
     result = {"report/iteration": iteration, "report/mIoU": value, "report/IoU/road": value, "pid": 1, "done": False}
     result |= {f"report/{name}": other for name, other in others.items()}
-    return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), result)
+    return scheduler.on_trial_result(None, tune_trial(trial_id), result)
 
 
 def run_reference(searcher: StudySearcher, scheduler: PrunerScheduler) -> None:
@@ -570,7 +571,7 @@ def test_tpe_models_parameters_together_where_there_is_one_objective(objectives:
 def criteria(scheduler: PrunerScheduler, trial_id: str, iteration: int, **values: float) -> str:
     """A report without labels of the target."""
     found = {f"report/criteria/{name}": value for name, value in values.items()} | {"report/iteration": iteration}
-    return scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+    return scheduler.on_trial_result(None, tune_trial(trial_id), found)
 
 
 def unlabeled(bench: Bench, num_trials: int = 3) -> tuple[StudySearcher, PrunerScheduler]:
@@ -667,7 +668,7 @@ def test_the_choice_stands_beside_what_trials_cost() -> None:
     for trial_id in ("reference", "a"):
         searcher.suggest(trial_id)
         found = {"report/iteration": 100, "report/criteria/snd": 0.5, "report/seconds": 9.0}
-        scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+        scheduler.on_trial_result(None, tune_trial(trial_id), found)
         searcher.on_trial_complete(trial_id, {})
     assert bench.study.trials[0].values == [0.5, 9.0]
     assert replicates.curves(bench.study.trials[0]) == {100: {"criteria/snd": 0.5}}

@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -35,6 +34,7 @@ from sweeps.search.study import (
 )
 from sweeps.search.trial_spec import FAILURE, TrialSpec, Workers
 from sweeps.search.warm_start import open_earlier
+from tests.helpers.tune_trials import tune_trial
 
 CONFIG = pgpc.preset("streets")
 SPACE = search_space(CONFIG)
@@ -84,7 +84,7 @@ class Bench:
             labels.append(label)
             if label not in failures:
                 found = {"report/iteration": 100, "report/mIoU": 30.0}
-                scheduler.on_trial_result(None, SimpleNamespace(trial_id=trial_id), found)
+                scheduler.on_trial_result(None, tune_trial(trial_id), found)
             searcher.on_trial_complete(trial_id, {FAILURE: failures[label]} if label in failures else {})
         return labels
 
