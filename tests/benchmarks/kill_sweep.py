@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import uuid
 from pathlib import Path
 
@@ -59,7 +60,11 @@ class Driver:
             os.dup2(write, 2)
             os.close(read)
             sys.argv = ["run_ablation.py", *arguments]
-            code = run_ablation.main(arguments)
+            code = 1
+            try:
+                code = run_ablation.main(arguments)
+            except BaseException:  # or this process would go on as a second one of its parent
+                traceback.print_exc()
             sys.stdout.flush()
             os._exit(code)
         os.close(write)
@@ -120,7 +125,7 @@ def main() -> int:
     stub = runpy.run_path(str(SCRIPT))
     if arguments.stub:
         tune_run.Slot = stub["Stub"]
-        preparation.check_model = lambda *checked: None
+        preparation.check_model = lambda *checked, **others: None
         preparation.check_data = lambda *checked: []
         preparation.checkpoint_bytes = lambda config: 1000
         preparation.ForkServer = stub["NoServer"]
