@@ -393,7 +393,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, str]:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Return a config as nested plain data, which :func:`from_dict` and JSON take."""
-    tree: dict[str, Any] = parse_json(json.dumps(dataclasses.asdict(config)))
+    tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return tree
 
 

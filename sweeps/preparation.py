@@ -18,7 +18,7 @@ from pgpc.data.run_splits import check_image_sizes, label_notes
 from pgpc.data.target_labels import without_labeled
 from pgpc.evaluation.names import CRITERIA_PREFIX
 from pgpc.models import check_model, shortest_side, weights_file
-from pgpc.models.mit import OUTLINES as MIT_OUTLINES
+from pgpc.models.timm_names import needs_timm
 from pgpc.runtime.checks import all_at_once, check, noted
 from pgpc.runtime.device import VARIABLE
 from sweeps.common.names import METRIC, REFERENCE_LABEL
@@ -97,7 +97,7 @@ def prepare(given: Mapping[str, Any], stack: contextlib.ExitStack, *, is_own_pro
     options = sweep.options
     check_package(options.log_to)
     server = None
-    encoders_of_timm = any(model.encoder not in MIT_OUTLINES for config in sweep.configs for model in config.networks)
+    encoders_of_timm = any(needs_timm(model.encoder) for config in sweep.configs for model in config.networks)
     if options.cluster is None and is_own_process:  # now, before anything is computed here
         as_fork = ForkServer(as_fork=True, encoders_of_timm=encoders_of_timm)
         server = stack.enter_context(contextlib.closing(as_fork))

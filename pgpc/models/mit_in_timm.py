@@ -89,38 +89,15 @@ def _create(variant: str, pretrained: bool, **kwargs: Any) -> MixTransformerClas
     return network
 
 
-# timm registers functions, and takes the names of the models from theirs.
-@register_model
-def mit_b0(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B0."""
-    return _create("mit_b0", pretrained, **kwargs)
+def _register(name: str) -> None:
+    """Make one of the networks a model of timm, which registers functions under their names."""
+
+    def make(pretrained: bool = False, **options: Any) -> MixTransformerClassifier:
+        return _create(name, pretrained, **options)
+
+    make.__name__ = name
+    register_model(make)
 
 
-@register_model
-def mit_b1(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B1."""
-    return _create("mit_b1", pretrained, **kwargs)
-
-
-@register_model
-def mit_b2(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B2."""
-    return _create("mit_b2", pretrained, **kwargs)
-
-
-@register_model
-def mit_b3(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B3."""
-    return _create("mit_b3", pretrained, **kwargs)
-
-
-@register_model
-def mit_b4(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B4."""
-    return _create("mit_b4", pretrained, **kwargs)
-
-
-@register_model
-def mit_b5(pretrained: bool = False, **kwargs: Any) -> MixTransformerClassifier:
-    """Make MiT-B5."""
-    return _create("mit_b5", pretrained, **kwargs)
+for _name in OUTLINES:
+    _register(_name)

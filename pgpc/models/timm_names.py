@@ -13,6 +13,11 @@ from torch import nn
 from pgpc.models.mit import OUTLINES
 
 
+def needs_timm(name: str) -> bool:
+    """Return whether an encoder is one of timm's, and no MiT of our own."""
+    return name not in OUTLINES
+
+
 def check_name(name: str) -> None:
     """Refuse a name that timm does not know.
 
@@ -22,7 +27,7 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: There is no such model, or no such weights of it.
     """
-    if name in OUTLINES:
+    if not needs_timm(name):
         return
     import timm
 
@@ -44,7 +49,7 @@ def pretrained_config(name: str) -> Any:
     Raises:
         ValueError: There are no weights with such a tag.
     """
-    if name in OUTLINES:
+    if not needs_timm(name):
         return None
     import timm
 

@@ -69,7 +69,7 @@ class Recipe:
         batch_size: Crops of an iteration, of all processes.
         processes: Processes that share them.
         iterations: Length.
-        horizon: Iterations after which the learning rate would be 0; the training is stopped before.
+        horizon: Iterations after which the learning rate is 0; a training of fewer is stopped before.
         lr: Largest learning rate, of all of the network; it rises linearly, then falls as half a cosine.
         warmup: Share of the horizon in which it rises.
         weight_decay: AdamW's.

@@ -89,18 +89,17 @@ def connect(address: str | None, variables: Mapping[str, str] = MappingProxyType
         raise ValueError(
             f"Ray must start on this machine within half a minute, but it did not ({error}). Where other programs keep "
             "the machine busy, wait for them, then give the command again; nothing is lost. Else Ray's logs tell more: "
-            f"{_temporary_folder()}/ray/session_latest/logs."
+            f"{_temporary_folder()[0]}/ray/session_latest/logs."
         ) from None
     protect_token()
 
 
 def _check_temporary_folder() -> None:
     """Refuse a folder for temporary files in which Ray's sockets would have longer paths than a socket can have."""
-    folder = _temporary_folder()
+    folder, variable = _temporary_folder()
     session = f"/ray/session_2026-01-31_23-59-59_999999_{os.getpid()}/sockets/{_LONGEST_SOCKET}"
     most = (103 if sys.platform == "darwin" else 107) - len(session)
     if len(os.fsencode(folder)) > most:
-        variable = next(name for name in _TEMPORARY if os.environ.get(name) == folder)  # "/tmp" is not too long
         raise ValueError(
             f"{variable} must have at most {most} bytes, since the paths of the sockets that Ray makes below it are "
             f"limited by the operating system, but got {folder!r}. Set RAY_TMPDIR to a folder with a short name, such "
@@ -108,9 +107,10 @@ def _check_temporary_folder() -> None:
         )
 
 
-def _temporary_folder() -> str:
-    """Return the folder below which Ray keeps a session."""
-    return next((os.environ[name] for name in _TEMPORARY if name in os.environ), "/tmp")
+def _temporary_folder() -> tuple[str, str]:
+    """Return the folder below which Ray keeps a session, and the variable that names it; "" where none does."""
+    variable = next((name for name in _TEMPORARY if name in os.environ), "")
+    return os.environ.get(variable, "/tmp"), variable
 
 
 _starting_ray = threading.Event()
